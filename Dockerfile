@@ -1,0 +1,30 @@
+# The API in one image: the host, the component and its manifest. Everything comes from Debian's packages and crates.io.
+
+FROM debian:bookworm-slim AS build
+COPY docker/certificates/ /usr/local/share/ca-certificates/
+# Debian's Rust builds both halves; it is in bookworm's security updates.
+RUN echo 'deb http://deb.debian.org/debian-security bookworm-security main' > /etc/apt/sources.list.d/security.list \
+ && apt-get update -qq \
+ && apt-get install -y -qq --no-install-recommends ca-certificates gcc libc6-dev \
+      rustc-web cargo-web rust-web-src rust-web-llvm lld-19 wasi-libc >/dev/null \
+ && update-ca-certificates \
+ && ln -s /usr/bin/wasm-ld-19 /usr/local/bin/wasm-ld
+WORKDIR /src
+COPY . .
+RUN cargo build --locked --release --workspace --no-default-features --features sugang-sdk/client --bin sugang-host
+RUN RUSTC_BOOTSTRAP=1 RUSTFLAGS="-L native=/usr/lib/wasm32-wasi" \
+    cargo build --locked -Zbuild-std=std,panic_abort --target wasm32-wasip2 --profile component --package sugang-api
+
+FROM debian:bookworm-slim
+RUN useradd --system --home-dir /app sugang
+WORKDIR /app
+COPY --from=build /src/target/release/sugang-host /usr/local/bin/
+COPY --from=build /src/spin.toml ./
+COPY --from=build /src/target/wasm32-wasip2/component/sugang_api.wasm target/wasm32-wasip2/component/
+RUN mkdir cache && chown sugang cache
+# wasmtime keeps the compiled component here.
+ENV XDG_CACHE_HOME=/app/cache
+USER sugang
+EXPOSE 8000
+ENTRYPOINT ["sugang-host"]
+CMD ["--listen", "0.0.0.0:8000"]

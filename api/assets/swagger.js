@@ -1,0 +1,9 @@
+SwaggerUIBundle({
+  url: "/api/schema/",
+  dom_id: "#page",
+  deepLinking: true,
+  displayOperationId: true,
+  persistAuthorization: false,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+});

@@ -1,0 +1,153 @@
+//! The body of a request: read no further than the limit, and only where it is JSON.
+
+use spin_sdk::{
+    wasip3::{http::types, wit_future},
+    wit_bindgen::StreamResult,
+};
+
+use crate::{
+    errors::{Failure, MALFORMED_JSON, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE},
+    fields::Object,
+};
+
+/// Bytes that are asked for at once; nearly every body is smaller.
+const CHUNK_BYTES: usize = 4 * 1024;
+
+/// A body that was read.
+pub struct Body(Vec<u8>);
+
+impl Body {
+    /// Reads a body of at most `limit` bytes, if it is declared as JSON. No body needs no declaration.
+    ///
+    /// # Errors
+    /// 413 as soon as the limit is passed, 415 for another media type, 400 when the client breaks off.
+    pub async fn read(
+        request: types::Request,
+        limit: usize,
+        content_length: Option<&str>,
+        content_type: Option<&str>,
+    ) -> Result<Self, Failure> {
+        // Length is declared as 0 or not at all where there is no body.
+        let declared = content_length.and_then(|length| length.trim().parse::<u64>().ok());
+        if declared.is_some_and(|length| length > 0) && !is_json(content_type) {
+            return Err((&UNSUPPORTED_MEDIA_TYPE).into());
+        }
+        if declared.is_some_and(|length| length > limit as u64) {
+            return Err((&PAYLOAD_TOO_LARGE).into());
+        }
+        let (_result, result) = wit_future::new(|| Ok(()));
+        let (mut stream, trailers) = types::Request::consume_body(request, result);
+        let mut bytes = Vec::new();
+        loop {
+            let (status, chunk) = stream.read(Vec::with_capacity(CHUNK_BYTES)).await;
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > limit {
+                return Err((&PAYLOAD_TOO_LARGE).into());
+            }
+            match status {
+                StreamResult::Complete(_) => {}
+                StreamResult::Dropped | StreamResult::Cancelled => break,
+            }
+        }
+        if trailers.await.is_err() {
+            return Err((&MALFORMED_JSON).into());
+        }
+        if !bytes.is_empty() && !is_json(content_type) {
+            return Err((&UNSUPPORTED_MEDIA_TYPE).into());
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The bytes as they came.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The JSON object that it is; no body is an empty one.
+    ///
+    /// # Errors
+    /// 400 for everything else.
+    pub fn object(&self) -> Result<Object<'_>, Failure> {
+        if self.0.is_empty() {
+            return Ok(Object::new());
+        }
+        serde_json::from_slice(&self.0).map_err(|_| (&MALFORMED_JSON).into())
+    }
+}
+
+/// JSON is UTF-8, whatever is said; only another charset that is named is refused.
+fn is_json(content_type: Option<&str>) -> bool {
+    let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
+    let is_json = parts
+        .next()
+        .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    is_json
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                let charset = value.trim().trim_matches('"');
+                charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
+            }
+            _ => true,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_declared_as_json() {
+        for (content_type, expected) in [
+            (Some("application/json"), true),
+            (Some("Application/JSON; charset=UTF-8"), true),
+            (Some("application/json;charset=\"utf-8\""), true),
+            (Some("application/json; v=1;"), true),
+            (Some("application/json; charset=euc-kr"), false),
+            (Some("application/jsonx"), false),
+            (Some("text/plain"), false),
+            (Some("multipart/form-data; boundary=x"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(is_json(content_type), expected, "{content_type:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_object_is_a_body() {
+        let is_object = |bytes: &[u8]| Body(bytes.to_vec()).object().is_ok();
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(60_000), "]".repeat(60_000));
+        let objects: [&[u8]; 5] = [
+            b"",
+            b"{}",
+            b" {\"a\":1,\"a\":2} ",
+            "{\"\u{ac00}\":{}}".as_bytes(),
+            deep.as_bytes(),
+        ];
+        for body in objects {
+            assert!(is_object(body), "{:.40}", String::from_utf8_lossy(body));
+        }
+        let others: [&[u8]; 13] = [
+            b" ",
+            b"[]",
+            b"null",
+            b"1",
+            b"\"{}\"",
+            b"{",
+            b"{}{}",
+            b"{'a':1}",
+            b"{\"a\":NaN}",
+            b"{\"a\":1,}",
+            b"\xff",
+            b"{\"a\":\"\xff\"}",
+            b"\xef\xbb\xbf{}",
+        ];
+        for body in others {
+            assert!(!is_object(body), "{}", String::from_utf8_lossy(body));
+        }
+        assert_eq!(
+            Body(b"{\"a\":1,\"a\":2}".to_vec()).object().ok().unwrap()["a"].get(),
+            "2"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! The query string of a list: what was asked for, and the links to the pages before and after.
+
+use chrono::NaiveDate;
+use form_urlencoded::Serializer;
+
+use crate::errors::{Failure, FieldProblems, INVALID_PAGE};
+use crate::fields::FieldProblem;
+
+/// Characters of a search that are read; a longer one would cost PostgreSQL more than it can tell anybody.
+const SEARCH_CHARACTERS: usize = 1_000;
+const PAGE: &str = "page";
+
+/// The parameters of a request, in their order.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads the text after the question mark; what is not UTF-8 becomes U+FFFD.
+    pub fn parse(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// A parameter as it was sent, the last where there are several; none where it is missing or empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let last = self.0.iter().rfind(|(known, _)| known == name);
+        last.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter that reaches PostgreSQL as text: control characters, of which it cannot store all, become spaces.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let text: String = self
+            .get(name)?
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(SEARCH_CHARACTERS)
+            .collect();
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The page asked for; 0 stands for the last.
+    ///
+    /// # Errors
+    /// 404 when it is no number from 1.
+    pub fn page(&self) -> Result<i64, Failure> {
+        match self.get(PAGE).map(str::trim) {
+            None => Ok(1),
+            Some("last") => Ok(0),
+            Some(page) => page
+                .parse()
+                .ok()
+                .filter(|page| *page > 0)
+                .ok_or(Failure::Problem(&INVALID_PAGE)),
+        }
+    }
+
+    /// Two days, either of which may be left out.
+    ///
+    /// # Errors
+    /// 400 with each that is no day in the form `YYYY-MM-DD`.
+    pub fn days<const N: usize>(&self, names: [&'static str; N]) -> Result<[Option<String>; N], Failure> {
+        let mut problems = FieldProblems::default();
+        let days = names.map(|name| {
+            let day = self.get(name)?;
+            if !is_day(day) {
+                problems.push(name, FieldProblem::NoDate);
+            }
+            Some(day.to_owned())
+        });
+        if problems.is_empty() {
+            Ok(days)
+        } else {
+            Err(Failure::Fields(problems))
+        }
+    }
+
+    /// The address of another page of the list at `address`: all other parameters stay, and page 1 needs no name.
+    pub fn link(&self, address: &str, page: i64) -> String {
+        let mut pairs = Serializer::new(String::new());
+        let number = page.to_string();
+        let mut wanted = page > 1;
+        for (name, value) in &self.0 {
+            if name != PAGE {
+                pairs.append_pair(name, value);
+            } else if std::mem::take(&mut wanted) {
+                pairs.append_pair(PAGE, &number);
+            }
+        }
+        if wanted {
+            pairs.append_pair(PAGE, &number);
+        }
+        match pairs.finish() {
+            pairs if pairs.is_empty() => address.to_owned(),
+            pairs => format!("{address}?{pairs}"),
+        }
+    }
+}
+
+/// A day of the Gregorian calendar from the year 1, written with ten characters.
+fn is_day(text: &str) -> bool {
+    let digits = |range: std::ops::Range<usize>| -> Option<u32> {
+        let digits = text.get(range)?;
+        digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| digits.parse().ok())?
+    };
+    let (Some(year), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
+        return false;
+    };
+    let separated = text.len() == 10 && text.get(4..5) == Some("-") && text.get(7..8) == Some("-");
+    separated && year > 0 && NaiveDate::from_ymd_opt(year.cast_signed(), month, day).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(query: &str) -> Option<i64> {
+        Query::parse(query).page().ok()
+    }
+
+    #[test]
+    fn a_page_is_a_number_from_1_or_the_last() {
+        for (query, expected) in [
+            ("", Some(1)),
+            ("page=", Some(1)),
+            ("page=1", Some(1)),
+            ("page=%202%20", Some(2)),
+            ("page=last", Some(0)),
+            ("page=3&page=4", Some(4)),
+            ("page=9223372036854775807", Some(i64::MAX)),
+            ("page=9223372036854775808", None),
+            ("page=0", None),
+            ("page=-1", None),
+            ("page=1.0", None),
+            ("page=1e3", None),
+            ("page=two", None),
+            ("page=%00", None),
+            ("page=%ff", None),
+            ("page=LAST", None),
+        ] {
+            assert_eq!(page(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_search_has_no_control_characters_and_an_end() {
+        let search = |query: &str| Query::parse(query).text("search");
+        assert_eq!(search("search=%EA%B0%80+b%00c%0Ad"), Some("가 b c d".into()));
+        assert_eq!(search("search=%00"), None);
+        assert_eq!(search("search="), None);
+        assert_eq!(search("page=1"), None);
+        assert_eq!(
+            search(&format!("search={}", "a".repeat(5_000))).map(|text| text.len()),
+            Some(1_000)
+        );
+    }
+
+    #[test]
+    fn links_keep_everything_but_the_page() {
+        let at = |query: &str, page| Query::parse(query).link("http://h/tests/", page);
+        assert_eq!(at("", 1), "http://h/tests/");
+        assert_eq!(at("", 2), "http://h/tests/?page=2");
+        assert_eq!(at("page=3", 1), "http://h/tests/");
+        assert_eq!(
+            at("status=available&page=2&sort=popular", 3),
+            "http://h/tests/?status=available&page=3&sort=popular"
+        );
+        assert_eq!(
+            at("status=available&page=2&page=2", 1),
+            "http://h/tests/?status=available"
+        );
+        assert_eq!(at("page=2&a=1&page=2", 3), "http://h/tests/?page=3&a=1");
+        assert_eq!(
+            at("search=%EA%B0%80 %26%22x", 2),
+            "http://h/tests/?search=%EA%B0%80+%26%22x&page=2"
+        );
+    }
+
+    #[test]
+    fn a_day_is_a_real_one() {
+        for day in ["2026-11-23", "2024-02-29", "0001-01-01", "9999-12-31"] {
+            assert!(is_day(day), "{day}");
+        }
+        for day in [
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-01-00",
+            "2026-1-1",
+            "26-01-01",
+            "0000-01-01",
+            "2026-11-231",
+            "2026/11/23",
+            "2026-11-23T00:00:00Z",
+            "+026-11-23",
+            "２026-11-23",
+            "today",
+            "-",
+            "2026-11-2\0",
+        ] {
+            assert!(!is_day(day), "{day:?}");
+        }
+        let failure = Query::parse("from=x&to=2026-02-30").days(["from", "to"]).err().unwrap();
+        let body = failure.into_response(crate::language::Language::English, "r").body;
+        assert!(String::from_utf8(body).unwrap().starts_with(
+            r#"{"from":["Date has wrong format. Use YYYY-MM-DD."],"to":["Date has wrong format. Use YYYY-MM-DD."],"#
+        ));
+        assert!(
+            Query::parse("from=&to=2026-02-28")
+                .days(["from", "to"])
+                .is_ok_and(|[from, _]| from.is_none())
+        );
+    }
+}

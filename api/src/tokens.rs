@@ -1,0 +1,414 @@
+//! Tokens: who asks. HS256 JSON web tokens with the claims of djangorestframework-simplejwt, so that a token that the
+//! Django service signed with the same secret passes here, and one that was signed here passes there.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    decode, encode,
+    errors::{Error, ErrorKind},
+    signature::{self, Signer, Verifier},
+};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use sha2::Sha256;
+use sugang_sdk::types::{Secret, User, UserId};
+use uuid::Uuid;
+
+use crate::errors::{Failure, Internal, NOT_AUTHENTICATED, TOKEN_NOT_VALID};
+
+/// What a token is for. One type never passes as the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenType {
+    /// Sent with every request.
+    Access,
+    /// Exchanged for a new access token.
+    Refresh,
+}
+
+/// Whoever holds an access token. Whether the user still exists and is active is for the request's statement to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller(UserId);
+
+impl Caller {
+    /// The id of the user.
+    pub fn id(self) -> i64 {
+        self.0.0
+    }
+}
+
+/// A token that was found valid.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Whose it is.
+    pub caller: Caller,
+    /// Its own id.
+    pub jti: String,
+    /// The id of the first refresh token of the login from which it descends.
+    pub family: String,
+}
+
+/// The key that signs and verifies.
+pub struct Keys {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    validation: Validation,
+}
+
+#[derive(Serialize)]
+struct IssuedClaims<'a> {
+    token_type: TokenType,
+    exp: u64,
+    iat: u64,
+    jti: String,
+    user_id: String,
+    email: &'a str,
+    username: &'a str,
+    /// Not simplejwt's; whom it does not interest passes over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct ReceivedClaims {
+    token_type: TokenType,
+    jti: String,
+    /// None in the first of a family, and in all that the Django service made.
+    family: Option<String>,
+    #[serde(deserialize_with = "number_or_text")]
+    user_id: i64,
+}
+
+impl Keys {
+    /// Keys for one secret.
+    pub fn new(secret: &[u8]) -> Self {
+        // It is installed already where this is not the first set of keys.
+        let _ = HS256.install_default();
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        // The second named in `exp` is the first in which the token is no longer valid, as for PyJWT.
+        validation.reject_tokens_expiring_in_less_than = 1;
+        validation.validate_nbf = true;
+        validation.validate_aud = false;
+        Self {
+            signing: EncodingKey::from_secret(secret),
+            verifying: DecodingKey::from_secret(secret),
+            validation,
+        }
+    }
+
+    /// Signs a token for `user` that is valid for `lifetime` seconds from now. `family`: of the refresh token in whose
+    /// place it comes.
+    ///
+    /// # Errors
+    /// The library failed, which it does not for this algorithm.
+    pub fn issue(
+        &self,
+        token_type: TokenType,
+        user: &User,
+        lifetime: u64,
+        family: Option<&str>,
+    ) -> Result<Secret, Failure> {
+        let iat = jsonwebtoken::get_current_timestamp();
+        let claims = IssuedClaims {
+            token_type,
+            exp: iat.saturating_add(lifetime),
+            iat,
+            jti: Uuid::new_v4().simple().to_string(),
+            user_id: user.id.to_string(),
+            email: &user.email,
+            username: &user.username,
+            family,
+        };
+        encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
+            .map(Secret::from)
+            .map_err(|_| Failure::Internal(Internal::new("a token could not be signed")))
+    }
+
+    /// What a token says; none when it is not a valid one of this type.
+    pub fn verify(&self, token: &str, token_type: TokenType) -> Option<Verified> {
+        let claims = decode::<ReceivedClaims>(token, &self.verifying, &self.validation)
+            .ok()?
+            .claims;
+        (claims.token_type == token_type).then(|| Verified {
+            caller: Caller(UserId(claims.user_id)),
+            family: claims.family.unwrap_or_else(|| claims.jti.clone()),
+            jti: claims.jti,
+        })
+    }
+
+    /// Who asks, by the `Authorization` header.
+    ///
+    /// # Errors
+    /// 401 without a bearer token, or with one that is not valid.
+    pub fn authenticate(&self, authorization: Option<&str>) -> Result<Caller, Failure> {
+        let mut words = authorization.unwrap_or_default().split_ascii_whitespace();
+        if !words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")) {
+            return Err((&NOT_AUTHENTICATED).into());
+        }
+        let token = words.next().filter(|_| words.next().is_none());
+        token
+            .and_then(|token| self.verify(token, TokenType::Access))
+            .map(|verified| verified.caller)
+            .ok_or(Failure::Problem(&TOKEN_NOT_VALID))
+    }
+}
+
+/// The one algorithm there is, from the pure-Rust crates of RustCrypto. The library's own provider of them would bring
+/// RSA and elliptic curves along, a third of the component's size for what must never be accepted.
+static HS256: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| Ok(Box::new(HmacSha256::new(*algorithm, key.as_bytes())?)),
+    verifier_factory: |algorithm, key| Ok(Box::new(HmacSha256::new(*algorithm, key.try_get_as_bytes()?)?)),
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+struct HmacSha256(Hmac<Sha256>);
+
+impl HmacSha256 {
+    fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, Error> {
+        match algorithm {
+            Algorithm::HS256 => Hmac::new_from_slice(key)
+                .map(Self)
+                .map_err(|_| ErrorKind::InvalidKeyFormat.into()),
+            _ => Err(ErrorKind::InvalidAlgorithm.into()),
+        }
+    }
+}
+
+impl Signer<Vec<u8>> for HmacSha256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(self.0.clone().chain_update(message).finalize().into_bytes().to_vec())
+    }
+}
+
+impl Verifier<Vec<u8>> for HmacSha256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        self.0
+            .clone()
+            .chain_update(message)
+            .verify_slice(signature)
+            .map_err(signature::Error::from_source)
+    }
+}
+
+impl JwtSigner for HmacSha256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl JwtVerifier for HmacSha256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+/// The Django service writes the user's id as a string; its older versions wrote a number.
+fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    struct Visitor;
+    impl de::Visitor<'_> for Visitor {
+        type Value = i64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the id of a user")
+        }
+
+        fn visit_u64<E: de::Error>(self, id: u64) -> Result<i64, E> {
+            i64::try_from(id).map_err(E::custom)
+        }
+
+        fn visit_str<E: de::Error>(self, id: &str) -> Result<i64, E> {
+            id.parse().map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    fn keys() -> Keys {
+        Keys::new(SECRET)
+    }
+
+    fn user() -> User {
+        User {
+            id: UserId(7),
+            email: "minsu@example.com".into(),
+            username: "민수".into(),
+        }
+    }
+
+    fn now() -> u64 {
+        jsonwebtoken::get_current_timestamp()
+    }
+
+    fn claims(change: impl FnOnce(&mut Value)) -> Value {
+        let mut claims = json!({
+            "token_type": "access", "exp": now() + 60, "iat": now(), "jti": "5f0c", "user_id": "7",
+        });
+        change(&mut claims);
+        claims
+    }
+
+    /// A token with any header, signed with the right secret.
+    fn signed(header: Value, claims: &Value) -> String {
+        let part = |text: String| BASE64_URL_SAFE_NO_PAD.encode(text);
+        let message = format!("{}.{}", part(header.to_string()), part(claims.to_string()));
+        let signature = HmacSha256::new(Algorithm::HS256, SECRET)
+            .ok()
+            .unwrap()
+            .sign(message.as_bytes());
+        format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    fn hs256() -> Value {
+        json!({"alg": "HS256", "typ": "JWT"})
+    }
+
+    fn passes(claims: &Value) -> bool {
+        keys()
+            .verify(&signed(hs256(), claims), TokenType::Access)
+            .is_some_and(|verified| verified.caller.id() == 7)
+    }
+
+    #[test]
+    fn a_token_has_simplejwt_s_claims_and_passes_as_its_own_type_only() {
+        let user = user();
+        for (token_type, other, word) in [
+            (TokenType::Access, TokenType::Refresh, "access"),
+            (TokenType::Refresh, TokenType::Access, "refresh"),
+        ] {
+            let token = keys().issue(token_type, &user, 60, None).ok().unwrap().into_exposed();
+            let verified = keys().verify(&token, token_type).unwrap();
+            assert_eq!(verified.caller.id(), 7);
+            assert_eq!(verified.family, verified.jti);
+            assert_eq!(keys().verify(&token, other), None);
+
+            let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+            let claims: Value = serde_json::from_slice(&payload).unwrap();
+            assert_eq!(claims["token_type"], word);
+            assert_eq!(claims["user_id"], "7");
+            assert_eq!(
+                (&claims["email"], &claims["username"]),
+                (&json!(user.email), &json!(user.username))
+            );
+            assert_eq!(claims["exp"].as_u64().unwrap(), claims["iat"].as_u64().unwrap() + 60);
+            assert!(claims["jti"].as_str().is_some_and(|jti| jti.len() == 32));
+        }
+    }
+
+    #[test]
+    fn a_rotated_token_stays_in_its_family() {
+        let token = keys()
+            .issue(TokenType::Refresh, &user(), 60, Some("first"))
+            .ok()
+            .unwrap();
+        let verified = keys().verify(token.expose(), TokenType::Refresh).unwrap();
+        assert_eq!(verified.family, "first");
+        assert_ne!(verified.jti, "first");
+    }
+
+    #[test]
+    fn the_django_service_s_token_passes() {
+        // Made by PyJWT, as djangorestframework-simplejwt calls it, with SECRET; it expires in 2100.
+        let token = concat!(
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+            "eyJ0b2tlbl90eXBlIjoiYWNjZXNzIiwiZXhwIjo0MTAyNDQ0ODAwLCJpYXQiOjE3MDAwMDAwMDAsImp0aSI6IjBhMW",
+            "IyYzNkNGU1ZjYwNzE4MjkzYTRiNWM2ZDdlOGY5IiwidXNlcl9pZCI6IjcifQ.",
+            "o5IGG_qjhkSYPZ7zBfTzphB8empy-DyWXZgp1nO3Rd4"
+        );
+        assert!(keys().verify(token, TokenType::Access).is_some());
+    }
+
+    #[test]
+    fn a_user_id_is_a_string_or_a_number() {
+        for id in [json!("7"), json!(7)] {
+            assert!(passes(&claims(|claims| claims["user_id"] = id.clone())), "{id}");
+        }
+        for id in [
+            json!(null),
+            json!(true),
+            json!(7.0),
+            json!(""),
+            json!("seven"),
+            json!([7]),
+            json!(u64::MAX),
+        ] {
+            assert!(!passes(&claims(|claims| claims["user_id"] = id.clone())), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_is_expired_early_or_incomplete_does_not_pass() {
+        assert!(passes(&claims(|_| ())));
+        assert!(!passes(&claims(|claims| claims["exp"] = json!(now()))));
+        assert!(!passes(&claims(|claims| claims["exp"] = json!(0))));
+        assert!(!passes(&claims(|claims| claims["exp"] = json!("4102444800x"))));
+        assert!(!passes(&claims(|claims| claims["nbf"] = json!(now() + 60))));
+        for claim in ["token_type", "exp", "jti", "user_id"] {
+            let incomplete = claims(|claims| {
+                claims.as_object_mut().unwrap().remove(claim);
+            });
+            assert!(!passes(&incomplete), "{claim}");
+        }
+    }
+
+    #[test]
+    fn a_forged_token_does_not_pass() {
+        let claims = claims(|_| ());
+        let token = signed(hs256(), &claims);
+        let (header, unsigned) = (json!({"alg": "none"}), claims.to_string());
+        let unsigned = [header.to_string(), unsigned]
+            .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part))
+            .join(".")
+            + ".";
+        let other_key = Keys::new(b"another")
+            .issue(TokenType::Access, &user(), 60, None)
+            .ok()
+            .unwrap()
+            .into_exposed();
+        let longer_hash = signed(json!({"alg": "HS512", "typ": "JWT"}), &claims);
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let tampered = format!("{message}A.{signature}");
+        for forged in [
+            &unsigned,
+            &other_key,
+            &longer_hash,
+            &tampered,
+            message,
+            "",
+            "..",
+            "a.b.c",
+            "\u{0}",
+        ] {
+            assert_eq!(keys().verify(forged, TokenType::Access), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn the_header_is_bearer_and_one_token() {
+        let token = signed(hs256(), &claims(|_| ()));
+        let code = |header: Option<&str>| match keys().authenticate(header) {
+            Ok(_) => "ok".to_owned(),
+            Err(Failure::Problem(problem)) => problem.code.to_string(),
+            Err(_) => panic!("another failure"),
+        };
+        assert_eq!(code(Some(&format!("Bearer {token}"))), "ok");
+        assert_eq!(code(Some(&format!("bearer  {token} "))), "ok");
+        assert_eq!(code(None), "not_authenticated");
+        assert_eq!(code(Some("")), "not_authenticated");
+        assert_eq!(code(Some(&token)), "not_authenticated");
+        assert_eq!(code(Some("Basic bWluc3U6eA==")), "not_authenticated");
+        assert_eq!(code(Some("Bearer")), "token_not_valid");
+        assert_eq!(code(Some(&format!("Bearer {token} x"))), "token_not_valid");
+    }
+}

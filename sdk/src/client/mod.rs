@@ -1,0 +1,363 @@
+//! The client. [`Client`] sends, retries and decodes; [`Session`] adds who asks; [`Items`] and [`Payments`] are what
+//! can be asked for; [`List`] turns pages.
+
+mod error;
+mod items;
+mod list;
+mod payments;
+mod retry;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{
+    Method, StatusCode,
+    header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use url::Url;
+
+use crate::types::{ErrorBody, ErrorCode, ErrorText, Login, Secret, SignedUp, Signup, Tokens};
+
+pub use error::{ApiError, Error};
+pub use items::{Filter, Items, Kind};
+pub use list::List;
+pub use payments::{PaymentFilter, Payments};
+pub use retry::RetryPolicy;
+pub use session::{IdempotencyKey, InvalidKey, Keyed, Session};
+
+use retry::{Outcome, decide};
+
+/// Header under which an idempotency key travels.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// Header under which the service names the request, in every answer.
+const REQUEST_ID: &str = "X-Request-Id";
+
+/// Access to one service, without an account. Cheap to clone; clones share their connections.
+///
+/// ```no_run
+/// use futures::TryStreamExt;
+/// use sugang_sdk::{
+///     Client, Filter,
+///     types::{PaymentMethod, Register},
+/// };
+///
+/// # async fn example() -> Result<(), sugang_sdk::Error> {
+/// let session = Client::new("http://localhost:8000")?.login("minsu@example.com", "correct1").await?;
+/// let exams = session.exams();
+/// let mut open = std::pin::pin!(exams.list(&Filter { available: true, ..Filter::default() }).stream());
+/// if let Some(exam) = open.try_next().await? {
+///     let register = Register { amount: exam.price, payment_method: PaymentMethod::Card };
+///     println!("payment {}", exams.apply(exam.id, register).await?.payment_id);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    http: reqwest::Client,
+    base: Url,
+    retry: RetryPolicy,
+    longest_answer: usize,
+}
+
+/// Settings of a [`Client`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    base_url: String,
+    language: Option<String>,
+    connect_timeout: Duration,
+    timeout: Duration,
+    longest_answer: usize,
+    retry: RetryPolicy,
+}
+
+impl Builder {
+    /// Language of the messages in answers, as `Accept-Language` takes it (`en`); the service's own is Korean.
+    pub fn language(mut self, language: impl Into<String>) -> Self {
+        self.language = Some(language.into());
+        self
+    }
+
+    /// How long one attempt may wait for a connection; 3 s unless set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long one attempt may take, connection and answer included; 10 s unless set.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How many bytes the body of an answer may have; 8 MiB unless set.
+    pub fn longest_answer(mut self, bytes: usize) -> Self {
+        self.longest_answer = bytes;
+        self
+    }
+
+    /// When and how often a request is sent again.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// # Errors
+    /// [`Error::Config`] if the address is no `http` or `https` URL, if it is `https` and this crate was built without
+    /// its feature `rustls`, or if the language cannot stand in a header.
+    pub fn build(self) -> Result<Client, Error> {
+        let config = |what: String| Error::Config(what);
+        let mut base = Url::parse(&self.base_url).map_err(|error| config(format!("{}: {error}", self.base_url)))?;
+        match base.scheme() {
+            "http" => {}
+            "https" if cfg!(feature = "rustls") => {}
+            "https" => return Err(config("https needs the feature `rustls` of sugang-sdk".to_owned())),
+            other => return Err(config(format!("{other} is not http or https"))),
+        }
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        base.set_query(None);
+        base.set_fragment(None);
+        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        if let Some(language) = &self.language {
+            let value = HeaderValue::from_str(language).map_err(|_| config(format!("{language:?} is no language")))?;
+            headers.insert(ACCEPT_LANGUAGE, value);
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("sugang-sdk/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(self.connect_timeout)
+            .timeout(self.timeout)
+            // The API never redirects: whoever does must not get the token or have a POST sent again.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| config(error.to_string()))?;
+        Ok(Client(Arc::new(Inner {
+            http,
+            base,
+            retry: self.retry,
+            longest_answer: self.longest_answer,
+        })))
+    }
+}
+
+impl Client {
+    /// A client with the default settings for the service at this address (`https://example.com`, or with a path if
+    /// the service is mounted below one).
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new(base_url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(base_url).build()
+    }
+
+    /// The settings of a client, to change some.
+    pub fn builder(base_url: impl Into<String>) -> Builder {
+        Builder {
+            base_url: base_url.into(),
+            language: None,
+            connect_timeout: Duration::from_secs(3),
+            timeout: Duration::from_secs(10),
+            longest_answer: 8 << 20,
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    /// Creates an account.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Invalid`] with what is wrong with which field.
+    pub async fn signup(
+        &self,
+        email: impl Into<String>,
+        username: impl Into<String>,
+        password: impl Into<Secret>,
+    ) -> Result<SignedUp, Error> {
+        let body = Signup {
+            email: email.into(),
+            username: username.into(),
+            password: password.into(),
+        };
+        self.send(&Request::post("api/auth/signup/", &body, Repeat::Never)?, None)
+            .await
+    }
+
+    /// Logs in.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidCredentials`] for a wrong password, an unknown e-mail and an inactive account alike.
+    pub async fn login(&self, email: impl Into<String>, password: impl Into<Secret>) -> Result<Session, Error> {
+        let body = Login {
+            email: email.into(),
+            password: password.into(),
+        };
+        let tokens: Tokens = self
+            .send(&Request::post("api/auth/login/", &body, Repeat::Safely)?, None)
+            .await?;
+        Ok(self.resume(tokens))
+    }
+
+    /// Goes on with the tokens of an earlier login, which [`Session::tokens`] gave.
+    pub fn resume(&self, tokens: Tokens) -> Session {
+        Session::new(self.clone(), tokens)
+    }
+
+    /// Sends a request, again where the policy says so, and decodes its answer.
+    async fn send<T: DeserializeOwned>(&self, request: &Request, access: Option<&Secret>) -> Result<T, Error> {
+        let mut attempts = 1;
+        loop {
+            let error = match self.send_once(request, access).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Some(outcome) = Outcome::of(&error) else {
+                return Err(error);
+            };
+            let again = decide(
+                &self.0.retry,
+                attempts,
+                request.repeat.is_safe(),
+                outcome,
+                fastrand::f64(),
+            );
+            let Some(wait) = again else { return Err(error) };
+            tokio::time::sleep(wait).await;
+            attempts += 1;
+        }
+    }
+
+    async fn send_once<T: DeserializeOwned>(&self, request: &Request, access: Option<&Secret>) -> Result<T, Error> {
+        let mut url = self
+            .0
+            .base
+            .join(&request.path)
+            .map_err(|error| Error::Config(error.to_string()))?;
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        let mut outgoing = self.0.http.request(request.method.clone(), url);
+        if let Some(access) = access {
+            outgoing = outgoing.bearer_auth(access.expose());
+        }
+        if let Repeat::Keyed(key) = &request.repeat {
+            outgoing = outgoing.header(IDEMPOTENCY_KEY, key.as_str());
+        }
+        if let Some(body) = &request.body {
+            outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        let answer = outgoing.send().await.map_err(Error::from_transport)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = self.read(answer).await?;
+        let request_id = text(&headers, REQUEST_ID).unwrap_or_default().to_owned();
+        if !status.is_success() {
+            return Err(Error::Api(Box::new(api_error(status, &headers, request_id, &body))));
+        }
+        let body = if status == StatusCode::NO_CONTENT {
+            b"null"
+        } else {
+            body.as_slice()
+        };
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body)).map_err(|error| {
+            let path = error.path().to_string();
+            Error::Decode {
+                path,
+                request_id,
+                source: error.into_inner(),
+            }
+        })
+    }
+
+    async fn read(&self, mut answer: reqwest::Response) -> Result<Vec<u8>, Error> {
+        let limit = self.0.longest_answer;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(Error::from_transport)? {
+            if body.len() + chunk.len() > limit {
+                return Err(Error::TooLong { limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn api_error(status: StatusCode, headers: &HeaderMap, request_id: String, body: &[u8]) -> ApiError {
+    // What a proxy in between answers need not be JSON.
+    let mut body = serde_json::from_slice(body).unwrap_or_else(|_| ErrorBody {
+        text: ErrorText::detail(status.canonical_reason().unwrap_or("not an answer of the service")),
+        code: ErrorCode::Other(String::new()),
+        request_id: String::new(),
+    });
+    if body.request_id.is_empty() {
+        body.request_id = request_id;
+    }
+    let retry_after = text(headers, RETRY_AFTER.as_str()).and_then(|seconds| seconds.trim().parse().ok());
+    ApiError {
+        status: status.as_u16(),
+        body,
+        retry_after: retry_after.map(Duration::from_secs),
+    }
+}
+
+/// A request that can be sent several times.
+#[derive(Debug)]
+struct Request {
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<Vec<u8>>,
+    repeat: Repeat,
+}
+
+/// What happens when the same request takes effect a second time.
+#[derive(Debug)]
+enum Repeat {
+    /// Nothing that matters.
+    Safely,
+    /// Nothing: the service knows the key and answers as the first time.
+    Keyed(IdempotencyKey),
+    /// Something else than the first time.
+    Never,
+}
+
+impl Repeat {
+    fn is_safe(&self) -> bool {
+        match self {
+            Self::Safely | Self::Keyed(_) => true,
+            Self::Never => false,
+        }
+    }
+}
+
+impl Request {
+    fn get(path: impl Into<String>, query: Vec<(&'static str, String)>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            query,
+            body: None,
+            repeat: Repeat::Safely,
+        }
+    }
+
+    fn post(path: impl Into<String>, body: &impl Serialize, repeat: Repeat) -> Result<Self, Error> {
+        let body = serde_json::to_vec(body).map_err(Error::Encode)?;
+        Ok(Self {
+            method: Method::POST,
+            path: path.into(),
+            query: Vec::new(),
+            body: Some(body),
+            repeat,
+        })
+    }
+}

@@ -1,0 +1,11 @@
+//! Sugang, the enrolment service, in Rust: its wire types and, with the default feature `client`, a client.
+
+pub mod types;
+
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+pub use client::{
+    ApiError, Builder, Client, Error, Filter, IdempotencyKey, InvalidKey, Items, Keyed, Kind, List, PaymentFilter,
+    Payments, RetryPolicy, Session,
+};

@@ -1,0 +1,267 @@
+//! Errors: what went wrong, for people under the keys that clients have always read, and for programs as a code.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Messages by the name of the field that they are about.
+pub type FieldErrors = BTreeMap<Cow<'static, str>, Vec<Cow<'static, str>>>;
+
+macro_rules! codes {
+    ($(#[doc = $meaning:literal] $variant:ident = $word:literal $status:literal,)*) => {
+        /// The stable, machine-readable name of an error. One code has one HTTP status.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        pub enum ErrorCode {
+            $(#[doc = $meaning] $variant,)*
+            /// A code that this version does not know; empty where the answer had none.
+            Other(String),
+        }
+
+        impl ErrorCode {
+            /// All that this version knows.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The word that stands for it on the wire.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    Self::Other(word) => word,
+                }
+            }
+
+            /// The HTTP status that it travels with; none for a code that this version does not know.
+            pub fn status(&self) -> Option<u16> {
+                match self {
+                    $(Self::$variant => Some($status),)*
+                    Self::Other(_) => None,
+                }
+            }
+
+            /// What it means, in English.
+            pub fn meaning(&self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning.trim_ascii_start(),)*
+                    Self::Other(_) => "",
+                }
+            }
+        }
+
+        impl FromStr for ErrorCode {
+            type Err = std::convert::Infallible;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                Ok(match word {
+                    $($word => Self::$variant,)*
+                    _ => Self::Other(word.to_owned()),
+                })
+            }
+        }
+    };
+}
+
+codes! {
+    /// A field of the body or a parameter is missing or wrong; the messages stand under its name.
+    Invalid = "invalid" 400,
+    /// The body is not JSON, or not a JSON object.
+    MalformedJson = "malformed_json" 400,
+    /// The caller holds a registration for this already.
+    AlreadyRegistered = "already_registered" 400,
+    /// It is not in its registration period now.
+    NotOpen = "not_open" 400,
+    /// The amount is not the price.
+    AmountMismatch = "amount_mismatch" 400,
+    /// The amount is less or more than the payment method takes.
+    AmountOutOfBounds = "amount_out_of_bounds" 400,
+    /// The registration was completed before.
+    AlreadyCompleted = "already_completed" 400,
+    /// The registration was cancelled before.
+    RegistrationCancelled = "registration_cancelled" 400,
+    /// The payment was cancelled or refunded before.
+    AlreadyCancelled = "already_cancelled" 400,
+    /// What the payment was for is completed, so that it can no longer be cancelled.
+    ItemCompleted = "item_completed" 400,
+    /// No token came with the request.
+    NotAuthenticated = "not_authenticated" 401,
+    /// No active account has this e-mail and password.
+    InvalidCredentials = "invalid_credentials" 401,
+    /// The token is expired, forged, malformed or of the wrong type.
+    TokenNotValid = "token_not_valid" 401,
+    /// The token's user is gone.
+    UserNotFound = "user_not_found" 401,
+    /// The token's user is inactive.
+    UserInactive = "user_inactive" 401,
+    /// The payment is another user's.
+    NotOwner = "not_owner" 403,
+    /// There is nothing at this address.
+    NotFound = "not_found" 404,
+    /// There is no such page of the list.
+    InvalidPage = "invalid_page" 404,
+    /// The caller holds no registration for this.
+    NotRegistered = "not_registered" 404,
+    /// The path does not take this method; `Allow` says which it takes.
+    MethodNotAllowed = "method_not_allowed" 405,
+    /// Another request is at work on the same thing; try again shortly.
+    Busy = "busy" 409,
+    /// The first request with this idempotency key is still at work; try again after `Retry-After`.
+    RequestInProgress = "request_in_progress" 409,
+    /// All places are taken.
+    SoldOut = "sold_out" 409,
+    /// The body is longer than the service takes.
+    PayloadTooLarge = "payload_too_large" 413,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType = "unsupported_media_type" 415,
+    /// The idempotency key was used before with another request.
+    IdempotencyKeyReused = "idempotency_key_reused" 422,
+    /// Too many requests; try again after `Retry-After`.
+    RateLimited = "rate_limited" 429,
+    /// The service failed; the request id finds the reason in its log.
+    Internal = "internal" 500,
+    /// A store is away; try again after `Retry-After`.
+    Unavailable = "unavailable" 503,
+    /// The service is not configured as it must be; the operator has to act.
+    Misconfigured = "misconfigured" 503,
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        word.parse().map_err(|never: std::convert::Infallible| match never {})
+    }
+}
+
+/// Body of every error: the text under its traditional key, then the code and the request's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AnyErrorBody")]
+pub struct ErrorBody {
+    /// What went wrong, for people.
+    #[serde(flatten)]
+    pub text: ErrorText,
+    /// What went wrong, for programs.
+    pub code: ErrorCode,
+    /// Id of the request, also in the header `X-Request-Id` and in the service's log; empty where the answer had none.
+    pub request_id: String,
+}
+
+/// The text of an error, under the key or keys that clients read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ErrorText {
+    /// What apply, enrol, complete and cancel answer.
+    Error {
+        /// The text.
+        error: Cow<'static, str>,
+    },
+    /// What everything about tokens, pages, methods and bodies answers.
+    Detail {
+        /// The text.
+        detail: Cow<'static, str>,
+    },
+    /// What a sign-up answers.
+    Form {
+        /// The text.
+        message: Cow<'static, str>,
+        /// What is wrong with which field.
+        errors: FieldErrors,
+    },
+    /// What a wrong field elsewhere answers: the names of the fields are the keys themselves.
+    Fields(FieldErrors),
+}
+
+impl ErrorText {
+    /// The text under `error`.
+    pub fn error(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Error { error: text.into() }
+    }
+
+    /// The text under `detail`.
+    pub fn detail(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Detail { detail: text.into() }
+    }
+
+    /// What is wrong with which field; none where the error is not about fields.
+    pub fn fields(&self) -> Option<&FieldErrors> {
+        match self {
+            Self::Form { errors, .. } | Self::Fields(errors) => Some(errors),
+            Self::Error { .. } | Self::Detail { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for ErrorText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = match self {
+            Self::Error { error: text } | Self::Detail { detail: text } | Self::Form { message: text, .. } => text,
+            Self::Fields(_) => "",
+        };
+        f.write_str(head)?;
+        for (n, (field, messages)) in self.fields().into_iter().flatten().enumerate() {
+            let separator = if n == 0 && head.is_empty() { "" } else { "; " };
+            write!(f, "{separator}{field}: {}", messages.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whatever JSON object came with an error status: an error must be readable even where its body is not ours.
+#[derive(Deserialize)]
+struct AnyErrorBody(serde_json::Map<String, serde_json::Value>);
+
+impl From<AnyErrorBody> for ErrorBody {
+    fn from(AnyErrorBody(mut body): AnyErrorBody) -> Self {
+        let mut take = |key| match body.remove(key) {
+            Some(serde_json::Value::String(text)) => Some(text),
+            _ => None,
+        };
+        let (code, request_id) = (take("code").unwrap_or_default(), take("request_id").unwrap_or_default());
+        let (error, detail, message) = (take("error"), take("detail"), take("message"));
+        let text = match (error, detail, message) {
+            (Some(error), ..) => ErrorText::error(error),
+            (None, Some(detail), _) => ErrorText::detail(detail),
+            (None, None, Some(message)) => {
+                let errors = match body.remove("errors") {
+                    Some(serde_json::Value::Object(errors)) => field_errors(errors),
+                    _ => FieldErrors::new(),
+                };
+                ErrorText::Form {
+                    message: message.into(),
+                    errors,
+                }
+            }
+            (None, None, None) => ErrorText::Fields(field_errors(body)),
+        };
+        Self {
+            text,
+            code: code
+                .parse()
+                .unwrap_or_else(|never: std::convert::Infallible| match never {}),
+            request_id,
+        }
+    }
+}
+
+fn field_errors(fields: serde_json::Map<String, serde_json::Value>) -> FieldErrors {
+    let text = |value| match value {
+        serde_json::Value::String(text) => Cow::from(text),
+        other => Cow::from(other.to_string()),
+    };
+    let texts = |value| match value {
+        serde_json::Value::Array(values) => values.into_iter().map(text).collect(),
+        other => vec![text(other)],
+    };
+    fields
+        .into_iter()
+        .map(|(field, value)| (Cow::from(field), texts(value)))
+        .collect()
+}

@@ -1,0 +1,28 @@
+//! The wire: every request and answer of the API, exactly as it travels.
+//!
+//! The API and the client share these types, so that the two cannot drift. Fields stand in the order in which they are
+//! sent. What decodes an answer is lenient towards keys that a later version adds.
+
+mod account;
+mod error;
+mod id;
+mod item;
+mod money;
+mod payment;
+#[cfg(test)]
+mod tests;
+
+pub use account::{AccessToken, Login, Refresh, Secret, SignedUp, Signup, Tokens, User};
+pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors};
+pub use id::{CourseId, ExamId, PaymentId, RegistrationId, UserId};
+pub use item::{Completed, Course, Exam, Item, Page, PageOf, Register, Registered, Registration, Sort};
+pub use money::{Money, MoneyError};
+pub use payment::{
+    Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, TransactionMetadata, UnknownWord, Word,
+};
+
+/// An instant in UTC, sent as RFC 3339 with `Z`.
+pub type DateTime = chrono::DateTime<chrono::Utc>;
+
+/// A calendar day in UTC, sent as `YYYY-MM-DD`.
+pub type Date = chrono::NaiveDate;

@@ -1,0 +1,206 @@
+//! Money: exact, in won, never a float.
+
+use std::{fmt, str::FromStr};
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::value::RawValue;
+
+/// An amount of money: a decimal of at most 10 digits, 2 of them decimals (`decimal(10,2)` in the database).
+///
+/// Sent as a string with two decimals (`"45000.00"`). Read from a string or a JSON number, whose digits are taken as
+/// they stand in the text, so only a JSON deserializer can read one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(
+        description = "An amount of money in won: a string with two decimals. A request may also send a number.",
+        value_type = String,
+        format = "decimal",
+        pattern = r"^-?\d{1,8}\.\d{2}$",
+        example = "45000.00"
+    )
+)]
+pub struct Money(Decimal);
+
+impl Money {
+    /// Digits that an amount may have, decimals among them.
+    pub const DIGITS: u32 = 10;
+    /// Decimals that an amount may have, and is sent with.
+    pub const DECIMALS: u32 = 2;
+
+    /// A whole amount of won.
+    ///
+    /// ```
+    /// assert_eq!(sugang_sdk::types::Money::won(45_000).to_string(), "45000.00");
+    /// ```
+    pub fn won(won: u32) -> Self {
+        Self(Decimal::new(i64::from(won) * 100, Self::DECIMALS))
+    }
+
+    /// The amount as a decimal with a scale of 2.
+    pub fn decimal(self) -> Decimal {
+        self.0
+    }
+
+    /// Whether it is more than nothing.
+    pub fn is_positive(self) -> bool {
+        self.0 > Decimal::ZERO
+    }
+}
+
+impl TryFrom<Decimal> for Money {
+    type Error = MoneyError;
+
+    /// # Errors
+    /// More decimals or digits than an amount may have (a trailing zero counts, as it does for Django).
+    fn try_from(mut decimal: Decimal) -> Result<Self, MoneyError> {
+        if decimal.scale() > Self::DECIMALS {
+            return Err(MoneyError::Decimals);
+        }
+        if decimal.abs() >= Decimal::from(10_u64.pow(Self::DIGITS - Self::DECIMALS)) {
+            return Err(MoneyError::Digits);
+        }
+        decimal.rescale(Self::DECIMALS);
+        Ok(Self(decimal))
+    }
+}
+
+impl FromStr for Money {
+    type Err = MoneyError;
+
+    /// Reads plain (`45000`, `45000.00`) and scientific (`4.5e4`) notation, as JSON numbers and Django have it.
+    fn from_str(text: &str) -> Result<Self, MoneyError> {
+        let text = text.trim();
+        // Only the notation is taken from the float's parser, never a value; its words (`inf`, `NaN`) are left out.
+        let digits_and_signs = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+        if !digits_and_signs || text.parse::<f64>().is_err() {
+            return Err(MoneyError::NotANumber);
+        }
+        let parsed = match text.contains(['e', 'E']) {
+            true => Decimal::from_scientific(text),
+            false => Decimal::from_str_exact(text),
+        };
+        match parsed {
+            Ok(decimal) => decimal.try_into(),
+            Err(rust_decimal::Error::Underflow) => Err(MoneyError::Decimals),
+            Err(_) => Err(MoneyError::Digits),
+        }
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Money {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Money {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let parsed = match raw.get().starts_with('"') {
+            true => serde_json::from_str::<String>(raw.get())
+                .map_err(D::Error::custom)?
+                .parse(),
+            false => raw.get().parse(),
+        };
+        parsed.map_err(D::Error::custom)
+    }
+}
+
+/// Why a text is no amount of money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// Not a decimal number.
+    #[error("a valid number is required")]
+    NotANumber,
+    /// More than [`Money::DECIMALS`] decimals.
+    #[error("no more than {} decimal places are allowed", Money::DECIMALS)]
+    Decimals,
+    /// More than [`Money::DIGITS`] digits.
+    #[error(
+        "no more than {} digits in total, {} of them decimals, are allowed",
+        Money::DIGITS,
+        Money::DECIMALS
+    )]
+    Digits,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_django_reads_and_always_sends_two_decimals() {
+        for (json, sent) in [
+            (r#""45000.00""#, "45000.00"),
+            (r#""45000""#, "45000.00"),
+            (r#"" 45000.5 ""#, "45000.50"),
+            ("45000", "45000.00"),
+            ("45000.00", "45000.00"),
+            ("45000.1", "45000.10"),
+            ("4.5e4", "45000.00"),
+            ("4.5E+4", "45000.00"),
+            ("99999999.99", "99999999.99"),
+            ("0", "0.00"),
+            ("-1", "-1.00"),
+        ] {
+            let money: Money = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&money).unwrap(), format!("\"{sent}\""), "{json}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_amount() {
+        for (json, why) in [
+            (r#""""#, MoneyError::NotANumber),
+            (r#""4_5""#, MoneyError::NotANumber),
+            (r#""NaN""#, MoneyError::NotANumber),
+            (r#""Infinity""#, MoneyError::NotANumber),
+            (r#""1.2.3""#, MoneyError::NotANumber),
+            (r#""e""#, MoneyError::NotANumber),
+            (r#""-""#, MoneyError::NotANumber),
+            ("null", MoneyError::NotANumber),
+            ("true", MoneyError::NotANumber),
+            ("[1]", MoneyError::NotANumber),
+            ("1.000", MoneyError::Decimals),
+            ("45000.00000000000000001", MoneyError::Decimals),
+            ("1e-3", MoneyError::Decimals),
+            ("0.0000000000000000000000000000000000001", MoneyError::Decimals),
+            ("100000000", MoneyError::Digits),
+            ("1e8", MoneyError::Digits),
+            ("-100000000.00", MoneyError::Digits),
+            ("99999999999999999999999999999999999999", MoneyError::Digits),
+        ] {
+            let error = serde_json::from_str::<Money>(json).unwrap_err().to_string();
+            assert!(error.starts_with(&why.to_string()), "{json}: {error}");
+        }
+        for huge in [
+            "1e999",
+            "1e-999",
+            "1e99999999999999999999",
+            "9e28",
+            "0e99999999999999999999",
+        ] {
+            assert!(
+                matches!(huge.parse::<Money>(), Err(MoneyError::Digits | MoneyError::Decimals)),
+                "{huge}"
+            );
+        }
+    }
+
+    #[test]
+    fn won_is_whole() {
+        assert_eq!(Money::won(1_000), "1000".parse().unwrap());
+        assert!(Money::won(1).is_positive() && !Money::won(0).is_positive());
+    }
+}

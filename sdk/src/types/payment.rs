@@ -1,0 +1,209 @@
+//! Payments, and what is known of the ways to pay.
+
+use std::{fmt, str::FromStr};
+
+use rust_decimal::{Decimal, prelude::ToPrimitive};
+use serde::{Deserialize, Serialize};
+
+use super::{DateTime, Money, PaymentId};
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:tt,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The word that stands for it on the wire and in the database.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == word).ok_or(UnknownWord)
+            }
+        }
+    )*};
+}
+
+/// A word that is none of those allowed in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not one of the words allowed here")]
+pub struct UnknownWord;
+
+words! {
+    /// A way to pay.
+    PaymentMethod {
+        /// KakaoPay.
+        KakaoPay = "kakaopay",
+        /// Credit or debit card.
+        Card = "card",
+        /// Bank transfer.
+        BankTransfer = "bank_transfer",
+    }
+
+    /// What became of a payment.
+    PaymentStatus {
+        /// In force.
+        Paid = "paid",
+        /// Cancelled together with its registration.
+        Cancelled = "cancelled",
+        /// Refunded: read in old rows, never written.
+        Refunded = "refunded",
+    }
+
+    /// What a payment was for.
+    PaymentType {
+        /// An exam.
+        Exam = "test",
+        /// A course.
+        Course = "course",
+    }
+}
+
+impl PaymentMethod {
+    /// The gateway's share of an amount (0.029 is 2.9 %).
+    pub fn fee_rate(self) -> Decimal {
+        match self {
+            Self::KakaoPay => Decimal::new(29, 3),
+            Self::Card => Decimal::new(32, 3),
+            Self::BankTransfer => Decimal::new(5, 3),
+        }
+    }
+
+    /// The least and the most that can be paid at once; both are allowed.
+    pub fn bounds(self) -> (Money, Money) {
+        let (least, most) = match self {
+            Self::KakaoPay => (100, 50_000_000),
+            Self::Card => (1_000, 100_000_000),
+            Self::BankTransfer => (1_000, 200_000_000),
+        };
+        (Money::won(least), Money::won(most))
+    }
+}
+
+/// What a payment's processing costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TransactionMetadata {
+    /// Who processes the payment.
+    pub payment_gateway: PaymentMethod,
+    /// Whether it can be given back.
+    pub supports_refund: bool,
+    /// The gateway's share of the amount; with the fee below the only float on the wire, and for display only.
+    pub processing_fee_rate: f64,
+    /// The amount times the rate, in won; for display only.
+    pub estimated_fee: f64,
+}
+
+impl TransactionMetadata {
+    /// What processing `amount` by `method` costs.
+    pub fn new(method: PaymentMethod, amount: Money) -> Self {
+        let float = |decimal: Decimal| decimal.normalize().to_f64().unwrap_or(f64::NAN);
+        Self {
+            payment_gateway: method,
+            supports_refund: true,
+            processing_fee_rate: float(method.fee_rate()),
+            estimated_fee: float(amount.decimal() * method.fee_rate()),
+        }
+    }
+}
+
+/// A word from a list that may grow: a client of today still reads a page on which a word of tomorrow stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Word<T> {
+    /// One that this version knows.
+    Known(T),
+    /// One that this version does not know.
+    New(String),
+}
+
+impl<T: PartialEq> PartialEq<T> for Word<T> {
+    fn eq(&self, other: &T) -> bool {
+        matches!(self, Self::Known(known) if known == other)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Word<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(known) => known.fmt(f),
+            Self::New(new) => new.fmt(f),
+        }
+    }
+}
+
+/// A payment: a snapshot of what was paid, for what, how and when, never changed by a later edit of the exam or course.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Payment {
+    /// Its id.
+    pub id: PaymentId,
+    /// What was paid for.
+    #[cfg_attr(feature = "openapi", schema(value_type = PaymentType))]
+    pub payment_type: Word<PaymentType>,
+    /// Title of what was paid for.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub target_title: Option<String>,
+    /// The same as `payment_type`.
+    #[cfg_attr(feature = "openapi", schema(value_type = PaymentType))]
+    pub target_type: Word<PaymentType>,
+    /// Id of the exam or course.
+    pub target_id: i64,
+    /// What was paid.
+    pub amount: Money,
+    /// How it was paid.
+    #[cfg_attr(feature = "openapi", schema(value_type = PaymentMethod))]
+    pub payment_method: Word<PaymentMethod>,
+    /// What became of it.
+    #[cfg_attr(feature = "openapi", schema(value_type = PaymentStatus))]
+    pub status: Word<PaymentStatus>,
+    /// When it was paid.
+    pub paid_at: DateTime,
+    /// When it was cancelled, if it was.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub cancelled_at: Option<DateTime>,
+    /// When the registration that it paid for was made, if there is one.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub registration_time: Option<DateTime>,
+}
+
+/// Body of `POST /payments/{id}/cancel/`; may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Cancel {
+    /// Why, kept with the payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_reason: Option<String>,
+}
+
+/// Answer 200 of `POST /payments/{id}/cancel/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Cancelled {
+    /// What happened, for people.
+    pub message: String,
+    /// The payment that is cancelled.
+    pub payment_id: PaymentId,
+    /// When it was cancelled.
+    pub cancelled_at: DateTime,
+}

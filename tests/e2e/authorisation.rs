@@ -1,0 +1,238 @@
+//! Every endpoint with every kind of caller. What a caller must not do leaves no trace.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+use sugang_tests::{App, COURSE, ENDPOINTS, EXAM, Endpoint, Item, User, token};
+
+struct Caller {
+    name: &'static str,
+    authorization: Option<String>,
+    /// What every endpoint that wants a token answers; empty for a caller who may ask.
+    refused: &'static str,
+}
+
+fn callers(minsu: &User, jisu: &User, inactive: &User, gone: &User) -> Vec<Caller> {
+    let secret = token::SECRET.as_bytes();
+    let good = minsu.claims("access");
+    let expired = {
+        let mut claims = good.clone();
+        claims["exp"] = json!(chrono::Utc::now().timestamp() - 1);
+        token::sign(&claims)
+    };
+    let raised = {
+        // Jisu's signature under Minsu's claims.
+        let (_, signature) = jisu.access.rsplit_once('.').unwrap();
+        let (message, _) = minsu.access.rsplit_once('.').unwrap();
+        format!("{message}.{signature}")
+    };
+    let header = |alg: &str| json!({"alg": alg, "typ": "JWT"});
+    let bearer = |name, token: &str, refused| Caller {
+        name,
+        authorization: Some(format!("Bearer {token}")),
+        refused,
+    };
+    vec![
+        Caller {
+            name: "nobody",
+            authorization: None,
+            refused: "not_authenticated",
+        },
+        Caller {
+            name: "a password",
+            authorization: Some("Basic bWluc3U6Y29ycmVjdDE=".into()),
+            refused: "not_authenticated",
+        },
+        bearer(
+            "a refresh token",
+            &token::sign(&minsu.claims("refresh")),
+            "token_not_valid",
+        ),
+        bearer("an expired token", &expired, "token_not_valid"),
+        bearer("another's signature", &raised, "token_not_valid"),
+        bearer(
+            "a guessed secret",
+            &token::sign_with(&header("HS256"), &good, b"secret"),
+            "token_not_valid",
+        ),
+        bearer(
+            "alg none",
+            &token::sign_with(&header("none"), &good, secret),
+            "token_not_valid",
+        ),
+        bearer(
+            "alg HS512",
+            &token::sign_with(&header("HS512"), &good, secret),
+            "token_not_valid",
+        ),
+        bearer("no token at all", "undefined", "token_not_valid"),
+        bearer("an inactive user", &inactive.access, "user_inactive"),
+        bearer("a deleted user", &gone.access, "user_not_found"),
+        bearer("another user", &jisu.access, ""),
+        bearer("the user", &minsu.access, ""),
+    ]
+}
+
+/// Minsu holds an application and an enrolment (payments 1 and 2), Jisu nothing.
+async fn arrange() -> (App, Vec<Caller>) {
+    let app = App::start().await;
+    let [minsu, jisu, inactive, gone] = [
+        app.user("minsu").await,
+        app.user("jisu").await,
+        app.user("inactive").await,
+        app.user("gone").await,
+    ];
+    for kind in [EXAM, COURSE] {
+        let id = app.add(kind, Item::default()).await;
+        app.register(kind, &minsu, id, kind.active).await;
+    }
+    app.run("update users set is_active = false where username = 'inactive'", &[])
+        .await;
+    app.run("delete from users where username = 'gone'", &[]).await;
+    let callers = callers(&minsu, &jisu, &inactive, &gone);
+    (app, callers)
+}
+
+async fn ask(app: &App, endpoint: &Endpoint, caller: &Caller) -> sugang_tests::Answer {
+    let mut call = app.call(endpoint.method, endpoint.path);
+    if let Some(authorization) = &caller.authorization {
+        call = call.header("authorization", authorization.as_str());
+    }
+    if endpoint.body.is_empty() {
+        call.await
+    } else {
+        call.json_text(endpoint.body).await
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_ask_is_refused_everywhere_and_changes_nothing() {
+    let (app, callers) = arrange().await;
+    let before = app.state().await;
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.token) {
+        for caller in callers.iter().filter(|caller| !caller.refused.is_empty()) {
+            let answer = ask(&app, endpoint, caller).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.code()),
+                (401, caller.refused),
+                "{}: {answer:?}",
+                caller.name
+            );
+        }
+    }
+    assert_eq!(app.state().await, before);
+}
+
+/// A refusal must not tell whether something is there: it comes before the path's id, the query and the body are read.
+#[tokio::test]
+async fn who_may_not_ask_learns_nothing() {
+    let (app, callers) = arrange().await;
+    for (method, path, body) in [
+        ("GET", "/tests/999/", ""),
+        ("GET", "/tests/?page=999", ""),
+        ("GET", "/me/payments/999/", ""),
+        ("GET", "/me/payments/?from=x", ""),
+        ("POST", "/tests/999/apply/", r#"{"amount":"x"}"#),
+        ("POST", "/courses/999/complete/", ""),
+        ("POST", "/payments/999/cancel/", ""),
+    ] {
+        for caller in callers
+            .iter()
+            .filter(|caller| ["not_authenticated", "token_not_valid"].contains(&caller.refused))
+        {
+            let endpoint = Endpoint {
+                method,
+                path,
+                body,
+                token: true,
+            };
+            let answer = ask(&app, &endpoint, caller).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.code()),
+                (401, caller.refused),
+                "{}: {answer:?}",
+                caller.name
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_token_is_wanted_none_is_looked_at() {
+    let (app, callers) = arrange().await;
+    let nobody = &callers[0];
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| !endpoint.token) {
+        let expected = ask(&app, endpoint, nobody).await;
+        app.run("delete from users where email = 'new@example.com'", &[]).await;
+        for caller in &callers {
+            let answer = ask(&app, endpoint, caller).await;
+            app.run("delete from users where email = 'new@example.com'", &[]).await;
+            assert_eq!(
+                (answer.status, answer.code()),
+                (expected.status, expected.code()),
+                "{}: {answer:?}",
+                caller.name
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn everybody_acts_for_himself_alone() {
+    let (app, callers) = arrange().await;
+    let mut table = String::new();
+    for caller in callers.iter().filter(|caller| caller.refused.is_empty()) {
+        writeln!(table, "{}", caller.name).unwrap();
+        for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.token) {
+            let answer = ask(&app, endpoint, caller).await;
+            writeln!(table, "  {} {} {}", endpoint.method, endpoint.path, answer.brief()).unwrap();
+        }
+    }
+    insta::assert_snapshot!(table, @"
+    another user
+      GET /tests/ 200
+      GET /tests/1/ 200
+      POST /tests/1/apply/ 201
+      POST /tests/1/complete/ 200
+      GET /courses/ 200
+      GET /courses/1/ 200
+      POST /courses/1/enroll/ 201
+      POST /courses/1/complete/ 200
+      GET /me/payments/ 200
+      GET /me/payments/1/ 404 not_found | 찾을 수 없습니다.
+      POST /payments/1/cancel/ 403 not_owner | 본인의 결제만 취소할 수 있습니다
+    the user
+      GET /tests/ 200
+      GET /tests/1/ 200
+      POST /tests/1/apply/ 400 already_registered | 이미 응시 신청한 시험입니다
+      POST /tests/1/complete/ 200
+      GET /courses/ 200
+      GET /courses/1/ 200
+      POST /courses/1/enroll/ 400 already_registered | 이미 수강 신청한 수업입니다
+      POST /courses/1/complete/ 200
+      GET /me/payments/ 200
+      GET /me/payments/1/ 200
+      POST /payments/1/cancel/ 400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
+    ");
+    // What was Minsu's is as Minsu left it, whatever Jisu tried.
+    let payments = app
+        .rows("select user_id, status from payments where id <= 2 order by id")
+        .await;
+    insta::assert_snapshot!(payments, @r#"[{"status":"paid","user_id":1},{"status":"paid","user_id":1}]"#);
+}
+
+#[tokio::test]
+async fn lists_show_nobody_else_s_payments() {
+    let (app, callers) = arrange().await;
+    let [jisu, minsu] = &callers[callers.len() - 2..] else {
+        unreachable!()
+    };
+    let list = Endpoint {
+        method: "GET",
+        path: "/me/payments/",
+        body: "",
+        token: true,
+    };
+    assert_eq!(ask(&app, &list, minsu).await.json()["count"], 2);
+    assert_eq!(ask(&app, &list, jisu).await.json()["results"], Value::Array(Vec::new()));
+}

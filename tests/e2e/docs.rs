@@ -1,0 +1,102 @@
+use std::collections::BTreeSet;
+
+use sugang_tests::{App, ENDPOINTS, Endpoint};
+
+#[tokio::test]
+async fn the_schema_describes_every_endpoint() {
+    let app = App::start().await;
+    let answer = app.get("/api/schema/").await;
+    let schema = answer.json();
+    assert!(
+        schema["openapi"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("3.")),
+        "{}",
+        schema["openapi"]
+    );
+    for Endpoint {
+        method,
+        path,
+        token,
+        body,
+    } in ENDPOINTS
+    {
+        let path = path.replace("/1/", "/{id}/");
+        let operation = &schema["paths"][&path][method.to_lowercase()];
+        assert!(operation["operationId"].is_string(), "{method} {path}");
+        assert_eq!(
+            operation["security"].as_array().is_some_and(|needs| !needs.is_empty()),
+            *token,
+            "{method} {path}"
+        );
+        assert!(
+            body.is_empty() || operation["requestBody"].is_object(),
+            "{method} {path}"
+        );
+        assert!(
+            operation["responses"].as_object().is_some_and(|all| all.len() > 1),
+            "{method} {path}"
+        );
+    }
+    // What the document points at is in it.
+    let text = schema.to_string();
+    let references: BTreeSet<&str> = text
+        .split(r##""$ref":"#"##)
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert!(!references.is_empty());
+    for reference in references {
+        assert!(schema.pointer(reference).is_some(), "{reference}");
+    }
+}
+
+/// A page works where no other server can be reached.
+#[tokio::test]
+async fn the_pages_are_served_from_here_alone() {
+    let app = App::start().await;
+    for page in ["/api/docs/", "/api/redoc/", "/api/docs", "/api/redoc"] {
+        let answer = app.get(page).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+        let html = String::from_utf8(answer.body).unwrap();
+        assert!(!html.contains("//"), "no address of another server: {html}");
+        let linked: Vec<&str> = ["src=\"", "href=\""]
+            .iter()
+            .flat_map(|start| html.split(start).skip(1))
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert!(!linked.is_empty(), "{html}");
+        for path in linked.iter().filter(|path| **path != "data:,") {
+            assert!(
+                path.starts_with("/api/"),
+                "it works with and without the page's trailing slash: {path}"
+            );
+            let asset = app.get(path).await;
+            assert_eq!(asset.status, 200, "{path}");
+            assert!(!asset.body.is_empty());
+            let media_type = asset.header("content-type");
+            let expected = if path.ends_with(".css") {
+                "text/css"
+            } else if path.ends_with(".js") {
+                "text/javascript"
+            } else {
+                media_type
+            };
+            assert!(media_type.starts_with(expected), "{path}: {media_type}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_has_is_not_sent_again() {
+    let app = App::start().await;
+    for path in ["/api/schema/", "/api/docs/", "/api/redoc/"] {
+        let first = app.get(path).await;
+        let tag = first.header("etag").to_owned();
+        assert!(tag.starts_with('"') && tag.ends_with('"'), "{path}: {tag}");
+        let again = app.get(path).header("if-none-match", tag).await;
+        assert_eq!((again.status.as_u16(), again.body.len()), (304, 0), "{path}");
+        assert_eq!(app.get(path).header("if-none-match", "\"other\"").await.status, 200);
+    }
+}

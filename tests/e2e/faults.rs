@@ -1,0 +1,582 @@
+//! Stores and the host fail while customers are at work. They ask again with their keys, and in the end everybody has
+//! what he was told, and the books are in order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use rstest::rstest;
+use serde_json::Value;
+use sugang_sdk::{
+    Client, IdempotencyKey, RetryPolicy, Session,
+    types::{self, Cancel, ErrorCode, Money, PaymentId, PaymentMethod, Register, Tokens},
+};
+use sugang_tests::{App, EXAM, Item, Keeper, Kind, Link, User, runtime, token};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    steps::{Hold, cancel, paid, register},
+    storm::{Storm, assert_audit},
+};
+
+/// Longer than anything that is waited for takes, on a machine that is busy with everything else as well.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const CUSTOMERS: usize = 24;
+
+/// Customers who register and cancel, one thing after the other, for as long as they are let; each request with its key,
+/// and asked again until it is answered.
+struct Customers {
+    at_work: Vec<JoinHandle<Vec<Told>>>,
+    open: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+}
+
+/// A payment that a customer was told of.
+struct Told {
+    user: i64,
+    key: IdempotencyKey,
+    payment: PaymentId,
+    cancelled: bool,
+}
+
+impl Customers {
+    fn of(storm: &Storm, base: &str) -> Self {
+        let (open, answers) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+        let client = Client::builder(base)
+            .timeout(Duration::from_secs(3))
+            .retry(RetryPolicy {
+                attempts: u32::MAX,
+                first_wait: Duration::from_millis(20),
+                longest_wait: Duration::from_secs(1),
+            })
+            .build()
+            .expect("an address");
+        let at_work = storm.users.iter().enumerate().map(|(n, user)| {
+            let (items, rng) = (storm.items.clone(), Rng::with_seed(n as u64));
+            runtime().spawn(shop(session(&client, user), items, rng, open.clone(), answers.clone()))
+        });
+        Self {
+            at_work: at_work.collect(),
+            open,
+            answers,
+        }
+    }
+
+    /// Waits until so many more requests are answered.
+    async fn go_on(&self, answers: usize) {
+        let wanted = self.answers.load(Ordering::Relaxed) + answers;
+        let going_on = async {
+            while self.answers.load(Ordering::Relaxed) < wanted {
+                assert!(!self.at_work.iter().any(JoinHandle::is_finished), "a customer gave up");
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, going_on).await.expect("customers are served");
+    }
+
+    /// Lets everybody finish what he is at.
+    async fn close(self) -> Vec<Told> {
+        self.open.store(false, Ordering::Relaxed);
+        let mut told = Vec::new();
+        for customer in self.at_work {
+            told.extend(
+                timeout(PATIENCE, customer)
+                    .await
+                    .expect("everybody is answered")
+                    .expect("nobody gave up"),
+            );
+        }
+        told
+    }
+}
+
+fn session(client: &Client, user: &User) -> Session {
+    client.resume(Tokens {
+        access: user.access.as_str().into(),
+        refresh: token::sign(&user.claims("refresh")).into(),
+        user: types::User {
+            id: user.id.into(),
+            email: user.email.clone(),
+            username: user.username.clone(),
+        },
+    })
+}
+
+async fn shop(
+    session: Session,
+    items: Vec<(Kind, i64)>,
+    mut rng: Rng,
+    open: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+) -> Vec<Told> {
+    let mut told: Vec<Told> = Vec::new();
+    while open.load(Ordering::Relaxed) {
+        let (kind, item) = items[rng.usize(..items.len())];
+        let body = Register {
+            amount: Money::won(45_000),
+            payment_method: PaymentMethod::Card,
+        };
+        let key = IdempotencyKey::random();
+        let registered = if kind == EXAM {
+            session
+                .exams()
+                .apply(item.into(), body)
+                .idempotency_key(key.clone())
+                .await
+        } else {
+            session
+                .courses()
+                .enroll(item.into(), body)
+                .idempotency_key(key.clone())
+                .await
+        };
+        match registered {
+            Ok(registered) => {
+                let user = session.user().id.0;
+                told.push(Told {
+                    user,
+                    key,
+                    payment: registered.payment_id,
+                    cancelled: false,
+                });
+            }
+            Err(error) if matches!(error.code(), Some(ErrorCode::AlreadyRegistered | ErrorCode::SoldOut)) => {}
+            Err(error) => panic!("registering: {error:?}"),
+        }
+        answers.fetch_add(1, Ordering::Relaxed);
+        let held: Vec<usize> = (0..told.len()).filter(|n| !told[*n].cancelled).collect();
+        if let Some(n) = rng.choice(held).filter(|_| rng.bool()) {
+            let cancelled = session.payments().cancel(told[n].payment, Cancel::default()).await;
+            cancelled.unwrap_or_else(|error| panic!("cancelling: {error:?}"));
+            told[n].cancelled = true;
+            answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    told
+}
+
+/// Everything that was told is so, nothing else is, and every key took effect once.
+async fn assert_told(app: &App, told: &[Told]) {
+    assert_audit(app).await;
+    let rows = app.rows("select id, user_id, status from payments").await;
+    let payments: BTreeMap<i64, (i64, String)> = rows
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| {
+            (
+                number(&row["id"]),
+                (
+                    number(&row["user_id"]),
+                    row["status"].as_str().unwrap_or_default().into(),
+                ),
+            )
+        })
+        .collect();
+    let rows = app
+        .rows("select user_id, key, body from sugang.idempotency_keys where outcome = 'ok'")
+        .await;
+    let mut registered: BTreeMap<(i64, String), i64> = BTreeMap::new();
+    let mut cancelled: BTreeSet<i64> = BTreeSet::new();
+    for row in rows.as_array().expect("rows") {
+        let body: Value = serde_json::from_str(row["body"].as_str().unwrap_or_default()).expect("a body is JSON");
+        let payment = number(&body["payment_id"]);
+        if body.get("registration_id").is_some() {
+            let key = row["key"].as_str().unwrap_or_default().to_owned();
+            registered.insert((number(&row["user_id"]), key), payment);
+        } else {
+            assert!(cancelled.insert(payment), "payment {payment} was cancelled twice");
+        }
+    }
+    for Told {
+        user,
+        key,
+        payment,
+        cancelled: gone,
+    } in told
+    {
+        let status = if *gone { "cancelled" } else { "paid" };
+        assert_eq!(
+            payments.get(&payment.0),
+            Some(&(*user, status.to_owned())),
+            "payment {payment}"
+        );
+        assert_eq!(registered.get(&(*user, key.to_string())), Some(&payment.0), "key {key}");
+        assert_eq!(cancelled.contains(&payment.0), *gone, "payment {payment}");
+    }
+    assert_eq!(
+        (payments.len(), registered.len()),
+        (told.len(), told.len()),
+        "nobody paid without being told"
+    );
+    assert!(
+        told.iter().filter(|told| told.cancelled).count() > 10 && told.len() > 20,
+        "{} payments",
+        told.len()
+    );
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().expect("a number")
+}
+
+/// The stores that may be broken, for one test at a time.
+struct Stores {
+    keeper: Option<Keeper>,
+    home: MutexGuard<'static, Option<Keeper>>,
+}
+
+impl Stores {
+    async fn take() -> Self {
+        static HOME: Mutex<Option<Keeper>> = Mutex::const_new(None);
+        let mut home = HOME.lock().await;
+        let keeper = match home.take() {
+            Some(keeper) => keeper,
+            None => Keeper::of_own_stores().expect("stores that may be broken"),
+        };
+        Self {
+            keeper: Some(keeper),
+            home,
+        }
+    }
+
+    fn keeper(&self) -> &Keeper {
+        self.keeper.as_ref().expect("there until it is given back")
+    }
+
+    fn order(&mut self, order: &str) {
+        self.keeper.as_mut().expect("there until it is given back").order(order);
+    }
+
+    /// Gives them back whole. A test that fails drops them: they may be broken.
+    fn give_back(mut self) {
+        *self.home = self.keeper.take();
+    }
+}
+
+/// Asks until `/readyz` says this.
+async fn becomes(app: &App, status: &str) {
+    let becoming = async {
+        while app.get("/readyz").await.json()["status"] != status {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, becoming)
+        .await
+        .unwrap_or_else(|_| panic!("never {status}"));
+}
+
+/// Without PostgreSQL everything but life itself is refused, soon and politely.
+async fn assert_unavailable(app: &App, user: &User) {
+    for path in ["/tests/", "/readyz"] {
+        let begun = Instant::now();
+        let answer = app.get(path).by(user).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (503, "unavailable"),
+            "{path}: {answer:?}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{path} took {:?}",
+            begun.elapsed()
+        );
+    }
+    assert_eq!(app.get("/healthz").await.status, 200);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    RedisStopped,
+    RedisRestarted,
+    RedisFlushed,
+    RedisFrozen,
+    PostgresRestarted,
+    PostgresFrozen,
+    ConnectionsEnded,
+}
+
+#[rstest]
+#[tokio::test]
+async fn customers_get_what_they_are_told(
+    #[values(
+        Fault::RedisStopped,
+        Fault::RedisRestarted,
+        Fault::RedisFlushed,
+        Fault::RedisFrozen,
+        Fault::PostgresRestarted,
+        Fault::PostgresFrozen,
+        Fault::ConnectionsEnded
+    )]
+    fault: Fault,
+) {
+    let mut stores = Stores::take().await;
+    let mut app = App::with("database_timeout_ms", 1_000)
+        .on(stores.keeper())
+        .start()
+        .await;
+    let storm = Storm::gather(&app, CUSTOMERS).await;
+    let customers = Customers::of(&storm, &app.base);
+    customers.go_on(60).await;
+
+    match fault {
+        Fault::RedisStopped => {
+            stores.order("redis stop");
+            customers.go_on(60).await;
+            becomes(&app, "degraded").await;
+            stores.order("redis start");
+            becomes(&app, "ok").await;
+        }
+        Fault::RedisRestarted => {
+            for _ in 0..3 {
+                stores.order("redis kill");
+                stores.order("redis start");
+                customers.go_on(20).await;
+            }
+            becomes(&app, "ok").await;
+        }
+        Fault::RedisFlushed => {
+            let client = redis::Client::open(app.redis_url()).expect("an address");
+            let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
+            for _ in 0..20 {
+                redis::cmd("FLUSHALL")
+                    .exec_async(&mut connection)
+                    .await
+                    .expect("Redis answers");
+                customers.go_on(5).await;
+            }
+        }
+        Fault::RedisFrozen => {
+            stores.order("redis freeze");
+            customers.go_on(60).await;
+            becomes(&app, "degraded").await;
+            stores.order("redis thaw");
+            becomes(&app, "ok").await;
+        }
+        Fault::PostgresRestarted => {
+            stores.order("postgres kill");
+            assert_unavailable(&app, &storm.users[0]).await;
+            stores.order("postgres start");
+            app.reconnect().await;
+        }
+        Fault::PostgresFrozen => {
+            stores.order("postgres freeze");
+            assert_unavailable(&app, &storm.users[0]).await;
+            stores.order("postgres thaw");
+        }
+        Fault::ConnectionsEnded => {
+            for _ in 0..5 {
+                let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                           where datname = current_database() and pid <> pg_backend_pid()";
+                assert!(app.one::<i64>(end, &[]).await > 0);
+                customers.go_on(20).await;
+            }
+        }
+    }
+
+    customers.go_on(60).await;
+    assert_told(&app, &customers.close().await).await;
+    drop(app);
+    stores.give_back();
+}
+
+#[tokio::test]
+async fn customers_get_what_they_are_told_while_the_host_is_killed() {
+    let app = App::start().await;
+    let storm = Storm::gather(&app, CUSTOMERS).await;
+    let mut host = Host::start(&app, 0);
+    let customers = Customers::of(&storm, &host.base());
+    customers.go_on(60).await;
+
+    for _ in 0..3 {
+        let port = host.port;
+        // SIGKILL: it has no time for anything.
+        drop(host);
+        host = Host::start(&app, port);
+        customers.go_on(40).await;
+    }
+
+    assert_told(&app, &customers.close().await).await;
+}
+
+/// The service as a process of its own, killed when it is dropped.
+struct Host {
+    process: Child,
+    port: u16,
+}
+
+/// The host's program: the one that `cargo xtask test` has built and names, else one that is built now.
+fn host_program(root: &Path) -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        if let Some(program) = std::env::var_os("SUGANG_TEST_HOST") {
+            return program.into();
+        }
+        // target/<profile>/deps/e2e-…
+        let test = std::env::current_exe().expect("a test is a program");
+        let profile = test.ancestors().nth(2).expect("it stands in a folder of the profile");
+        let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+        build
+            .args(["build", "--quiet", "--package", "sugang-host", "--bin", "sugang-host"])
+            .arg("--target-dir")
+            .arg(profile.parent().expect("the profile is in a target folder"))
+            .current_dir(root);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the host is built");
+        profile.join("sugang-host")
+    })
+}
+
+impl Host {
+    /// Serves the app's stores on a port (0: any).
+    fn start(app: &App, port: u16) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let program = host_program(&root);
+        let mut process = Command::new(program)
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .current_dir(root)
+            .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
+            .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
+            .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
+            // Of a lock whose holder was killed.
+            .env("SPIN_VARIABLE_LOCK_TTL_MS", "500")
+            .env("SPIN_VARIABLE_LOG_REQUESTS", "false")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the host starts");
+        let mut line = String::new();
+        let stdout = process.stdout.take().expect("its output is a pipe");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("the host says where it serves");
+        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
+        Self {
+            process,
+            port: port.unwrap_or_else(|| panic!("the host says {line:?}")),
+        }
+    }
+
+    fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+#[tokio::test]
+async fn full_service_within_a_second_of_the_return_of_postgres() {
+    let mut stores = Stores::take().await;
+    let app = App::with("database_timeout_ms", 1_000)
+        .on(stores.keeper())
+        .start()
+        .await;
+    let minsu = app.user("minsu").await;
+    assert_eq!(app.get("/tests/").by(&minsu).await.status, 200);
+    stores.order("postgres kill");
+    assert_unavailable(&app, &minsu).await;
+
+    stores.order("postgres start");
+
+    let returned = Instant::now();
+    while app.get("/tests/").by(&minsu).await.status != 200 {
+        assert!(
+            returned.elapsed() < Duration::from_secs(1),
+            "no service {:?} after",
+            returned.elapsed()
+        );
+        sleep(Duration::from_millis(10)).await;
+    }
+    drop(app);
+    stores.give_back();
+}
+
+#[tokio::test]
+async fn everything_goes_on_without_redis() {
+    let app = App::proxied().start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(EXAM, Item::default()).await;
+    for link in [Link::Cut, Link::Hung] {
+        app.redis().set(link);
+        for path in ["/tests/", "/tests/1/", "/courses/", "/me/payments/"] {
+            assert_eq!(app.get(path).by(&minsu).await.status, 200, "{path}");
+        }
+        let payment = paid(&register(&app, EXAM, id, &minsu).await);
+        assert_eq!(register(&app, EXAM, id, &minsu).await.status, 400);
+        assert_eq!(cancel(&app, payment, &minsu).await.status, 200);
+        becomes(&app, "degraded").await;
+        app.redis().set(Link::Up);
+        becomes(&app, "ok").await;
+    }
+    assert_audit(&app).await;
+}
+
+/// It costs one request its timeout, and then nobody anything for a while.
+#[tokio::test]
+async fn a_redis_that_hangs_is_left_alone() {
+    let app = App::proxied().with("redis_timeout_ms", 1_000).start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(EXAM, Item::default()).await;
+    assert_eq!(register(&app, EXAM, id, &minsu).await.status, 201);
+    app.redis().set(Link::Hung);
+
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        let begun = Instant::now();
+        assert_eq!(register(&app, EXAM, id, &minsu).await.status, 400);
+        waits.push(begun.elapsed());
+    }
+    // A pause is a second long: a busy machine may meet the end of one and begin another.
+    let waited = waits.iter().filter(|wait| **wait >= Duration::from_millis(900)).count();
+    assert!((1..=5).contains(&waited), "{waits:?}");
+}
+
+/// The statement goes on in PostgreSQL when nobody waits for it any more: with the key its effect is found.
+#[tokio::test]
+async fn a_postgres_that_hangs_costs_a_request_its_timeout() {
+    let app = App::proxied().with("database_timeout_ms", 300).start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(EXAM, Item::default()).await;
+    let hold = Hold::new(&app, &format!("select from tests where id = {id} for update")).await;
+    let ask = || register(&app, EXAM, id, &minsu).header("idempotency-key", "a-key");
+
+    let begun = Instant::now();
+    let answer = ask().await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (503, "unavailable"));
+    assert!(begun.elapsed() >= Duration::from_millis(300) && begun.elapsed() < Duration::from_secs(5));
+    hold.release().await;
+
+    let answered = async {
+        loop {
+            let answer = ask().await;
+            if answer.status != 409 {
+                break answer;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = timeout(PATIENCE, answered).await.expect("the first request ends");
+    assert_eq!(answer.status, 201);
+    assert_audit(&app).await;
+    assert_eq!(app.one::<i64>("select count(*) from payments", &[]).await, 1);
+}

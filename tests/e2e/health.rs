@@ -1,0 +1,71 @@
+use sugang_tests::{App, Link, assert_answer};
+
+#[tokio::test]
+async fn alive_is_alive_whatever_the_stores_do() {
+    let app = App::proxied().start().await;
+    assert_answer!(app.get("/healthz").await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "status": "ok"
+      }
+    }
+    "#);
+    app.postgres().set(Link::Cut);
+    app.redis().set(Link::Cut);
+    assert_eq!(app.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn ready_says_which_store_is_away() {
+    let app = App::proxied().start().await;
+    assert_answer!(app.get("/readyz").await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "database": "ok",
+        "redis": "ok",
+        "status": "ok"
+      }
+    }
+    "#);
+    app.redis().set(Link::Cut);
+    assert_answer!(app.get("/readyz").await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "database": "ok",
+        "redis": "unavailable",
+        "status": "degraded"
+      }
+    }
+    "#);
+    app.postgres().set(Link::Cut);
+    assert_answer!(app.get("/readyz").await, @r#"
+    {
+      "status": "503 Service Unavailable",
+      "retry-after": "1",
+      "body": {
+        "code": "unavailable",
+        "detail": "잠시 후 다시 시도해주세요.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    app.postgres().set(Link::Up);
+    app.redis().set(Link::Up);
+    let begun = std::time::Instant::now();
+    while app.get("/readyz").await.json()["status"] != "ok" {
+        assert!(begun.elapsed().as_secs() < 5, "both are used again without a restart");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_it_needs_a_token_or_minds_one() {
+    let app = App::start().await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(app.get(path).await.status, 200);
+        assert_eq!(app.get(path).bearer("forged").await.status, 200);
+    }
+}

@@ -1,0 +1,331 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sugang_tests::{App, Call, PASSWORD, assert_answer};
+
+/// Written by Django 5.2's `make_password("django-pass1")`, with the iterations of that version.
+const DJANGO_HASH: &str = "pbkdf2_sha256$1000000$VbMkzDr1gHBQkQhXcUj1xZ$W/HVWvPU6hbWCmr5w1/MsKzI0QJTTM4qtUNtOEuNrTU=";
+/// The same password with few iterations.
+const QUICK_DJANGO_HASH: &str = "pbkdf2_sha256$1000$seasalt$e/zdT72tIuUUvFAzay+hpLf9iaEOjKcpx1kbmBWtho0=";
+
+fn login<'a>(app: &'a App, email: &str, password: &str) -> Call<'a> {
+    app.post("/login/").json(&json!({"email": email, "password": password}))
+}
+
+#[tokio::test]
+async fn tokens_are_answered_and_the_login_is_noted() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let answer = login(&app, "minsu@example.com", PASSWORD).await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_answer!(answer.clone(), @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "access": "[1 minsu@example.com minsu for 86400 s]",
+        "refresh": "[1 minsu@example.com minsu for 604800 s]",
+        "user": {
+          "email": "minsu@example.com",
+          "id": 1,
+          "username": "minsu"
+        }
+      }
+    }
+    "#);
+    let noted: bool = app
+        .one(
+            "select last_login between now() - interval '1 minute' and now() from users",
+            &[],
+        )
+        .await;
+    assert!(noted);
+
+    let access = answer.json()["access"].as_str().unwrap();
+    assert_eq!(app.get("/tests/").bearer(access).await.status, 200);
+    let again = login(&app, "minsu@example.com", PASSWORD).await;
+    let id = |token: &str| sugang_tests::token::verify(token)["jti"].clone();
+    assert_ne!(
+        id(access),
+        id(again.json()["access"].as_str().unwrap()),
+        "every token has an id of its own"
+    );
+    assert_ne!(id(access), id(answer.json()["refresh"].as_str().unwrap()));
+    assert_eq!(minsu.id, 1);
+}
+
+#[tokio::test]
+async fn lifetimes_are_configuration() {
+    let app = App::with("access_token_lifetime_seconds", 60)
+        .with("refresh_token_lifetime_seconds", 120)
+        .start()
+        .await;
+    app.user("minsu").await;
+    assert_answer!(login(&app, "minsu@example.com", PASSWORD).await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "access": "[1 minsu@example.com minsu for 60 s]",
+        "refresh": "[1 minsu@example.com minsu for 120 s]",
+        "user": {
+          "email": "minsu@example.com",
+          "id": 1,
+          "username": "minsu"
+        }
+      }
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn an_email_is_known_in_any_case() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    let answer = login(&app, "MinSu@EXAMPLE.com", PASSWORD).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["user"]["email"]),
+        (200, &json!("minsu@example.com"))
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_match_is_refused_alike() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    app.user("gone").await;
+    app.run("update users set is_active = false where username = 'gone'", &[])
+        .await;
+    assert_answer!(login(&app, "minsu@example.com", "wrong-pass1").await, @r#"
+    {
+      "status": "401 Unauthorized",
+      "www-authenticate": "Bearer",
+      "body": {
+        "code": "invalid_credentials",
+        "detail": "No active account found with the given credentials",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(login(&app, "nobody@example.com", PASSWORD).await, @r#"
+    {
+      "status": "401 Unauthorized",
+      "www-authenticate": "Bearer",
+      "body": {
+        "code": "invalid_credentials",
+        "detail": "No active account found with the given credentials",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(login(&app, "gone@example.com", PASSWORD).await, @r#"
+    {
+      "status": "401 Unauthorized",
+      "www-authenticate": "Bearer",
+      "body": {
+        "code": "invalid_credentials",
+        "detail": "No active account found with the given credentials",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(login(&app, "gone@example.com", PASSWORD).in_english().await, @r#"
+    {
+      "status": "401 Unauthorized",
+      "www-authenticate": "Bearer",
+      "body": {
+        "code": "invalid_credentials",
+        "detail": "No active account found with the given credentials",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    let none: i64 = app.one("select count(last_login) from users", &[]).await;
+    assert_eq!(none, 0);
+}
+
+/// Otherwise the wait would tell which e-mail addresses have an account.
+#[tokio::test]
+async fn what_does_not_match_is_refused_in_the_same_time() {
+    let app = App::with("argon2_memory_kib", 19456)
+        .with("argon2_iterations", 2)
+        .start()
+        .await;
+    for name in ["minsu", "gone"] {
+        let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
+        assert_eq!(app.post("/signup/").json(&body).await.status, 201);
+    }
+    app.run("update users set is_active = false where username = 'gone'", &[])
+        .await;
+    // The shortest of several: what the work takes when nothing else is in the way.
+    let mut shortest = [Duration::MAX; 3];
+    for _ in 0..5 {
+        let cases = [("minsu", "wrong-pass1"), ("nobody", PASSWORD), ("gone", PASSWORD)];
+        for (shortest, (name, password)) in shortest.iter_mut().zip(cases) {
+            let begun = Instant::now();
+            assert_eq!(login(&app, &format!("{name}@example.com"), password).await.status, 401);
+            *shortest = begun.elapsed().min(*shortest);
+        }
+    }
+    let [wrong, unknown, inactive] = shortest;
+    for other in [unknown, inactive] {
+        assert!(
+            other > wrong / 2 && other < wrong * 2,
+            "wrong, unknown, inactive: {shortest:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_or_wrong_is_named() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    assert_answer!(app.post("/login/").json(&json!({})).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "email": [
+          "이 필드는 필수 항목입니다."
+        ],
+        "password": [
+          "이 필드는 필수 항목입니다."
+        ],
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(app.post("/login/").in_english().json(&json!({"email": "minsu@example.com"})).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "password": [
+          "This field is required."
+        ],
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(app.post("/login/").json(&json!({"password": PASSWORD})).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "email": [
+          "이 필드는 필수 항목입니다."
+        ],
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(app.post("/login/").json(&json!({"email": null, "password": 1})).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "email": [
+          "이 필드는 null일 수 없습니다."
+        ],
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(app.post("/login/").json(&json!({"email": "", "password": ""})).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "email": [
+          "이 필드는 blank일 수 없습니다."
+        ],
+        "password": [
+          "이 필드는 blank일 수 없습니다."
+        ],
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn a_password_of_the_django_service_logs_in_and_is_rewritten() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    app.run("update users set password = $1", &[&DJANGO_HASH]).await;
+    assert_eq!(login(&app, "minsu@example.com", "django-pass2").await.status, 401);
+    assert_eq!(
+        app.one::<String>("select password from users", &[]).await,
+        DJANGO_HASH,
+        "a wrong one changes nothing"
+    );
+
+    assert_answer!(login(&app, "minsu@example.com", "django-pass1").await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "access": "[1 minsu@example.com minsu for 86400 s]",
+        "refresh": "[1 minsu@example.com minsu for 604800 s]",
+        "user": {
+          "email": "minsu@example.com",
+          "id": 1,
+          "username": "minsu"
+        }
+      }
+    }
+    "#);
+    let rewritten: String = app.one("select password from users", &[]).await;
+    assert!(rewritten.starts_with("$argon2id$v=19$"), "{rewritten}");
+    assert_eq!(login(&app, "minsu@example.com", "django-pass1").await.status, 200);
+    assert_eq!(login(&app, "minsu@example.com", "django-pass2").await.status, 401);
+    assert_eq!(
+        app.one::<String>("select password from users", &[]).await,
+        rewritten,
+        "it is rewritten once"
+    );
+}
+
+#[tokio::test]
+async fn a_password_with_few_iterations_is_rewritten_too() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    app.run("update users set password = $1", &[&QUICK_DJANGO_HASH]).await;
+    assert_eq!(login(&app, "minsu@example.com", "django-pass1").await.status, 200);
+    assert!(
+        app.one::<String>("select password from users", &[])
+            .await
+            .starts_with("$argon2id$")
+    );
+}
+
+#[tokio::test]
+async fn a_password_that_is_none_lets_nobody_in() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    for hash in [
+        "",
+        "!",
+        // Django's mark for a user who has no password.
+        "!f80KeBinPWdHcFwE5nZN8vaCu9BFjoaNL00cYzdP",
+        "correct1",
+        "md5$seasalt$d41d8cd98f00b204e9800998ecf8427e",
+        "pbkdf2_sha256$",
+        "pbkdf2_sha256$0$seasalt$",
+        "pbkdf2_sha256$-1$seasalt$AAAA",
+        "pbkdf2_sha256$4294967296$seasalt$AAAA",
+        "pbkdf2_sha256$99999999999999999999$seasalt$AAAA",
+        "pbkdf2_sha256$1000$seasalt$",
+        "pbkdf2_sha256$1000$seasalt$not base64!",
+        "pbkdf2_sha1$1000$seasalt$AAAA",
+        "$argon2id$",
+        "$argon2id$v=19$m=4294967295,t=4294967295,p=1$PNdqudET2Fjkm76hwJcLHQ$f7YNlF4lrAM7B5skd+y4Tv3vziTmHXHAXHhhm0m20ag",
+        "$argon2id$v=19$m=8,t=1,p=1$PNdqudET2Fjkm76hwJcLHQ$",
+        "$2b$12$abcdefghijklmnopqrstuuu",
+    ] {
+        app.run("update users set password = $1", &[&hash]).await;
+        for password in ["correct1", "", hash] {
+            let answer = login(&app, "minsu@example.com", password).await;
+            let expected = if password.is_empty() { 400 } else { 401 };
+            assert_eq!(answer.status, expected, "{hash}: {answer:?}");
+        }
+        assert_eq!(app.one::<String>("select password from users", &[]).await, hash);
+    }
+}

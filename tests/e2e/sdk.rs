@@ -1,0 +1,150 @@
+//! The whole life of an account, through the client that the workspace offers.
+
+use futures::TryStreamExt;
+use sugang_sdk::{
+    Client, Filter, PaymentFilter,
+    types::{Cancel, ErrorCode, PaymentMethod, PaymentStatus, PaymentType, Register, Sort},
+};
+use sugang_tests::{App, COURSE, EXAM, Item};
+
+#[tokio::test]
+async fn a_client_signs_up_applies_completes_and_cancels() {
+    let app = App::start().await;
+    for n in 0..45 {
+        let title = format!("시험 {n}");
+        let created_at = format!("2026-01-01T00:{n:02}:00Z");
+        app.add(
+            EXAM,
+            Item {
+                title: &title,
+                created_at: &created_at,
+                ..Item::default()
+            },
+        )
+        .await;
+    }
+    app.add(
+        COURSE,
+        Item {
+            title: "러스트 입문",
+            price: "30000.50",
+            capacity: Some(1),
+            ..Item::default()
+        },
+    )
+    .await;
+
+    let client = Client::builder(app.base.clone()).language("en").build().unwrap();
+    let signed_up = client.signup("minsu@example.com", "민수", "correct1").await.unwrap();
+    let again = client
+        .signup("minsu@example.com", "민수", "correct1")
+        .await
+        .unwrap_err();
+    assert_eq!(again.code(), Some(&ErrorCode::Invalid));
+    assert_eq!(
+        again.fields().unwrap().keys().collect::<Vec<_>>(),
+        ["email", "username"]
+    );
+    let refused = client.login("minsu@example.com", "wrong-pass1").await.unwrap_err();
+    assert_eq!(refused.code(), Some(&ErrorCode::InvalidCredentials));
+    let session = client.login("minsu@example.com", "correct1").await.unwrap();
+    assert_eq!(session.user(), &signed_up.user);
+
+    let exams = session.exams();
+    let all = exams.list(&Filter {
+        available: true,
+        ..Filter::default()
+    });
+    assert_eq!(all.page(1).await.unwrap().count, 45);
+    assert_eq!(all.last_page().await.unwrap().results.len(), 5);
+    let titles: Vec<String> = all.stream().map_ok(|exam| exam.title).try_collect().await.unwrap();
+    assert_eq!(titles, (0..45).rev().map(|n| format!("시험 {n}")).collect::<Vec<_>>());
+    let found = exams
+        .list(&Filter {
+            search: Some("시험 7".into()),
+            ..Filter::default()
+        })
+        .page(1)
+        .await
+        .unwrap();
+    let exam = &found.results[0];
+    assert_eq!((found.count, exam.title.as_str()), (1, "시험 7"));
+    assert_eq!(&exams.get(exam.id).await.unwrap(), exam);
+
+    let register = Register {
+        amount: exam.price,
+        payment_method: PaymentMethod::Card,
+    };
+    let applied = exams.apply(exam.id, register).await.unwrap();
+    let twice = exams.apply(exam.id, register).await.unwrap_err();
+    assert_eq!(twice.code(), Some(&ErrorCode::AlreadyRegistered));
+    let popular = exams
+        .list(&Filter {
+            sort: Sort::Popular,
+            ..Filter::default()
+        })
+        .page(1)
+        .await
+        .unwrap();
+    assert_eq!(
+        (popular.results[0].id, popular.results[0].is_registered),
+        (exam.id, true)
+    );
+    assert_eq!(popular.results[0].registration_count, 1);
+
+    let courses = session.courses();
+    let course = courses
+        .list(&Filter::default())
+        .page(1)
+        .await
+        .unwrap()
+        .results
+        .remove(0);
+    assert_eq!((course.capacity, course.remaining), (Some(1), Some(1)));
+    let register = Register {
+        amount: course.price,
+        payment_method: PaymentMethod::KakaoPay,
+    };
+    let enrolled = courses.enroll(course.id, register).await.unwrap();
+    assert_eq!(courses.get(course.id).await.unwrap().remaining, Some(0));
+
+    let completed = exams.complete(exam.id).await.unwrap();
+    assert_eq!(completed.registration_id, applied.registration.id());
+
+    let payments = session.payments();
+    let newest = payments.list(&PaymentFilter::default()).page(1).await.unwrap();
+    assert_eq!(
+        newest.results.iter().map(|payment| payment.id).collect::<Vec<_>>(),
+        [enrolled.payment_id, applied.payment_id]
+    );
+    let kept = payments
+        .cancel(applied.payment_id, Cancel::default())
+        .await
+        .unwrap_err();
+    assert_eq!(kept.code(), Some(&ErrorCode::ItemCompleted));
+    let reason = Cancel {
+        refund_reason: Some("단순 변심".into()),
+    };
+    let cancelled = payments.cancel(enrolled.payment_id, reason).await.unwrap();
+    assert_eq!(cancelled.payment_id, enrolled.payment_id);
+    let payment = payments.get(enrolled.payment_id).await.unwrap();
+    assert!(payment.status == PaymentStatus::Cancelled && payment.payment_type == PaymentType::Course);
+    assert_eq!(payment.cancelled_at, Some(cancelled.cancelled_at));
+    assert_eq!(courses.get(course.id).await.unwrap().remaining, Some(1));
+    assert!(courses.enroll(course.id, register).await.is_ok(), "and again");
+}
+
+#[tokio::test]
+async fn a_session_renews_its_token() {
+    let app = App::with("access_token_lifetime_seconds", 1).start().await;
+    app.user("minsu").await;
+    let session = Client::new(app.base.clone())
+        .unwrap()
+        .login("minsu@example.com", "correct1")
+        .await
+        .unwrap();
+    let first = session.tokens().await.access;
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    assert_eq!(session.exams().list(&Filter::default()).page(1).await.unwrap().count, 0);
+    assert_ne!(session.tokens().await.access, first);
+}

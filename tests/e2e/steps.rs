@@ -1,0 +1,92 @@
+//! What several tests do on their way.
+
+use serde_json::{Value, json};
+use sugang_tests::{Answer, App, Call, Kind, User};
+use tokio_postgres::NoTls;
+
+/// A request to register for an item of the usual price.
+pub fn register<'a>(app: &'a App, kind: Kind, id: i64, user: &User) -> Call<'a> {
+    app.post(kind.register(id)).by(user).json(&payment("45000.00", "card"))
+}
+
+/// A request to cancel a payment.
+pub fn cancel<'a>(app: &'a App, payment: i64, user: &User) -> Call<'a> {
+    app.post(format!("/payments/{payment}/cancel/")).by(user)
+}
+
+/// Body of a registration.
+pub fn payment(amount: impl Into<Value>, method: &str) -> Value {
+    json!({"amount": amount.into(), "payment_method": method})
+}
+
+/// The payment that a registration made.
+///
+/// # Panics
+/// When the answer is no 201.
+pub fn paid(answer: &Answer) -> i64 {
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.json()["payment_id"].as_i64().expect("a payment has an id")
+}
+
+/// Statuses of answers, in order, with how many there are of each.
+pub fn tally(answers: &[Answer]) -> Vec<(u16, usize)> {
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    statuses.sort_unstable();
+    statuses
+        .chunk_by(|a, b| a == b)
+        .map(|same| (same[0], same.len()))
+        .collect()
+}
+
+/// A transaction of the test's own, which holds the locks that its statement took until it is dropped.
+pub struct Hold {
+    session: tokio_postgres::Client,
+}
+
+impl Hold {
+    /// Begins a transaction in the app's database and runs one statement in it.
+    pub async fn new(app: &App, statement: &str) -> Self {
+        let (session, connection) = tokio_postgres::connect(app.database_url(), NoTls)
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        session
+            .batch_execute(&format!("begin; {statement}"))
+            .await
+            .unwrap_or_else(|error| panic!("{error:?}"));
+        Self { session }
+    }
+
+    /// Waits until somebody waits for one of these locks.
+    pub async fn is_waited_for(&self) {
+        let waiting = "select count(*) from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid))";
+        loop {
+            let n: i64 = self
+                .session
+                .query_one(waiting, &[])
+                .await
+                .expect("a query in a transaction")
+                .get(0);
+            if n > 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Ends the transaction with all that it did.
+    pub async fn commit(&self) {
+        self.session
+            .batch_execute("commit")
+            .await
+            .expect("a transaction can be committed");
+    }
+
+    /// Ends the transaction, with the locks.
+    pub async fn release(&self) {
+        self.session
+            .batch_execute("rollback")
+            .await
+            .expect("a transaction can be rolled back");
+    }
+}

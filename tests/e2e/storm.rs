@@ -1,0 +1,152 @@
+//! Many users at once on few items, and what must hold afterwards.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use fastrand::Rng;
+use futures::future::join_all;
+use sugang_migrations::Finding;
+use sugang_tests::{Answer, App, COURSE, EXAM, Item, Kind, User};
+
+use crate::steps::{cancel, register};
+
+/// Users who want the same few things.
+pub struct Storm {
+    pub users: Vec<User>,
+    pub items: Vec<(Kind, i64)>,
+}
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    Register,
+    Cancel,
+    Complete,
+}
+
+/// Requests of one user that are under way at the same time.
+const CONCURRENT: usize = 4;
+
+impl Storm {
+    /// Puts users and items of both kinds, with and without a capacity, into the app's database.
+    pub async fn gather(app: &App, users: usize) -> Self {
+        let mut items = Vec::new();
+        for kind in [EXAM, COURSE] {
+            for capacity in [None, Some(10), Some(1)] {
+                items.push((
+                    kind,
+                    app.add(
+                        kind,
+                        Item {
+                            capacity,
+                            ..Item::default()
+                        },
+                    )
+                    .await,
+                ));
+            }
+        }
+        let mut gathered = Vec::new();
+        for n in 0..users {
+            gathered.push(app.user(&format!("user{n}")).await);
+        }
+        Self { users: gathered, items }
+    }
+
+    /// Sends `requests` requests, [`CONCURRENT`] of every user at once, and returns all answers. It begins with everybody
+    /// asking for one and the same thing that often.
+    pub async fn rage(&self, app: &App, requests: usize) -> Vec<(Asked, Answer)> {
+        let each = requests.div_ceil(self.users.len() * CONCURRENT);
+        let workers = self.users.iter().enumerate().flat_map(|(n, user)| {
+            let payments = Arc::new(Mutex::new(Vec::new()));
+            (0..CONCURRENT).map(move |m| {
+                let rng = Rng::with_seed((n * CONCURRENT + m) as u64);
+                self.work(app, user, self.items[n % self.items.len()], payments.clone(), rng, each)
+            })
+        });
+        join_all(workers).await.concat()
+    }
+
+    /// One request after the other; the user's payments are known to all of his requests.
+    async fn work(
+        &self,
+        app: &App,
+        user: &User,
+        first: (Kind, i64),
+        payments: Arc<Mutex<Vec<i64>>>,
+        mut rng: Rng,
+        requests: usize,
+    ) -> Vec<(Asked, Answer)> {
+        let mut answers = Vec::with_capacity(requests);
+        let (mut kind, mut item) = first;
+        while answers.len() < requests {
+            let payment = rng.choice(&*payments.lock().expect("nobody panics with it")).copied();
+            let chance = if answers.is_empty() { 99 } else { rng.u8(..100) };
+            let (asked, answer) = match (chance, payment) {
+                (0..4, _) => (Asked::Complete, app.post(kind.complete(item)).by(user).await),
+                (4..45, Some(payment)) => (Asked::Cancel, cancel(app, payment, user).await),
+                _ => (Asked::Register, register(app, kind, item, user).await),
+            };
+            if let (Asked::Register, 201) = (asked, answer.status.as_u16()) {
+                let payment = answer.json()["payment_id"].as_i64().expect("a payment has an id");
+                payments.lock().expect("nobody panics with it").push(payment);
+            }
+            answers.push((asked, answer));
+            (kind, item) = self.items[rng.usize(..self.items.len())];
+        }
+        answers
+    }
+}
+
+/// How often each of the questions got each status and code.
+pub fn summary(answers: &[(Asked, Answer)]) -> BTreeMap<(Asked, u16, String), usize> {
+    let mut summary = BTreeMap::new();
+    for (asked, answer) in answers {
+        *summary
+            .entry((*asked, answer.status.as_u16(), answer.code().to_owned()))
+            .or_default() += 1;
+    }
+    summary
+}
+
+/// What is wrong with the books.
+pub async fn audit(app: &App) -> Vec<Finding> {
+    let findings = sugang_migrations::audit(app.database())
+        .await
+        .expect("the books can be read");
+    findings.into_iter().filter(|finding| !finding.ids.is_empty()).collect()
+}
+
+/// What had been wrong at some time, whatever became right later: how many users had paid twice for one thing, and how
+/// many things had more users than seats.
+pub async fn broken_meanwhile(app: &App) -> [i64; 2] {
+    let paid_twice = app
+        .one(
+            "select count(distinct user_id) from (
+                select user_id, sum(amount) over (partition by user_id, item_kind, item_id order by id) as paid
+                from sugang.history where subject = 'payment') h
+             where paid > 45000",
+            &[],
+        )
+        .await;
+    let oversold = app
+        .one(
+            "select count(distinct (item_kind, item_id)) from (
+                select item_kind, item_id, sum(seats) over (partition by item_kind, item_id order by id) as taken
+                from sugang.history) h
+             join (select 'test' as item_kind, id as item_id, capacity from tests
+                   union all select 'course', id, capacity from courses) i using (item_kind, item_id)
+             where taken > capacity",
+            &[],
+        )
+        .await;
+    [paid_twice, oversold]
+}
+
+/// Asserts that nothing is wrong with the books.
+pub async fn assert_audit(app: &App) {
+    let findings = audit(app).await;
+    assert!(findings.is_empty(), "{findings:#?}");
+}

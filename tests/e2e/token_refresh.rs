@@ -1,0 +1,251 @@
+use serde_json::{Value, json};
+use sugang_tests::{App, assert_answer, token};
+
+#[tokio::test]
+async fn a_refresh_token_gets_a_new_access_token() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let refresh = token::sign(&minsu.claims("refresh"));
+    let answer = app.post("/token/refresh/").json(&json!({"refresh": refresh})).await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_answer!(answer.clone(), @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "access": "[1 minsu@example.com minsu for 86400 s]"
+      }
+    }
+    "#);
+    let access = answer.json()["access"].as_str().unwrap();
+    assert_eq!(app.get("/tests/").bearer(access).await.status, 200);
+    // Today's clients use one refresh token until it expires.
+    assert_eq!(
+        app.post("/token/refresh/")
+            .json(&json!({"refresh": refresh}))
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn the_login_s_refresh_token_is_one() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    let login = app
+        .post("/login/")
+        .json(&json!({"email": "minsu@example.com", "password": "correct1"}))
+        .await;
+    let answer = app
+        .post("/token/refresh/")
+        .json(&json!({"refresh": login.json()["refresh"]}))
+        .await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn the_new_token_says_what_the_account_is_now() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let refresh = token::sign(&minsu.claims("refresh"));
+    app.run("update users set email = 'new@example.com', username = '새이름'", &[])
+        .await;
+    assert_answer!(app.post("/token/refresh/").json(&json!({"refresh": refresh})).await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "access": "[1 new@example.com 새이름 for 86400 s]"
+      }
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let app = App::start().await;
+    assert_answer!(app.post("/token/refresh/").json(&json!({})).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "refresh": [
+          "이 필드는 필수 항목입니다."
+        ],
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(app.post("/token/refresh/").in_english().json(&json!({"refresh": ""})).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "refresh": [
+          "This field may not be blank."
+        ],
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(app.post("/token/refresh/").json(&json!({"refresh": null})).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "refresh": [
+          "이 필드는 null일 수 없습니다."
+        ],
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(app.post("/token/refresh/").json(&json!({"refresh": 1})).await, @r#"
+    {
+      "status": "401 Unauthorized",
+      "www-authenticate": "Bearer",
+      "body": {
+        "code": "token_not_valid",
+        "detail": "Token is invalid or expired",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn what_is_no_good_refresh_token_is_refused() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let good = minsu.claims("refresh");
+    let but = |claim: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[claim] = value;
+        token::sign(&claims)
+    };
+    let header = |alg: &str| json!({"alg": alg, "typ": "JWT"});
+    for (what, refresh) in [
+        ("an access token", minsu.access.clone()),
+        ("of no type", but("token_type", Value::Null)),
+        ("of another type", but("token_type", "sliding".into())),
+        ("expired", but("exp", (chrono::Utc::now().timestamp() - 1).into())),
+        ("without an id", but("jti", Value::Null)),
+        ("of nobody", but("user_id", Value::Null)),
+        ("unsigned", token::sign_with(&header("none"), &good, b"")),
+        (
+            "HS512",
+            token::sign_with(&header("HS512"), &good, token::SECRET.as_bytes()),
+        ),
+        (
+            "signed with another secret",
+            token::sign_with(&header("HS256"), &good, b"another secret of 32 bytes or so"),
+        ),
+        ("no token at all", "refresh".to_owned()),
+        ("a very long one", "a".repeat(50_000)),
+    ] {
+        let answer = app.post("/token/refresh/").json(&json!({"refresh": refresh})).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (401, "token_not_valid"),
+            "{what}: {answer:?}"
+        );
+        assert_eq!(answer.json()["detail"], "Token is invalid or expired", "{what}");
+    }
+    assert_answer!(app.post("/token/refresh/").json(&json!({"refresh": "x"})).await, @r#"
+    {
+      "status": "401 Unauthorized",
+      "www-authenticate": "Bearer",
+      "body": {
+        "code": "token_not_valid",
+        "detail": "Token is invalid or expired",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn an_account_that_is_gone_or_inactive_gets_no_token() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let body = json!({"refresh": token::sign(&minsu.claims("refresh"))});
+    app.run("update users set is_active = false", &[]).await;
+    assert_answer!(app.post("/token/refresh/").json(&body).await, @r#"
+    {
+      "status": "401 Unauthorized",
+      "www-authenticate": "Bearer",
+      "body": {
+        "code": "user_inactive",
+        "detail": "User is inactive",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    app.run("delete from users", &[]).await;
+    assert_answer!(app.post("/token/refresh/").json(&body).await, @r#"
+    {
+      "status": "401 Unauthorized",
+      "www-authenticate": "Bearer",
+      "body": {
+        "code": "user_not_found",
+        "detail": "User not found",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+}
+
+/// Where it is configured, each refresh token is worth one use, and one that is used again ends what came of it: either
+/// the second user stole it, or the first did.
+#[tokio::test]
+async fn with_rotation_a_token_is_used_once_and_reuse_ends_its_family() {
+    let app = App::with("rotate_refresh_tokens", true).start().await;
+    let minsu = app.user("minsu").await;
+    let refresh = async |token: &Value| app.post("/token/refresh/").json(&json!({"refresh": token})).await;
+    let first = Value::from(token::sign(&minsu.claims("refresh")));
+    let answer = refresh(&first).await;
+    assert_answer!(answer.clone(), @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "access": "[1 minsu@example.com minsu for 86400 s]",
+        "refresh": "[1 minsu@example.com minsu for 604800 s]"
+      }
+    }
+    "#);
+    let second = answer.json()["refresh"].clone();
+    assert_ne!(first, second);
+    let third = refresh(&second).await.json()["refresh"].clone();
+
+    assert_eq!(refresh(&first).await.code(), "token_not_valid", "used again");
+    for token in [&second, &third] {
+        assert_eq!(refresh(token).await.code(), "token_not_valid", "the family is ended");
+    }
+    let login = app
+        .post("/login/")
+        .json(&json!({"email": "minsu@example.com", "password": "correct1"}))
+        .await;
+    assert_eq!(
+        refresh(&login.json()["refresh"]).await.status,
+        200,
+        "another login is another family"
+    );
+}
+
+#[tokio::test]
+async fn with_rotation_of_equal_refreshes_at_once_one_succeeds() {
+    let app = App::with("rotate_refresh_tokens", true).start().await;
+    let minsu = app.user("minsu").await;
+    let body = json!({"refresh": token::sign(&minsu.claims("refresh"))});
+    let statuses =
+        futures::future::join_all((0..10).map(async |_| app.post("/token/refresh/").json(&body).await.status.as_u16()))
+            .await;
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        1,
+        "{statuses:?}"
+    );
+    assert!(
+        statuses.iter().all(|status| [200, 401].contains(status)),
+        "{statuses:?}"
+    );
+}

@@ -1,0 +1,260 @@
+use std::{collections::BTreeMap, path::Path, sync::mpsc, time::Duration};
+
+use anyhow::Context;
+use reqwest::Method;
+use sugang_host::{Application, Server, Settings};
+use tokio::sync::OnceCell;
+use tokio_postgres::NoTls;
+
+use crate::{
+    Call, Proxy,
+    keeper::{Addresses, Keeper},
+    runtime,
+    stores::{Lease, lease, lease_of},
+    token,
+};
+
+/// The service of one test, with stores that nobody else uses; gone when it is dropped, also by a failing test.
+pub struct App {
+    /// `http://127.0.0.1:<port>`.
+    pub base: String,
+    pub(crate) client: reqwest::Client,
+    pub(crate) database: tokio_postgres::Client,
+    postgres: Option<Proxy>,
+    redis: Option<Proxy>,
+    settings: Settings,
+    server: Option<Server>,
+    lease: Option<Lease>,
+}
+
+/// How the service of a test is to be set up; see [`App::with`].
+#[derive(Default)]
+pub struct Builder {
+    variables: BTreeMap<String, String>,
+    proxied: bool,
+    own_stores: Option<Addresses>,
+}
+
+impl Builder {
+    /// Sets one variable of the component.
+    pub fn with(mut self, variable: &str, value: impl ToString) -> Self {
+        self.variables.insert(variable.to_owned(), value.to_string());
+        self
+    }
+
+    /// Puts a [`Proxy`] before each store.
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
+    /// Takes the stores of this keeper instead of those that all tests share.
+    pub fn on(mut self, keeper: &Keeper) -> Self {
+        self.own_stores = Some(keeper.stores.clone());
+        self
+    }
+
+    /// Starts the service.
+    pub async fn start(self) -> App {
+        App::open(self)
+            .await
+            .unwrap_or_else(|error| panic!("the service does not start: {error:?}"))
+    }
+}
+
+impl App {
+    /// Starts the service with cheap passwords, and with the defaults otherwise.
+    pub async fn start() -> Self {
+        Builder::default().start().await
+    }
+
+    /// The service with a variable other than usual.
+    pub fn with(variable: &str, value: impl ToString) -> Builder {
+        Builder::default().with(variable, value)
+    }
+
+    /// The service with a [`Proxy`] before each store.
+    pub fn proxied() -> Builder {
+        Builder::default().proxied()
+    }
+
+    async fn open(builder: Builder) -> anyhow::Result<Self> {
+        let lease = match builder.own_stores {
+            Some(stores) => lease_of(stores).await?,
+            None => lease().await?,
+        };
+        let (mut postgres, mut redis) = (None, None);
+        if builder.proxied {
+            postgres = Some(Proxy::in_front_of(&lease.database_url).await?);
+            redis = Some(Proxy::in_front_of(&lease.redis_url).await?);
+        }
+        let database_url = postgres.as_ref().map_or(&lease.database_url, Proxy::url);
+        let redis_url = redis.as_ref().map_or(&lease.redis_url, Proxy::url);
+        let mut variables = BTreeMap::from(
+            [
+                ("database_url", database_url.as_str()),
+                ("redis_url", redis_url.as_str()),
+                ("jwt_secret", token::SECRET),
+                ("argon2_memory_kib", "8"),
+                ("argon2_iterations", "1"),
+                ("log_requests", "false"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        variables.extend(builder.variables);
+        let settings = Settings {
+            variables,
+            ..Settings::default()
+        };
+
+        let database = connect(lease.database_url.to_string()).await?;
+        let server = serve(settings.clone()).await?;
+        Ok(Self {
+            base: format!("http://{}", server.addr()),
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .timeout(Duration::from_secs(60))
+                .build()?,
+            database,
+            postgres,
+            redis,
+            settings,
+            server: Some(server),
+            lease: Some(lease),
+        })
+    }
+
+    /// Expects that the service does not start on the same stores with this variable set, and returns why.
+    pub async fn refuses(&self, variable: &str, value: &str) -> String {
+        let mut settings = self.settings.clone();
+        settings.variables.insert(variable.to_owned(), value.to_owned());
+        match serve(settings).await {
+            Ok(_) => panic!("it starts with {variable}={value}"),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    /// Starts the service anew, at another address: what it knew of the stores it forgets.
+    pub async fn restart(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+        let server = serve(self.settings.clone()).await.expect("the service starts anew");
+        self.base = format!("http://{}", server.addr());
+        self.server = Some(server);
+    }
+
+    /// What stands before PostgreSQL.
+    ///
+    /// # Panics
+    /// When the app was not started with [`App::proxied`].
+    pub fn postgres(&self) -> &Proxy {
+        self.postgres.as_ref().expect("App::proxied")
+    }
+
+    /// What stands before Redis; panics as [`App::postgres`] does.
+    pub fn redis(&self) -> &Proxy {
+        self.redis.as_ref().expect("App::proxied")
+    }
+
+    /// A connection to the test's database, without a proxy.
+    pub fn database(&self) -> &tokio_postgres::Client {
+        &self.database
+    }
+
+    /// Replaces that connection, after the server was restarted.
+    pub async fn reconnect(&mut self) {
+        self.database = connect(self.database_url().to_owned())
+            .await
+            .expect("PostgreSQL answers");
+    }
+
+    /// URL of the test's database, without a proxy.
+    pub fn database_url(&self) -> &str {
+        self.lease
+            .as_ref()
+            .expect("there until the app is dropped")
+            .database_url
+            .as_str()
+    }
+
+    /// URL of the test's Redis database, without a proxy.
+    pub fn redis_url(&self) -> &str {
+        self.lease
+            .as_ref()
+            .expect("there until the app is dropped")
+            .redis_url
+            .as_str()
+    }
+
+    /// A request that is sent when it is awaited.
+    pub fn call(&self, method: &str, path: impl AsRef<str>) -> Call<'_> {
+        Call::new(
+            self,
+            Method::from_bytes(method.as_bytes()).expect("a method"),
+            path.as_ref(),
+        )
+    }
+
+    /// A GET request.
+    pub fn get(&self, path: impl AsRef<str>) -> Call<'_> {
+        self.call("GET", path)
+    }
+
+    /// A POST request without a body.
+    pub fn post(&self, path: impl AsRef<str>) -> Call<'_> {
+        self.call("POST", path)
+    }
+}
+
+async fn connect(url: String) -> anyhow::Result<tokio_postgres::Client> {
+    runtime()
+        .spawn(async move {
+            let (database, connection) = tokio_postgres::connect(&url, NoTls).await?;
+            tokio::spawn(connection);
+            anyhow::Ok(database)
+        })
+        .await?
+}
+
+/// Serves the one compiled component.
+///
+/// # Errors
+/// When the component cannot be loaded (is it built?), or when it refuses its configuration.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<Server> {
+    static APPLICATION: OnceCell<Application> = OnceCell::const_new();
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spin.toml");
+    let application = APPLICATION
+        .get_or_try_init(async || {
+            runtime()
+                .spawn(async move { Application::load(&manifest).await })
+                .await?
+                .context("cannot load the component: `cargo xtask build` makes it")
+        })
+        .await?;
+    let application = application.clone();
+    Ok(runtime()
+        .spawn(async move { application.serve(settings).await })
+        .await??)
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let (server, lease) = (self.server.take(), self.lease.take());
+        let (done, wait) = mpsc::channel();
+        runtime().spawn(async move {
+            if let Some(server) = server {
+                server.stop().await;
+            }
+            if let Some(lease) = lease {
+                done.send(lease.end().await).ok();
+            }
+        });
+        match wait.recv_timeout(Duration::from_secs(30)) {
+            Ok(Ok(())) => {}
+            // A database that is left over does no harm: the next run drops it.
+            other => eprintln!("the test's database was not dropped: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Measures every kind of request against the limit: the same SQL, prepared, without anything around it.
+//!
+//! The load generator, the host and the stores share this machine, so absolute figures say little elsewhere; every round
+//! asks all targets the same in turn, so that what else the machine does meets all of them, and ratios hold.
+
+mod report;
+pub mod requests;
+mod target;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use console::style;
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::{
+    database,
+    progress::Step,
+    project,
+    seed::{self, Amounts},
+    stores::{Keeper, Lifetime, StoresChoice},
+    wasm::{self, ToolchainChoice},
+};
+use report::{Figures, Report};
+use requests::{REQUESTS, Request};
+use target::{Target, Worker};
+
+/// Measures requests per second, latencies and CPU time of every kind of request, and writes docs/benchmarks.md.
+///
+/// The database is one of its own beside that of `cargo xtask up`, seeded once and kept. Everything stays on loopback.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Connections at once, each with one request under way.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    connections: u16,
+    /// Seconds for one kind of request, one target and one round.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// Rounds; figures are their medians.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=20))]
+    rounds: u16,
+    /// Exams in the database, and as many courses.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(i64).range(10_000..=10_000_000))]
+    rows: i64,
+    /// The same again with tables so many times as long, in the same run.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(2..=20))]
+    scale: Option<i64>,
+    /// Another server of this API that has the demo users, as NAME=URL. May be repeated.
+    #[arg(long, value_name = "NAME=URL", value_parser = named_url)]
+    against: Vec<(String, Url)>,
+    /// Only the requests with this in their name. May be repeated. Nothing is written then.
+    #[arg(long)]
+    only: Vec<String>,
+    /// Measure what was built before, without a look at the sources.
+    #[arg(long)]
+    no_build: bool,
+    #[command(flatten)]
+    stores: StoresChoice,
+    #[command(flatten)]
+    toolchain: ToolchainChoice,
+}
+
+fn named_url(text: &str) -> anyhow::Result<(String, Url)> {
+    let (name, url) = text.split_once('=').context("must be NAME=URL")?;
+    let url: Url = url.parse()?;
+    ensure!(
+        url.scheme() == "http" && url.host_str().is_some(),
+        "{url} is not an http:// address"
+    );
+    Ok((name.to_owned(), url))
+}
+
+/// Runs the subcommand.
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let requests: Vec<_> = REQUESTS
+        .iter()
+        .filter(|request| arguments.only.is_empty() || arguments.only.iter().any(|part| request.name.contains(part)))
+        .collect();
+    ensure!(!requests.is_empty(), "no request has such a name");
+    if !arguments.no_build {
+        wasm::build(&arguments.toolchain).await?;
+        build_host().await?;
+    }
+    // Cargo put it where it put this very program.
+    let host = std::env::current_exe()?.with_file_name("sugang-host");
+    let keeper = Keeper::start(arguments.stores, Lifetime::Kept).await?;
+
+    let measured = measure(arguments, &keeper, &host, &requests).await;
+    let stopped = keeper.stop().await;
+    let report = measured?;
+    stopped?;
+
+    print!("{}", report.table());
+    if report.errors() > 0 {
+        bail!(
+            "{} answers were not as they should be; nothing is written",
+            report.errors()
+        );
+    }
+    if arguments.only.is_empty() {
+        report.write(&project::root()?.join("docs"))?;
+    }
+    Ok(())
+}
+
+async fn build_host() -> anyhow::Result<()> {
+    let step = Step::loud("Build the host");
+    let mut build = project::cargo();
+    build
+        .current_dir(project::root()?)
+        .args(["build", "--release", "--package", "sugang-host"]);
+    crate::progress::run(&mut build).await?;
+    step.done("");
+    Ok(())
+}
+
+async fn measure(
+    arguments: &Arguments,
+    keeper: &Keeper,
+    host: &Path,
+    requests: &[&'static Request],
+) -> anyhow::Result<Report> {
+    let stores = &keeper.ready;
+    let mut targets = Vec::new();
+    let sizes = std::iter::once(1).chain(arguments.scale);
+    for times in sizes {
+        let rows = arguments.rows * times;
+        let database_url = seeded(&stores.database_url, rows).await?;
+        let suffix = if times == 1 {
+            String::new()
+        } else {
+            format!(" ×{times}")
+        };
+        let first_user = i64::try_from(targets.len())? * i64::from(arguments.connections);
+        let users = Users {
+            first: first_user + 1,
+            count: arguments.connections.into(),
+        };
+        let served = Target::host(host, &database_url, &stores.redis_url, &format!("host{suffix}"), users).await?;
+        let users = Users {
+            first: users.first + users.count,
+            ..users
+        };
+        let limit = Target::limit(&served, &database_url, &format!("limit{suffix}"), users).await?;
+        targets.extend([served, limit]);
+    }
+    for (name, url) in &arguments.against {
+        let first = 1 + i64::try_from(targets.len())? * i64::from(arguments.connections);
+        targets.push(
+            Target::other(
+                name,
+                url,
+                Users {
+                    first,
+                    count: arguments.connections.into(),
+                },
+            )
+            .await?,
+        );
+    }
+
+    let seconds = Duration::from_secs(arguments.seconds);
+    let mut report = Report::new(arguments, keeper, &targets, requests).await?;
+    // A round that does not count: plans, caches and instances are made in it.
+    for round in 0..=arguments.rounds {
+        for (row, request) in requests.iter().enumerate() {
+            for (column, target) in targets.iter_mut().enumerate() {
+                let duration = if round == 0 {
+                    Duration::from_millis(500)
+                } else {
+                    seconds
+                };
+                let Some(figures) = phase(target, request, duration).await? else {
+                    continue;
+                };
+                if round > 0 {
+                    report.add(row, column, figures);
+                }
+            }
+        }
+        eprintln!(
+            "{} round {round} of {} (0 is the warm-up)",
+            style("==>").cyan().bold(),
+            arguments.rounds
+        );
+    }
+    for (column, target) in targets.into_iter().enumerate() {
+        report.memory(column, target.stop().await?);
+    }
+    Ok(report)
+}
+
+/// Which demo users a target's workers are.
+#[derive(Clone, Copy)]
+struct Users {
+    first: i64,
+    count: i64,
+}
+
+/// A database with so many exams and courses beside the given one; made at the first time.
+async fn seeded(database_url: &str, rows: i64) -> anyhow::Result<String> {
+    let name = format!("sugang_bench_{rows}");
+    let client = database::connect(database_url).await?;
+    if client
+        .query_opt("select from pg_database where datname = $1", &[&name])
+        .await?
+        .is_none()
+    {
+        client.batch_execute(&format!("create database {name}")).await?;
+    }
+    let mut url: Url = database_url.parse().context("the database has no URL")?;
+    url.set_path(&name);
+    sugang_migrations::run(url.as_str()).await?;
+    seed::fill(
+        url.as_str(),
+        Amounts {
+            tests: rows,
+            courses: rows,
+            users: 1_000,
+            registrations: 20_000,
+        },
+    )
+    .await?;
+    Ok(url.into())
+}
+
+/// All workers of a target ask the same for some time. None: this target does not know the request.
+async fn phase(target: &mut Target, request: &'static Request, duration: Duration) -> anyhow::Result<Option<Figures>> {
+    if !target.knows(request) {
+        return Ok(None);
+    }
+    let cpu = target.cpu()?;
+    let started = Instant::now();
+    let mut working = JoinSet::new();
+    for worker in target.workers.drain(..) {
+        working.spawn(work(worker, request, started + duration));
+    }
+    let mut figures = Figures::default();
+    while let Some(done) = working.join_next().await {
+        let (worker, micros, errors) = done??;
+        target.workers.push(worker);
+        figures.micros.extend(micros);
+        figures.errors.extend(errors);
+    }
+    figures.elapsed = started.elapsed();
+    figures.cpu = target.cpu()?.zip(cpu).map(|(after, before)| after - before);
+    figures.micros.sort_unstable();
+    for error in figures.errors.iter().take(3) {
+        eprintln!(
+            "{} {}, {}: {error}",
+            style("error:").red().bold(),
+            target.name,
+            request.name
+        );
+    }
+    Ok(Some(figures))
+}
+
+async fn work(
+    mut worker: Worker,
+    request: &'static Request,
+    until: Instant,
+) -> anyhow::Result<(Worker, Vec<u32>, Vec<String>)> {
+    let (mut micros, mut errors) = (Vec::new(), Vec::new());
+    while Instant::now() < until {
+        let Some(ask) = (request.ask)(&mut worker.state) else {
+            break;
+        };
+        let sent = Instant::now();
+        let reply = worker.send(&ask).await;
+        micros.push(u32::try_from(sent.elapsed().as_micros())?);
+        match reply {
+            Ok(reply) if reply.ok => worker.state.learn(&ask, &reply)?,
+            Ok(reply) => errors.push(format!(
+                "{} {}: {} {}",
+                ask.method,
+                ask.path,
+                reply.status,
+                reply.text()
+            )),
+            Err(error) => {
+                errors.push(format!("{} {}: {error:#}", ask.method, ask.path));
+                worker.reconnect().await?;
+            }
+        }
+    }
+    Ok((worker, micros, errors))
+}

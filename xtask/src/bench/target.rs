@@ -1,0 +1,406 @@
+//! Who is asked: a server of the API over HTTP, or the database directly.
+
+use std::{fs, path::Path, process::Stdio, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use http::{
+    Request as HttpRequest, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+    time::timeout,
+};
+use tokio_postgres::{Client, Statement};
+use url::Url;
+
+use super::{
+    Users,
+    requests::{Ask, Item, Request, State},
+};
+use crate::{
+    database,
+    project::{self, random},
+    seed::demo_email,
+};
+
+/// Longer than any answer may take; the bench must end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pages of available items that a worker looks through for something to register for.
+const ITEM_PAGES: i64 = 25;
+
+/// Somebody to ask, with the workers that do.
+pub struct Target {
+    /// Its name in the report.
+    pub name: String,
+    /// One for each connection.
+    pub workers: Vec<Worker>,
+    /// Whether it is the database itself.
+    pub is_limit: bool,
+    process: Option<Child>,
+    rows: i64,
+}
+
+impl Target {
+    /// Starts a host of our own on a free port.
+    pub async fn host(program: &Path, database: &str, redis: &str, name: &str, users: Users) -> anyhow::Result<Self> {
+        let log = program.with_file_name("bench-host.log");
+        let log = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut process = Command::new(program)
+            .current_dir(project::root()?)
+            .args(["--listen", "127.0.0.1:0"])
+            .env("SPIN_VARIABLE_DATABASE_URL", database)
+            .env("SPIN_VARIABLE_REDIS_URL", redis)
+            .env("SPIN_VARIABLE_JWT_SECRET", random() + &random())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut lines = BufReader::new(process.stdout.take().context("the host has no output")?).lines();
+        let url = loop {
+            let line = timeout(PATIENCE, lines.next_line())
+                .await
+                .context("the host does not start")??;
+            let line = line.context("the host ended; start it by hand to see why")?;
+            if let Some(url) = line.strip_prefix("Serving on ") {
+                break url.parse()?;
+            }
+        };
+        // Whatever it prints later must not fill the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let mut target = Self::other(name, &url, users).await?;
+        target.process = Some(process);
+        Ok(target)
+    }
+
+    /// A server that somebody else runs.
+    pub async fn other(name: &str, url: &Url, users: Users) -> anyhow::Result<Self> {
+        let mut workers = Vec::new();
+        for number in users.first..users.first + users.count {
+            workers.push(
+                Worker::over_http(url, number)
+                    .await
+                    .with_context(|| format!("{name} ({url})"))?,
+            );
+        }
+        let rows = workers.first().map_or(0, |worker| worker.state.rows);
+        Ok(Self {
+            name: name.to_owned(),
+            workers,
+            is_limit: false,
+            process: None,
+            rows,
+        })
+    }
+
+    /// The database of `served`, without anything before it.
+    pub async fn limit(served: &Self, database_url: &str, name: &str, users: Users) -> anyhow::Result<Self> {
+        let mut workers = Vec::new();
+        for number in users.first..users.first + users.count {
+            workers.push(Worker::over_sql(database_url, number, served.rows).await?);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            workers,
+            is_limit: true,
+            process: None,
+            rows: served.rows,
+        })
+    }
+
+    /// Whether the request can be asked here.
+    pub fn knows(&self, request: &Request) -> bool {
+        request.limited || !self.is_limit
+    }
+
+    /// CPU time of the process until now, where it is ours.
+    pub fn cpu(&self) -> anyhow::Result<Option<Duration>> {
+        let Some(id) = self.process.as_ref().and_then(Child::id) else {
+            return Ok(None);
+        };
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // After the name in parentheses, which may hold blanks: utime and stime are the 12th and 13th.
+        let fields = stat.rsplit(')').next().context("an odd /proc/stat")?.split_whitespace();
+        let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("no clock")?;
+        Ok(Some(Duration::from_secs_f64(ticks as f64 / per_second as f64)))
+    }
+
+    /// Ends it and tells its largest resident memory in bytes, where it is ours.
+    pub async fn stop(mut self) -> anyhow::Result<Option<u64>> {
+        self.workers.clear();
+        let Some(mut process) = self.process else {
+            return Ok(None);
+        };
+        let id = process.id().context("the host has ended")?;
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .context("an odd /proc/status")?;
+        let id = nix::unistd::Pid::from_raw(i32::try_from(id)?);
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM)?;
+        timeout(PATIENCE, process.wait())
+            .await
+            .context("the host does not stop")??;
+        Ok(Some(peak.parse::<u64>()? * 1024))
+    }
+}
+
+/// One connection, and the demo user who uses it.
+pub struct Worker {
+    pub state: State,
+    connection: Connection,
+}
+
+enum Connection {
+    Http {
+        url: Url,
+        sender: SendRequest<Full<Bytes>>,
+        token: Option<String>,
+    },
+    Sql {
+        url: String,
+        client: Client,
+        prepared: Vec<(&'static str, Statement)>,
+    },
+}
+
+/// An answer.
+pub struct Reply {
+    /// Whether it is the answer that was meant to come.
+    pub ok: bool,
+    /// The HTTP status, or the statement's outcome.
+    pub status: String,
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The beginning of the body.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).chars().take(200).collect()
+    }
+}
+
+#[derive(Deserialize)]
+struct LoginAnswer {
+    access: String,
+    user: LoginUser,
+}
+
+#[derive(Deserialize)]
+struct LoginUser {
+    id: i64,
+}
+
+#[derive(Deserialize)]
+struct ItemAnswer {
+    id: i64,
+    price: String,
+    is_registered: bool,
+    #[serde(default)]
+    remaining: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct IdAnswer {
+    id: i64,
+}
+
+/// A list comes with its envelope over HTTP, and without from the database.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ListAnswer<T> {
+    Envelope { count: i64, results: Vec<T> },
+    Results(Vec<T>),
+}
+
+impl Worker {
+    async fn over_http(url: &Url, number: i64) -> anyhow::Result<Self> {
+        let connection = Connection::Http {
+            url: url.clone(),
+            sender: connected(url).await?,
+            token: None,
+        };
+        let email = demo_email(number);
+        let mut worker = Self {
+            state: State::new(0, email.clone(), Default::default(), 0, Vec::new()),
+            connection,
+        };
+        let login = worker.state.login();
+        let answer: LoginAnswer = worker
+            .ask(login)
+            .await
+            .with_context(|| format!("{email} cannot log in"))?;
+        worker.state.user = answer.user.id;
+        if let Connection::Http { token, .. } = &mut worker.connection {
+            *token = Some(format!("Bearer {}", answer.access));
+        }
+        worker.look_around(0).await?;
+        Ok(worker)
+    }
+
+    async fn over_sql(url: &str, number: i64, rows: i64) -> anyhow::Result<Self> {
+        let client = database::connect(url).await?;
+        let email = demo_email(number);
+        let user = client
+            .query_opt("select id from users where email = $1", &[&email])
+            .await?;
+        let user = user.with_context(|| format!("there is no {email}"))?.get(0);
+        let connection = Connection::Sql {
+            url: url.to_owned(),
+            client,
+            prepared: Vec::new(),
+        };
+        let mut worker = Self {
+            state: State::new(user, email, Default::default(), rows, Vec::new()),
+            connection,
+        };
+        worker.look_around(rows).await?;
+        Ok(worker)
+    }
+
+    /// Learns what there is: how many items, which of them the user can register for, and his payments.
+    async fn look_around(&mut self, rows: i64) -> anyhow::Result<()> {
+        let mut rows = rows;
+        let (user, email) = (self.state.user, self.state.email.clone());
+        let mut items = [Vec::new(), Vec::new()];
+        for (kind, items) in items.iter_mut().enumerate() {
+            for page in 1..=ITEM_PAGES {
+                let ask = self.state.items_page(kind, page);
+                match self.ask::<ListAnswer<ItemAnswer>>(ask).await? {
+                    ListAnswer::Envelope { results, .. } | ListAnswer::Results(results) => items.extend(
+                        results
+                            .into_iter()
+                            .filter(|item| !item.is_registered && item.remaining.is_none())
+                            .map(|item| Item {
+                                id: item.id,
+                                price: item.price,
+                            }),
+                    ),
+                }
+            }
+            ensure!(
+                items.len() > 1,
+                "there is too little to register for: is the database seeded, and not weeks ago?"
+            );
+        }
+        let payments = self.state.payments_page();
+        let payments = match self.ask::<ListAnswer<IdAnswer>>(payments).await? {
+            ListAnswer::Envelope { results, .. } | ListAnswer::Results(results) => results,
+        };
+        let all = self.state.first_page();
+        if let ListAnswer::Envelope { count, .. } = self.ask::<ListAnswer<IdAnswer>>(all).await? {
+            rows = count;
+        }
+        let payments = payments.into_iter().map(|payment| payment.id).collect();
+        self.state = State::new(user, email, items, rows, payments);
+        Ok(())
+    }
+
+    async fn ask<T: for<'a> Deserialize<'a>>(&mut self, ask: Option<Ask>) -> anyhow::Result<T> {
+        let ask = ask.context("there is nothing to ask")?;
+        let reply = self.send(&ask).await?;
+        ensure!(
+            reply.ok,
+            "{} {}: {} {}",
+            ask.method,
+            ask.path,
+            reply.status,
+            reply.text()
+        );
+        Ok(serde_json::from_slice(&reply.body)?)
+    }
+
+    /// Sends one request and reads its answer to the end.
+    pub async fn send(&mut self, ask: &Ask) -> anyhow::Result<Reply> {
+        timeout(PATIENCE, self.connection.send(ask))
+            .await
+            .context("no answer")?
+    }
+
+    /// Replaces a connection that failed.
+    pub async fn reconnect(&mut self) -> anyhow::Result<()> {
+        match &mut self.connection {
+            Connection::Http { url, sender, .. } => *sender = connected(url).await?,
+            Connection::Sql { url, client, prepared } => {
+                *client = database::connect(url).await?;
+                prepared.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    async fn send(&mut self, ask: &Ask) -> anyhow::Result<Reply> {
+        match self {
+            Self::Http { url, sender, token } => {
+                let mut request = HttpRequest::builder().method(&ask.method).uri(&ask.path);
+                request = request.header(HOST, url.authority());
+                if let Some(token) = token {
+                    request = request.header(AUTHORIZATION, token.as_str());
+                }
+                let body = match &ask.body {
+                    Some(body) => {
+                        request = request.header(CONTENT_TYPE, "application/json");
+                        Full::from(body.clone())
+                    }
+                    None => Full::default(),
+                };
+                sender.ready().await?;
+                let response = sender.send_request(request.body(body)?).await?;
+                let status = response.status();
+                let body = response.into_body().collect().await?.to_bytes();
+                let ok = matches!(status, StatusCode::OK | StatusCode::CREATED);
+                Ok(Reply {
+                    ok,
+                    status: status.as_str().to_owned(),
+                    body,
+                })
+            }
+            Self::Sql { client, prepared, .. } => {
+                let (call, parameters) = &ask.statement;
+                let statement = match prepared.iter().find(|(known, _)| known == call) {
+                    Some((_, statement)) => statement.clone(),
+                    None => {
+                        let text = "select outcome, body, count, page, pages, replayed from sugang.";
+                        let statement = client.prepare(&format!("{text}{call}")).await?;
+                        prepared.push((call, statement.clone()));
+                        statement
+                    }
+                };
+                let parameters = parameters.iter().map(|parameter| &**parameter as _).collect::<Vec<_>>();
+                let row = client.query_one(&statement, &parameters).await?;
+                let (outcome, body): (String, Option<String>) = (row.get(0), row.get(1));
+                Ok(Reply {
+                    ok: outcome == "ok",
+                    status: outcome,
+                    body: body.unwrap_or_default().into(),
+                })
+            }
+        }
+    }
+}
+
+async fn connected(url: &Url) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let Some(host) = url.host_str() else {
+        bail!("{url} names no host")
+    };
+    let stream = TcpStream::connect((host, url.port_or_known_default().unwrap_or(80)));
+    let stream = timeout(PATIENCE, stream).await.context("no connection")??;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}

@@ -1,0 +1,68 @@
+//! What a developer does with this project, one subcommand a file: `cargo xtask --help`.
+
+mod apt;
+mod audit;
+mod bench;
+mod database;
+mod explain;
+mod migrate;
+mod progress;
+mod project;
+mod reset;
+mod seed;
+mod stores;
+mod test;
+mod up;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The developer's commands of sugang.
+///
+/// `cargo xtask up` runs the whole service on this machine; `cargo xtask test` runs every check and test.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Audit(audit::Arguments),
+    Bench(bench::Arguments),
+    Build(wasm::Arguments),
+    Explain(explain::Arguments),
+    Migrate(migrate::Arguments),
+    Reset(reset::Arguments),
+    Seed(seed::Arguments),
+    Stores(stores::Arguments),
+    Test(test::Arguments),
+    Up(up::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Audit(arguments) => audit::run(&arguments).await,
+        Command::Bench(arguments) => bench::run(&arguments).await,
+        Command::Build(arguments) => wasm::run(&arguments).await,
+        Command::Explain(arguments) => explain::run(&arguments).await,
+        Command::Migrate(arguments) => migrate::run(&arguments).await,
+        Command::Reset(arguments) => reset::run(&arguments).await,
+        Command::Seed(arguments) => seed::run(&arguments).await,
+        Command::Stores(arguments) => stores::run(&arguments).await,
+        Command::Test(arguments) => test::run(&arguments).await,
+        Command::Up(arguments) => up::run(&arguments).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
+            ExitCode::FAILURE
+        }
+    }
+}

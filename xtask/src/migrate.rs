@@ -1,0 +1,28 @@
+//! `cargo xtask migrate`: brings a database up to date.
+
+use crate::{database::DatabaseChoice, progress::Step};
+
+/// Brings a database up to date: an empty one, one of an earlier version, or one that the Django service made.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    database: DatabaseChoice,
+}
+
+/// Runs the subcommand.
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let database = arguments.database.open().await?;
+    migrate(&database.url).await?;
+    database.close().await
+}
+
+/// Migrates, and tells what was done.
+pub async fn migrate(database_url: &str) -> anyhow::Result<()> {
+    let step = Step::quiet("Migrate the database");
+    let applied = sugang_migrations::run(database_url).await?;
+    step.done(&match applied.as_slice() {
+        [] => "nothing to do".to_owned(),
+        applied => applied.join(", "),
+    });
+    Ok(())
+}

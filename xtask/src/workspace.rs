@@ -1,0 +1,41 @@
+//! How cargo is asked for the native part of the workspace: always for all of it with the same features, so that no
+//! dependency (wasmtime above all) is compiled twice.
+
+use std::path::PathBuf;
+
+use tokio::process::Command;
+
+use crate::{
+    progress::{self, Step},
+    project,
+};
+
+/// The whole workspace, without the SDK's TLS: nothing here speaks it, and it compiles C.
+const SELECTION: [&str; 5] = [
+    "--release",
+    "--workspace",
+    "--no-default-features",
+    "--features",
+    "sugang-sdk/client",
+];
+
+/// `cargo <subcommand>` for the whole workspace. The target folder is fixed, as it is for the component: what is built is
+/// looked for there.
+pub fn cargo(subcommand: &str) -> anyhow::Result<Command> {
+    let mut command = project::cargo();
+    command.arg(subcommand).args(SELECTION);
+    command.arg("--target-dir").arg(target()?);
+    Ok(command)
+}
+
+/// Builds the host, and whatever else cargo is told by `others`, and returns the host's path.
+pub async fn build_host(others: &[&str]) -> anyhow::Result<PathBuf> {
+    let step = Step::loud("Build the host (the first time takes minutes: it contains a WebAssembly compiler)");
+    progress::run(cargo("build")?.args(["--bin", "sugang-host"]).args(others)).await?;
+    step.done("");
+    Ok(target()?.join("release/sugang-host"))
+}
+
+fn target() -> anyhow::Result<PathBuf> {
+    Ok(project::root()?.join("target"))
+}
