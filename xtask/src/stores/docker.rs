@@ -1,24 +1,29 @@
 //! Stores in containers, through testcontainers.
 
-use std::{collections::HashMap, process, time::Duration};
+use std::{collections::HashMap, env, path::Path, process, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use futures::{StreamExt, TryStreamExt};
 use nix::{sys::signal::kill, unistd::Pid};
 use testcontainers::{
     ContainerAsync, ContainerRequest, GenericImage, ImageExt,
     bollard::{
         models::PortBinding,
         query_parameters::{
-            KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-            RemoveVolumeOptionsBuilder,
+            KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+            RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
         },
     },
     core::{IntoContainerPort, Mount, client::docker_client_instance},
     runners::AsyncRunner,
 };
-use tokio::time::timeout;
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use url::Url;
 
-use super::{Action, Lifetime, Order, Ready, Source, Store, free_port, postgres_answers, redis_answers};
+use super::{Action, Lifetime, Order, Ready, START_LIMIT, Source, Store, free_port, postgres_answers, redis_answers};
 use crate::{
     progress::Step,
     project::{self, Kept},
@@ -72,12 +77,14 @@ pub async fn start(lifetime: Lifetime) -> anyhow::Result<(Docker, Ready)> {
         .as_ref()
         .map_or_else(project::random, |kept| kept.stores_password.clone());
 
+    let addresses = Addresses::of_the_engine().await?;
     let settings = lifetime.postgres_settings().iter().flat_map(|setting| ["-c", setting]);
     let postgres = Container {
         image: POSTGRES,
         data: "/var/lib/postgresql/data",
         port: 5432,
         host_port: free_port()?,
+        addresses: &addresses,
     };
     let (postgres, postgres_address) = postgres
         .start(kept.as_ref(), |request| {
@@ -93,6 +100,7 @@ pub async fn start(lifetime: Lifetime) -> anyhow::Result<(Docker, Ready)> {
         data: "/data",
         port: 6379,
         host_port: free_port()?,
+        addresses: &addresses,
     };
     let command = [
         "redis-server",
@@ -120,8 +128,8 @@ pub async fn start(lifetime: Lifetime) -> anyhow::Result<(Docker, Ready)> {
         postgres_container: Some(postgres.id().to_owned()),
         redis_container: Some(redis.id().to_owned()),
     };
-    postgres_answers(&ready.database_url, &mut || Ok(())).await?;
-    redis_answers(&ready.redis_url, &mut || Ok(())).await?;
+    while_it_lives(&postgres, postgres_answers(&ready.database_url, &mut || Ok(()))).await?;
+    while_it_lives(&redis, redis_answers(&ready.redis_url, &mut || Ok(()))).await?;
     step.done("");
     Ok((
         Docker {
@@ -169,15 +177,86 @@ impl Docker {
     }
 }
 
-struct Container {
+/// Waits for an answer of a container, but not for one of a container that has ended.
+async fn while_it_lives<T>(
+    container: &ContainerAsync<GenericImage>,
+    answer: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let engine = docker_client_instance().await?;
+    let mut end = std::pin::pin!(engine.wait_container(container.id(), None));
+    let outcome = tokio::select! {
+        outcome = answer => outcome,
+        _ = end.next() => Err(anyhow!("the container ended")),
+    };
+    if outcome.is_ok() {
+        return outcome;
+    }
+    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("10").build();
+    let log: Vec<_> = engine.logs(container.id(), Some(options)).try_collect().await?;
+    let log: String = log.iter().map(ToString::to_string).collect();
+    outcome.with_context(|| format!("the container's last words: {}", log.trim()))
+}
+
+/// Where the engine publishes ports so that this process reaches them, and nobody beyond this machine where that can be
+/// told.
+struct Addresses {
+    /// Addresses of the engine's machine to publish on.
+    publish: Vec<String>,
+    /// Hosts to try from here.
+    reach: Vec<String>,
+}
+
+impl Addresses {
+    async fn of_the_engine() -> anyhow::Result<Self> {
+        let engine = env::var("DOCKER_HOST").ok().and_then(|url| Url::parse(&url).ok());
+        if let Some(host) = engine.as_ref().and_then(Url::host_str).filter(|host| !host.is_empty()) {
+            return Ok(Self {
+                publish: vec!["0.0.0.0".into()],
+                reach: vec![host.to_owned()],
+            });
+        }
+        let mut addresses = vec!["127.0.0.1".to_owned()];
+        // In a container, the engine may be that of the machine around it, whose loopback is not ours.
+        if Path::new("/.dockerenv").exists() {
+            let bridge = docker_client_instance().await?.inspect_network("bridge", None).await?;
+            let gateways = bridge.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+            addresses.extend(gateways.into_iter().find_map(|config| config.gateway));
+        }
+        Ok(Self {
+            publish: addresses.clone(),
+            reach: addresses,
+        })
+    }
+
+    /// The first host that takes a connection on the port.
+    async fn reached(&self, port: u16) -> anyhow::Result<&str> {
+        let search = async {
+            loop {
+                for host in &self.reach {
+                    let connection = TcpStream::connect((host.as_str(), port));
+                    if matches!(timeout(Duration::from_secs(2), connection).await, Ok(Ok(_))) {
+                        return host;
+                    }
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let found = timeout(START_LIMIT, search).await;
+        let found = found.with_context(|| format!("no answer on port {port} of {}", self.reach.join(" or ")))?;
+        Ok(found)
+    }
+}
+
+struct Container<'a> {
     image: (&'static str, &'static str),
     /// Where the data are in the container.
     data: &'static str,
     port: u16,
     host_port: u16,
+    addresses: &'a Addresses,
 }
 
-impl Container {
+impl Container<'_> {
     /// Starts the container and returns it with its `host:port`.
     async fn start(
         &self,
@@ -186,17 +265,16 @@ impl Container {
     ) -> anyhow::Result<(ContainerAsync<GenericImage>, String)> {
         let (name, tag) = self.image;
         let (port, host_port) = (self.port, self.host_port);
+        // The port is chosen here, so that it stays over a restart.
+        let bindings = self.addresses.publish.iter().map(|address| PortBinding {
+            host_ip: Some(address.clone()),
+            host_port: Some(host_port.to_string()),
+        });
+        let bindings = HashMap::from([(format!("{port}/tcp"), Some(bindings.collect()))]);
         let mut request = describe(GenericImage::new(name, tag).into())
             .with_label(KEEPER_LABEL, process::id().to_string())
             .with_mapped_port(host_port, port.tcp())
-            .with_host_config_modifier(move |host| {
-                // Chosen here, so that it stays over a restart, and reachable from this machine alone.
-                let binding = PortBinding {
-                    host_ip: Some("127.0.0.1".into()),
-                    host_port: Some(host_port.to_string()),
-                };
-                host.port_bindings = Some(HashMap::from([(format!("{port}/tcp"), Some(vec![binding]))]));
-            });
+            .with_host_config_modifier(move |host| host.port_bindings = Some(bindings.clone()));
         if let Some(kept) = kept {
             request = request
                 .with_label(HOME_LABEL, &kept.id)
@@ -206,8 +284,8 @@ impl Container {
             .start()
             .await
             .with_context(|| format!("cannot start {name}:{tag}"))?;
-        let address = format!("{}:{host_port}", container.get_host().await?).replace("localhost", "127.0.0.1");
-        Ok((container, address))
+        let host = while_it_lives(&container, self.addresses.reached(host_port)).await?;
+        Ok((container, format!("{host}:{host_port}")))
     }
 }
 
