@@ -106,6 +106,18 @@ create unlogged table sugang.search_counts (
     primary key (kind, available, query)
 );
 
+-- A search that only leaves words out matches nearly everything, and no index helps to count that. What it leaves out is
+-- counted instead: this is the search for it. Null for any other search.
+create function sugang.left_out(p_query tsquery) returns tsquery language plpgsql immutable as $$
+declare
+    words text := p_query::text;
+begin
+    -- 'T': no word has to be there. Blanks are between the operators of a query, and in no word.
+    if querytree(p_query) <> 'T' or words not like '!%' or words like '% | %' then return null; end if;
+    words := replace(substr(words, 2), ' & !', ' | ');
+    return case when words like '% & %' then null else words::tsquery end;
+end $$;
+
 call sugang.define('catalogue', $template$
     -- The order of the default list, with all that decides whether a row belongs to it: pages are found without
     -- touching the table.
@@ -114,8 +126,11 @@ call sugang.define('catalogue', $template$
     create index {items}_end on {items} (end_at) include (start_at);
     -- As the Django service has it, with the columns that make it enough by itself.
     drop index if exists idx_{item_index}_popular;
-    create index idx_{item_index}_popular on {items} (registration_count desc, created_at desc)
-        include (id, start_at, end_at);
+    create index idx_{item_index}_popular on {items} (registration_count desc, created_at desc, id desc)
+        include (start_at, end_at);
+
+    -- Rows that no search finds: none, unless somebody has switched the trigger off.
+    create index {items}_unsearchable on {items} (id) where search_vector is null;
 
     -- Every search reads the entries that are pending: few enough not to show, and writers still share the work.
     alter index idx_{item_index}_search set (gin_pending_list_limit = 64);
@@ -144,13 +159,22 @@ call sugang.define('catalogue', $template$
     end $f$;
 
     create or replace function sugang.{kind}_search_count(p_available boolean, p_query tsquery, p_now timestamptz)
-    returns bigint language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $f$
+    returns bigint language plpgsql
+    set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' as $f$
     declare
         fingerprint text := md5(p_query::text);
         lock_key bigint := hashtextextended('{kind} ' || p_available || ' ' || p_query::text, 0);
+        left_out tsquery := sugang.left_out(p_query);
         found_n bigint;
         found_at timestamptz;
     begin
+        if left_out is not null then
+            found_n := case when p_available then sugang.{kind}_available(p_now) else sugang.tally_total('{kind}') end
+                - (select count(*) from {items} where search_vector is null
+                   and (not p_available or (start_at <= p_now and end_at >= p_now)))
+                - sugang.{kind}_search_count(p_available, left_out, p_now);
+            if found_n > sugang.search_exact() then return found_n; end if;
+        end if;
         select n, counted_at into found_n, found_at from sugang.search_counts
             where kind = '{kind}' and available = p_available and query = fingerprint
               and counted_at > clock_timestamp() - sugang.search_count_age();
@@ -160,11 +184,14 @@ call sugang.define('catalogue', $template$
             return found_n;
         end if;
         if not found then
-            select count(*) into found_n from (
-                select from {items}
-                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-                limit sugang.search_exact() + 1) probe;
-            if found_n <= sugang.search_exact() then return found_n; end if;
+            -- Where no word has to be there, looking for a few costs as much as counting all.
+            if querytree(p_query) <> 'T' then
+                select count(*) into found_n from (
+                    select from {items}
+                    where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
+                    limit sugang.search_exact() + 1) probe;
+                if found_n <= sugang.search_exact() then return found_n; end if;
+            end if;
             -- One counts; those who asked for the same meanwhile find what it found.
             perform pg_advisory_xact_lock(lock_key);
             select n into found_n from sugang.search_counts
@@ -172,8 +199,12 @@ call sugang.define('catalogue', $template$
                   and counted_at > clock_timestamp() - sugang.search_count_age();
             if found then return found_n; end if;
         end if;
-        select count(*) into found_n from {items}
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now));
+        -- Planned for these very words: to read the whole table at once is faster for some.
+        perform set_config('enable_seqscan', 'on', true);
+        execute 'select count(*) from {items}
+                 where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
+            into found_n using p_query, p_available, p_now;
+        if found_n <= sugang.search_exact() then return found_n; end if;
         delete from sugang.search_counts where counted_at < clock_timestamp() - sugang.search_count_age();
         insert into sugang.search_counts (kind, available, query, n)
             values ('{kind}', p_available, fingerprint, found_n)

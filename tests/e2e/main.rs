@@ -29,6 +29,7 @@ mod payments {
 mod races;
 mod sdk;
 mod signup;
+mod statements;
 mod steps;
 mod storm;
 mod token_refresh;

@@ -1,4 +1,10 @@
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use anyhow::Context;
 use tokio::{
@@ -26,6 +32,7 @@ pub enum Link {
 pub struct Proxy {
     url: Url,
     link: watch::Sender<Link>,
+    executed: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -46,12 +53,26 @@ impl Proxy {
         url.set_port(Some(listener.local_addr()?.port()))
             .ok()
             .context("the store's URL can have a port")?;
+        let executed = Arc::new(AtomicU64::new(0));
+        let counted = default_port == 5432;
+        let counter = executed.clone();
         let accepting = runtime().spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, (host.clone(), port), watched.clone()));
+                let statements = counted.then(|| Statements::new(counter.clone()));
+                tokio::spawn(pass(client, (host.clone(), port), watched.clone(), statements));
             }
         });
-        Ok(Self { url, link, accepting })
+        Ok(Self {
+            url,
+            link,
+            executed,
+            accepting,
+        })
+    }
+
+    /// The statements that the service has sent to PostgreSQL until now.
+    pub fn statements(&self) -> u64 {
+        self.executed.load(Ordering::Relaxed)
     }
 
     /// Where the service finds the store now.
@@ -71,7 +92,52 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass(client: TcpStream, target: (String, u16), link: watch::Receiver<Link>) {
+/// Reads along what a client tells PostgreSQL.
+struct Statements {
+    executed: Arc<AtomicU64>,
+    /// The type and length of a message, as far as they were read. The first message has no type.
+    head: Vec<u8>,
+    typed: bool,
+    /// Bytes of the message that are still to come.
+    body: usize,
+}
+
+impl Statements {
+    fn new(executed: Arc<AtomicU64>) -> Self {
+        Self {
+            executed,
+            head: Vec::new(),
+            typed: false,
+            body: 0,
+        }
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let passed = self.body.min(bytes.len());
+            self.body -= passed;
+            bytes = &bytes[passed..];
+            let Some((&byte, rest)) = bytes.split_first() else {
+                return;
+            };
+            self.head.push(byte);
+            bytes = rest;
+            let type_length = usize::from(self.typed);
+            let Some(length) = self.head.get(type_length..).and_then(|length| length.try_into().ok()) else {
+                continue;
+            };
+            // The length counts itself. A simple query, or the execution of a prepared one.
+            self.body = u32::from_be_bytes(length) as usize - 4;
+            if self.typed && matches!(self.head[0], b'Q' | b'E') {
+                self.executed.fetch_add(1, Ordering::Relaxed);
+            }
+            self.typed = true;
+            self.head.clear();
+        }
+    }
+}
+
+async fn pass(client: TcpStream, target: (String, u16), link: watch::Receiver<Link>, statements: Option<Statements>) {
     let mut cut = link.clone();
     let both_ways = async {
         let store = TcpStream::connect(target).await?;
@@ -81,8 +147,8 @@ async fn pass(client: TcpStream, target: (String, u16), link: watch::Receiver<Li
         let (client_read, client_write) = client.into_split();
         let (store_read, store_write) = store.into_split();
         tokio::try_join!(
-            copy(client_read, store_write, link.clone()),
-            copy(store_read, client_write, link)
+            copy(client_read, store_write, link.clone(), statements),
+            copy(store_read, client_write, link, None)
         )
     };
     tokio::select! {
@@ -95,6 +161,7 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut link: watch::Receiver<Link>,
+    mut statements: Option<Statements>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 16 << 10];
     loop {
@@ -104,6 +171,9 @@ async fn copy(
         }
         if link.wait_for(|link| *link != Link::Hung).await.is_err() {
             return Ok(());
+        }
+        if let Some(statements) = &mut statements {
+            statements.read(&buffer[..n]);
         }
         to.write_all(&buffer[..n]).await?;
     }

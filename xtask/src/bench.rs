@@ -18,12 +18,11 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::{
-    database,
-    progress::Step,
-    project,
+    database, project,
     seed::{self, Amounts},
     stores::{Keeper, Lifetime, StoresChoice},
     wasm::{self, ToolchainChoice},
+    workspace,
 };
 use report::{Figures, Report};
 use requests::{REQUESTS, Request};
@@ -81,12 +80,13 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .filter(|request| arguments.only.is_empty() || arguments.only.iter().any(|part| request.name.contains(part)))
         .collect();
     ensure!(!requests.is_empty(), "no request has such a name");
-    if !arguments.no_build {
-        wasm::build(&arguments.toolchain).await?;
-        build_host().await?;
-    }
-    // Cargo put it where it put this very program.
-    let host = std::env::current_exe()?.with_file_name("sugang-host");
+    let host = match arguments.no_build {
+        true => workspace::host()?,
+        false => {
+            wasm::build(&arguments.toolchain).await?;
+            workspace::build_host(&[]).await?
+        }
+    };
     let keeper = Keeper::start(arguments.stores, Lifetime::Kept).await?;
 
     let measured = measure(arguments, &keeper, &host, &requests).await;
@@ -104,17 +104,6 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.only.is_empty() {
         report.write(&project::root()?.join("docs"))?;
     }
-    Ok(())
-}
-
-async fn build_host() -> anyhow::Result<()> {
-    let step = Step::loud("Build the host");
-    let mut build = project::cargo();
-    build
-        .current_dir(project::root()?)
-        .args(["build", "--release", "--package", "sugang-host"]);
-    crate::progress::run(&mut build).await?;
-    step.done("");
     Ok(())
 }
 

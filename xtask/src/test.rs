@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that must hold before a change lands.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, fs::File};
+
+use anyhow::Context;
 
 use crate::{
     progress::{self, Step},
@@ -56,8 +58,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let keeper = Keeper::start(arguments.stores, Lifetime::Throwaway).await?;
     let step = Step::loud(format!("End-to-end tests on {}", keeper.ready.description));
+    // Hundreds of services write their logs, as they should while their stores are being broken.
+    let log = project::root()?.join("target/e2e.log");
     let mut tests = workspace::cargo("test")?;
     tests
+        .stderr(File::create(&log).with_context(|| format!("cannot write {}", log.display()))?)
         .env("SUGANG_TEST_DATABASE_URL", &keeper.ready.database_url)
         .env("SUGANG_TEST_REDIS_URL", &keeper.ready.redis_url)
         .env("SUGANG_TEST_HOST", &host)
@@ -67,7 +72,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .args(&arguments.arguments);
     let outcome = progress::run(&mut tests).await;
     keeper.stop().await?;
-    outcome?;
+    outcome.with_context(|| format!("what the services logged is in {}", log.display()))?;
     step.done("");
     Ok(())
 }

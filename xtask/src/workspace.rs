@@ -33,6 +33,11 @@ pub async fn build_host(others: &[&str]) -> anyhow::Result<PathBuf> {
     let step = Step::loud("Build the host (the first time takes minutes: it contains a WebAssembly compiler)");
     progress::run(cargo("build")?.args(["--bin", "sugang-host"]).args(others)).await?;
     step.done("");
+    host()
+}
+
+/// Where the host is, once it is built.
+pub fn host() -> anyhow::Result<PathBuf> {
     Ok(target()?.join("release/sugang-host"))
 }
 

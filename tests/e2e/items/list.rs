@@ -551,6 +551,62 @@ async fn a_search_is_read_like_a_web_search(#[values(EXAM, COURSE)] kind: Kind) 
     "#) }
 }
 
+/// Among 3,000 items: a count above 1,000 comes another way than one below, and a search that only leaves words out a
+/// third way.
+#[rstest]
+#[tokio::test]
+async fn every_search_counts_what_matches(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let fill = format!(
+        "insert into {} (title, price, start_at, end_at, created_at, updated_at)
+         select concat_ws(' ', 'all', case when n % 2 = 0 then 'half' end, case when n % 3 <> 0 then 'most' end,
+                          case when n % 100 = 0 then 'few' end),
+                1, '1999-01-01', case when n % 5 = 0 then timestamptz '1999-01-02' else '2099-01-01' end, now(), now()
+         from generate_series(1, 3000) n",
+        kind.items
+    );
+    app.run(&fill, &[]).await;
+    app.run(&format!("alter table {} disable trigger user", kind.items), &[])
+        .await;
+    app.run(
+        &format!("update {} set search_vector = null where id % 7 = 0", kind.items),
+        &[],
+    )
+    .await;
+    for words in [
+        "half",
+        "few",
+        "all",
+        "none",
+        "-half",
+        "-few",
+        "-all",
+        "-none",
+        "-few -half",
+        "-\"most few\"",
+        "-half -\"all half\"",
+        "half -few",
+        "-half or few",
+        "most or -few",
+    ] {
+        for status in ["", "available"] {
+            let query = url::form_urlencoded::byte_serialize(words.as_bytes()).collect::<String>();
+            let answer = app
+                .get(format!("{}?search={query}&status={status}", kind.path))
+                .by(&minsu)
+                .await;
+            let matching = format!(
+                "select count(*) from {} where search_vector @@ websearch_to_tsquery('simple', $1)
+                 and ($2 = '' or now() between start_at and end_at)",
+                kind.items
+            );
+            let matching = app.database().query_one(&matching, &[&words, &status]).await.unwrap();
+            assert_eq!(answer.json()["count"], matching.get::<_, i64>(0), "{words:?} {status}");
+        }
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_search_finds_what_was_changed_a_moment_ago(#[values(EXAM, COURSE)] kind: Kind) {
