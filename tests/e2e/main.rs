@@ -34,3 +34,4 @@ mod steps;
 mod storm;
 mod token_refresh;
 mod tokens;
+mod traps;

@@ -74,6 +74,12 @@ impl Hold {
         }
     }
 
+    /// The process of PostgreSQL that holds them.
+    pub async fn pid(&self) -> i32 {
+        let pid = self.session.query_one("select pg_backend_pid()", &[]).await;
+        pid.expect("a query in a transaction").get(0)
+    }
+
     /// Ends the transaction with all that it did.
     pub async fn commit(&self) {
         self.session

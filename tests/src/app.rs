@@ -32,6 +32,7 @@ pub struct App {
 pub struct Builder {
     variables: BTreeMap<String, String>,
     proxied: bool,
+    memory: Option<usize>,
     own_stores: Option<Addresses>,
 }
 
@@ -45,6 +46,12 @@ impl Builder {
     /// Puts a [`Proxy`] before each store.
     pub fn proxied(mut self) -> Self {
         self.proxied = true;
+        self
+    }
+
+    /// Gives an instance so many bytes of memory.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = Some(bytes);
         self
     }
 
@@ -102,10 +109,13 @@ impl App {
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         variables.extend(builder.variables);
-        let settings = Settings {
+        let mut settings = Settings {
             variables,
             ..Settings::default()
         };
+        if let Some(bytes) = builder.memory {
+            settings.limits.instance_memory = bytes;
+        }
 
         let database = connect(lease.database_url.to_string()).await?;
         let server = serve(settings.clone()).await?;
