@@ -4,6 +4,7 @@ use spin_sdk::pg::ParameterValue;
 use sugang_sdk::types::{AccessToken, SignedUp, Tokens, User};
 
 use crate::{
+    attempts::{self, Attempt},
     call::Call,
     db::Repeat,
     errors::{Failure, FieldProblems, INVALID_CREDENTIALS, Internal, REFRESH_NOT_VALID},
@@ -20,6 +21,7 @@ const SIGNED_UP: Text = Text::new("회원가입이 완료되었습니다.", "The
 pub async fn signup(call: &Call<'_>) -> Result<Response, Failure> {
     let body = call.body().await?;
     let form = fields::signup(&body.object()?)?;
+    attempts::take(call, Attempt::Signup, &form.email).await?;
     let Some(hash) = passwords::hash(form.password.expose(), &call.instance.config.argon2) else {
         return Err(Failure::Internal(Internal::new("a password could not be hashed")));
     };
@@ -64,10 +66,12 @@ pub async fn login(call: &Call<'_>) -> Result<Response, Failure> {
     let body = call.body().await?;
     let form = fields::login(&body.object()?)?;
     let password = form.password.expose();
+    // Before anything is hashed: that is what an attempt costs.
+    attempts::take(call, Attempt::Login, &form.email).await?;
     let answer = call
         .ask(
             crate::statement!("credentials($1)"),
-            vec![form.email.into()],
+            vec![form.email.clone().into()],
             Repeat::Safe,
         )
         .await?;
@@ -84,6 +88,7 @@ pub async fn login(call: &Call<'_>) -> Result<Response, Failure> {
         Verdict::Right => None,
         Verdict::Outdated => passwords::hash(password, &config.argon2),
     };
+    attempts::forgive(call, Attempt::Login, &form.email).await;
     let user = credentials.user;
     let parameters: Vec<ParameterValue> = vec![user.id.0.into(), credentials.password.into(), renewed.into()];
     let answer = call

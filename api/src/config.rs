@@ -2,10 +2,19 @@
 
 use std::time::Duration;
 
-use crate::{passwords, tokens::Keys};
+use http::HeaderName;
+
+use crate::{
+    attempts::Limits,
+    passwords,
+    tokens::{Key, Keys},
+};
 
 /// Bytes that the secret must have: as many as the output of the HMAC that it is the key of (RFC 7518, 3.2).
 const JWT_SECRET_BYTES: usize = 32;
+
+/// More attempts than anybody makes in a day.
+const MOST_ATTEMPTS: u64 = 1_000_000_000;
 
 /// What is wrong with the configuration. Names the variable and the rule, never the value.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +50,14 @@ pub struct Config {
     pub cors: Cors,
     /// What hashing a password costs.
     pub argon2: argon2::Params,
+    /// How often one may try to log in.
+    pub login_attempts: Limits,
+    /// How often one may try to sign up.
+    pub signup_attempts: Limits,
+    /// Milliseconds in which so many attempts may be made.
+    pub attempts_window_ms: u64,
+    /// The header in which a trusted proxy tells where a request comes from, if there is one.
+    pub client_address_header: Option<String>,
     /// Whether every request leaves a line in the log.
     pub log_requests: bool,
 }
@@ -67,10 +84,12 @@ impl Cors {
 }
 
 /// The names of all variables.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 25] = [
     "database_url",
     "redis_url",
     "jwt_secret",
+    "jwt_key_id",
+    "jwt_verify_keys",
     "access_token_lifetime_seconds",
     "refresh_token_lifetime_seconds",
     "rotate_refresh_tokens",
@@ -84,6 +103,12 @@ const VARIABLES: [&str; 17] = [
     "argon2_memory_kib",
     "argon2_iterations",
     "argon2_parallelism",
+    "login_attempts_per_account",
+    "login_attempts_per_address",
+    "signup_attempts_per_account",
+    "signup_attempts_per_address",
+    "attempts_window_seconds",
+    "client_address_header",
     "log_requests",
 ];
 
@@ -111,7 +136,7 @@ impl Config {
             redis_url: values.required("redis_url")?.to_owned(),
             redis_timeout: Duration::from_millis(values.number("redis_timeout_ms", 1, 60_000)?),
             lock_ttl_ms: values.number("lock_ttl_ms", 100, 600_000)?,
-            keys: Keys::new(secret(values.required("jwt_secret")?)?.as_bytes()),
+            keys: keys(values)?,
             access_token_lifetime: values.number("access_token_lifetime_seconds", 1, 3_153_600_000)?,
             refresh_token_lifetime: values.number("refresh_token_lifetime_seconds", 1, 3_153_600_000)?,
             rotate_refresh_tokens: values.flag("rotate_refresh_tokens")?,
@@ -120,6 +145,16 @@ impl Config {
             cors: cors(values.text("cors_allowed_origins"))?,
             argon2: argon2::Params::new(memory_kib, iterations, parallelism, None)
                 .map_err(|_| Misconfigured("argon2_memory_kib must be at least 8 times argon2_parallelism".into()))?,
+            login_attempts: Limits {
+                per_account: values.number("login_attempts_per_account", 0, MOST_ATTEMPTS)?,
+                per_address: values.number("login_attempts_per_address", 0, MOST_ATTEMPTS)?,
+            },
+            signup_attempts: Limits {
+                per_account: values.number("signup_attempts_per_account", 0, MOST_ATTEMPTS)?,
+                per_address: values.number("signup_attempts_per_address", 0, MOST_ATTEMPTS)?,
+            },
+            attempts_window_ms: values.number::<u64>("attempts_window_seconds", 1, 86_400)? * 1000,
+            client_address_header: header_name(values.text("client_address_header"))?,
             log_requests: values.flag("log_requests")?,
         })
     }
@@ -159,15 +194,65 @@ impl Values {
     }
 }
 
+/// The key that signs, and those that only verify: `id=secret`, with commas between them.
+fn keys(values: &Values) -> Result<Keys, Misconfigured> {
+    let signing = Key {
+        id: key_id("jwt_key_id", values.text("jwt_key_id"))?,
+        secret: secret("jwt_secret", values.required("jwt_secret")?)?,
+    };
+    let name = "jwt_verify_keys";
+    let mut others = Vec::new();
+    for pair in values.text(name).split(',').filter(|pair| !pair.trim().is_empty()) {
+        let (id, text) = pair
+            .split_once('=')
+            .ok_or_else(|| Misconfigured(format!("{name} must be id=secret, with commas between several of them")))?;
+        others.push(Key {
+            id: key_id(name, id.trim())?,
+            secret: secret(name, text.trim())?,
+        });
+    }
+    let mut ids: Vec<_> = others.iter().chain([&signing]).map(|key| &key.id).collect();
+    ids.sort_unstable();
+    match ids.windows(2).any(|pair| pair[0] == pair[1]) {
+        true => Err(Misconfigured(format!(
+            "{name} and jwt_key_id must name every key differently"
+        ))),
+        false => Ok(Keys::new(&signing, &others)),
+    }
+}
+
+fn key_id(name: &str, id: &str) -> Result<Option<String>, Misconfigured> {
+    let is_id = id.len() <= 64
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    match is_id {
+        true => Ok(Some(id.to_owned()).filter(|id| !id.is_empty())),
+        false => Err(Misconfigured(format!(
+            "{name} must name a key by at most 64 letters, digits, dots, hyphens and underscores"
+        ))),
+    }
+}
+
 /// The secret, if it is one. Whoever guesses it is every user.
-fn secret(secret: &str) -> Result<&str, Misconfigured> {
+fn secret(name: &str, secret: &str) -> Result<String, Misconfigured> {
     let mut bytes = secret.bytes();
     let first = bytes.next();
     match secret.len() >= JWT_SECRET_BYTES && bytes.any(|byte| Some(byte) != first) {
-        true => Ok(secret),
+        true => Ok(secret.to_owned()),
         false => Err(Misconfigured(format!(
-            "jwt_secret must have at least {JWT_SECRET_BYTES} bytes, and not the same one all along"
+            "{name} must have at least {JWT_SECRET_BYTES} bytes in a secret, and not the same one all along"
         ))),
+    }
+}
+
+fn header_name(name: &str) -> Result<Option<String>, Misconfigured> {
+    match HeaderName::try_from(name) {
+        _ if name.is_empty() => Ok(None),
+        Ok(name) => Ok(Some(name.as_str().to_owned())),
+        Err(_) => Err(Misconfigured(
+            "client_address_header must be empty, or the name of a header".into(),
+        )),
     }
 }
 
@@ -254,6 +339,11 @@ mod tests {
             ("jwt_secret", ""),
             ("jwt_secret", "0123456789abcdef0123456789abcde"),
             ("jwt_secret", "################################################"),
+            ("jwt_key_id", "november 2026"),
+            ("jwt_verify_keys", "0123456789abcdef0123456789abcdeX"),
+            ("jwt_verify_keys", "a=0123456789abcdef0123456789abcde"),
+            ("jwt_verify_keys", "a/b=0123456789abcdef0123456789abcdeX"),
+            ("jwt_verify_keys", "=0123456789abcdef0123456789abcdeX"),
             ("access_token_lifetime_seconds", "0"),
             ("refresh_token_lifetime_seconds", "-1"),
             ("max_body_bytes", "64k"),
@@ -269,17 +359,24 @@ mod tests {
             ("argon2_memory_kib", "4294967296"),
             ("argon2_iterations", "two"),
             ("argon2_parallelism", "0"),
+            ("login_attempts_per_account", "-1"),
+            ("login_attempts_per_address", "many"),
+            ("signup_attempts_per_account", "1000000001"),
+            ("signup_attempts_per_address", ""),
+            ("attempts_window_seconds", "0"),
+            ("client_address_header", "x forwarded for"),
             ("log_requests", "yes"),
             ("rotate_refresh_tokens", "1"),
         ] {
             let why = why(name, value);
             assert!(why.starts_with(name), "{name}={value}: {why:?}");
             assert!(
-                name != "jwt_secret" || value.is_empty() || !why.contains(value),
+                !name.starts_with("jwt") || value.is_empty() || !why.contains(value),
                 "{why}"
             );
         }
         assert_eq!(why("public_url", "https://api.example.com/"), "");
+        assert_eq!(why("jwt_verify_keys", " a=0123456789abcdef0123456789abcdeX, "), "");
         assert_eq!(
             why("cors_allowed_origins", "https://a.example, http://localhost:3000"),
             ""

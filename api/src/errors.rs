@@ -34,6 +34,11 @@ pub enum Failure {
     MethodNotAllowed(String),
     /// A store is away or too slow.
     Unavailable(Internal),
+    /// Too many attempts: there is another one in so many seconds.
+    RateLimited {
+        /// Seconds.
+        retry_after_s: u64,
+    },
     /// A defect of this service.
     Internal(Internal),
     /// The configuration is not what it must be; the only cause that is shown, since nothing else works without it.
@@ -149,6 +154,13 @@ static UNAVAILABLE: Problem = Problem::detail(
         "The service is unavailable. Please try again in a moment.",
     ),
 );
+static RATE_LIMITED: Problem = Problem::detail(
+    ErrorCode::RateLimited,
+    Text::new(
+        "시도 횟수가 너무 많습니다. 잠시 후 다시 시도해주세요.",
+        "Too many attempts. Please try again later.",
+    ),
+);
 static INTERNAL: Problem = Problem::detail(
     ErrorCode::Internal,
     Text::new("서버 오류가 발생했습니다.", "The service failed."),
@@ -193,9 +205,10 @@ impl From<&'static Problem> for Failure {
 impl Failure {
     /// The answer that it becomes; its cause, if the client must not see it, goes into the log.
     pub fn into_response(self, language: Language, request_id: &str) -> Response {
-        let (problem, allow) = match self {
+        let (problem, header) = match self {
             Self::Problem(problem) => (problem, None),
-            Self::MethodNotAllowed(allow) => (&METHOD_NOT_ALLOWED, Some(allow)),
+            Self::MethodNotAllowed(allow) => (&METHOD_NOT_ALLOWED, Some(("allow", allow))),
+            Self::RateLimited { retry_after_s } => (&RATE_LIMITED, Some(("retry-after", retry_after_s.to_string()))),
             Self::Unavailable(Internal(cause)) => {
                 log::failure(request_id, &UNAVAILABLE.code, &cause);
                 (&UNAVAILABLE, None)
@@ -229,8 +242,8 @@ impl Failure {
             Key::Detail => ErrorText::detail(text),
         };
         let response = answer(text, &problem.code, request_id);
-        match allow {
-            Some(allow) => response.header("allow", allow),
+        match header {
+            Some((name, value)) => response.header(name, value),
             None => response,
         }
     }
@@ -298,6 +311,13 @@ mod tests {
             concat!(
                 "405 allow=GET, HEAD, OPTIONS ",
                 r#"{"detail":"Method not allowed.","code":"method_not_allowed","request_id":"r-1"}"#
+            )
+        );
+        assert_eq!(
+            written(Failure::RateLimited { retry_after_s: 7 }, Language::English),
+            concat!(
+                "429 retry-after=7 ",
+                r#"{"detail":"Too many attempts. Please try again later.","code":"rate_limited","request_id":"r-1"}"#
             )
         );
     }

@@ -32,11 +32,11 @@ pub fn health() -> Response {
     )
 }
 
-/// Whether the stores answer. Without Redis only the locks are missing; without PostgreSQL nothing works.
+/// Whether the stores answer. Without Redis only locks and limits are missing; without PostgreSQL nothing works.
 pub async fn readiness(call: &Call<'_>) -> Result<Response, Failure> {
     let statement = crate::statement!("ready()");
     let ready = call.ask(statement, Vec::new(), Repeat::Safe);
-    let (database, redis) = futures::future::join(ready, call.instance.locks.is_there()).await;
+    let (database, redis) = futures::future::join(ready, call.instance.redis.is_there()).await;
     match database {
         Ok(answer) if answer.outcome == "ok" => {}
         Ok(answer) => return Err(Failure::Unavailable(Internal::new(answer.outcome))),

@@ -6,7 +6,7 @@ use std::{cell::OnceCell, rc::Rc};
 use crate::{
     config::{Config, Misconfigured},
     db::Database,
-    lock::Locks,
+    redis::Redis,
 };
 
 /// See the module.
@@ -16,7 +16,7 @@ pub struct Instance {
     /// PostgreSQL.
     pub database: Database,
     /// Redis.
-    pub locks: Locks,
+    pub redis: Redis,
 }
 
 thread_local! {
@@ -39,7 +39,7 @@ impl Instance {
                 config.database_connections,
                 config.database_timeout,
             ),
-            locks: Locks::new(config.redis_url.clone(), config.redis_timeout, config.lock_ttl_ms),
+            redis: Redis::new(config.redis_url.clone(), config.redis_timeout),
             config,
         });
         // Another request may have been faster meanwhile; its instance is then everybody's.

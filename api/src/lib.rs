@@ -6,6 +6,7 @@
 //! between exams and courses is described in [`kind`], and nowhere else.
 
 pub mod accounts;
+pub mod attempts;
 pub mod body;
 pub mod call;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod log;
 pub mod passwords;
 pub mod payments;
 pub mod query;
+pub mod redis;
 pub mod registrations;
 pub mod response;
 pub mod routes;

@@ -10,6 +10,7 @@ use crate::{
     fields,
     kind::KINDS,
     language::Text,
+    lock::guard,
     query::Query,
     response::Response,
     tokens::Caller,
@@ -79,11 +80,7 @@ pub async fn cancel(call: &Call<'_>, caller: Caller) -> Result<Response, Failure
     ];
     let lock = format!("sugang:cancel:{}:{}", caller.id(), call.id);
     let statement = crate::statement!("cancel_payment($1, $2, $3, $4, $5, $6)");
-    let answer = call
-        .instance
-        .locks
-        .guard(&lock, call.ask(statement, parameters, repeat))
-        .await?;
+    let answer = guard(call.instance, &lock, call.ask(statement, parameters, repeat)).await?;
     match answer.outcome.as_str() {
         "ok" => {
             let facts: Facts = answer.facts()?;

@@ -10,6 +10,7 @@ use crate::{
     errors::{AMOUNT_OUT_OF_BOUNDS, Failure, NOT_FOUND, SOLD_OUT},
     fields,
     kind::Kind,
+    lock::guard,
     response::Response,
     tokens::Caller,
 };
@@ -43,11 +44,7 @@ pub async fn register(call: &Call<'_>, caller: Caller, kind: &'static Kind) -> R
         idempotency.fingerprint.into(),
     ];
     let lock = format!("sugang:register:{}:{}:{}", kind.payment_type, caller.id(), call.id);
-    let answer = call
-        .instance
-        .locks
-        .guard(&lock, call.ask(kind.register, parameters, repeat))
-        .await?;
+    let answer = guard(call.instance, &lock, call.ask(kind.register, parameters, repeat)).await?;
     match answer.outcome.as_str() {
         "ok" => {
             let facts: Facts = answer.facts()?;

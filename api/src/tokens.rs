@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation,
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
-    decode, encode,
+    decode, decode_header, encode,
     errors::{Error, ErrorKind},
     signature::{self, Signer, Verifier},
 };
@@ -50,10 +50,20 @@ pub struct Verified {
     pub family: String,
 }
 
-/// The key that signs and verifies.
+/// A secret under its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// What tokens name it by, their `kid`; none for the one of tokens that name none, as the Django service's.
+    pub id: Option<String>,
+    /// The secret itself.
+    pub secret: String,
+}
+
+/// The key that signs, and those that verify: it, and others that signed before or are to sign next.
 pub struct Keys {
     signing: EncodingKey,
-    verifying: DecodingKey,
+    header: Header,
+    verifying: Vec<(Option<String>, DecodingKey)>,
     validation: Validation,
 }
 
@@ -82,8 +92,8 @@ struct ReceivedClaims {
 }
 
 impl Keys {
-    /// Keys for one secret.
-    pub fn new(secret: &[u8]) -> Self {
+    /// Takes the key that signs, and the others that verify, too.
+    pub fn new(signing: &Key, others: &[Key]) -> Self {
         // It is installed already where this is not the first set of keys.
         let _ = HS256.install_default();
         let mut validation = Validation::new(Algorithm::HS256);
@@ -92,9 +102,16 @@ impl Keys {
         validation.reject_tokens_expiring_in_less_than = 1;
         validation.validate_nbf = true;
         validation.validate_aud = false;
+        let verifying = std::iter::once(signing).chain(others);
         Self {
-            signing: EncodingKey::from_secret(secret),
-            verifying: DecodingKey::from_secret(secret),
+            signing: EncodingKey::from_secret(signing.secret.as_bytes()),
+            header: Header {
+                kid: signing.id.clone(),
+                ..Header::new(Algorithm::HS256)
+            },
+            verifying: verifying
+                .map(|key| (key.id.clone(), DecodingKey::from_secret(key.secret.as_bytes())))
+                .collect(),
             validation,
         }
     }
@@ -122,16 +139,17 @@ impl Keys {
             username: &user.username,
             family,
         };
-        encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
+        encode(&self.header, &claims, &self.signing)
             .map(Secret::from)
             .map_err(|_| Failure::Internal(Internal::new("a token could not be signed")))
     }
 
     /// What a token says; none when it is not a valid one of this type.
     pub fn verify(&self, token: &str, token_type: TokenType) -> Option<Verified> {
-        let claims = decode::<ReceivedClaims>(token, &self.verifying, &self.validation)
-            .ok()?
-            .claims;
+        // The header is the client's word. It chooses among our keys, and nothing else.
+        let id = decode_header(token).ok()?.kid;
+        let (_, key) = self.verifying.iter().find(|(known, _)| *known == id)?;
+        let claims = decode::<ReceivedClaims>(token, key, &self.validation).ok()?.claims;
         (claims.token_type == token_type).then(|| Verified {
             caller: Caller(UserId(claims.user_id)),
             family: claims.family.unwrap_or_else(|| claims.jti.clone()),
@@ -236,7 +254,14 @@ mod tests {
     const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
     fn keys() -> Keys {
-        Keys::new(SECRET)
+        Keys::new(&key(None, SECRET), &[])
+    }
+
+    fn key(id: Option<&str>, secret: &[u8]) -> Key {
+        Key {
+            id: id.map(str::to_owned),
+            secret: String::from_utf8(secret.to_vec()).unwrap(),
+        }
     }
 
     fn user() -> User {
@@ -371,7 +396,7 @@ mod tests {
             .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part))
             .join(".")
             + ".";
-        let other_key = Keys::new(b"another")
+        let other_key = Keys::new(&key(None, b"another"), &[])
             .issue(TokenType::Access, &user(), 60, None)
             .ok()
             .unwrap()
@@ -391,6 +416,60 @@ mod tests {
             "\u{0}",
         ] {
             assert_eq!(keys().verify(forged, TokenType::Access), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_verified_by_the_key_that_it_names() {
+        let [old, new] = [
+            key(None, SECRET),
+            key(Some("2026-11"), b"another secret of 32 bytes: 56789"),
+        ];
+        let issue = |keys: &Keys| keys.issue(TokenType::Access, &user(), 60, None).ok().unwrap();
+        let passes = |keys: &Keys, token: &Secret| keys.verify(token.expose(), TokenType::Access).is_some();
+        let before = Keys::new(&old, &[]);
+        let prepared = Keys::new(&old, std::slice::from_ref(&new));
+        let rotated = Keys::new(&new, std::slice::from_ref(&old));
+        let after = Keys::new(&new, &[]);
+        let (earlier, later) = (issue(&before), issue(&rotated));
+        assert_eq!(decode_header(later.expose()).unwrap().kid.as_deref(), Some("2026-11"));
+        for (keys, takes_earlier, takes_later) in [
+            (&before, true, false),
+            (&prepared, true, true),
+            (&rotated, true, true),
+            (&after, false, true),
+        ] {
+            assert_eq!(
+                (passes(keys, &earlier), passes(keys, &later)),
+                (takes_earlier, takes_later)
+            );
+        }
+
+        // Signed with one key under the name of another.
+        for (id, secret) in [
+            (Some("2026-11"), SECRET),
+            (None, new.secret.as_bytes()),
+            (Some("2026-12"), SECRET),
+        ] {
+            let forged = issue(&Keys::new(&key(id, secret), &[]));
+            assert!(!passes(&rotated, &forged), "{id:?}");
+        }
+        for id in [
+            json!(""),
+            json!("../../dev/null"),
+            json!("' or 1=1"),
+            json!("a".repeat(4096)),
+            json!(1),
+            json!(null),
+        ] {
+            let header = json!({"alg": "HS256", "typ": "JWT", "kid": id});
+            let signed = signed(header, &claims(|_| ()));
+            // `null` is no name.
+            assert_eq!(
+                rotated.verify(&signed, TokenType::Access).is_some(),
+                id.is_null(),
+                "{id}"
+            );
         }
     }
 

@@ -37,9 +37,9 @@ async fn what_is_wrong_stops_the_start_and_is_named() {
     jwt_secret=
       the application is misconfigured: jwt_secret must be set
     jwt_secret=short
-      the application is misconfigured: jwt_secret must have at least 32 bytes, and not the same one all along
+      the application is misconfigured: jwt_secret must have at least 32 bytes in a secret, and not the same one all along
     jwt_secret=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
-      the application is misconfigured: jwt_secret must have at least 32 bytes, and not the same one all along
+      the application is misconfigured: jwt_secret must have at least 32 bytes in a secret, and not the same one all along
     database_url=
       the application is misconfigured: database_url must be set
     redis_url=

@@ -1,5 +1,6 @@
 //! End-to-end tests, in the shape of the URLs. How one is written: see the harness, `sugang_tests`.
 
+mod attempts;
 mod audit;
 mod authorisation;
 mod bodies;

@@ -1,7 +1,7 @@
 //! The access token on its way in, on one endpoint; [`crate::authorisation`] has all endpoints.
 
 use serde_json::{Value, json};
-use sugang_tests::{App, User, assert_answer, token};
+use sugang_tests::{App, PASSWORD, User, assert_answer, token};
 
 /// Made by djangorestframework-simplejwt 5.5.1 with the tests' secret as `SIGNING_KEY`, for user 1; valid for 50 years.
 const DJANGO_ACCESS: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eXBlIjoiYWNjZXNzIiwiZXhwIjozMzcyMjA1MDA5LCJpYXQiOjE3OTU0MDUwMDksImp0aSI6ImE5YTA1NzMyNTIzMTQ0Y2ZhMjk3ZTZhYThkM2UyM2JjIiwidXNlcl9pZCI6IjEiLCJlbWFpbCI6Im1pbnN1QGV4YW1wbGUuY29tIiwidXNlcm5hbWUiOiJcdWJiZmNcdWMyMTgifQ.qCYw3ax9bbdw0wzFOBdcFP0UfP3gaAKear78YO6bWK8";
@@ -173,6 +173,41 @@ async fn only_the_configured_algorithm_and_secret_pass() {
             expected == 200 || answer.code() == "token_not_valid",
             "{header}: {answer:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn keys_rotate_without_a_login() {
+    const NEXT: &str = "the next secret: as long as it has to be";
+    let mut app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let lists = async |app: &App, token: &str| app.get("/tests/").bearer(token).await.status.as_u16();
+    let login = async |app: &App| {
+        let credentials = json!({"email": minsu.email, "password": PASSWORD});
+        let tokens = app.post("/login/").json(&credentials).await.json().clone();
+        ["access", "refresh"].map(|name| tokens[name].as_str().expect("a token").to_owned())
+    };
+    let [old, old_refresh] = login(&app).await;
+
+    // First every instance learns the next key, then they sign with it.
+    app.set("jwt_verify_keys", format!("2026-12={NEXT}"));
+    app.restart().await;
+    assert_eq!(lists(&app, &old).await, 200);
+    app.set("jwt_secret", NEXT);
+    app.set("jwt_key_id", "2026-12");
+    app.set("jwt_verify_keys", format!("={}", token::SECRET));
+    app.restart().await;
+    assert_eq!(lists(&app, &old).await, 200);
+    let [new, _] = login(&app).await;
+    let refreshed = app.post("/token/refresh/").json(&json!({"refresh": old_refresh})).await;
+    let refreshed = refreshed.json()["access"].as_str().expect("a token").to_owned();
+
+    // When the last refresh token of the old key has expired, it goes.
+    app.set("jwt_verify_keys", "");
+    app.restart().await;
+    assert_eq!(lists(&app, &old).await, 401);
+    for token in [&new, &refreshed] {
+        assert_eq!(lists(&app, token).await, 200);
     }
 }
 

@@ -105,6 +105,11 @@ impl App {
                 ("argon2_memory_kib", "8"),
                 ("argon2_iterations", "1"),
                 ("log_requests", "false"),
+                // Tests are one address, and guess passwords.
+                ("login_attempts_per_account", "0"),
+                ("login_attempts_per_address", "0"),
+                ("signup_attempts_per_account", "0"),
+                ("signup_attempts_per_address", "0"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
@@ -143,6 +148,11 @@ impl App {
             Ok(_) => panic!("it starts with {variable}={value}"),
             Err(error) => format!("{error:#}"),
         }
+    }
+
+    /// Sets a variable of the component, from the next start on.
+    pub fn set(&mut self, variable: &str, value: impl ToString) {
+        self.settings.variables.insert(variable.to_owned(), value.to_string());
     }
 
     /// Starts the service anew, at another address: what it knew of the stores it forgets.

@@ -166,7 +166,7 @@ fn describe(route: &Route) -> Option<Description> {
                     Signup::name(),
                     201,
                     SignedUp::name(),
-                    vec![Failure::Form(problems)],
+                    vec![Failure::Form(problems), too_many()],
                 )
             }
             Public::Login => account(
@@ -175,7 +175,7 @@ fn describe(route: &Route) -> Option<Description> {
                 Login::name(),
                 200,
                 Tokens::name(),
-                vec![required("email"), (&INVALID_CREDENTIALS).into()],
+                vec![required("email"), (&INVALID_CREDENTIALS).into(), too_many()],
             ),
             Public::RefreshToken => account(
                 "Get a new access token",
@@ -396,6 +396,10 @@ fn keyed() -> impl Iterator<Item = Failure> {
     [&BUSY, &REQUEST_IN_PROGRESS, &IDEMPOTENCY_KEY_REUSED]
         .into_iter()
         .map(Failure::from)
+}
+
+fn too_many() -> Failure {
+    Failure::RateLimited { retry_after_s: 30 }
 }
 
 fn stores() -> Vec<Failure> {

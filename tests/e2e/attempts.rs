@@ -1,0 +1,236 @@
+//! How often one may try to log in or sign up.
+
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use serde_json::json;
+use sugang_tests::{Answer, App, Builder, Link, PASSWORD};
+
+/// The documented limits, but for those of the account alone.
+fn per_account(attempts: u32) -> Builder {
+    // A Redis that a busy machine keeps waiting must not pass for one that is away.
+    App::with("login_attempts_per_account", attempts)
+        .with("signup_attempts_per_account", attempts)
+        .with("redis_timeout_ms", 10_000)
+}
+
+fn per_address(attempts: u32) -> Builder {
+    App::with("login_attempts_per_address", attempts)
+        .with("signup_attempts_per_address", attempts)
+        .with("redis_timeout_ms", 10_000)
+}
+
+async fn login(app: &App, email: &str, password: &str) -> Answer {
+    app.post("/login/")
+        .json(&json!({"email": email, "password": password}))
+        .await
+}
+
+async fn signup(app: &App, name: &str) -> Answer {
+    let email = format!("{name}@example.com");
+    let body = json!({"email": email, "username": name, "password": PASSWORD});
+    app.post("/signup/").json(&body).await
+}
+
+fn retry_after(answer: &Answer) -> u64 {
+    answer.header("retry-after").parse().expect("seconds")
+}
+
+#[tokio::test]
+async fn passwords_of_an_account_are_guessed_so_often() {
+    let app = per_account(3).start().await;
+    app.user("minsu").await;
+    app.user("jisu").await;
+    for spelling in ["minsu@example.com", "Minsu@example.com", "minsu@EXAMPLE.com"] {
+        assert_eq!(login(&app, spelling, "wrong-1").await.status, 401);
+    }
+    // Not even the right one: a guesser must not learn that it was.
+    let refused = login(&app, "minsu@example.com", PASSWORD).await;
+    let wait = retry_after(&refused);
+    // A window of five minutes, and as much of the next as its attempts still count.
+    assert!((1..=600).contains(&wait), "{wait}");
+    assert_eq!(
+        refused.brief(),
+        "429 rate_limited | 시도 횟수가 너무 많습니다. 잠시 후 다시 시도해주세요."
+    );
+    // Another account is another count, and one that nobody has is one, too.
+    assert_eq!(login(&app, "jisu@example.com", PASSWORD).await.status, 200);
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(login(&app, "nobody@example.com", "wrong-1").await.status.as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 401, 429]);
+}
+
+#[tokio::test]
+async fn the_right_password_ends_the_count() {
+    let app = per_account(3).start().await;
+    app.user("minsu").await;
+    for _ in 0..4 {
+        for _ in 0..2 {
+            assert_eq!(login(&app, "minsu@example.com", "wrong-1").await.status, 401);
+        }
+        assert_eq!(login(&app, "minsu@example.com", PASSWORD).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_address_tries_so_often() {
+    let app = per_address(4).start().await;
+    let mut statuses = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        app.user(name).await;
+        statuses.push(
+            login(&app, &format!("{name}@example.com"), PASSWORD)
+                .await
+                .status
+                .as_u16(),
+        );
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 429]);
+    // A sign-up is counted apart.
+    statuses.clear();
+    for name in ["f", "g", "h", "i", "j"] {
+        statuses.push(signup(&app, name).await.status.as_u16());
+    }
+    assert_eq!(statuses, [201, 201, 201, 201, 429]);
+    assert_eq!(app.one::<i64>("select count(*) from users", &[]).await, 9);
+}
+
+#[tokio::test]
+async fn an_address_is_nothing_that_a_client_says() {
+    let app = per_address(2).start().await;
+    let mut statuses = Vec::new();
+    for n in 0..4 {
+        let forged = format!("192.0.2.{n}");
+        let answer = app
+            .post("/login/")
+            .header("x-forwarded-for", forged.as_str())
+            .header("forwarded", format!("for={forged}"))
+            .header("x-real-ip", forged.as_str())
+            .header("spin-client-addr", format!("{forged}:1"))
+            .json(&json!({"email": format!("{n}@example.com"), "password": "wrong-1"}))
+            .await;
+        statuses.push(answer.status.as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 429, 429]);
+}
+
+#[tokio::test]
+async fn an_address_is_what_the_trusted_proxy_says() {
+    let app = per_address(2)
+        .with("client_address_header", "X-Forwarded-For")
+        .start()
+        .await;
+    let mut statuses = Vec::new();
+    for (n, addresses) in [
+        "192.0.2.1",
+        "192.0.2.2, 192.0.2.1",
+        "192.0.2.3, 192.0.2.1",
+        "192.0.2.1, 192.0.2.4",
+        "2001:db8::1",
+        "2001:db8::2",
+        "2001:db8::3",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = app
+            .post("/login/")
+            .header("x-forwarded-for", addresses)
+            .json(&json!({"email": format!("{n}@example.com"), "password": "wrong-1"}))
+            .await;
+        statuses.push(answer.status.as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 429, 401, 401, 401, 429]);
+}
+
+/// Of 40 at once as many pass as may: the count is one step in Redis.
+#[rstest]
+#[case::account(per_account(5), "minsu@example.com")]
+#[case::address(per_address(5), "{n}@example.com")]
+#[tokio::test]
+async fn of_many_at_once_so_many_pass(#[case] builder: Builder, #[case] email: &str) {
+    let app = builder.start().await;
+    let attempts = (0..40).map(|n| login_owned(&app, email.replace("{n}", &n.to_string())));
+    let statuses: Vec<_> = futures::future::join_all(attempts).await;
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 401).count(),
+        5,
+        "{statuses:?}"
+    );
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 429).count(),
+        35,
+        "{statuses:?}"
+    );
+}
+
+async fn login_owned(app: &App, email: String) -> u16 {
+    login(app, &email, "wrong-1").await.status.as_u16()
+}
+
+#[tokio::test]
+async fn there_are_attempts_again_when_the_window_slides_on() {
+    let app = per_account(2).with("attempts_window_seconds", 1).start().await;
+    for _ in 0..2 {
+        assert_eq!(login(&app, "minsu@example.com", "wrong-1").await.status, 401);
+    }
+    let begun = Instant::now();
+    let refused = login(&app, "minsu@example.com", "wrong-1").await;
+    assert_eq!(refused.status, 429);
+    tokio::time::sleep(Duration::from_secs(retry_after(&refused))).await;
+    let again = login(&app, "minsu@example.com", "wrong-1").await;
+    assert_eq!(again.status, 401, "{:?} after the first", begun.elapsed());
+}
+
+#[tokio::test]
+async fn without_redis_nobody_is_held_up() {
+    let app = per_account(1).proxied().start().await;
+    app.user("minsu").await;
+    assert_eq!(login(&app, "minsu@example.com", "wrong-1").await.status, 401);
+    assert_eq!(login(&app, "minsu@example.com", PASSWORD).await.status, 429);
+    app.redis().set(Link::Cut);
+    assert_eq!(login(&app, "minsu@example.com", PASSWORD).await.status, 200);
+    assert_eq!(signup(&app, "jisu").await.status, 201);
+}
+
+/// A wrong form is no attempt, and no limit is none.
+#[tokio::test]
+async fn what_is_not_counted() {
+    let app = per_account(1).with("signup_attempts_per_address", 0).start().await;
+    for _ in 0..3 {
+        assert_eq!(
+            app.post("/login/")
+                .json(&json!({"email": "minsu@example.com"}))
+                .await
+                .status,
+            400
+        );
+    }
+    assert_eq!(login(&app, "minsu@example.com", "wrong-1").await.status, 401);
+    for name in ["a", "b", "c"] {
+        assert_eq!(signup(&app, name).await.status, 201);
+    }
+}
+
+/// Neither Redis nor the log holds an address that somebody typed.
+#[tokio::test]
+async fn no_email_reaches_redis() {
+    let app = per_account(3).start().await;
+    login(&app, "minsu@example.com", "wrong-1").await;
+    let client = redis::Client::open(app.redis_url()).expect("an address");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("Redis answers");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.expect("keys");
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert!(
+        keys[0].starts_with("sugang:attempts:login:account:") && !keys[0].contains('@'),
+        "{keys:?}"
+    );
+    let ttl: i64 = redis::cmd("PTTL")
+        .arg(&keys[0])
+        .query_async(&mut redis)
+        .await
+        .expect("a key");
+    assert!((1..=600_000).contains(&ttl), "it expires by itself: {ttl}");
+}
