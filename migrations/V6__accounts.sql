@@ -5,7 +5,7 @@ create function sugang.user_json(users) returns text language sql stable as $$
 $$;
 
 create function sugang.signup(p_email text, p_username text, p_password text) returns sugang.answer
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.answer;
     created users;
@@ -27,7 +27,7 @@ begin
 end $$;
 
 -- What a login is checked against. Nobody and an inactive user are one outcome: they must look alike.
-create function sugang.credentials(p_email text) returns sugang.answer language plpgsql stable as $$
+create function sugang.credentials(p_email text) returns sugang.answer language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.answer;
 begin
@@ -39,7 +39,7 @@ end $$;
 
 -- Notes a login. A hash that the Django service wrote is replaced, unless the password was changed meanwhile.
 create function sugang.logged_in(p_user bigint, p_old_password text, p_new_password text) returns sugang.answer
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.answer;
 begin
@@ -74,7 +74,7 @@ end $$;
 -- Uses a refresh token. With rotation each is used once: one that comes again was stolen, or its successor was, and
 -- nobody can tell which, so the whole family ends. p_keep_seconds: the longest that any token of the family may live.
 create function sugang.refresh(p_user bigint, p_jti text, p_family text, p_keep_seconds bigint, p_rotate boolean)
-returns sugang.answer language plpgsql as $$
+returns sugang.answer language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.answer;
 begin
@@ -95,7 +95,7 @@ begin
 end $$;
 
 create function sugang.logout(p_user bigint, p_family text, p_keep_seconds bigint) returns sugang.answer
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.answer;
 begin

@@ -298,7 +298,7 @@ call sugang.define('catalogue', $template$
 
     create or replace function sugang.list_{kind}(p_user bigint, p_page bigint, p_available boolean, p_search text,
                                                   p_popular boolean)
-    returns sugang.answer language plpgsql stable as $f$
+    returns sugang.answer language plpgsql stable set plan_cache_mode = force_generic_plan as $f$
     declare
         a sugang.answer;
         ids bigint[];
@@ -338,7 +338,7 @@ call sugang.define('catalogue', $template$
     end $f$;
 
     create or replace function sugang.get_{kind}(p_user bigint, p_id bigint) returns sugang.answer
-    language plpgsql stable as $f$
+    language plpgsql stable set plan_cache_mode = force_generic_plan as $f$
     declare
         a sugang.answer;
     begin

@@ -66,7 +66,7 @@ call sugang.define('registrations', $template$
     create or replace function sugang.register_{kind}(p_user bigint, p_id bigint, p_amount text, p_method text,
                                                       p_min text, p_max text, p_external_id text,
                                                       p_request_id text, p_key text, p_fingerprint text)
-    returns sugang.answer language plpgsql as $f$
+    returns sugang.answer language plpgsql set plan_cache_mode = force_generic_plan as $f$
     declare
         a sugang.answer := sugang.begin_change(p_user, p_request_id, p_key, p_fingerprint);
     begin
@@ -76,7 +76,7 @@ call sugang.define('registrations', $template$
     end $f$;
 
     create or replace function sugang.complete_{kind}(p_user bigint, p_id bigint, p_request_id text)
-    returns sugang.answer language plpgsql as $f$
+    returns sugang.answer language plpgsql set plan_cache_mode = force_generic_plan as $f$
     declare
         a sugang.answer := sugang.begin_change(p_user, p_request_id, null, null);
         registration {registrations};
@@ -152,7 +152,7 @@ begin
 end $$;
 
 create function sugang.cancel_payment(p_user bigint, p_id bigint, p_reason text, p_request_id text, p_key text,
-                                      p_fingerprint text) returns sugang.answer language plpgsql as $$
+                                      p_fingerprint text) returns sugang.answer language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.answer := sugang.begin_change(p_user, p_request_id, p_key, p_fingerprint);
 begin

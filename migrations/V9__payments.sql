@@ -47,7 +47,7 @@ begin
     return a;
 end $$;
 
-create function sugang.get_payment(p_user bigint, p_id bigint) returns sugang.answer language plpgsql stable as $$
+create function sugang.get_payment(p_user bigint, p_id bigint) returns sugang.answer language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.answer;
 begin

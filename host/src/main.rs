@@ -73,6 +73,10 @@ struct LimitArguments {
     /// Connections to PostgreSQL.
     #[arg(long, default_value_t = PostgresLimits::default().connections)]
     postgres_connections: usize,
+    /// Statements that PostgreSQL works on at once; more of them queue, but behind none that takes longer than 20 ms. The
+    /// default is two for each processor of this machine, and four at least
+    #[arg(long, default_value_t = PostgresLimits::default().at_once)]
+    postgres_at_once: usize,
     /// Milliseconds to wait for a free connection to PostgreSQL.
     #[arg(long, default_value_t = millis(PostgresLimits::default().wait_timeout))]
     postgres_wait_timeout_ms: u64,
@@ -112,6 +116,7 @@ impl Serve {
                 instance_memory: limits.instance_memory_mib << 20,
                 postgres: PostgresLimits {
                     connections: limits.postgres_connections,
+                    at_once: limits.postgres_at_once.max(1),
                     wait_timeout: Duration::from_millis(limits.postgres_wait_timeout_ms),
                     connect_timeout: Duration::from_millis(limits.postgres_connect_timeout_ms),
                     ..PostgresLimits::default()

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
     time::Duration,
 };
 
@@ -91,6 +92,10 @@ impl Default for Limits {
 pub struct PostgresLimits {
     /// Connections. Default 64.
     pub connections: usize,
+    /// Statements that PostgreSQL works on at once; more of them queue, but behind none that takes longer than 20 ms.
+    /// Default two for each processor of this machine, and four at least: for a PostgreSQL that has as many. One that has
+    /// more, or is far away, wants more.
+    pub at_once: usize,
     /// The wait for a free connection; then `connection-failed`. Default 10 s: longer than a component waits itself.
     pub wait_timeout: Duration,
     /// From the connect to the end of the authentication. Default 2 s.
@@ -109,6 +114,7 @@ impl Default for PostgresLimits {
     fn default() -> Self {
         Self {
             connections: 64,
+            at_once: (2 * std::thread::available_parallelism().map_or(1, NonZero::get)).max(4),
             wait_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(2),
             recycle_timeout: Duration::from_millis(250),

@@ -6,6 +6,7 @@
 )]
 
 mod pool;
+mod turns;
 mod types;
 
 use std::{

@@ -22,7 +22,7 @@ use std::{
 use futures::Stream;
 use tokio::{
     runtime::Handle,
-    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
+    sync::{AcquireError, OnceCell, OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
     time::timeout,
 };
@@ -33,7 +33,11 @@ use tokio_postgres::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{connection_failed, failed, types};
+use super::{
+    connection_failed, failed,
+    turns::{Turn, Turns},
+    types,
+};
 use crate::{
     bindings::spin::postgres::postgres::{Error, ParameterValue},
     outbound::Rules,
@@ -69,6 +73,7 @@ struct Pool {
     runtime: Handle,
     tasks: TaskTracker,
     permits: Arc<Semaphore>,
+    turns: Arc<Turns>,
     idle: Mutex<Vec<(Session, Instant)>>,
 }
 
@@ -90,6 +95,8 @@ struct Held {
     session: Option<Session>,
     permit: Option<OwnedSemaphorePermit>,
     state: Mutex<State>,
+    /// A borrowed connection's; a transaction does other things between its statements.
+    _turn: Option<Turn>,
 }
 
 /// What is known of a connection that is out.
@@ -155,6 +162,7 @@ impl Pools {
             runtime: self.runtime.clone(),
             tasks: self.tasks.clone(),
             permits: Arc::new(Semaphore::new(self.limits.connections)),
+            turns: Turns::new(self.limits.at_once),
             idle: Mutex::default(),
         });
         pools.insert(address.to_owned(), pool.clone());
@@ -218,13 +226,20 @@ impl Pools {
 impl Pool {
     async fn take(self: &Arc<Self>, state: State) -> Result<Held, Error> {
         let wait = self.limits.wait_timeout;
-        let permit = timeout(wait, self.permits.clone().acquire_owned())
+        let turn_and_permit = async {
+            let turn = match state {
+                State::Pinned => None,
+                _ => Some(self.turns.take().await),
+            };
+            Ok((turn, self.permits.clone().acquire_owned().await?))
+        };
+        let (turn, permit) = timeout(wait, turn_and_permit)
             .await
             .map_err(|_| {
                 let connections = self.limits.connections;
                 connection_failed(format!("all {connections} connections stayed in use for {wait:?}"))
             })?
-            .map_err(|_| connection_failed("the server is stopping"))?;
+            .map_err(|_: AcquireError| connection_failed("the server is stopping"))?;
         let session = match self.take_idle() {
             Some(session) => session,
             None => self.connect().await?,
@@ -234,6 +249,7 @@ impl Pool {
             session: Some(session),
             permit: Some(permit),
             state: Mutex::new(state),
+            _turn: turn,
         })
     }
 
