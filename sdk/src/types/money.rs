@@ -80,9 +80,10 @@ impl FromStr for Money {
         if !digits_and_signs || text.parse::<f64>().is_err() {
             return Err(MoneyError::NotANumber);
         }
-        let parsed = match text.contains(['e', 'E']) {
-            true => Decimal::from_scientific(text),
-            false => Decimal::from_str_exact(text),
+        let parsed = match text.split_once(['e', 'E']) {
+            // Alone it would round a mantissa that is too long.
+            Some((mantissa, _)) => Decimal::from_str_exact(mantissa).and_then(|_| Decimal::from_scientific(text)),
+            None => Decimal::from_str_exact(text),
         };
         match parsed {
             Ok(decimal) => decimal.try_into(),
@@ -175,6 +176,8 @@ mod tests {
             ("1.000", MoneyError::Decimals),
             ("45000.00000000000000001", MoneyError::Decimals),
             ("1e-3", MoneyError::Decimals),
+            // 450000.0001
+            ("0.00000000000000000000004500000001e28", MoneyError::Decimals),
             ("0.0000000000000000000000000000000000001", MoneyError::Decimals),
             ("100000000", MoneyError::Digits),
             ("1e8", MoneyError::Digits),
