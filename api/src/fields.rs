@@ -310,7 +310,13 @@ fn is_email(text: &str) -> bool {
         .with_required_tld()
         .without_domain_literal()
         .without_display_text();
-    text.is_ascii() && EmailAddress::parse_with_options(text, options).is_ok()
+    // The library goes by the standard: blanks within quotes, and any character of a name in the labels of a domain.
+    let domain = text.rsplit('@').next().unwrap_or_default();
+    let top_level = domain.rsplit('.').next().unwrap_or_default();
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && top_level.len() > 1
+        && EmailAddress::parse_with_options(text, options).is_ok()
 }
 
 #[cfg(test)]
@@ -380,7 +386,12 @@ mod tests {
 
     #[test]
     fn an_email_address_is_plain() {
-        for email in ["a@example.com", "a.b+c@mail.example.co.kr", "A_B-c%d@example.com"] {
+        for email in [
+            "a@example.com",
+            "a.b+c@mail.example.co.kr",
+            "A_B-c%d@example.com",
+            "\"a@b\"@example.com",
+        ] {
             assert!(is_email(email), "{email}");
         }
         let too_long = format!("{}@example.com", "a".repeat(65));
@@ -392,7 +403,11 @@ mod tests {
             "a@b",
             "a@@example.com",
             "a b@example.com",
+            "\"a\tb\"@example.com",
+            "\"a b\"@example.com",
             "a@exa mple.com",
+            "a@exam_ple.com",
+            "a@example.c",
             "a@.com",
             "a@example..com",
             "a@[127.0.0.1]",
