@@ -75,6 +75,13 @@ impl Body {
     }
 }
 
+impl From<Vec<u8>> for Body {
+    /// A body that was read elsewhere.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
 /// JSON is UTF-8, whatever is said; only another charset that is named is refused.
 fn is_json(content_type: Option<&str>) -> bool {
     let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
