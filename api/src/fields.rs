@@ -15,11 +15,12 @@ use crate::{
 /// A JSON object whose values are read when they are asked for; of equal keys the last counts.
 pub type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
-/// Characters of an e-mail address, by its column.
-const EMAIL_CHARACTERS: usize = 255;
-/// Characters of a username, by its column.
-const USERNAME_CHARACTERS: usize = 150;
-const PASSWORD_CHARACTERS: usize = 8;
+/// Characters that an e-mail address has at most, by its column.
+pub const EMAIL_CHARACTERS: usize = 255;
+/// Characters that a username has at most, by its column.
+pub const USERNAME_CHARACTERS: usize = 150;
+/// Characters that a new password has at least.
+pub const PASSWORD_CHARACTERS: usize = 8;
 
 /// What is wrong with a field.
 #[derive(Debug, PartialEq, Eq)]
