@@ -21,7 +21,10 @@ fuzz_target!(|text: &str| {
     let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).expect("HS256 signs");
     for token_type in [TokenType::Access, TokenType::Refresh] {
         if let Some(verified) = KEYS.verify(&token, token_type) {
-            let claims: Value = serde_json::from_str(text).expect("claims that were read are JSON");
+            // A claim that nobody asks for may be a number that no float holds.
+            let Ok(claims) = serde_json::from_str::<Value>(text) else {
+                return;
+            };
             let id = verified.caller.id();
             assert!(claims["user_id"] == id || claims["user_id"].as_str().is_some_and(|text| text.parse() == Ok(id)));
         }
