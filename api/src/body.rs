@@ -75,6 +75,13 @@ impl Body {
     }
 }
 
+impl From<Vec<u8>> for Body {
+    /// A body that was read elsewhere.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
 /// JSON is UTF-8, whatever is said; only another charset that is named is refused.
 fn is_json(content_type: Option<&str>) -> bool {
     let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
@@ -93,6 +100,8 @@ fn is_json(content_type: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -149,5 +158,26 @@ mod tests {
             Body(b"{\"a\":1,\"a\":2}".to_vec()).object().ok().unwrap()["a"].get(),
             "2"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_anything(bytes in any::<Vec<u8>>(), content_type in any::<String>()) {
+            let body = Body(bytes);
+            if let Ok(object) = body.object() {
+                prop_assert!(body.bytes().is_empty() || serde_json::to_vec(&object).is_ok());
+            }
+            is_json(Some(&content_type));
+        }
+
+        #[test]
+        fn an_object_is_read_whatever_its_names_and_texts(fields in any::<std::collections::BTreeMap<String, String>>()) {
+            let body = Body(serde_json::to_vec(&fields).unwrap());
+            let object = body.object().ok().unwrap();
+            prop_assert_eq!(object.len(), fields.len());
+            for (name, value) in &fields {
+                prop_assert_eq!(&serde_json::from_str::<String>(object[name.as_str()].get()).unwrap(), value);
+            }
+        }
     }
 }

@@ -224,7 +224,9 @@ fn envelope(page: &Page<[(); 0]>, results: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
+    use sugang_sdk::types::PageOf;
 
     use super::*;
 
@@ -267,5 +269,21 @@ mod tests {
             json!({"count": 21, "next": "http://h/tests/?page=2", "previous": null, "results": [{"id": 1, "title": "가"}]})
         );
         serde_json::from_slice::<Page<Vec<Value>>>(&response.body).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn an_envelope_is_read_as_it_was_meant(
+            count in any::<u64>(),
+            next in any::<Option<String>>(),
+            previous in any::<Option<String>>(),
+            results in proptest::collection::vec(any::<(i64, String)>(), 0..5),
+        ) {
+            let page = Page { count, next, previous, results: [] };
+            let response = envelope(&page, &serde_json::to_string(&results).unwrap());
+            let Page { count, next, previous, .. } = page;
+            let read: PageOf<(i64, String)> = serde_json::from_slice(&response.body).unwrap();
+            prop_assert_eq!(read, Page { count, next, previous, results });
+        }
     }
 }

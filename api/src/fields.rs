@@ -15,11 +15,12 @@ use crate::{
 /// A JSON object whose values are read when they are asked for; of equal keys the last counts.
 pub type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
-/// Characters of an e-mail address, by its column.
-const EMAIL_CHARACTERS: usize = 255;
-/// Characters of a username, by its column.
-const USERNAME_CHARACTERS: usize = 150;
-const PASSWORD_CHARACTERS: usize = 8;
+/// Characters that an e-mail address has at most, by its column.
+pub const EMAIL_CHARACTERS: usize = 255;
+/// Characters that a username has at most, by its column.
+pub const USERNAME_CHARACTERS: usize = 150;
+/// Characters that a new password has at least.
+pub const PASSWORD_CHARACTERS: usize = 8;
 
 /// What is wrong with a field.
 #[derive(Debug, PartialEq, Eq)]
@@ -310,11 +311,22 @@ fn is_email(text: &str) -> bool {
         .with_required_tld()
         .without_domain_literal()
         .without_display_text();
-    text.is_ascii() && EmailAddress::parse_with_options(text, options).is_ok()
+    // The library goes by the standard: blanks within quotes, and any character of a name in the labels of a domain.
+    let domain = text.rsplit('@').next().unwrap_or_default();
+    let top_level = domain.rsplit('.').next().unwrap_or_default();
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        && domain
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && top_level.len() > 1
+        && EmailAddress::parse_with_options(text, options).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde::Serialize;
+
     use super::*;
 
     fn object(json: &str) -> Object<'_> {
@@ -380,7 +392,12 @@ mod tests {
 
     #[test]
     fn an_email_address_is_plain() {
-        for email in ["a@example.com", "a.b+c@mail.example.co.kr", "A_B-c%d@example.com"] {
+        for email in [
+            "a@example.com",
+            "a.b+c@mail.example.co.kr",
+            "A_B-c%d@example.com",
+            "\"a@b\"@example.com",
+        ] {
             assert!(is_email(email), "{email}");
         }
         let too_long = format!("{}@example.com", "a".repeat(65));
@@ -392,7 +409,11 @@ mod tests {
             "a@b",
             "a@@example.com",
             "a b@example.com",
+            "\"a\tb\"@example.com",
+            "\"a b\"@example.com",
             "a@exa mple.com",
+            "a@exam_ple.com",
+            "a@example.c",
             "a@.com",
             "a@example..com",
             "a@[127.0.0.1]",
@@ -471,5 +492,96 @@ mod tests {
             problems(cancel(&object(r#"{"refund_reason":["x"]}"#))),
             r#"{"refund_reason":["Not a valid string."]}"#
         );
+    }
+
+    /// What may be an e-mail address, and often is nearly one.
+    const LIKE_AN_EMAIL: &str = "[a-z\"]{1,3}[ -~\t]{0,4}\"?@[a-z0-9.!_-]{1,6}\\.[a-z]{1,2}";
+
+    /// A value of a field, as JSON: anything, and often what passes.
+    fn value() -> impl Strategy<Value = String> {
+        let text = prop_oneof![
+            any::<String>(),
+            "[ -~]{0,12}",
+            LIKE_AN_EMAIL,
+            "[a-z가-힣]{4,10}[0-9]{4,10}",
+            "card|kakaopay|bank_transfer|45000.00|4.5e4|민수.1",
+        ];
+        prop_oneof![
+            4 => text.prop_map(|text| serde_json::to_string(&text).unwrap()),
+            2 => "-?(0|[1-9][0-9]{0,9})(\\.[0-9]{1,3})?([eE][-+]?[0-9]{1,2})?",
+            1 => prop::sample::select(vec!["null", "true", "[]", "{\"a\":null}", "\"\\ud800\""]).prop_map(str::to_owned),
+        ]
+    }
+
+    /// What is read, sent again, is read the same; what is not, says which of the fields is wrong.
+    fn reads<T>(json: &str, read: fn(&Object<'_>) -> Result<T, Failure>) -> Result<(), TestCaseError>
+    where
+        T: Serialize + PartialEq + std::fmt::Debug,
+    {
+        let first = read(&object(json));
+        if let Ok(first) = &first {
+            let sent = serde_json::to_string(first).unwrap();
+            let second = read(&object(&sent)).ok();
+            prop_assert_eq!(second.as_ref(), Some(first));
+            return Ok(());
+        }
+        let wrong: serde_json::Value = serde_json::from_str(&problems(first)).unwrap();
+        let fields = object(json);
+        prop_assert!(!wrong.as_object().unwrap().is_empty());
+        prop_assert!(
+            wrong
+                .as_object()
+                .unwrap()
+                .keys()
+                .all(|name| fields.contains_key(name.as_str())),
+            "{}",
+            wrong
+        );
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_breaks_anything([a, b, c] in [value(), value(), value()]) {
+            reads(&format!("{{\"email\":{a},\"username\":{b},\"password\":{c}}}"), signup)?;
+            reads(&format!("{{\"email\":{a},\"password\":{b}}}"), login)?;
+            reads(&format!("{{\"refresh\":{a}}}"), refresh)?;
+            reads(&format!("{{\"amount\":{a},\"payment_method\":{b}}}"), register)?;
+            reads(&format!("{{\"refund_reason\":{a}}}"), cancel)?;
+        }
+
+        #[test]
+        fn what_is_good_passes(
+            email in "[A-Za-z0-9_%+-]{1,16}(\\.[a-z0-9]{1,16}){0,2}@([A-Za-z0-9]([a-z0-9-]{0,9}[a-z0-9])?\\.){1,3}[A-Za-z]{2,8}",
+            username in "[A-Za-z0-9가-힣ぁ-ん@.+_-]{1,150}",
+            password in "[a-z가-힣][!-~]{6}[0-9][ -~]{0,30}",
+            amount in 1_i64..10_000_000_000,
+            method in prop::sample::select(PaymentMethod::ALL),
+        ) {
+            let sent = Signup { email, username, password: password.trim().into() };
+            let read = signup(&object(&serde_json::to_string(&sent).unwrap())).ok();
+            prop_assert_eq!(read.as_ref(), Some(&sent));
+            let amount = format!("{}.{:02}", amount / 100, amount % 100);
+            for quote in ["", "\""] {
+                let json = format!("{{\"amount\":{quote}{amount}{quote},\"payment_method\":\"{method}\"}}");
+                let read = register(&object(&json)).ok().map(|read| (read.amount.to_string(), read.payment_method));
+                prop_assert_eq!(read, Some((amount.clone(), method)));
+            }
+        }
+
+        #[test]
+        fn an_email_address_has_no_blank_and_a_host_s_name(
+            email in prop_oneof![any::<String>(), LIKE_AN_EMAIL],
+        ) {
+            if is_email(&email) {
+                prop_assert!(email.bytes().all(|byte| byte.is_ascii_graphic()) && email.len() < EMAIL_CHARACTERS + 65);
+                let labels: Vec<_> = email.rsplit('@').next().unwrap().split('.').collect();
+                prop_assert!(labels.len() >= 2 && labels.last().unwrap().len() >= 2, "{}", email);
+                for label in labels {
+                    prop_assert!(label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{}", email);
+                    prop_assert!(!label.is_empty() && !label.starts_with('-') && !label.ends_with('-'), "{}", email);
+                }
+            }
+        }
     }
 }

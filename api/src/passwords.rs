@@ -96,6 +96,8 @@ fn verify_django(password: &str, stored: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cheap() -> Params {
@@ -159,5 +161,50 @@ mod tests {
             &cheap(),
         );
         assert!(begun.elapsed().as_millis() < 50);
+    }
+
+    proptest! {
+        #[test]
+        fn no_stored_text_breaks_anything_or_costs_minutes(
+            password in any::<String>(),
+            stored in prop_oneof![
+                any::<String>(),
+                "pbkdf2_sha256\\$\\PC{0,40}",
+                "pbkdf2_sha256\\$[0-9]{1,3}\\$\\PC{0,20}\\$[A-Za-z0-9+/]{0,44}=?",
+                "\\$argon2(id?|d)?\\$(v=[0-9]{1,2}\\$)?(m=[0-9]{1,2})?,?(t=[0-9])?,?(p=[0-9])?\\$[A-Za-z0-9+/$]{0,60}",
+            ],
+            iterations in u64::from(MAX_PBKDF2_ITERATIONS) + 1..,
+            costs in (MAX_MEMORY_KIB + 1.., MAX_ITERATIONS + 1.., MAX_PARALLELISM + 1..),
+        ) {
+            let hash = "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
+            let (memory, time, lanes) = costs;
+            let begun = std::time::Instant::now();
+            for stored in [
+                stored,
+                format!("pbkdf2_sha256${iterations}$salt${hash}="),
+                format!("$argon2id$v=19$m={memory},t=1,p=1$c2FsdHNhbHQ${hash}"),
+                format!("$argon2id$v=19$m=64,t={time},p=1$c2FsdHNhbHQ${hash}"),
+                format!("$argon2id$v=19$m={MAX_MEMORY_KIB},t=1,p={lanes}$c2FsdHNhbHQ${hash}"),
+            ] {
+                prop_assert_eq!(verify(&password, &stored, &cheap()), Verdict::Wrong, "{}", stored);
+            }
+            prop_assert!(begun.elapsed().as_secs() < 1, "{:?}", begun.elapsed());
+        }
+
+        #[test]
+        fn only_the_password_itself_verifies(
+            password in any::<String>(),
+            other in any::<String>(),
+            salt in "[A-Za-z0-9]{1,22}",
+            iterations in 1_u32..100,
+        ) {
+            let mut computed = [0; 32];
+            pbkdf2_hmac::<Sha256>(password.as_bytes(), salt.as_bytes(), iterations, &mut computed);
+            let django = format!("pbkdf2_sha256${iterations}${salt}${}", BASE64_STANDARD.encode(computed));
+            prop_assert_eq!(verify(&password, &django, &cheap()), Verdict::Outdated);
+            prop_assert_eq!(verify(&password, &hash(&password, &cheap()).unwrap(), &cheap()), Verdict::Right);
+            prop_assume!(other != password);
+            prop_assert_eq!(verify(&other, &django, &cheap()), Verdict::Wrong);
+        }
     }
 }

@@ -112,6 +112,8 @@ fn is_day(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn page(query: &str) -> Option<i64> {
@@ -210,5 +212,45 @@ mod tests {
                 .days(["from", "to"])
                 .is_ok_and(|[from, _]| from.is_none())
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_link_asks_for_its_page_and_for_all_else_as_before(
+            query in prop_oneof!["\\PC{0,40}", "((page|search|a|)=?[a-z0-9+ %&=가-힣]{0,6}&?){0,6}"],
+            page in 1..=i64::MAX,
+        ) {
+            let others = |query: &Query| query.0.iter().filter(|(name, _)| name != PAGE).cloned().collect::<Vec<_>>();
+            let asked = Query::parse(&query);
+            let link = asked.link("/tests/", page);
+            let (_, sent) = link.split_once('?').unwrap_or((&link, ""));
+            let linked = Query::parse(sent);
+            prop_assert_eq!(linked.page().ok(), Some(page));
+            prop_assert_eq!(others(&linked), others(&asked));
+            prop_assert_eq!(linked.link("/tests/", page), link.clone());
+            prop_assert!(link.bytes().all(|byte| byte.is_ascii_graphic()), "{}", link);
+        }
+
+        #[test]
+        fn no_parameter_breaks_anything(query in any::<String>(), value in any::<String>()) {
+            let query = Query::parse(&format!("{query}&{}", Serializer::new(String::new()).append_pair("x", &value).finish()));
+            prop_assert_eq!(query.get("x"), Some(value.as_str()).filter(|value| !value.is_empty()));
+            if let Some(text) = query.text("x") {
+                prop_assert!(text.chars().count() <= SEARCH_CHARACTERS && !text.contains(char::is_control));
+            }
+            prop_assert!(query.page().map_or(true, |page| page >= 0));
+            prop_assert_eq!(query.days(["x"]).is_ok(), value.is_empty() || is_day(&value));
+        }
+
+        #[test]
+        fn every_day_of_the_calendar_is_one(days in 0_u64..3_652_059, change in any::<char>(), at in 0_usize..10) {
+            let day = NaiveDate::from_ymd_opt(1, 1, 1).unwrap() + chrono::Days::new(days);
+            let text = day.to_string();
+            prop_assert!(is_day(&text), "{}", text);
+            let changed: String = text.chars().enumerate().map(|(i, c)| if i == at { change } else { c }).collect();
+            if is_day(&changed) {
+                prop_assert_eq!(changed.parse::<NaiveDate>().unwrap().to_string(), changed);
+            }
+        }
     }
 }

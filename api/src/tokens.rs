@@ -247,6 +247,7 @@ fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::
 #[cfg(test)]
 mod tests {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -489,5 +490,55 @@ mod tests {
         assert_eq!(code(Some("Basic bWluc3U6eA==")), "not_authenticated");
         assert_eq!(code(Some("Bearer")), "token_not_valid");
         assert_eq!(code(Some(&format!("Bearer {token} x"))), "token_not_valid");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_not_signed_is_refused(
+            token in prop_oneof![any::<String>(), "[\\w-]{0,50}(\\.[\\w-]{0,50}){0,3}"],
+            claims in any::<String>(),
+        ) {
+            prop_assert_eq!(keys().verify(&token, TokenType::Access), None);
+            prop_assert!(keys().authenticate(Some(&token)).is_err());
+            let bearer = format!("Bearer {token}");
+            prop_assert!(keys().authenticate(Some(&bearer)).is_err());
+            let header = BASE64_URL_SAFE_NO_PAD.encode(hs256().to_string());
+            let payload = BASE64_URL_SAFE_NO_PAD.encode(claims);
+            let unsigned = format!("{header}.{payload}.{token}");
+            prop_assert_eq!(keys().verify(&unsigned, TokenType::Access), None);
+        }
+
+        #[test]
+        fn a_token_with_one_byte_changed_is_refused(at in any::<prop::sample::Index>(), bits in 1_u8..) {
+            let token = signed(hs256(), &claims(|_| ()));
+            prop_assert!(keys().verify(&token, TokenType::Access).is_some());
+            let mut changed = token.into_bytes();
+            let at = at.index(changed.len());
+            changed[at] ^= bits;
+            // A header that is not UTF-8 is none: see `Head::header`.
+            if let Ok(changed) = String::from_utf8(changed) {
+                prop_assert_eq!(keys().verify(&changed, TokenType::Access), None);
+            }
+        }
+
+        #[test]
+        fn a_signed_token_says_who_asks_or_nothing(
+            name in prop::sample::select(vec!["token_type", "exp", "iat", "nbf", "jti", "user_id", "family", "alg"]),
+            value in prop_oneof![
+                any::<i64>().prop_map(Value::from),
+                any::<u64>().prop_map(Value::from),
+                any::<f64>().prop_map(Value::from),
+                any::<String>().prop_map(Value::from),
+                any::<Vec<Option<bool>>>().prop_map(Value::from),
+            ],
+        ) {
+            let changed = claims(|claims| claims[name] = value.clone());
+            if let Some(verified) = keys().verify(&signed(hs256(), &changed), TokenType::Access) {
+                let id = verified.caller.id();
+                prop_assert!([json!(id), json!(id.to_string())].contains(&changed["user_id"]), "{}", changed);
+                prop_assert!(changed["exp"].as_f64().is_some_and(|exp| exp > now() as f64), "{}", changed);
+            }
+            prop_assert_eq!(keys().verify(&signed(changed, &claims(|_| ())), TokenType::Access), None);
+        }
     }
 }

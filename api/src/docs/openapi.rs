@@ -34,7 +34,7 @@ use crate::{
         PAYLOAD_TOO_LARGE, REFRESH_NOT_VALID, REQUEST_IN_PROGRESS, SOLD_OUT, TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE,
         USER_INACTIVE, USER_NOT_FOUND,
     },
-    fields::FieldProblem,
+    fields::{EMAIL_CHARACTERS, FieldProblem, PASSWORD_CHARACTERS, USERNAME_CHARACTERS},
     kind::{KINDS, Kind},
     language::Language,
     routes::{Operation, Private, Public, Route, TABLE},
@@ -634,7 +634,7 @@ fn list_parameters() -> Vec<Parameter> {
         parameter(
             "sort",
             ParameterIn::Query,
-            "Newest first, or most registrations first.",
+            "Newest first, or most registrations first; anything else is newest first.",
             sort,
         ),
     ]
@@ -661,13 +661,13 @@ fn payment_parameters() -> Vec<Parameter> {
         parameter(
             "from",
             ParameterIn::Query,
-            "Only those paid on this day (UTC) or later.",
+            "Only those paid on this day (UTC) or later. Empty filters nothing.",
             day().build(),
         ),
         parameter(
             "to",
             ParameterIn::Query,
-            "Only those paid on this day (UTC) or earlier.",
+            "Only those paid on this day (UTC) or earlier. Empty filters nothing.",
             day().build(),
         ),
         search_parameter("the title of what was paid for"),
@@ -755,9 +755,17 @@ fn components() -> Components {
         .schema(CODE, error_code())
         .schema(ERROR, error())
         .build();
-    for (schema, property, example) in EXAMPLES {
-        give_example(&mut components, schema, property, example);
+    for (schema, name, example) in EXAMPLES {
+        property(&mut components, schema, name).examples = vec![serde_json::from_str(example).unwrap()];
     }
+    for (schema, name, least, most) in LENGTHS {
+        let text = property(&mut components, schema, name);
+        (text.min_length, text.max_length) = (Some(least), most);
+    }
+    let Some(RefOr::T(Schema::Object(secret))) = components.schemas.get_mut(&*Secret::name()) else {
+        panic!("a secret is a text")
+    };
+    secret.min_length = Some(1);
     for id in [
         UserId::name(),
         ExamId::name(),
@@ -816,7 +824,15 @@ const EXAMPLES: [(&str, &str, &str); 31] = [
     ("Cancelled", "cancelled_at", r#""2026-11-23T03:21:26.123456Z""#),
 ];
 
-fn give_example(components: &mut Components, schema: &str, property: &str, example: &str) {
+/// The least and the most characters of a text.
+const LENGTHS: [(&str, &str, usize, Option<usize>); 4] = [
+    ("Signup", "email", 1, Some(EMAIL_CHARACTERS)),
+    ("Signup", "username", 1, Some(USERNAME_CHARACTERS)),
+    ("Signup", "password", PASSWORD_CHARACTERS, None),
+    ("Login", "email", 1, None),
+];
+
+fn property<'a>(components: &'a mut Components, schema: &str, property: &str) -> &'a mut Object {
     let found = components.schemas.get_mut(schema);
     let Some(RefOr::T(Schema::Object(object))) = found else {
         panic!("{schema} is no object")
@@ -825,7 +841,7 @@ fn give_example(components: &mut Components, schema: &str, property: &str, examp
     let Some(RefOr::T(Schema::Object(property))) = found else {
         panic!("{schema} has no {property} of a plain type")
     };
-    property.examples = vec![serde_json::from_str(example).unwrap()];
+    property
 }
 
 fn error_code() -> Schema {

@@ -49,6 +49,7 @@ pub struct Signup {
     /// Unique; at most 150 characters: letters of any script, digits and `@.+-_`.
     pub username: String,
     /// At least 8 characters, with a letter and a digit among them.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub password: Secret,
 }
 

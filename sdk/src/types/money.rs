@@ -80,9 +80,10 @@ impl FromStr for Money {
         if !digits_and_signs || text.parse::<f64>().is_err() {
             return Err(MoneyError::NotANumber);
         }
-        let parsed = match text.contains(['e', 'E']) {
-            true => Decimal::from_scientific(text),
-            false => Decimal::from_str_exact(text),
+        let parsed = match text.split_once(['e', 'E']) {
+            // Alone it would round a mantissa that is too long.
+            Some((mantissa, _)) => Decimal::from_str_exact(mantissa).and_then(|_| Decimal::from_scientific(text)),
+            None => Decimal::from_str_exact(text),
         };
         match parsed {
             Ok(decimal) => decimal.try_into(),
@@ -137,6 +138,8 @@ pub enum MoneyError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -175,6 +178,8 @@ mod tests {
             ("1.000", MoneyError::Decimals),
             ("45000.00000000000000001", MoneyError::Decimals),
             ("1e-3", MoneyError::Decimals),
+            // 450000.0001
+            ("0.00000000000000000000004500000001e28", MoneyError::Decimals),
             ("0.0000000000000000000000000000000000001", MoneyError::Decimals),
             ("100000000", MoneyError::Digits),
             ("1e8", MoneyError::Digits),
@@ -202,5 +207,62 @@ mod tests {
     fn won_is_whole() {
         assert_eq!(Money::won(1_000), "1000".parse().unwrap());
         assert!(Money::won(1).is_positive() && !Money::won(0).is_positive());
+    }
+
+    /// A number as its sign, its digits without zeros around them, and the power of ten that they count.
+    fn parts(text: &str) -> (bool, String, i64) {
+        let (mantissa, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (whole, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = format!("{}{decimals}", whole.trim_start_matches(['+', '-']));
+        let significant = digits.trim_end_matches('0');
+        let zeros = (digits.len() - significant.len()) as i64;
+        match significant.trim_start_matches('0') {
+            "" => (false, String::new(), 0),
+            digits => (
+                text.starts_with('-'),
+                digits.to_owned(),
+                power.parse::<i64>().unwrap() - decimals.len() as i64 + zeros,
+            ),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_exact_amount_or_none(
+            text in prop_oneof![
+                any::<String>(),
+                "[-+]?0{0,3}[0-9]{0,9}(\\.[0-9]{0,3})?([eE][-+]?[0-9]{1,2})?",
+                "[-+]?0?\\.0{20,30}[0-9]{1,12}[eE]2[0-8]",
+                "[-+]?[0-9]{0,40}\\.?[0-9]{0,40}([eE][-+]?[0-9]{1,12})?",
+            ],
+        ) {
+            if let Ok(money) = text.parse::<Money>() {
+                let sent = money.to_string();
+                prop_assert_eq!(parts(&sent), parts(text.trim()));
+                let (whole, decimals) = sent.trim_start_matches('-').split_once('.').unwrap();
+                prop_assert!((1..=8).contains(&whole.len()) && decimals.len() == 2, "{}", sent);
+                prop_assert_eq!(sent.parse(), Ok(money));
+            }
+        }
+
+        #[test]
+        fn every_amount_is_read_however_it_is_written(cents in -9_999_999_999_i64..=9_999_999_999, zeros in 0_usize..10) {
+            let money = Money::try_from(Decimal::new(cents, 2)).unwrap();
+            let json = serde_json::to_string(&money).unwrap();
+            let number = json.trim_matches('"');
+            for written in [&json, number, &format!("{cents}e-2"), &format!("\" {number}e0 \"")] {
+                prop_assert_eq!(serde_json::from_str::<Money>(written).ok(), Some(money), "{}", written);
+            }
+            let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+            prop_assert_eq!(format!("{sign}{}{digits}", "0".repeat(zeros)).parse(), Ok(money));
+            prop_assert_eq!(money.is_positive(), cents > 0);
+        }
+
+        #[test]
+        fn what_is_beyond_an_amount_is_refused(beyond in 10_000_000_000_i64.., scale in 3_u32..=28) {
+            prop_assert_eq!(Money::try_from(Decimal::new(beyond, 2)), Err(MoneyError::Digits));
+            prop_assert_eq!(Money::try_from(Decimal::new(-beyond, 2)), Err(MoneyError::Digits));
+            prop_assert_eq!(Money::try_from(Decimal::new(beyond, scale)), Err(MoneyError::Decimals));
+        }
     }
 }

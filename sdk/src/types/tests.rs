@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -261,6 +262,26 @@ fn fees_and_bounds() {
         assert_eq!(method.bounds(), (Money::won(least), Money::won(most)));
     }
     assert_eq!("Card".parse::<PaymentMethod>(), Err(UnknownWord));
+}
+
+proptest! {
+    #[test]
+    fn a_fee_is_the_amount_times_the_rate(cents in 1_i64..10_000_000_000, word in any::<String>()) {
+        let amount: Money = format!("{}.{:02}", cents / 100, cents % 100).parse().unwrap();
+        for (method, per_mille) in [
+            (PaymentMethod::KakaoPay, 29),
+            (PaymentMethod::Card, 32),
+            (PaymentMethod::BankTransfer, 5),
+        ] {
+            let costs = TransactionMetadata::new(method, amount);
+            // Both are whole and below 2^53: the nearest float of the exact fee.
+            prop_assert_eq!(costs.estimated_fee, (cents * per_mille) as f64 / 100_000.0);
+            prop_assert_eq!(costs.processing_fee_rate, per_mille as f64 / 1_000.0);
+            let (least, most) = method.bounds();
+            prop_assert!(least.is_positive() && least < most);
+        }
+        prop_assert_eq!(word.parse::<PaymentMethod>().is_ok(), PaymentMethod::ALL.iter().any(|m| m.as_str() == word));
+    }
 }
 
 #[test]
