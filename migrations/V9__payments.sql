@@ -16,7 +16,8 @@ $$;
 -- Days are UTC days, and both belong.
 create function sugang.list_payments(p_user bigint, p_page bigint, p_status text, p_type text, p_from text, p_to text,
                                      p_search text)
-returns sugang.answer language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+returns sugang.answer language plpgsql stable set plan_cache_mode = force_generic_plan
+set client_min_messages = warning as $$
 declare
     a sugang.answer;
     found_n bigint;

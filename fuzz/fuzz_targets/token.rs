@@ -6,11 +6,17 @@ use std::sync::LazyLock;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, value::RawValue};
-use sugang_api::tokens::{Keys, TokenType};
+use sugang_api::tokens::{Key, Keys, TokenType};
 
 /// The seeds are signed with another.
-const SECRET: &[u8] = b"the secret of the fuzz target, 1";
-static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::new(SECRET));
+const SECRET: &str = "the secret of the fuzz target, 1";
+static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let key = Key {
+        id: None,
+        secret: SECRET.to_owned(),
+    };
+    Keys::new(&key, &[])
+});
 
 fuzz_target!(|text: &str| {
     assert!(KEYS.authenticate(Some(text)).is_err());
@@ -18,7 +24,7 @@ fuzz_target!(|text: &str| {
     let Ok(claims) = serde_json::from_str::<&RawValue>(text) else {
         return;
     };
-    let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).expect("HS256 signs");
+    let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("HS256 signs");
     for token_type in [TokenType::Access, TokenType::Refresh] {
         if let Some(verified) = KEYS.verify(&token, token_type) {
             // A claim that nobody asks for may be a number that no float holds.

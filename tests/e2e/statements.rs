@@ -76,7 +76,8 @@ impl Explained {
             .batch_execute(
                 "load 'auto_explain';
                  set auto_explain.log_nested_statements = on; set auto_explain.log_analyze = on;
-                 set auto_explain.log_timing = off; set auto_explain.log_format = json",
+                 set auto_explain.log_timing = off; set auto_explain.log_format = json;
+                 set auto_explain.log_level = warning",
             )
             .await
             .unwrap();
@@ -90,13 +91,13 @@ impl Explained {
         // The sixth time PostgreSQL decides for a plan to keep.
         for time in 0..8 {
             if time == 7 {
-                let listen = "set auto_explain.log_min_duration = 0; set client_min_messages = log";
+                let listen = "set auto_explain.log_min_duration = 0";
                 self.client.batch_execute(listen).await.unwrap();
             }
             self.client.batch_execute("begin").await.unwrap();
             let outcome = self.client.query_one(&statement, parameters).await.unwrap();
             assert_eq!(outcome.get::<_, &str>(0), "ok", "{call}");
-            let end = "rollback; set auto_explain.log_min_duration = -1; set client_min_messages = warning";
+            let end = "rollback; set auto_explain.log_min_duration = -1";
             self.client.batch_execute(end).await.unwrap();
         }
         let mut plans = Vec::new();
@@ -108,6 +109,35 @@ impl Explained {
         assert!(plans.len() > 1, "{call}: PostgreSQL does not say how it does it");
         plans
     }
+}
+
+/// Words without a letter or a digit draw one from PostgreSQL, and drivers have lost the answer behind it.
+#[tokio::test]
+async fn no_answer_comes_with_a_notice() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let mut session = Explained::on(&app).await;
+    for words in ["-", "⥉-", "!", "'"] {
+        for list in [
+            "list_test($1, 1, false, $2, false)",
+            "list_payments($1, 1, null, null, null, null, $2)",
+        ] {
+            let statement = format!("select outcome from sugang.{list}");
+            session
+                .client
+                .query_one(&statement, &[&minsu.id, &words])
+                .await
+                .unwrap();
+            assert_eq!(session.notices.try_recv().ok(), None, "{words:?}");
+        }
+    }
+    // That there would be one.
+    session
+        .client
+        .batch_execute("select websearch_to_tsquery('simple', '-')")
+        .await
+        .unwrap();
+    assert!(session.notices.recv().await.is_some());
 }
 
 /// Tables that get longer as long as the service lives.

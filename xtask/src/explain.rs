@@ -38,7 +38,8 @@ async fn explain(url: &str, only: &[String]) -> anyhow::Result<()> {
         .batch_execute(
             "load 'auto_explain';
              set auto_explain.log_nested_statements = on; set auto_explain.log_analyze = on;
-             set auto_explain.log_buffers = on; set auto_explain.log_timing = off",
+             set auto_explain.log_buffers = on; set auto_explain.log_timing = off;
+             set auto_explain.log_level = warning",
         )
         .await
         .context("cannot load auto_explain")?;
@@ -58,14 +59,10 @@ async fn explain(url: &str, only: &[String]) -> anyhow::Result<()> {
         for _ in 0..2 {
             client.query_one(&statement, &parameters).await?;
         }
-        client
-            .batch_execute("set auto_explain.log_min_duration = 0; set client_min_messages = log")
-            .await?;
+        client.batch_execute("set auto_explain.log_min_duration = 0").await?;
         while notices.try_recv().is_ok() {}
         client.query_one(&statement, &parameters).await?;
-        client
-            .batch_execute("set client_min_messages = warning; set auto_explain.log_min_duration = -1")
-            .await?;
+        client.batch_execute("set auto_explain.log_min_duration = -1").await?;
 
         println!("{}", style(format!("# {}: {} {call}", request.name, ask.path)).bold());
         while let Ok(notice) = notices.try_recv() {
