@@ -205,10 +205,6 @@ impl Pools {
         }
         config.connect_timeout(self.limits.connect_timeout);
         config.tcp_user_timeout(self.limits.connect_timeout * 5);
-        // A notice has nobody to read it, and the driver has been seen to lose the wake-up of the answer behind one.
-        let options = config.get_options().unwrap_or_default();
-        let options = format!("-c client_min_messages=warning {options}");
-        config.options(options.trim());
         if config.get_application_name().is_none() {
             config.application_name("sugang-host");
         }
