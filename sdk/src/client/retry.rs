@@ -59,7 +59,9 @@ impl Outcome {
 
     fn of_answer(status: u16, code: &ErrorCode, retry_after: Option<Duration>) -> Option<Self> {
         match (status, code) {
-            (429, _) | (409, ErrorCode::Busy | ErrorCode::RequestInProgress) => Some(Self::NotDone { retry_after }),
+            (429, _) | (409, ErrorCode::Busy | ErrorCode::RequestInProgress) | (503, ErrorCode::Overloaded) => {
+                Some(Self::NotDone { retry_after })
+            }
             (503, ErrorCode::Misconfigured) => None,
             (502..=504, _) => Some(Self::Unknown { retry_after }),
             _ => None,
@@ -110,6 +112,7 @@ mod tests {
             (429, other(), None, not_done(None)),
             (502, other(), None, unknown(None)),
             (503, ErrorCode::Unavailable, Some(SECOND), unknown(Some(SECOND))),
+            (503, ErrorCode::Overloaded, Some(SECOND), not_done(Some(SECOND))),
             (503, ErrorCode::Misconfigured, Some(SECOND), None),
             (504, other(), None, unknown(None)),
             (500, ErrorCode::Internal, None, None),

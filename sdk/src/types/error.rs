@@ -118,6 +118,8 @@ codes! {
     Internal = "internal" 500,
     /// A store is away; try again after `Retry-After`.
     Unavailable = "unavailable" 503,
+    /// This request waited too long for its turn, and nothing was done; try again after `Retry-After`.
+    Overloaded = "overloaded" 503,
     /// The service is not configured as it must be; the operator has to act.
     Misconfigured = "misconfigured" 503,
 }
