@@ -12,7 +12,7 @@ RUN echo 'deb http://deb.debian.org/debian-security bookworm-security main' > /e
 WORKDIR /src
 COPY . .
 RUN cargo build --locked --release --workspace --no-default-features --features sugang-sdk/client --bin sugang-host
-RUN RUSTC_BOOTSTRAP=1 RUSTFLAGS="-L native=/usr/lib/wasm32-wasi" \
+RUN RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=/usr/lib/wasm32-wasi" \
     cargo build --locked -Zbuild-std=std,panic_abort --target wasm32-wasip2 --profile component --package sugang-api
 
 FROM debian:bookworm-slim

@@ -76,15 +76,20 @@ pub async fn build(choice: &ToolchainChoice) -> anyhow::Result<PathBuf> {
     let toolchain = find(choice).await?;
     let step = Step::loud("Build the component");
     progress::run(&mut cargo(toolchain, "build")?).await?;
-    let component = project::root()?
-        .join("target")
-        .join(TARGET)
-        .join("component/sugang_api.wasm");
+    let component = component()?;
     let bytes = fs::metadata(&component)
         .with_context(|| format!("{} was not built", component.display()))?
         .len();
     step.done(&format!("{:.2} MB", bytes as f64 / 1e6));
     Ok(component)
+}
+
+/// Where the component is, once it is built.
+pub fn component() -> anyhow::Result<PathBuf> {
+    Ok(project::root()?
+        .join("target")
+        .join(TARGET)
+        .join("component/sugang_api.wasm"))
 }
 
 /// Lints what only the component compiles. Debian's Rust has no clippy installed: its build is the check there.
@@ -210,9 +215,14 @@ fn cargo(toolchain: Toolchain, subcommand: &str) -> anyhow::Result<Command> {
         // rustup's libraries, which `cargo run` puts in front, are not Debian's.
         command
             .env_remove("LD_LIBRARY_PATH")
+            .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS");
         command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
-        command.env("RUSTFLAGS", format!("-L native={DEBIAN_LIBC}"));
+        // Not RUSTFLAGS, which would replace those of `.cargo/config.toml`.
+        command.env(
+            "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS",
+            format!("-L native={DEBIAN_LIBC}"),
+        );
         command.env("PATH", path_with_wasm_ld(&target)?);
     }
     Ok(command)
