@@ -94,6 +94,11 @@ with edges as (
 select concat_ws('/', edge, level, bucket) from counted full join kept using (edge, level, bucket)
 where coalesce(counted.n, 0) <> coalesce(kept.n, 0);
 
+-- check: available_count
+select kind from sugang.available_counts
+where kind = '{kind}' and valid_from <= now() and now() < valid_until
+  and n <> (select count(*) from {items} where start_at <= now() and end_at >= now());
+
 -- check: idempotency_key_of_nobody
 select user_id || ' ' || key from sugang.idempotency_keys k
 where not exists (select from users u where u.id = k.user_id);

@@ -80,6 +80,10 @@ const BREAKAGES: &[(&str, &str)] = &[
         "update sugang.tally set n = n + 1 where kind = '{kind}' and level = 'hour'",
     ),
     (
+        "available_count",
+        "update sugang.available_counts set n = 7, valid_from = '-infinity', valid_until = 'infinity' where kind = '{kind}'",
+    ),
+    (
         "idempotency_key_of_nobody",
         "alter table sugang.idempotency_keys drop constraint idempotency_keys_user_id_fkey;
          insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome) values (404, 'key', 'hash', 'ok')",
