@@ -329,6 +329,24 @@ mod tests {
         assert_eq!(found("BREW", "/healthz"), "405 GET, HEAD, OPTIONS");
     }
 
+    /// The embedded host keeps them apart from the others.
+    #[test]
+    fn where_a_password_is_hashed_stands_in_the_manifest() {
+        let manifest = include_str!("../../spin.toml");
+        let (_, paths) = manifest.split_once("\ncomputing = ").unwrap();
+        let paths: Vec<String> = serde_json::from_str(paths.lines().next().unwrap()).unwrap();
+        let hashing = TABLE
+            .iter()
+            .filter(|route| matches!(route.operation, Operation::Public(Public::Signup | Public::Login)));
+        let expected: Vec<_> = hashing
+            .flat_map(|route| {
+                let path = route.path.trim_end_matches('/');
+                [path.to_owned(), format!("{}{path}", route.alias.unwrap_or_default())]
+            })
+            .collect();
+        assert_eq!(paths, expected);
+    }
+
     #[test]
     fn an_operation_has_one_id() {
         let mut ids: Vec<_> = TABLE.iter().map(|route| &route.id).collect();

@@ -3,6 +3,10 @@
 use std::{
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -270,6 +274,13 @@ pub(crate) struct Asked {
     english: bool,
 }
 
+/// Random for the process, counted within it: unique, and no call of the system for each request.
+fn new_request_id() -> String {
+    static PROCESS: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().simple().to_string());
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", *PROCESS, COUNT.fetch_add(1, Relaxed))
+}
+
 impl Asked {
     /// Reads the headers. A request's own id is kept if it is sane; a request without one gets one.
     pub(crate) fn of(headers: &mut HeaderMap) -> Self {
@@ -282,7 +293,7 @@ impl Asked {
         let request_id = match headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane) {
             Some(id) => id.to_owned(),
             None => {
-                let id = Uuid::new_v4().to_string();
+                let id = new_request_id();
                 if let Ok(value) = HeaderValue::try_from(&id) {
                     headers.insert(REQUEST_ID, value);
                 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use sugang_host::{Application, Limits, PostgresLimits, RedisLimits, Settings};
+use sugang_host::{Application, Limits, PostgresLimits, RedisLimits, Settings, processors};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serves the component of a spin.toml over HTTP, with PostgreSQL, Redis and variables behind it.
@@ -48,6 +48,10 @@ struct Serve {
     /// start. Empty for none.
     #[arg(long, default_value = "/readyz")]
     probe: String,
+    /// Threads that serve. The default is one for every two processors, and one at least: the others are for PostgreSQL
+    /// and Redis. A machine that has nothing else to do wants one for each
+    #[arg(long, default_value_t = (processors() / 2).max(1))]
+    threads: usize,
     #[command(flatten)]
     limits: LimitArguments,
 }
@@ -55,9 +59,16 @@ struct Serve {
 #[derive(Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArguments {
-    /// Requests worked on at once; one more is answered 503.
+    /// Requests worked on at once; more of them queue.
     #[arg(long, default_value_t = Limits::default().requests)]
     max_requests: usize,
+    /// Of them, requests to the manifest's `computing` paths, such as logins. The default is four for each of those that
+    /// compute at once
+    #[arg(long, default_value_t = Limits::default().computing_requests)]
+    max_computing_requests: usize,
+    /// Milliseconds that a request queues; then it is answered 503.
+    #[arg(long, default_value_t = millis(Limits::default().request_wait_timeout))]
+    request_wait_timeout_ms: u64,
     /// Open connections of clients.
     #[arg(long, default_value_t = Limits::default().connections)]
     max_connections: usize,
@@ -70,6 +81,10 @@ struct LimitArguments {
     /// Megabytes of memory of one instance.
     #[arg(long, default_value_t = Limits::default().instance_memory >> 20)]
     instance_memory_mib: usize,
+    /// Passwords hashed at once (and whatever else computes for long); more of them queue. The default is one for every
+    /// two processors, and one at least
+    #[arg(long, default_value_t = Limits::default().computing)]
+    computing_at_once: usize,
     /// Connections to PostgreSQL.
     #[arg(long, default_value_t = PostgresLimits::default().connections)]
     postgres_connections: usize,
@@ -109,11 +124,14 @@ impl Serve {
             environment: true,
             probe: (!self.probe.is_empty()).then(|| self.probe.clone()),
             limits: Limits {
-                requests: limits.max_requests,
+                requests: limits.max_requests.max(1),
+                computing_requests: limits.max_computing_requests.max(1),
+                request_wait_timeout: Duration::from_millis(limits.request_wait_timeout_ms),
                 connections: limits.max_connections,
                 request_timeout: Duration::from_millis(limits.request_timeout_ms),
                 shutdown_timeout: Duration::from_millis(limits.shutdown_timeout_ms),
                 instance_memory: limits.instance_memory_mib << 20,
+                computing: limits.computing_at_once.max(1),
                 postgres: PostgresLimits {
                     connections: limits.postgres_connections,
                     at_once: limits.postgres_at_once.max(1),
@@ -132,13 +150,12 @@ impl Serve {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match arguments.command {
-        Some(Command::Migrate { database_url }) => migrate(&database_url).await,
-        Some(Command::Serve(arguments)) => serve(&arguments).await,
-        None => serve(&arguments.serve).await,
+    let done = match &arguments.command {
+        Some(Command::Migrate { database_url }) => run(1, migrate(database_url)),
+        Some(Command::Serve(arguments)) => run(arguments.threads, serve(arguments)),
+        None => run(arguments.serve.threads, serve(&arguments.serve)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -149,7 +166,29 @@ async fn main() -> ExitCode {
     }
 }
 
+fn run(threads: usize, work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime
+        .worker_threads(threads.max(1))
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// Every connection is an open file, and many systems allow a process 1,024 until it asks for more.
+fn allow_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    /// Twice the connections of clients, and more than any system minds.
+    const FILES: u64 = 1 << 16;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where it is refused, connections wait until others have ended.
+        _ = setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(FILES)), hard);
+    }
+}
+
 async fn serve(arguments: &Serve) -> Result<()> {
+    allow_open_files();
     // Before anything else: a signal during the start must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -47,6 +47,8 @@ pub(crate) struct Component {
     pub(crate) variables: BTreeMap<String, Template>,
     /// Its environment variables.
     pub(crate) environment: BTreeMap<String, String>,
+    /// Paths, without a slash at the end, whose requests compute for long.
+    pub(crate) computing: Vec<String>,
 }
 
 impl Manifest {
@@ -119,6 +121,7 @@ impl Manifest {
                     .map(|(name, text)| Ok((name.clone(), template(text)?)))
                     .collect::<Result<_>>()?,
                 environment: component.environment,
+                computing: component.tool.host.computing,
             },
             variables: file.variables,
         })
@@ -186,10 +189,24 @@ struct RawComponent {
     _description: Option<String>,
     #[serde(rename = "build")]
     _build: Option<Value>,
-    #[serde(rename = "tool")]
-    _tool: Option<Value>,
+    #[serde(default)]
+    tool: Tools,
     #[serde(flatten)]
     unsupported: BTreeMap<String, Value>,
+}
+
+/// Where a manifest has settings for others than Spin: those of this host.
+#[derive(Default, Deserialize)]
+struct Tools {
+    #[serde(default, rename = "sugang-host")]
+    host: HostSettings,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostSettings {
+    #[serde(default)]
+    computing: Vec<String>,
 }
 
 #[cfg(test)]
@@ -218,6 +235,10 @@ mod tests {
         database_url = "{{ database_url }}"
         [component.api.build]
         command = "cargo build"
+        [component.api.tool.sugang-host]
+        computing = ["/login"]
+        [component.api.tool.other]
+        anything = true
     "#;
 
     fn parse(manifest: &str) -> Result<Manifest> {
@@ -231,6 +252,7 @@ mod tests {
         assert_eq!(manifest.component.allowed_outbound_hosts.len(), 2);
         assert!(manifest.variables["database_url"].required);
         assert_eq!(manifest.variables["lifetime"].default.as_deref(), Some("60"));
+        assert_eq!(manifest.component.computing, ["/login"]);
     }
 
     #[test]
@@ -277,6 +299,7 @@ mod tests {
             ("lifetime =", "Lifetime =", "`Lifetime`"),
             ("\"{{ database_url }}\"", "\"{{ databse_url }}\"", "`databse_url`"),
             ("name = \"sugang\"", "name = \"sugang\"\ntrigger = 1", "trigger"),
+            ("computing =", "computes =", "`computes`"),
         ];
         for (from, to, expected) in cases {
             let manifest = MANIFEST.replacen(from, to, 1);

@@ -1,6 +1,7 @@
 //! The application, and the servers that it is served by.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     io,
     net::SocketAddr,
@@ -26,7 +27,7 @@ use hyper_util::{
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::Semaphore,
     task::JoinHandle,
     time::{sleep, timeout},
@@ -44,7 +45,7 @@ use crate::{
     log,
     manifest::Manifest,
     outbound::Rules,
-    postgres, redis,
+    pace, postgres, redis,
     settings::{Limits, Settings},
     variables,
     worker::{Guest, Instances, Stores, link},
@@ -121,7 +122,7 @@ impl Application {
         config.cache(Cache::new(CacheConfig::new()).ok());
         config.epoch_interruption(true);
         let engine = Engine::new(&config)?;
-        tick(&engine)?;
+        pace::tick(&engine)?;
 
         let source = &manifest.component.source;
         let wasm = std::fs::read(source)
@@ -164,12 +165,19 @@ impl Application {
             environment: self.0.manifest.component.environment.clone().into_iter().collect(),
             limits: limits.clone(),
             stores,
+            computing: Arc::new(Semaphore::new(limits.computing)),
             alive: TaskTracker::new(),
             stopping: CancellationToken::new(),
             killed: CancellationToken::new(),
         };
         let service = Arc::new(Service {
-            handler: ProxyHandler::new(instances),
+            handler: ProxyHandler::new(instances.clone()),
+            apart: Apart {
+                paths: self.0.manifest.component.computing.iter().cloned().collect(),
+                handler: ProxyHandler::new(instances.clone()),
+                requests: Semaphore::new(limits.computing_requests),
+            },
+            instances,
             requests: Arc::new(Semaphore::new(limits.requests)),
             limits,
         });
@@ -199,29 +207,24 @@ impl Application {
             service.probe(path, listen).await?;
         }
         let failed = |error| StartError::Listen { address: listen, error };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listener = bind(listen).map_err(failed)?;
         Ok((listener.local_addr().map_err(failed)?, listener))
     }
 }
 
-/// Ends every turn of a guest that computes (a password's hash, a loop without end) after [`TURN`], for as long as the
-/// engine lives. Without this one busy guest stops all input and output of the process: Tokio has no thread of its own
-/// for that, and the thread that looked for it last may be the one that the guest keeps.
-fn tick(engine: &Engine) -> io::Result<()> {
-    let engine = engine.weak();
-    let tick = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::sleep(TURN);
-        }
-    };
-    std::thread::Builder::new().name("turns".to_owned()).spawn(tick)?;
-    Ok(())
-}
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 8192;
 
-/// The longest that a guest computes before others have their turn.
-const TURN: Duration = Duration::from_millis(5);
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A new server can take the address of one that has just stopped.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// A running server. Dropped without [`Server::stop`], it ends at once and cuts off what is in flight.
 pub struct Server {
@@ -241,7 +244,7 @@ impl Server {
     pub async fn stop(mut self) {
         let begun = Instant::now();
         let limit = self.service.limits.shutdown_timeout;
-        self.service.handler.state().stopping.cancel();
+        self.service.instances.stopping.cancel();
         if let Some(mut accepting) = self.accepting.take()
             && timeout(limit, &mut accepting).await.is_err()
         {
@@ -260,15 +263,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
-            self.service.handler.state().stopping.cancel();
-            self.service.handler.state().killed.cancel();
+            self.service.instances.stopping.cancel();
+            self.service.instances.killed.cancel();
         }
     }
 }
 
 /// Accepts connections until the server stops, then waits for those that are open.
 async fn accept(listener: TcpListener, addr: SocketAddr, service: Arc<Service>) {
-    let stopping = service.handler.state().stopping.clone();
+    let stopping = service.instances.stopping.clone();
     let open = GracefulShutdown::new();
     let limits = &service.limits;
     let mut http = http1::Builder::new();
@@ -278,7 +281,7 @@ async fn accept(listener: TcpListener, addr: SocketAddr, service: Arc<Service>) 
         .max_buf_size(limits.header_bytes.max(8192));
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut stopped = pin!(stopping.cancelled());
-    let killed = service.handler.state().killed.clone();
+    let killed = service.instances.killed.clone();
     loop {
         let next = async {
             // Never closed, so there is always a permit in the end.
@@ -324,9 +327,19 @@ async fn accept(listener: TcpListener, addr: SocketAddr, service: Arc<Service>) 
     open.shutdown().await;
 }
 
+/// Instances for requests that compute for long, such as a login: whatever else the instance is at would wait for that, and
+/// the memory that it takes stays with the instance.
+struct Apart {
+    paths: HashSet<String>,
+    handler: ProxyHandler<Instances>,
+    requests: Semaphore,
+}
+
 /// What answers the requests of one server.
 struct Service {
     handler: ProxyHandler<Instances>,
+    apart: Apart,
+    instances: Instances,
     requests: Arc<Semaphore>,
     limits: Limits,
 }
@@ -345,7 +358,8 @@ impl Service {
         B::Error: Into<Error>,
     {
         let asked = Asked::of(request.headers_mut());
-        let Ok(permit) = self.requests.clone().try_acquire_owned() else {
+        let place = self.requests.clone().acquire_owned();
+        let Ok(Ok(permit)) = timeout(self.limits.request_wait_timeout, place).await else {
             return Problem::Overloaded.answer(&asked);
         };
         let about = (request.method().clone(), request.uri().path().to_owned());
@@ -379,7 +393,17 @@ impl Service {
     async fn ask(&self, request: Request<WasiBody>) -> Result<Response<WasiBody>, (Problem, Option<String>)> {
         // The instance ends a request in time by itself, unless it computes and never waits: then this notices first.
         let limit = self.limits.request_timeout + Duration::from_secs(1);
-        match timeout(limit, self.handler.handle((), request)).await {
+        let (handler, _place) = match self.apart.paths.contains(request.uri().path().trim_end_matches('/')) {
+            true => {
+                let place = timeout(self.limits.request_wait_timeout, self.apart.requests.acquire()).await;
+                (
+                    &self.apart.handler,
+                    Some(place.map_err(|_| (Problem::Overloaded, None))?),
+                )
+            }
+            false => (&self.handler, None),
+        };
+        match timeout(limit, handler.handle((), request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if error.is::<ExpirationError>() => Err((Problem::Timeout, Some(error.to_string()))),
             Ok(Err(error)) => Err((Problem::Internal, Some(format!("{error:#}")))),
@@ -407,7 +431,7 @@ impl Service {
 
     /// Ends all instances, at once those without work, then the connections to the stores.
     async fn close(&self, limit: Duration) {
-        let instances = self.handler.state();
+        let instances = &self.instances;
         instances.stopping.cancel();
         instances.alive.close();
         if timeout(limit, instances.alive.wait()).await.is_err() {

@@ -36,11 +36,25 @@ impl Default for Settings {
     }
 }
 
-/// What is allowed at most. The defaults of the instances are Spin's.
+/// Processors that this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+fn computing() -> usize {
+    (processors() / 2).max(1)
+}
+
+/// What is allowed at most.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Requests that are worked on at once; one more is answered 503 with `Retry-After`. Default 1024.
+    /// Requests that are worked on at once; more of them queue. Default 256.
     pub requests: usize,
+    /// Of them, requests to the manifest's `computing` paths: each takes the memory of a password's hash. Default four for
+    /// every one that computes.
+    pub computing_requests: usize,
+    /// How long a request queues; then it is answered 503 with `Retry-After`. Default 10 s.
+    pub request_wait_timeout: Duration,
     /// Open connections of clients; one more waits in the listener's queue. Default 8192.
     pub connections: usize,
     /// From a request's head to its answer's head; then 504. Default 30 s.
@@ -53,7 +67,7 @@ pub struct Limits {
     pub headers: usize,
     /// For requests in flight to end when the server stops; then they are cut off. Default 10 s.
     pub shutdown_timeout: Duration,
-    /// Requests that an instance serves before it is replaced. Default 128.
+    /// Requests that an instance serves before it is replaced. Default 1024.
     pub instance_requests: usize,
     /// Requests that an instance serves at the same time. Default 16.
     pub instance_concurrency: usize,
@@ -61,6 +75,9 @@ pub struct Limits {
     pub instance_idle: Duration,
     /// Bytes of linear memory of an instance. Default 256 MiB.
     pub instance_memory: usize,
+    /// Instances that compute for more than a few milliseconds, as a login does, at once; more of them queue. Default one
+    /// for every two processors, and one at least: the others are for those who ask for less.
+    pub computing: usize,
     /// Connections to PostgreSQL.
     pub postgres: PostgresLimits,
     /// Connections to Redis.
@@ -70,17 +87,20 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            requests: 1024,
+            requests: 256,
+            computing_requests: 4 * computing(),
+            request_wait_timeout: Duration::from_secs(10),
             connections: 8192,
             request_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(60),
             header_bytes: 32 << 10,
             headers: 100,
             shutdown_timeout: Duration::from_secs(10),
-            instance_requests: 128,
+            instance_requests: 1024,
             instance_concurrency: 16,
             instance_idle: Duration::from_secs(1),
             instance_memory: 256 << 20,
+            computing: computing(),
             postgres: PostgresLimits::default(),
             redis: RedisLimits::default(),
         }
@@ -114,7 +134,7 @@ impl Default for PostgresLimits {
     fn default() -> Self {
         Self {
             connections: 64,
-            at_once: (2 * std::thread::available_parallelism().map_or(1, NonZero::get)).max(4),
+            at_once: (2 * processors()).max(4),
             wait_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(2),
             recycle_timeout: Duration::from_millis(250),

@@ -9,7 +9,10 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::time::{Sleep, sleep, sleep_until};
+use tokio::{
+    sync::Semaphore,
+    time::{Sleep, sleep, sleep_until},
+};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -29,6 +32,7 @@ use crate::{
     bindings::spin,
     log::{self, GuestOutput},
     outbound::Rules,
+    pace::Pace,
     postgres, redis,
     settings::Limits,
 };
@@ -102,13 +106,16 @@ pub(crate) fn link(engine: &Engine, component: &Component) -> wasmtime::Result<S
     ServicePre::new(linker.instantiate_pre(component)?)
 }
 
-/// Makes the instances of one server.
+/// Makes the instances of one server. A clone makes them of the same.
+#[derive(Clone)]
 pub(crate) struct Instances {
     pub(crate) engine: Engine,
     pub(crate) service: ServicePre<Guest>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) limits: Limits,
     pub(crate) stores: Arc<Stores>,
+    /// Places for instances that compute for long.
+    pub(crate) computing: Arc<Semaphore>,
     /// Counts the instances that are alive.
     pub(crate) alive: TaskTracker,
     /// Once cancelled, instances without work end at once.
@@ -141,8 +148,8 @@ impl HandlerState for Instances {
         };
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limits);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        let pace = Pace::new(self.computing.clone());
+        pace.keep(&mut store);
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         Ok(Instance {
             store,
@@ -156,6 +163,7 @@ impl HandlerState for Instances {
                 deadline: Instant::now(),
                 stopping: Box::pin(self.stopping.clone().cancelled_owned()),
                 killed: Box::pin(self.killed.clone().cancelled_owned()),
+                pace,
             },
             state: Worker {
                 requests: self.limits.instance_requests,
@@ -174,10 +182,13 @@ pub(crate) struct Expiration {
     deadline: Instant,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
+    pace: Pace,
 }
 
 impl WorkerExpiration for Expiration {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
+        // Asked whenever the instance has nothing to do at the moment.
+        self.pace.waits();
         let idle = status == WorkerStatus::Idle;
         let stopped = self.stopping.as_mut().poll(context).is_ready();
         if self.killed.as_mut().poll(context).is_ready() || (idle && stopped) {

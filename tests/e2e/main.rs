@@ -5,6 +5,7 @@ mod audit;
 mod authorisation;
 mod bodies;
 mod configuration;
+mod crowd;
 mod django;
 mod docs;
 mod errors;

@@ -60,7 +60,7 @@ async fn transactions(app: &App, hold: &Hold) -> i64 {
 async fn a_trap_leaves_no_transaction_and_no_lock(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::with("max_body_bytes", 16 << 20)
         .with("lock_ttl_ms", 100)
-        .memory(MEMORY)
+        .limits(|limits| limits.instance_memory = MEMORY)
         .start()
         .await;
     let minsu = app.user("minsu").await;
@@ -75,7 +75,7 @@ async fn a_trap_leaves_no_transaction_and_no_lock(#[values(EXAM, COURSE)] kind: 
         hold.is_waited_for().await;
         assert!(locks(&app, &hold).await > 0 && transactions(&app, &hold).await > 0);
         // The instance that has the registration takes this on, too.
-        let trapped = post(&app, "/signup/", &minsu, &" ".repeat(BODY)).await;
+        let trapped = post(&app, "/token/refresh/", &minsu, &" ".repeat(BODY)).await;
         assert!(is_internal_error(&trapped), "{trapped}");
     });
     assert!(is_internal_error(&registered), "{registered}");

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, path::Path, sync::mpsc, time::Duration};
 
 use anyhow::Context;
 use reqwest::Method;
-use sugang_host::{Application, Server, Settings};
+use sugang_host::{Application, Limits, Server, Settings};
 use tokio::sync::OnceCell;
 use tokio_postgres::NoTls;
 
@@ -32,7 +32,7 @@ pub struct App {
 pub struct Builder {
     variables: BTreeMap<String, String>,
     proxied: bool,
-    memory: Option<usize>,
+    limits: Limits,
     own_stores: Option<Addresses>,
 }
 
@@ -49,9 +49,9 @@ impl Builder {
         self
     }
 
-    /// Gives an instance so many bytes of memory.
-    pub fn memory(mut self, bytes: usize) -> Self {
-        self.memory = Some(bytes);
+    /// Sets the host's limits.
+    pub fn limits(mut self, set: impl FnOnce(&mut Limits)) -> Self {
+        set(&mut self.limits);
         self
     }
 
@@ -78,6 +78,11 @@ impl App {
     /// The service with a variable other than usual.
     pub fn with(variable: &str, value: impl ToString) -> Builder {
         Builder::default().with(variable, value)
+    }
+
+    /// The service on a host with limits other than usual.
+    pub async fn limited(set: impl FnOnce(&mut Limits)) -> Self {
+        Builder::default().limits(set).start().await
     }
 
     /// The service with a [`Proxy`] before each store.
@@ -114,13 +119,11 @@ impl App {
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         variables.extend(builder.variables);
-        let mut settings = Settings {
+        let settings = Settings {
             variables,
+            limits: builder.limits,
             ..Settings::default()
         };
-        if let Some(bytes) = builder.memory {
-            settings.limits.instance_memory = bytes;
-        }
 
         let database = connect(lease.database_url.to_string()).await?;
         let server = serve(settings.clone()).await?;

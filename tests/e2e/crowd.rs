@@ -1,0 +1,86 @@
+//! More requests than the host works on at once.
+
+use std::{
+    future::IntoFuture,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures::future::{join, join_all};
+use serde_json::json;
+use sugang_tests::{App, EXAM, Item, PASSWORD, assert_answer};
+
+use crate::steps::{Hold, register, tally};
+
+#[tokio::test]
+async fn those_who_come_on_top_queue() {
+    let app = App::limited(|limits| (limits.requests, limits.computing_requests) = (2, 1)).await;
+    let minsu = app.user("minsu").await;
+    let login = || {
+        app.post("/login/")
+            .json(&json!({"email": minsu.email, "password": PASSWORD}))
+    };
+    let lists = join_all((0..100).map(|_| app.get("/tests/").by(&minsu).into_future()));
+    let logins = join_all((0..20).map(|_| login().into_future()));
+    let (lists, logins) = join(lists, logins).await;
+    assert_eq!((tally(&lists), tally(&logins)), (vec![(200, 100)], vec![(200, 20)]));
+}
+
+#[tokio::test]
+async fn who_queues_for_too_long_is_sent_away() {
+    let app = App::limited(|limits| {
+        limits.requests = 1;
+        limits.request_wait_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(EXAM, Item::default()).await;
+    // A registration waits for a row of ours, and nobody else has a place meanwhile.
+    let hold = Hold::new(&app, &format!("select from tests where id = {id} for update")).await;
+    let (registered, ()) = join(register(&app, EXAM, id, &minsu).into_future(), async {
+        hold.is_waited_for().await;
+        assert_answer!(app.get("/tests/").by(&minsu).await, @r#"
+        {
+          "status": "503 Service Unavailable",
+          "retry-after": "1",
+          "body": {
+            "code": "overloaded",
+            "detail": "요청이 많습니다. 잠시 후 다시 시도해주세요",
+            "request_id": "[request id]"
+          }
+        }
+        "#);
+        hold.release().await;
+    })
+    .await;
+    assert_eq!(registered.status, 201);
+    assert_eq!(app.get("/tests/").by(&minsu).await.status, 200);
+}
+
+/// Hashed in the instance that serves the lists, the password would hold up all of them.
+#[tokio::test]
+async fn lists_are_answered_while_a_password_is_hashed() {
+    let app = App::with("argon2_memory_kib", 19_456)
+        .with("argon2_iterations", 32)
+        .start()
+        .await;
+    let minsu = app.user("minsu").await;
+    let hashed = AtomicBool::new(false);
+    let signup = async {
+        let account = json!({"email": "new@example.com", "username": "new", "password": PASSWORD});
+        let answer = app.post("/signup/").json(&account).await;
+        hashed.store(true, Relaxed);
+        answer
+    };
+    let lists = async {
+        let mut answered = 0;
+        while !hashed.load(Relaxed) {
+            assert_eq!(app.get("/tests/").by(&minsu).await.status, 200);
+            answered += 1;
+        }
+        answered
+    };
+    let (signup, lists) = join(signup, lists).await;
+    assert_eq!(signup.status, 201);
+    assert!(lists >= 10, "{lists} lists while one password was hashed");
+}
