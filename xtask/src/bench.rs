@@ -3,6 +3,9 @@
 //! The load generator, the host and the stores share this machine, so absolute figures say little elsewhere; every round
 //! asks all targets the same in turn, so that what else the machine does meets all of them, and ratios hold.
 
+mod counts;
+mod crowd;
+mod process;
 mod report;
 pub mod requests;
 mod target;
@@ -18,23 +21,27 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::{
-    database, project,
+    database,
+    progress::Step,
+    project,
     seed::{self, Amounts},
     stores::{Keeper, Lifetime, StoresChoice},
+    up,
     wasm::{self, ToolchainChoice},
     workspace,
 };
-use report::{Figures, Report};
+use report::{Figures, Kept, Report};
 use requests::{REQUESTS, Request};
-use target::{Target, Worker};
+use target::{Stores, Target, Worker};
 
 /// Measures requests per second, latencies and CPU time of every kind of request, and writes docs/benchmarks.md.
 ///
-/// The database is one of its own beside that of `cargo xtask up`, seeded once and kept. Everything stays on loopback.
+/// Asked are the host here, `spin` where it is on the PATH, and the database itself. Then: a crowd that wants the seats
+/// of one exam, the start of the host, the cost of exact counts, and the memory under a long load. The database is one of its own beside that of `cargo xtask up`, seeded once and kept. Everything stays on loopback.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Connections at once, each with one request under way.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     connections: u16,
     /// Seconds for one kind of request, one target and one round.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
@@ -48,6 +55,9 @@ pub struct Arguments {
     /// The same again with tables so many times as long, in the same run.
     #[arg(long, value_parser = clap::value_parser!(i64).range(2..=20))]
     scale: Option<i64>,
+    /// Keep the host under the mixed load for so many seconds at the end, and look at its memory.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    soak: u64,
     /// Another server of this API that has the demo users, as NAME=URL. May be repeated.
     #[arg(long, value_name = "NAME=URL", value_parser = named_url)]
     against: Vec<(String, Url)>,
@@ -94,7 +104,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let report = measured?;
     stopped?;
 
-    print!("{}", report.table());
+    print!("{}\n{}", report.table(), report.reached());
     if report.errors() > 0 {
         bail!(
             "{} answers were not as they should be; nothing is written",
@@ -113,43 +123,38 @@ async fn measure(
     host: &Path,
     requests: &[&'static Request],
 ) -> anyhow::Result<Report> {
-    let stores = &keeper.ready;
+    let ready = &keeper.ready;
     let mut targets = Vec::new();
+    let mut first = None;
+    let count = i64::from(arguments.connections);
+    let mut users = (0..).map(|group| Users {
+        first: group * count + 1,
+        count,
+    });
+    let mut next_users = || users.next().context("there is no end of users");
     let sizes = std::iter::once(1).chain(arguments.scale);
     for times in sizes {
-        let rows = arguments.rows * times;
-        let database_url = seeded(&stores.database_url, rows).await?;
-        let suffix = if times == 1 {
-            String::new()
-        } else {
-            format!(" ×{times}")
+        let stores = Stores {
+            database_url: seeded(&ready.database_url, arguments.rows * times).await?,
+            redis_url: ready.redis_url.clone(),
+            jwt_secret: project::random() + &project::random(),
         };
-        let first_user = i64::try_from(targets.len())? * i64::from(arguments.connections);
-        let users = Users {
-            first: first_user + 1,
-            count: arguments.connections.into(),
+        let suffix = match times {
+            1 => String::new(),
+            times => format!(" ×{times}"),
         };
-        let served = Target::host(host, &database_url, &stores.redis_url, &format!("host{suffix}"), users).await?;
-        let users = Users {
-            first: users.first + users.count,
-            ..users
-        };
-        let limit = Target::limit(&served, &database_url, &format!("limit{suffix}"), users).await?;
+        let served = Target::host(host, &stores, &format!("host{suffix}"), next_users()?).await?;
+        let limit = Target::limit(&served, &stores.database_url, &format!("limit{suffix}"), next_users()?).await?;
         targets.extend([served, limit]);
+        first.get_or_insert(stores);
+    }
+    let stores = first.context("there is one size at least")?;
+    match up::check_spin().await {
+        Ok(()) => targets.push(Target::spin(&stores, next_users()?).await?),
+        Err(error) => eprintln!("Without spin: {error:#}"),
     }
     for (name, url) in &arguments.against {
-        let first = 1 + i64::try_from(targets.len())? * i64::from(arguments.connections);
-        targets.push(
-            Target::other(
-                name,
-                url,
-                Users {
-                    first,
-                    count: arguments.connections.into(),
-                },
-            )
-            .await?,
-        );
+        targets.push(Target::other(name, url, next_users()?).await?);
     }
 
     let seconds = Duration::from_secs(arguments.seconds);
@@ -177,10 +182,35 @@ async fn measure(
             arguments.rounds
         );
     }
+    if arguments.only.is_empty() {
+        report.also(beside(arguments, host, &stores, &mut targets[0]).await?);
+    }
     for (column, target) in targets.into_iter().enumerate() {
         report.memory(column, target.stop().await?);
     }
     Ok(report)
+}
+
+/// What is no kind of request; `served` is a host on these stores.
+async fn beside(
+    arguments: &Arguments,
+    program: &Path,
+    stores: &Stores,
+    served: &mut Target,
+) -> anyhow::Result<Vec<Kept>> {
+    let step = Step::loud("What is no kind of request");
+    let database = database::connect(&stores.database_url).await?;
+    let url = served.server.as_ref().map(|server| server.url.clone());
+    let user = served.workers.first().context("nobody asks")?.state.user;
+    let mut kept = counts::counts(&database, user).await?;
+    kept.push(crowd::crowd(&url.context("it is not ours")?, &stores.jwt_secret, &database).await?);
+    kept.push(process::starts(program, stores, user).await?);
+    kept.push(process::component(&wasm::component()?)?);
+    if arguments.soak > 0 {
+        kept.push(process::soak(served, Duration::from_secs(arguments.soak)).await?);
+    }
+    step.done("");
+    Ok(kept)
 }
 
 /// Which demo users a target's workers are.
@@ -261,7 +291,9 @@ async fn work(
         };
         let sent = Instant::now();
         let reply = worker.send(&ask).await;
-        micros.push(u32::try_from(sent.elapsed().as_micros())?);
+        if ask.is_measured {
+            micros.push(u32::try_from(sent.elapsed().as_micros())?);
+        }
         match reply {
             Ok(reply) if reply.ok => worker.state.learn(&ask, &reply)?,
             Ok(reply) => errors.push(format!(

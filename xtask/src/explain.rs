@@ -102,5 +102,5 @@ async fn state(client: &Client) -> anyhow::Result<State> {
         .query("select id from payments where user_id = $1", &[&id])
         .await?;
     let payments = payments.iter().map(|row| row.get(0)).collect();
-    Ok(State::new(id, user.get(1), Default::default(), rows, payments))
+    Ok(State::new((id, id), user.get(1), Default::default(), rows, payments))
 }

@@ -95,6 +95,14 @@ impl Kept {
     }
 }
 
+/// Bytes of memory of this machine, where it tells.
+pub fn memory() -> Option<u64> {
+    let memory = fs::read_to_string("/proc/meminfo").ok()?;
+    let total = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kilobytes: u64 = total.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 /// 122 random bits as 32 hexadecimal digits.
 pub fn random() -> String {
     Uuid::new_v4().simple().to_string()

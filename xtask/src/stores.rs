@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_postgres::NoTls;
 
-use crate::progress::Step;
+use crate::{progress::Step, project};
 
 /// Long enough for the first start in a slow container.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -86,17 +86,24 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// Settings of PostgreSQL. Tests open a pool for each of many databases at once.
-    fn postgres_settings(self) -> &'static [&'static str] {
-        match self {
-            Self::Throwaway => &[
+    /// Settings of PostgreSQL. Tests open a pool for each of many databases at once. What is kept may become long: it gets
+    /// an eighth of the memory (PostgreSQL takes it as it needs it), and room to write much before it has to tidy up.
+    fn postgres_settings(self) -> Vec<String> {
+        let settings = match self {
+            Self::Throwaway => vec![
                 "max_connections=400",
                 "fsync=off",
                 "synchronous_commit=off",
                 "full_page_writes=off",
             ],
-            Self::Kept => &["max_connections=200"],
+            Self::Kept => vec!["max_connections=200", "max_wal_size=4GB"],
+        };
+        let mut settings: Vec<_> = settings.into_iter().map(ToOwned::to_owned).collect();
+        if self == Self::Kept {
+            let megabytes = (project::memory().unwrap_or_default() / 8 >> 20).clamp(128, 4096);
+            settings.push(format!("shared_buffers={megabytes}MB"));
         }
+        settings
     }
 
     /// When Redis saves: `seconds changes`, or nothing for never.
@@ -368,7 +375,7 @@ async fn redis_answers(url: &str, alive: &mut dyn FnMut() -> anyhow::Result<()>)
 }
 
 /// A TCP port of the loopback address that nobody listens on at this moment.
-fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 

@@ -114,10 +114,11 @@ fn free(address: SocketAddr) -> anyhow::Result<()> {
     })
 }
 
-async fn check_spin() -> anyhow::Result<()> {
+/// Whether the PATH has a Spin that serves the component.
+pub async fn check_spin() -> anyhow::Result<()> {
     let version = progress::output(Command::new("spin").arg("--version"))
         .await
-        .context("--spin needs Spin on the PATH")?;
+        .context("there is no spin on the PATH")?;
     let number = version.split(' ').nth(1).unwrap_or_default();
     let mut parts = number.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));

@@ -4,8 +4,23 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::Context;
 
-use super::{Arguments, requests::Request, target::Target};
-use crate::{database, stores::Keeper};
+use super::{
+    Arguments,
+    requests::{Bound, Request},
+    target::Target,
+};
+use crate::{database, project, stores::Keeper};
+
+/// How much longer a request may take on longer tables, at the median.
+const TIMES_SCALED: f64 = 1.5;
+
+/// Something that was to be reached, and what was.
+pub struct Kept {
+    pub what: String,
+    pub bound: String,
+    pub measured: String,
+    pub kept: bool,
+}
 
 /// What one target did in one phase.
 #[derive(Default)]
@@ -39,8 +54,9 @@ impl Figures {
 /// All that was measured.
 pub struct Report {
     about: String,
-    requests: Vec<&'static str>,
+    requests: Vec<&'static Request>,
     columns: Vec<Column>,
+    also: Vec<Kept>,
     /// By request, then by target: one for each round.
     figures: Vec<Vec<Vec<Figures>>>,
 }
@@ -76,7 +92,8 @@ impl Report {
         let columns: Vec<_> = columns.collect();
         Ok(Self {
             about: about(arguments, keeper).await?,
-            requests: requests.iter().map(|request| request.name).collect(),
+            requests: requests.to_vec(),
+            also: Vec::new(),
             figures: requests
                 .iter()
                 .map(|_| columns.iter().map(|_| Vec::new()).collect())
@@ -87,6 +104,10 @@ impl Report {
 
     pub fn add(&mut self, row: usize, column: usize, figures: Figures) {
         self.figures[row][column].push(figures);
+    }
+
+    pub fn also(&mut self, kept: Vec<Kept>) {
+        self.also.extend(kept);
     }
 
     pub fn memory(&mut self, column: usize, bytes: Option<u64>) {
@@ -120,6 +141,88 @@ impl Report {
         all.get(all.len() / 2).copied()
     }
 
+    /// The median over the rounds of one target's p50 as so many times another's of the same round.
+    fn times(&self, (row, column): (usize, usize), (of_row, of_column): (usize, usize)) -> Option<f64> {
+        let p50 = |figures: &Figures| figures.percentile(0.5);
+        let rounds = self.figures[row][column].iter().zip(&self.figures[of_row][of_column]);
+        let mut all: Vec<_> = rounds.map(|(own, of)| p50(own) / p50(of).max(0.001)).collect();
+        all.sort_unstable_by(f64::total_cmp);
+        all.get(all.len() / 2).copied()
+    }
+
+    /// What a host of our own reached of what it was to reach: the first column, and where there is one with longer tables,
+    /// that one compared with it.
+    fn bounds(&self) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        for (row, request) in self.requests.iter().enumerate() {
+            for bound in request.bounds {
+                let reached = match *bound {
+                    Bound::OfLimit(least) => self.ratio(row, 0).map(|ratio| {
+                        let bound = format!("≥ {least} of the limit");
+                        (bound, format!("{ratio:.2}"), ratio >= least)
+                    }),
+                    Bound::P99(most) => self.median(row, 0, |figures| figures.percentile(0.99)).map(|p99| {
+                        let bound = format!("p99 ≤ {most} ms");
+                        (bound, format!("{p99:.1} ms"), p99 <= most)
+                    }),
+                    Bound::PerSecond(least) => self.median(row, 0, Figures::rate).map(|rate| {
+                        let bound = format!("≥ {least} a second");
+                        (bound, format!("{rate:.0}"), rate >= least)
+                    }),
+                    Bound::Times(most, of) => {
+                        let of_row = self.requests.iter().position(|request| request.name == of);
+                        let times = of_row.and_then(|of_row| self.times((row, 0), (of_row, 0)));
+                        times.map(|times| {
+                            let bound = format!("p50 ≤ {most} × {of}");
+                            (bound, format!("{times:.2}"), times <= most)
+                        })
+                    }
+                };
+                kept.extend(reached.map(|(bound, measured, kept)| Kept {
+                    what: request.name.to_owned(),
+                    bound,
+                    measured,
+                    kept,
+                }));
+            }
+            let scaled = self
+                .scaled()
+                .and_then(|scaled| Some((self.times((row, scaled), (row, 0))?, scaled)));
+            if let Some((times, scaled)) = scaled {
+                kept.push(Kept {
+                    what: request.name.to_owned(),
+                    bound: format!(
+                        "{}: p50 ≤ {TIMES_SCALED} × {}",
+                        self.columns[scaled].name, self.columns[0].name
+                    ),
+                    measured: format!("{times:.2}"),
+                    kept: times <= TIMES_SCALED,
+                });
+            }
+        }
+        kept
+    }
+
+    /// The column of the host with longer tables.
+    fn scaled(&self) -> Option<usize> {
+        (1..self.columns.len()).find(|column| self.columns[*column].name.starts_with("host ×"))
+    }
+
+    /// A Markdown table: what was to be reached, and what was.
+    pub fn reached(&self) -> String {
+        let mut text = String::from("| what | to reach | reached | |\n|---|---|--:|---|");
+        for kept in self.bounds().iter().chain(&self.also) {
+            let verdict = if kept.kept { "yes" } else { "**no**" };
+            write!(
+                text,
+                "\n| {} | {} | {} | {verdict} |",
+                kept.what, kept.bound, kept.measured
+            )
+            .ok();
+        }
+        text + "\n"
+    }
+
     /// A Markdown table: a row for each request, ratios first.
     pub fn table(&self) -> String {
         let mut text = String::from("| request |");
@@ -136,7 +239,7 @@ impl Report {
         text += "\n|---|";
         text += &"--:|".repeat(served().count() * 2 + self.columns.len() * 3);
         for (row, request) in self.requests.iter().enumerate() {
-            write!(text, "\n| {request} |").ok();
+            write!(text, "\n| {} |", request.name).ok();
             for column in (0..self.columns.len()).filter(|column| self.columns[*column].limit.is_some()) {
                 cell(&mut text, self.ratio(row, column), 2, "");
             }
@@ -210,7 +313,7 @@ impl Report {
         let mut y = 36;
         for row in rows {
             let middle = y + ROW * served.len() / 2;
-            let label = self.requests[row];
+            let label = self.requests[row].name;
             writeln!(
                 svg,
                 "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>",
@@ -242,9 +345,10 @@ impl Report {
     /// Writes `benchmarks.md` and `benchmarks.svg`.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let text = format!(
-            "# Benchmarks\n\n{}\n![Requests per second, as a part of the limit](benchmarks.svg)\n\n{}",
+            "# Benchmarks\n\n{}\n![Requests per second, as a part of the limit](benchmarks.svg)\n\n{}\n## To reach\n\n{}",
             self.about,
-            self.table()
+            self.table(),
+            self.reached()
         );
         fs::create_dir_all(folder)?;
         fs::write(folder.join("benchmarks.md"), text).context("cannot write docs/benchmarks.md")?;
@@ -270,11 +374,7 @@ async fn about(arguments: &Arguments, keeper: &Keeper) -> anyhow::Result<String>
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or("unknown CPU");
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory = memory
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let memory: u64 = memory.unwrap_or_default();
+    let memory = project::memory().unwrap_or_default();
     let command: Vec<_> = std::env::args().skip(1).collect();
     Ok(format!(
         "Written by `cargo xtask {}`: {} connections, {} rounds of {} s for each request and target, medians of the\n\
@@ -293,7 +393,7 @@ async fn about(arguments: &Arguments, keeper: &Keeper) -> anyhow::Result<String>
             .unwrap_or_default(),
         cpu.trim_start_matches([' ', '\t', ':']),
         std::thread::available_parallelism()?,
-        memory / 1_000_000,
+        memory / 1_000_000_000,
         keeper.ready.from,
     ))
 }

@@ -12,101 +12,100 @@ use crate::seed::DEMO_PASSWORD;
 pub struct Request {
     /// Its name in the report.
     pub name: &'static str,
+    /// What it is to reach.
+    pub bounds: &'static [Bound],
     /// The next one of it; none when the worker has nothing left to ask it with.
     pub ask: fn(&mut State) -> Option<Ask>,
     /// Whether it is one statement and nothing else, so that there is a limit to compare it with.
     pub limited: bool,
 }
 
-const fn statement(name: &'static str, ask: fn(&mut State) -> Option<Ask>) -> Request {
+/// What a kind of request is to reach on a host of our own, with 32 connections on two processors.
+#[derive(Clone, Copy)]
+pub enum Bound {
+    /// Of the limit's requests per second at least this part.
+    OfLimit(f64),
+    /// Milliseconds at the 99th percentile at most.
+    P99(f64),
+    /// At the median at most so many times what the list of this name takes.
+    Times(f64, &'static str),
+    /// Requests per second at least.
+    PerSecond(f64),
+}
+
+const LIST: &str = "list";
+const AVAILABLE: &str = "available";
+const READS: &[Bound] = &[Bound::OfLimit(0.4), Bound::P99(40.0)];
+const OWN: &[Bound] = &[Bound::OfLimit(0.4), Bound::P99(25.0)];
+const PAGES: &[Bound] = &[Bound::Times(3.0, LIST)];
+const SEARCHES: &[Bound] = &[Bound::P99(60.0)];
+const MANY_ITEMS: &[Bound] = &[Bound::PerSecond(800.0)];
+
+const fn statement(name: &'static str, bounds: &'static [Bound], ask: fn(&mut State) -> Option<Ask>) -> Request {
     Request {
         name,
+        bounds,
         ask,
         limited: true,
     }
 }
 
+/// Many requests of every sort, as a busy day has them.
+pub const MIXED: Request = statement("mixed, 90 % reads", &[], |state| match state.random.u8(0..100) {
+    0..30 => state.list(List::default()),
+    30..40 => state.list(AVAILABLE_ONLY),
+    40..50 => state.list(POPULAR),
+    50..60 => state.search("디자인", List::default()),
+    60..80 => state.detail(),
+    80..90 => state.payments("", None, None, None, None),
+    _ if state.payments_made.len() > 4 => state.cancel(),
+    _ => state.register(0),
+});
+
 /// Every kind of request. 디자인 stands in 10 % of the titles and descriptions, 산스크리트어 in six of a million.
 pub const REQUESTS: &[Request] = &[
-    statement("list", |state| state.list("", List::default())),
-    statement("list, page 2", |state| {
-        state.list(
-            "?page=2",
-            List {
-                page: 2,
-                ..List::default()
-            },
-        )
+    statement(LIST, READS, |state| state.list(List::default())),
+    statement("list, page 2", PAGES, |state| state.list(List::page(2))),
+    statement("list, page 1,000", PAGES, |state| state.list(List::page(1_000))),
+    statement("list, page 25,000", PAGES, |state| {
+        state.list(List::page(state.pages.min(25_000)))
     }),
-    statement("list, page 1,000", |state| {
-        state.list(
-            "?page=1000",
-            List {
-                page: 1_000,
-                ..List::default()
-            },
-        )
+    statement("list, last page", PAGES, |state| state.list(List::page(0))),
+    statement(AVAILABLE, READS, |state| state.list(AVAILABLE_ONLY)),
+    statement("available, last page", &[Bound::Times(3.0, AVAILABLE)], |state| {
+        state.list(List {
+            page: 0,
+            ..AVAILABLE_ONLY
+        })
     }),
-    statement("list, page in the middle", |state| {
-        let page = state.pages / 2;
-        state.list(
-            &format!("?page={page}"),
-            List {
-                page,
-                ..List::default()
-            },
-        )
+    statement("popular", READS, |state| state.list(POPULAR)),
+    statement("search, frequent word", SEARCHES, |state| {
+        state.search("디자인", List::default())
     }),
-    statement("list, last page", |state| {
-        state.list(
-            "?page=last",
-            List {
-                page: 0,
-                ..List::default()
-            },
-        )
+    statement("search, frequent word, page 3", SEARCHES, |state| {
+        state.search("디자인", List::page(3))
     }),
-    statement("available", |state| {
-        state.list(
-            "?status=available",
-            List {
-                available: true,
-                ..List::default()
-            },
-        )
-    }),
-    statement("popular", |state| {
-        state.list(
-            "?sort=popular",
-            List {
-                popular: true,
-                ..List::default()
-            },
-        )
-    }),
-    statement("search, frequent word", |state| state.search("디자인", List::default())),
-    statement("search, rare word", |state| {
+    statement("search, rare word", &[Bound::Times(2.0, LIST)], |state| {
         state.search("산스크리트어", List::default())
     }),
-    statement("search, two words", |state| {
+    statement("search, two words", &[], |state| {
         state.search("디자인 고급", List::default())
     }),
-    statement("search, one word but not another", |state| {
+    statement("search, one word but not another", &[], |state| {
         state.search("디자인 -고급", List::default())
     }),
-    statement("search, available, popular", |state| {
+    statement("search, available, popular", &[Bound::P99(80.0)], |state| {
         state.search(
             "디자인",
             List {
                 available: true,
-                popular: true,
-                ..List::default()
+                ..POPULAR
             },
         )
     }),
-    statement("detail", State::detail),
-    statement("own payments", |state| state.payments("", None, None, None, None)),
-    statement("own payments, filtered", |state| {
+    statement("detail", OWN, State::detail),
+    statement("own payments", OWN, |state| state.payments("", None, None, None, None)),
+    statement("own payments, filtered", OWN, |state| {
         let query = "?status=paid&payment_type=test&from=2020-01-01&to=2099-12-31";
         state.payments(
             query,
@@ -116,48 +115,43 @@ pub const REQUESTS: &[Request] = &[
             None,
         )
     }),
-    statement("own payments, search", |state| {
+    statement("own payments, search", &[], |state| {
         let query = format!("?search={}", encoded("고급"));
         state.payments(&query, None, None, None, Some("고급"))
     }),
-    statement("one own payment", State::payment),
+    statement("one own payment", &[], State::payment),
     Request {
         name: "login",
+        bounds: &[],
         ask: State::login,
         limited: false,
     },
-    statement("apply, many items", |state| state.register(0)),
-    statement("cancel", State::cancel),
-    statement("enrol, many items", |state| state.register(1)),
-    statement("cancel (courses)", State::cancel),
-    statement("apply and cancel, one item", |state| {
-        match state.payments_made.is_empty() {
+    // What logins take from everybody else: only the lists are measured.
+    Request {
+        name: "list, while half of the connections log in",
+        bounds: &[],
+        ask: |state| match state.user % 2 {
+            0 => Some(Ask {
+                is_measured: false,
+                ..state.login()?
+            }),
+            _ => state.list(List::default()),
+        },
+        limited: false,
+    },
+    statement("apply, many items", MANY_ITEMS, |state| state.register(0)),
+    statement("cancel", MANY_ITEMS, State::cancel),
+    statement("enrol, many items", MANY_ITEMS, |state| state.register(1)),
+    statement("cancel (courses)", MANY_ITEMS, State::cancel),
+    statement(
+        "apply and cancel, one item",
+        &[Bound::PerSecond(400.0)],
+        |state| match state.payments_made.is_empty() {
             true => state.register_for(0, 0),
             false => state.cancel(),
-        }
-    }),
-    statement("mixed, 90 % reads", |state| match state.random.u8(0..100) {
-        0..30 => state.list("", List::default()),
-        30..40 => state.list(
-            "?status=available",
-            List {
-                available: true,
-                ..List::default()
-            },
-        ),
-        40..50 => state.list(
-            "?sort=popular",
-            List {
-                popular: true,
-                ..List::default()
-            },
-        ),
-        50..60 => state.search("디자인", List::default()),
-        60..80 => state.detail(),
-        80..90 => state.payments("", None, None, None, None),
-        _ if state.payments_made.len() > 4 => state.cancel(),
-        _ => state.register(0),
-    }),
+        },
+    ),
+    MIXED,
 ];
 
 /// One request.
@@ -168,6 +162,10 @@ pub struct Ask {
     pub body: Option<String>,
     /// The statement, without what all have in common, and its parameters.
     pub statement: (&'static str, Vec<Parameter>),
+    /// Whether it is the writer who asks.
+    pub by_writer: bool,
+    /// Whether how long it takes counts.
+    pub is_measured: bool,
     effect: Effect,
 }
 
@@ -187,15 +185,47 @@ struct List {
     popular: bool,
 }
 
-impl Default for List {
-    fn default() -> Self {
+impl List {
+    const fn page(page: i64) -> Self {
         Self {
-            page: 1,
+            page,
             available: false,
             popular: false,
         }
     }
+
+    /// As the URL has it.
+    fn query(self) -> String {
+        let mut query = match self.page {
+            0 => String::from("page=last"),
+            1 => String::new(),
+            page => format!("page={page}"),
+        };
+        if self.available {
+            query += "&status=available";
+        }
+        if self.popular {
+            query += "&sort=popular";
+        }
+        query.trim_start_matches('&').to_owned()
+    }
 }
+
+impl Default for List {
+    fn default() -> Self {
+        Self::page(1)
+    }
+}
+
+const AVAILABLE_ONLY: List = List {
+    available: true,
+    ..List::page(1)
+};
+
+const POPULAR: List = List {
+    popular: true,
+    ..List::page(1)
+};
 
 /// Something to register for.
 #[derive(Clone)]
@@ -206,8 +236,10 @@ pub struct Item {
 
 /// What a worker knows and has done.
 pub struct State {
-    /// Who it is.
+    /// Who reads.
     pub user: i64,
+    /// Who registers and cancels: another one, so that a reader's own payments stay as many as they were.
+    pub writer: i64,
     pub email: String,
     /// Exams and courses that it can register for.
     pub items: [Vec<Item>; 2],
@@ -224,9 +256,16 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(user: i64, email: String, items: [Vec<Item>; 2], rows: i64, payments: Vec<i64>) -> Self {
+    pub fn new(
+        (user, writer): (i64, i64),
+        email: String,
+        items: [Vec<Item>; 2],
+        rows: i64,
+        payments: Vec<i64>,
+    ) -> Self {
         Self {
             user,
+            writer,
             email,
             items,
             rows,
@@ -246,22 +285,19 @@ impl State {
             path,
             body,
             statement: (call, parameters),
+            by_writer: false,
+            is_measured: true,
             effect: Effect::Nothing,
         })
     }
 
-    fn list(&self, query: &str, list: List) -> Option<Ask> {
-        self.list_of(query, list, None)
+    fn list(&self, list: List) -> Option<Ask> {
+        self.list_of(&format!("?{}", list.query()), list, None)
     }
 
     fn search(&self, words: &str, list: List) -> Option<Ask> {
-        let status = if list.available { "&status=available" } else { "" };
-        let sort = if list.popular { "&sort=popular" } else { "" };
-        self.list_of(
-            &format!("?search={}{status}{sort}", encoded(words)),
-            list,
-            Some(words.to_owned()),
-        )
+        let query = format!("?search={}&{}", encoded(words), list.query());
+        self.list_of(query.trim_end_matches('&'), list, Some(words.to_owned()))
     }
 
     fn list_of(&self, query: &str, list: List, words: Option<String>) -> Option<Ask> {
@@ -308,25 +344,28 @@ impl State {
         )
     }
 
-    /// A page of what is available now.
+    /// A page of what is available now, as the writer sees it.
     pub fn items_page(&self, kind: usize, page: i64) -> Option<Ask> {
         let (path, call) = [
             ("tests", "list_test($1, $2, $3, $4, $5)"),
             ("courses", "list_course($1, $2, $3, $4, $5)"),
         ][kind];
         let parameters: Vec<Parameter> = vec![
-            Box::new(self.user),
+            Box::new(self.writer),
             Box::new(page),
             Box::new(true),
             Box::new(None::<String>),
             Box::new(false),
         ];
-        self.read(format!("/{path}/?status=available&page={page}"), call, parameters)
+        Some(Ask {
+            by_writer: true,
+            ..self.read(format!("/{path}/?status=available&page={page}"), call, parameters)?
+        })
     }
 
     /// The default list.
     pub fn first_page(&self) -> Option<Ask> {
-        self.list("", List::default())
+        self.list(List::default())
     }
 
     /// The newest payments of the user.
@@ -350,6 +389,8 @@ impl State {
             path: "/login/".to_owned(),
             body: Some(json!({"email": self.email, "password": DEMO_PASSWORD}).to_string()),
             statement: ("credentials($1)", vec![Box::new(self.email.clone())]),
+            by_writer: false,
+            is_measured: true,
             effect: Effect::Nothing,
         })
     }
@@ -375,14 +416,14 @@ impl State {
         ][kind];
         self.changes += 1;
         let parameters: Vec<Parameter> = vec![
-            Box::new(self.user),
+            Box::new(self.writer),
             Box::new(item.id),
             Box::new(item.price.clone()),
             Box::new("card"),
             Box::new("1000"),
             Box::new("100000000"),
             Box::new(format!("sugang_bench_{}", uuid::Uuid::new_v4().simple())),
-            Box::new(format!("bench-{}-{}", self.user, self.changes)),
+            Box::new(format!("bench-{}-{}", self.writer, self.changes)),
             Box::new(None::<String>),
             Box::new(None::<String>),
         ];
@@ -391,6 +432,8 @@ impl State {
             path: path.replace("ID", &item.id.to_string()),
             body: Some(json!({"amount": item.price, "payment_method": "card"}).to_string()),
             statement: (call, parameters),
+            by_writer: true,
+            is_measured: true,
             effect: Effect::Registered,
         })
     }
@@ -399,10 +442,10 @@ impl State {
         let id = self.payments_made.pop()?;
         self.changes += 1;
         let parameters: Vec<Parameter> = vec![
-            Box::new(self.user),
+            Box::new(self.writer),
             Box::new(id),
             Box::new(None::<String>),
-            Box::new(format!("bench-{}-{}", self.user, self.changes)),
+            Box::new(format!("bench-{}-{}", self.writer, self.changes)),
             Box::new(None::<String>),
             Box::new(None::<String>),
         ];
@@ -411,6 +454,8 @@ impl State {
             path: format!("/payments/{id}/cancel/"),
             body: Some("{}".to_owned()),
             statement: ("cancel_payment($1, $2, $3, $4, $5, $6)", parameters),
+            by_writer: true,
+            is_measured: true,
             effect: Effect::Nothing,
         })
     }

@@ -1,9 +1,16 @@
 //! Who is asked: a server of the API over HTTP, or the database directly.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use http::{
     Request as HttpRequest, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
@@ -16,7 +23,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
     process::{Child, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_postgres::{Client, Statement};
 use url::Url;
@@ -25,14 +32,16 @@ use super::{
     Users,
     requests::{Ask, Item, Request, State},
 };
-use crate::{
-    database,
-    project::{self, random},
-    seed::demo_email,
-};
+use crate::{database, project, seed::demo_email, stores::free_port};
 
 /// Longer than any answer may take; the bench must end.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Longer than a run takes: what ends before is not registered for.
+const LONGEST_RUN: TimeDelta = TimeDelta::hours(3);
+
+/// The number of a worker's writer is so much higher than that of its reader.
+const WRITERS: i64 = 500;
 
 /// Pages of available items that a worker looks through for something to register for.
 const ITEM_PAGES: i64 = 25;
@@ -45,43 +54,26 @@ pub struct Target {
     pub workers: Vec<Worker>,
     /// Whether it is the database itself.
     pub is_limit: bool,
-    process: Option<Child>,
+    pub server: Option<Server>,
     rows: i64,
 }
 
 impl Target {
     /// Starts a host of our own on a free port.
-    pub async fn host(program: &Path, database: &str, redis: &str, name: &str, users: Users) -> anyhow::Result<Self> {
-        let log = program.with_file_name("bench-host.log");
-        let log = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut process = Command::new(program)
-            .current_dir(project::root()?)
-            .args(["--listen", "127.0.0.1:0"])
-            .env("SPIN_VARIABLE_DATABASE_URL", database)
-            .env("SPIN_VARIABLE_REDIS_URL", redis)
-            .env("SPIN_VARIABLE_JWT_SECRET", random() + &random())
-            // Counted, but never too many: the load comes from one address.
-            .env("SPIN_VARIABLE_LOGIN_ATTEMPTS_PER_ADDRESS", "1000000000")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut lines = BufReader::new(process.stdout.take().context("the host has no output")?).lines();
-        let url = loop {
-            let line = timeout(PATIENCE, lines.next_line())
-                .await
-                .context("the host does not start")??;
-            let line = line.context("the host ended; start it by hand to see why")?;
-            if let Some(url) = line.strip_prefix("Serving on ") {
-                break url.parse()?;
-            }
-        };
-        // Whatever it prints later must not fill the pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let mut target = Self::other(name, &url, users).await?;
-        target.process = Some(process);
+    pub async fn host(program: &Path, stores: &Stores, name: &str, users: Users) -> anyhow::Result<Self> {
+        let server = Server::start(program, stores).await?;
+        Self::ours(server, name, users).await
+    }
+
+    /// Starts `spin` of the PATH.
+    pub async fn spin(stores: &Stores, users: Users) -> anyhow::Result<Self> {
+        let server = Server::start_spin(stores).await?;
+        Self::ours(server, "spin", users).await
+    }
+
+    async fn ours(server: Server, name: &str, users: Users) -> anyhow::Result<Self> {
+        let mut target = Self::other(name, &server.url, users).await?;
+        target.server = Some(server);
         Ok(target)
     }
 
@@ -100,7 +92,7 @@ impl Target {
             name: name.to_owned(),
             workers,
             is_limit: false,
-            process: None,
+            server: None,
             rows,
         })
     }
@@ -115,7 +107,7 @@ impl Target {
             name: name.to_owned(),
             workers,
             is_limit: true,
-            process: None,
+            server: None,
             rows: served.rows,
         })
     }
@@ -127,35 +119,127 @@ impl Target {
 
     /// CPU time of the process until now, where it is ours.
     pub fn cpu(&self) -> anyhow::Result<Option<Duration>> {
-        let Some(id) = self.process.as_ref().and_then(Child::id) else {
-            return Ok(None);
-        };
-        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // After the name in parentheses, which may hold blanks: utime and stime are the 12th and 13th.
-        let fields = stat.rsplit(')').next().context("an odd /proc/stat")?.split_whitespace();
-        let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("no clock")?;
-        Ok(Some(Duration::from_secs_f64(ticks as f64 / per_second as f64)))
+        self.server.as_ref().map(Server::cpu).transpose()
     }
 
     /// Ends it and tells its largest resident memory in bytes, where it is ours.
     pub async fn stop(mut self) -> anyhow::Result<Option<u64>> {
         self.workers.clear();
-        let Some(mut process) = self.process else {
-            return Ok(None);
+        match self.server {
+            Some(server) => server.stop().await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What a server of ours works on.
+pub struct Stores {
+    pub database_url: String,
+    pub redis_url: String,
+    pub jwt_secret: String,
+}
+
+/// A server that we started.
+pub struct Server {
+    pub url: Url,
+    process: Child,
+}
+
+impl Server {
+    /// Starts a host of our own on a free port and waits until it listens.
+    pub async fn start(program: &Path, stores: &Stores) -> anyhow::Result<Self> {
+        let log = program.with_file_name("bench-host.log");
+        let log = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = Command::new(program);
+        command
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(log);
+        let mut process = Self::spawn(command, stores)?;
+        let mut lines = BufReader::new(process.stdout.take().context("the host has no output")?).lines();
+        let url = loop {
+            let line = timeout(PATIENCE, lines.next_line())
+                .await
+                .context("the host does not start")??;
+            let line = line.context("the host ended; start it by hand to see why")?;
+            if let Some(url) = line.strip_prefix("Serving on ") {
+                break url.parse()?;
+            }
         };
-        let id = process.id().context("the host has ended")?;
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak
-            .and_then(|line| line.trim().strip_suffix(" kB"))
-            .context("an odd /proc/status")?;
-        let id = nix::unistd::Pid::from_raw(i32::try_from(id)?);
-        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM)?;
-        timeout(PATIENCE, process.wait())
+        // Whatever it prints later must not fill the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { url, process })
+    }
+
+    async fn start_spin(stores: &Stores) -> anyhow::Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let mut command = Command::new("spin");
+        command
+            .args(["up", "--quiet", "--listen", &address.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = Self::spawn(command, stores)?;
+        let begun = Instant::now();
+        while TcpStream::connect(address).await.is_err() {
+            ensure!(begun.elapsed() < PATIENCE, "spin does not start");
+            sleep(Duration::from_millis(50)).await;
+        }
+        let url = format!("http://{address}").parse()?;
+        Ok(Self { url, process })
+    }
+
+    fn spawn(mut command: Command, stores: &Stores) -> anyhow::Result<Child> {
+        command
+            .current_dir(project::root()?)
+            .env("SPIN_VARIABLE_DATABASE_URL", &stores.database_url)
+            .env("SPIN_VARIABLE_REDIS_URL", &stores.redis_url)
+            .env("SPIN_VARIABLE_JWT_SECRET", &stores.jwt_secret)
+            // Counted, but never too many: the load comes from one address.
+            .env("SPIN_VARIABLE_LOGIN_ATTEMPTS_PER_ADDRESS", "1000000000")
+            .stdin(Stdio::null())
+            // Spin serves in a process below this one; they end together.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.as_std().get_program().display()))
+    }
+
+    fn id(&self) -> anyhow::Result<u32> {
+        self.process.id().context("the server has ended")
+    }
+
+    /// CPU time until now. (Spin serves in a process below the one that we started, so this tells little of it.)
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()?))?;
+        // After the name in parentheses, which may hold blanks: utime and stime are the 12th and 13th.
+        let fields = stat.rsplit(')').next().context("an odd /proc/stat")?.split_whitespace();
+        let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("no clock")?;
+        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+    }
+
+    /// Resident memory in bytes: now, and at its highest until now.
+    pub fn memory(&self) -> anyhow::Result<(u64, u64)> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            kilobytes
+                .map(|kilobytes| kilobytes * 1024)
+                .context("an odd /proc/status")
+        };
+        Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
+    }
+
+    /// Ends it and tells its largest resident memory in bytes.
+    pub async fn stop(mut self) -> anyhow::Result<u64> {
+        let (_, highest) = self.memory()?;
+        let id = nix::unistd::Pid::from_raw(i32::try_from(self.id()?)?);
+        nix::sys::signal::killpg(id, nix::sys::signal::Signal::SIGTERM)?;
+        timeout(PATIENCE, self.process.wait())
             .await
-            .context("the host does not stop")??;
-        Ok(Some(peak.parse::<u64>()? * 1024))
+            .context("the server does not stop")??;
+        Ok(highest)
     }
 }
 
@@ -169,7 +253,8 @@ enum Connection {
     Http {
         url: Url,
         sender: SendRequest<Full<Bytes>>,
-        token: Option<String>,
+        /// The reader's and the writer's.
+        tokens: Option<[String; 2]>,
     },
     Sql {
         url: String,
@@ -210,6 +295,7 @@ struct ItemAnswer {
     id: i64,
     price: String,
     is_registered: bool,
+    end_at: DateTime<Utc>,
     #[serde(default)]
     remaining: Option<i64>,
 }
@@ -232,21 +318,25 @@ impl Worker {
         let connection = Connection::Http {
             url: url.clone(),
             sender: connected(url).await?,
-            token: None,
+            tokens: None,
         };
-        let email = demo_email(number);
         let mut worker = Self {
-            state: State::new(0, email.clone(), Default::default(), 0, Vec::new()),
+            state: State::new((0, 0), String::new(), Default::default(), 0, Vec::new()),
             connection,
         };
-        let login = worker.state.login();
-        let answer: LoginAnswer = worker
-            .ask(login)
-            .await
-            .with_context(|| format!("{email} cannot log in"))?;
-        worker.state.user = answer.user.id;
-        if let Connection::Http { token, .. } = &mut worker.connection {
-            *token = Some(format!("Bearer {}", answer.access));
+        let mut logins = Vec::new();
+        // The reader last: it is he who logs in again.
+        for number in [WRITERS + number, number] {
+            worker.state.email = demo_email(number);
+            let login = worker.state.login();
+            let answer = worker.ask::<LoginAnswer>(login).await;
+            logins.push(answer.with_context(|| format!("{} cannot log in", worker.state.email))?);
+        }
+        let [writer, reader] =
+            <[LoginAnswer; 2]>::try_from(logins).map_err(|_| anyhow::anyhow!("there are two logins"))?;
+        (worker.state.user, worker.state.writer) = (reader.user.id, writer.user.id);
+        if let Connection::Http { tokens, .. } = &mut worker.connection {
+            *tokens = Some([reader, writer].map(|login| format!("Bearer {}", login.access)));
         }
         worker.look_around(0).await?;
         Ok(worker)
@@ -255,17 +345,20 @@ impl Worker {
     async fn over_sql(url: &str, number: i64, rows: i64) -> anyhow::Result<Self> {
         let client = database::connect(url).await?;
         let email = demo_email(number);
-        let user = client
-            .query_opt("select id from users where email = $1", &[&email])
-            .await?;
-        let user = user.with_context(|| format!("there is no {email}"))?.get(0);
+        let user = async |email: &str| {
+            let user = client
+                .query_opt("select id from users where email = $1", &[&email])
+                .await?;
+            anyhow::Ok(user.with_context(|| format!("there is no {email}"))?.get::<_, i64>(0))
+        };
+        let users = (user(&email).await?, user(&demo_email(WRITERS + number)).await?);
         let connection = Connection::Sql {
             url: url.to_owned(),
             client,
             prepared: Vec::new(),
         };
         let mut worker = Self {
-            state: State::new(user, email, Default::default(), rows, Vec::new()),
+            state: State::new(users, email, Default::default(), rows, Vec::new()),
             connection,
         };
         worker.look_around(rows).await?;
@@ -275,7 +368,8 @@ impl Worker {
     /// Learns what there is: how many items, which of them the user can register for, and his payments.
     async fn look_around(&mut self, rows: i64) -> anyhow::Result<()> {
         let mut rows = rows;
-        let (user, email) = (self.state.user, self.state.email.clone());
+        let (users, email) = ((self.state.user, self.state.writer), self.state.email.clone());
+        let until = Utc::now() + LONGEST_RUN;
         let mut items = [Vec::new(), Vec::new()];
         for (kind, items) in items.iter_mut().enumerate() {
             for page in 1..=ITEM_PAGES {
@@ -284,7 +378,7 @@ impl Worker {
                     ListAnswer::Envelope { results, .. } | ListAnswer::Results(results) => items.extend(
                         results
                             .into_iter()
-                            .filter(|item| !item.is_registered && item.remaining.is_none())
+                            .filter(|item| !item.is_registered && item.remaining.is_none() && item.end_at > until)
                             .map(|item| Item {
                                 id: item.id,
                                 price: item.price,
@@ -306,7 +400,7 @@ impl Worker {
             rows = count;
         }
         let payments = payments.into_iter().map(|payment| payment.id).collect();
-        self.state = State::new(user, email, items, rows, payments);
+        self.state = State::new(users, email, items, rows, payments);
         Ok(())
     }
 
@@ -347,11 +441,11 @@ impl Worker {
 impl Connection {
     async fn send(&mut self, ask: &Ask) -> anyhow::Result<Reply> {
         match self {
-            Self::Http { url, sender, token } => {
+            Self::Http { url, sender, tokens } => {
                 let mut request = HttpRequest::builder().method(&ask.method).uri(&ask.path);
                 request = request.header(HOST, url.authority());
-                if let Some(token) = token {
-                    request = request.header(AUTHORIZATION, token.as_str());
+                if let Some([reader, writer]) = tokens {
+                    request = request.header(AUTHORIZATION, if ask.by_writer { &*writer } else { &*reader });
                 }
                 let body = match &ask.body {
                     Some(body) => {
@@ -395,7 +489,8 @@ impl Connection {
     }
 }
 
-async fn connected(url: &Url) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+/// Opens a connection to a server.
+pub async fn connected(url: &Url) -> anyhow::Result<SendRequest<Full<Bytes>>> {
     let Some(host) = url.host_str() else {
         bail!("{url} names no host")
     };

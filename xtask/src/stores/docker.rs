@@ -78,7 +78,8 @@ pub async fn start(lifetime: Lifetime) -> anyhow::Result<(Docker, Ready)> {
         .map_or_else(project::random, |kept| kept.stores_password.clone());
 
     let addresses = Addresses::of_the_engine().await?;
-    let settings = lifetime.postgres_settings().iter().flat_map(|setting| ["-c", setting]);
+    let settings = lifetime.postgres_settings();
+    let settings = settings.iter().flat_map(|setting| ["-c", setting]);
     let postgres = Container {
         image: POSTGRES,
         data: "/var/lib/postgresql/data",

@@ -71,7 +71,7 @@ pub async fn start(lifetime: Lifetime) -> anyhow::Result<(Local, Ready)> {
     let mut postgres = Launch::new(programs.postgres, account.clone(), folder.path().join("postgres.log"));
     postgres.argument("-D").argument(data.to_string_lossy());
     for setting in lifetime.postgres_settings() {
-        postgres.argument("-c").argument(*setting);
+        postgres.argument("-c").argument(setting);
     }
     // No socket file: its path would be too long in a deep folder.
     for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories="] {
