@@ -78,7 +78,7 @@ impl Pace {
                 return UpdateDeadline::Continue(1);
             }
             state.yields = true;
-            if state.turns % TURNS == 0 {
+            if state.turns.is_multiple_of(TURNS) {
                 state.place = None;
             }
         }

@@ -100,7 +100,8 @@ impl Lifetime {
         };
         let mut settings: Vec<_> = settings.into_iter().map(ToOwned::to_owned).collect();
         if self == Self::Kept {
-            let megabytes = (project::memory().unwrap_or_default() / 8 >> 20).clamp(128, 4096);
+            let megabytes = (project::memory().unwrap_or_default() >> 20) / 8;
+            let megabytes = megabytes.clamp(128, 4096);
             settings.push(format!("shared_buffers={megabytes}MB"));
         }
         settings
