@@ -1,7 +1,7 @@
 //! Tokens: who asks. HS256 JSON web tokens with the claims of djangorestframework-simplejwt, so that a token that the
 //! Django service signed with the same secret passes here, and one that was signed here passes there.
 
-use std::fmt;
+use std::{cell::RefCell, collections::HashMap, fmt};
 
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{
@@ -48,6 +48,8 @@ pub struct Verified {
     pub jti: String,
     /// The id of the first refresh token of the login from which it descends.
     pub family: String,
+    /// The second in which it is no longer valid, since 1970.
+    expires: u64,
 }
 
 /// A secret under its name.
@@ -65,6 +67,32 @@ pub struct Keys {
     header: Header,
     verifying: Vec<(Option<String>, DecodingKey)>,
     validation: Validation,
+    passed: Passed,
+}
+
+/// Access tokens that have passed, until they expire. A client sends the same one with every request, and to verify it
+/// takes longer than all else that the component does for a short answer.
+#[derive(Default)]
+struct Passed(RefCell<HashMap<String, (Caller, u64)>>);
+
+/// Tokens that an instance remembers.
+const PASSED: usize = 256;
+
+impl Passed {
+    fn get(&self, token: &str, now: u64) -> Option<Caller> {
+        let passed = self.0.borrow();
+        let (caller, expires) = passed.get(token)?;
+        (now < *expires).then_some(*caller)
+    }
+
+    fn put(&self, token: &str, caller: Caller, expires: u64) {
+        let mut passed = self.0.borrow_mut();
+        // Those that still come will be back at once.
+        if passed.len() >= PASSED {
+            passed.clear();
+        }
+        passed.insert(token.to_owned(), (caller, expires));
+    }
 }
 
 #[derive(Serialize)]
@@ -84,6 +112,8 @@ struct IssuedClaims<'a> {
 #[derive(Deserialize)]
 struct ReceivedClaims {
     token_type: TokenType,
+    /// A number in a token; a fraction of a second is not worth remembering.
+    exp: f64,
     jti: String,
     /// None in the first of a family, and in all that the Django service made.
     family: Option<String>,
@@ -113,6 +143,7 @@ impl Keys {
                 .map(|key| (key.id.clone(), DecodingKey::from_secret(key.secret.as_bytes())))
                 .collect(),
             validation,
+            passed: Passed::default(),
         }
     }
 
@@ -154,6 +185,7 @@ impl Keys {
             caller: Caller(UserId(claims.user_id)),
             family: claims.family.unwrap_or_else(|| claims.jti.clone()),
             jti: claims.jti,
+            expires: claims.exp as u64,
         })
     }
 
@@ -167,10 +199,13 @@ impl Keys {
             return Err((&NOT_AUTHENTICATED).into());
         }
         let token = words.next().filter(|_| words.next().is_none());
-        token
-            .and_then(|token| self.verify(token, TokenType::Access))
-            .map(|verified| verified.caller)
-            .ok_or(Failure::Problem(&TOKEN_NOT_VALID))
+        let token = token.ok_or(&TOKEN_NOT_VALID)?;
+        if let Some(caller) = self.passed.get(token, jsonwebtoken::get_current_timestamp()) {
+            return Ok(caller);
+        }
+        let verified = self.verify(token, TokenType::Access).ok_or(&TOKEN_NOT_VALID)?;
+        self.passed.put(token, verified.caller, verified.expires);
+        Ok(verified.caller)
     }
 }
 
@@ -298,6 +333,43 @@ mod tests {
 
     fn hs256() -> Value {
         json!({"alg": "HS256", "typ": "JWT"})
+    }
+
+    #[test]
+    fn what_has_passed_is_remembered_until_it_expires() {
+        let passed = Passed::default();
+        let caller = Caller(UserId(7));
+        passed.put("a.b.c", caller, 100);
+        assert_eq!(passed.get("a.b.c", 99), Some(caller));
+        assert_eq!(passed.get("a.b.c", 100), None);
+        for other in ["a.b.", "a.b.d", "a.b.c ", "A.B.C", ""] {
+            assert_eq!(passed.get(other, 0), None, "{other}");
+        }
+        for number in 0..PASSED * 3 {
+            passed.put(&number.to_string(), caller, 100);
+        }
+        assert!(passed.0.borrow().len() <= PASSED);
+    }
+
+    #[test]
+    fn only_what_is_valid_passes_twice() {
+        let keys = keys();
+        let bearer = |token: &str| format!("Bearer {token}");
+        let good = signed(hs256(), &claims(|_| {}));
+        let expired = signed(hs256(), &claims(|claims| claims["exp"] = json!(now() - 1)));
+        let refresh = signed(hs256(), &claims(|claims| claims["token_type"] = json!("refresh")));
+        for _ in 0..3 {
+            assert_eq!(keys.authenticate(Some(&bearer(&good))).ok(), Some(Caller(UserId(7))));
+            for bad in [
+                &expired,
+                &refresh,
+                &format!("{good}x"),
+                &good[..good.len() - 1].to_owned(),
+            ] {
+                assert!(keys.authenticate(Some(&bearer(bad))).is_err(), "{bad}");
+            }
+        }
+        assert_eq!(keys.passed.0.borrow().len(), 1);
     }
 
     fn passes(claims: &Value) -> bool {
