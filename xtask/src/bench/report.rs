@@ -381,7 +381,8 @@ async fn about(arguments: &Arguments, keeper: &Keeper) -> anyhow::Result<String>
          rounds; {} exams and as many courses{}. The limit is the same SQL, prepared, sent by tokio-postgres over as many\n\
          connections. The load generator, the servers and the stores share one machine ({}, {} cores, {} GB; PostgreSQL\n\
          {postgres} from {}), and every round asks all targets in turn: trust the ratios, not the absolute figures. CPU is\n\
-         the server's own time for one request, without PostgreSQL's. A login is one Argon2id hash; the limit has none.\n",
+         the server's own time for one request, without PostgreSQL's. A login is one Argon2id hash; the limit has none.\n\
+         Before a phase each connection asks once, so that the count of a search is known as it is in a busy service.\n",
         command.join(" "),
         arguments.connections,
         arguments.rounds,

@@ -122,12 +122,18 @@ impl Target {
         self.server.as_ref().map(Server::cpu).transpose()
     }
 
-    /// Ends it and tells its largest resident memory in bytes, where it is ours.
-    pub async fn stop(mut self) -> anyhow::Result<Option<u64>> {
+    /// Its largest resident memory until now in bytes, where it is ours.
+    pub fn memory(&self) -> anyhow::Result<Option<u64>> {
+        let memory = self.server.as_ref().map(Server::memory).transpose()?;
+        Ok(memory.map(|(_, highest)| highest))
+    }
+
+    /// Ends it, where it is ours.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
         self.workers.clear();
         match self.server {
-            Some(server) => server.stop().await.map(Some),
-            None => Ok(None),
+            Some(server) => server.stop().await,
+            None => Ok(()),
         }
     }
 }
@@ -231,15 +237,14 @@ impl Server {
         Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
     }
 
-    /// Ends it and tells its largest resident memory in bytes.
-    pub async fn stop(mut self) -> anyhow::Result<u64> {
-        let (_, highest) = self.memory()?;
+    /// Ends it.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.id()?)?);
         nix::sys::signal::killpg(id, nix::sys::signal::Signal::SIGTERM)?;
         timeout(PATIENCE, self.process.wait())
             .await
             .context("the server does not stop")??;
-        Ok(highest)
+        Ok(())
     }
 }
 
