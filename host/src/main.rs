@@ -62,7 +62,7 @@ struct LimitArguments {
     /// Requests worked on at once; more of them queue.
     #[arg(long, default_value_t = Limits::default().requests)]
     max_requests: usize,
-    /// Of them, requests to the manifest's `computing` paths, such as logins. The default is four for each of those that
+    /// Beside them, requests to the manifest's `computing` paths, such as logins. The default is four for each of those that
     /// compute at once
     #[arg(long, default_value_t = Limits::default().computing_requests)]
     max_computing_requests: usize,

@@ -171,14 +171,10 @@ impl Application {
             killed: CancellationToken::new(),
         };
         let service = Arc::new(Service {
-            handler: ProxyHandler::new(instances.clone()),
-            apart: Apart {
-                paths: self.0.manifest.component.computing.iter().cloned().collect(),
-                handler: ProxyHandler::new(instances.clone()),
-                requests: Semaphore::new(limits.computing_requests),
-            },
+            usual: Lane::new(&instances, limits.requests),
+            computing: Lane::new(&instances, limits.computing_requests),
+            computing_paths: self.0.manifest.component.computing.iter().cloned().collect(),
             instances,
-            requests: Arc::new(Semaphore::new(limits.requests)),
             limits,
         });
 
@@ -327,20 +323,29 @@ async fn accept(listener: TcpListener, addr: SocketAddr, service: Arc<Service>) 
     open.shutdown().await;
 }
 
-/// Instances for requests that compute for long, such as a login: whatever else the instance is at would wait for that, and
-/// the memory that it takes stays with the instance.
-struct Apart {
-    paths: HashSet<String>,
+/// Instances, and places for so many requests at once. Whoever comes on top queues.
+struct Lane {
     handler: ProxyHandler<Instances>,
-    requests: Semaphore,
+    places: Arc<Semaphore>,
+}
+
+impl Lane {
+    fn new(instances: &Instances, places: usize) -> Self {
+        Self {
+            handler: ProxyHandler::new(instances.clone()),
+            places: Arc::new(Semaphore::new(places)),
+        }
+    }
 }
 
 /// What answers the requests of one server.
 struct Service {
-    handler: ProxyHandler<Instances>,
-    apart: Apart,
+    usual: Lane,
+    /// For requests that compute for long, such as a login: whatever else an instance is at waits for that, and the memory
+    /// that it takes stays with the instance. Those who queue here keep nobody from a place over there.
+    computing: Lane,
+    computing_paths: HashSet<String>,
     instances: Instances,
-    requests: Arc<Semaphore>,
     limits: Limits,
 }
 
@@ -358,15 +363,22 @@ impl Service {
         B::Error: Into<Error>,
     {
         let asked = Asked::of(request.headers_mut());
-        let place = self.requests.clone().acquire_owned();
+        let lane = match self
+            .computing_paths
+            .contains(request.uri().path().trim_end_matches('/'))
+        {
+            true => &self.computing,
+            false => &self.usual,
+        };
+        let place = lane.places.clone().acquire_owned();
         let Ok(Ok(permit)) = timeout(self.limits.request_wait_timeout, place).await else {
             return Problem::Overloaded.answer(&asked);
         };
         let about = (request.method().clone(), request.uri().path().to_owned());
         let answered = match prepare(&mut request, client, server) {
             Ok(()) => {
-                self.ask(request.map(|body| Drained::new(body).map_err(Into::into).boxed_unsync()))
-                    .await
+                let request = request.map(|body| Drained::new(body).map_err(Into::into).boxed_unsync());
+                self.ask(&lane.handler, request).await
             }
             Err(problem) => Err((problem, None)),
         };
@@ -390,19 +402,13 @@ impl Service {
         }
     }
 
-    async fn ask(&self, request: Request<WasiBody>) -> Result<Response<WasiBody>, (Problem, Option<String>)> {
+    async fn ask(
+        &self,
+        handler: &ProxyHandler<Instances>,
+        request: Request<WasiBody>,
+    ) -> Result<Response<WasiBody>, (Problem, Option<String>)> {
         // The instance ends a request in time by itself, unless it computes and never waits: then this notices first.
         let limit = self.limits.request_timeout + Duration::from_secs(1);
-        let (handler, _place) = match self.apart.paths.contains(request.uri().path().trim_end_matches('/')) {
-            true => {
-                let place = timeout(self.limits.request_wait_timeout, self.apart.requests.acquire()).await;
-                (
-                    &self.apart.handler,
-                    Some(place.map_err(|_| (Problem::Overloaded, None))?),
-                )
-            }
-            false => (&self.handler, None),
-        };
         match timeout(limit, handler.handle((), request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if error.is::<ExpirationError>() => Err((Problem::Timeout, Some(error.to_string()))),

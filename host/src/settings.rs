@@ -50,8 +50,8 @@ fn computing() -> usize {
 pub struct Limits {
     /// Requests that are worked on at once; more of them queue. Default 256.
     pub requests: usize,
-    /// Of them, requests to the manifest's `computing` paths: each takes the memory of a password's hash. Default four for
-    /// every one that computes.
+    /// Beside them, requests to the manifest's `computing` paths: each takes the memory of a password's hash. Default four
+    /// for every one that computes.
     pub computing_requests: usize,
     /// How long a request queues; then it is answered 503 with `Retry-After`. Default 10 s.
     pub request_wait_timeout: Duration,
