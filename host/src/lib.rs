@@ -22,8 +22,9 @@
 //! One [`Application`] (the manifest and the compiled component) serves many [`Server`]s at once; each has variables,
 //! instances and connections of its own.
 //!
-//! From the socket inwards: `server` accepts and bounds requests, `worker` runs the instances that answer them at
-//! a `pace` that is fair, `postgres`, `redis` and `variables` are what an instance may call, `outbound` decides which addresses it may open.
+//! From the socket inwards: `server` accepts and bounds requests, `worker` runs the instances that answer them, at a `pace`
+//! that is fair, `postgres`, `redis` and `variables` are what an instance may call, `outbound` decides which addresses it
+//! may open.
 
 mod http;
 mod log;
