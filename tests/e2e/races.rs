@@ -280,9 +280,16 @@ async fn without_its_guards_the_storm_breaks_the_books() {
     take_the_guards_out(&app).await;
     let storm = Storm::gather(&app, USERS).await;
 
-    storm.rage(&app, REQUESTS).await;
-
-    let [paid_twice, oversold] = broken_meanwhile(&app).await;
+    // On a fast machine one storm may pass over a gap that is a few instructions wide.
+    let mut broken = [0, 0];
+    for _ in 0..10 {
+        storm.rage(&app, REQUESTS).await;
+        broken = broken_meanwhile(&app).await;
+        if !broken.contains(&0) {
+            break;
+        }
+    }
+    let [paid_twice, oversold] = broken;
     assert!(
         paid_twice > 0 && oversold > 0,
         "{paid_twice} paid twice, {oversold} were oversold"
