@@ -186,7 +186,14 @@ async fn measure(
         report.memory(column, target.memory()?);
     }
     if arguments.only.is_empty() {
-        report.also(beside(arguments, host, &stores, &mut targets[0]).await?);
+        report.also(beside(host, &stores, &mut targets[0]).await?);
+    }
+    if arguments.soak > 0 {
+        let step = Step::loud(format!("The mixed load for {} s", arguments.soak));
+        report.also(vec![
+            process::soak(&mut targets[0], Duration::from_secs(arguments.soak)).await?,
+        ]);
+        step.done("");
     }
     for target in targets {
         target.stop().await?;
@@ -195,12 +202,7 @@ async fn measure(
 }
 
 /// What is no kind of request; `served` is a host on these stores.
-async fn beside(
-    arguments: &Arguments,
-    program: &Path,
-    stores: &Stores,
-    served: &mut Target,
-) -> anyhow::Result<Vec<Kept>> {
+async fn beside(program: &Path, stores: &Stores, served: &mut Target) -> anyhow::Result<Vec<Kept>> {
     let step = Step::loud("What is no kind of request");
     let database = database::connect(&stores.database_url).await?;
     let url = served.server.as_ref().map(|server| server.url.clone());
@@ -210,9 +212,6 @@ async fn beside(
     kept.push(crowd::crowd(&url.context("it is not ours")?, &stores.jwt_secret, &database).await?);
     kept.push(process::starts(program, stores, user).await?);
     kept.push(process::component(&wasm::component()?)?);
-    if arguments.soak > 0 {
-        kept.push(process::soak(served, Duration::from_secs(arguments.soak)).await?);
-    }
     step.done("");
     Ok(kept)
 }

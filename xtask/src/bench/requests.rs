@@ -1,5 +1,7 @@
 //! What is asked: each kind of request as HTTP and as the statement that the component sends for it.
 
+use std::collections::VecDeque;
+
 use anyhow::Context;
 use http::Method;
 use serde_json::{Value, json};
@@ -254,7 +256,7 @@ pub struct State {
     pub payments: Vec<i64>,
     pub random: fastrand::Rng,
     next_item: [usize; 2],
-    payments_made: Vec<i64>,
+    payments_made: VecDeque<i64>,
     changes: u64,
 }
 
@@ -276,7 +278,7 @@ impl State {
             payments,
             random: fastrand::Rng::with_seed(user.unsigned_abs()),
             next_item: [0, 0],
-            payments_made: Vec::new(),
+            payments_made: VecDeque::new(),
             changes: 0,
         }
     }
@@ -442,7 +444,8 @@ impl State {
     }
 
     fn cancel(&mut self) -> Option<Ask> {
-        let id = self.payments_made.pop()?;
+        // The oldest first: whoever registers for one thing after another comes back to it some day.
+        let id = self.payments_made.pop_front()?;
         self.changes += 1;
         let parameters: Vec<Parameter> = vec![
             Box::new(self.writer),
@@ -471,7 +474,7 @@ impl State {
         if let Effect::Registered = ask.effect {
             let body: Value = serde_json::from_slice(&reply.body)?;
             self.payments_made
-                .push(body["payment_id"].as_i64().context("no payment_id in the answer")?);
+                .push_back(body["payment_id"].as_i64().context("no payment_id in the answer")?);
         }
         Ok(())
     }
