@@ -185,15 +185,16 @@ async fn measure(
     for (column, target) in targets.iter().enumerate() {
         report.memory(column, target.memory()?);
     }
-    if arguments.only.is_empty() {
-        report.also(beside(host, &stores, &mut targets[0]).await?);
-    }
     if arguments.soak > 0 {
         let step = Step::loud(format!("The mixed load for {} s", arguments.soak));
         report.also(vec![
             process::soak(&mut targets[0], Duration::from_secs(arguments.soak)).await?,
         ]);
         step.done("");
+    }
+    // Last: what a crowd took, the allocator keeps.
+    if arguments.only.is_empty() {
+        report.also(beside(host, &stores, &mut targets[0]).await?);
     }
     for target in targets {
         target.stop().await?;
