@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use sugang_host::{Application, Limits, PostgresLimits, RedisLimits, Settings, processors};
+use sugang_host::{Application, Limits, PostgresLimits, RedisLimits, Settings, half_of_the_processors};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serves the component of a spin.toml over HTTP, with PostgreSQL, Redis and variables behind it.
@@ -50,7 +50,7 @@ struct Serve {
     probe: String,
     /// Threads that serve. The default is one for every two processors, and one at least: the others are for PostgreSQL
     /// and Redis. A machine that has nothing else to do wants one for each
-    #[arg(long, default_value_t = (processors() / 2).max(1))]
+    #[arg(long, default_value_t = half_of_the_processors())]
     threads: usize,
     #[command(flatten)]
     limits: LimitArguments,

@@ -36,12 +36,13 @@ impl Default for Settings {
     }
 }
 
-/// Processors that this process may use.
-pub fn processors() -> usize {
+fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-fn computing() -> usize {
+/// Half of the processors that this process may use, and one at least: the others are for the stores, or for those who ask
+/// for less.
+pub fn half_of_the_processors() -> usize {
     (processors() / 2).max(1)
 }
 
@@ -88,7 +89,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             requests: 256,
-            computing_requests: 4 * computing(),
+            computing_requests: 4 * half_of_the_processors(),
             request_wait_timeout: Duration::from_secs(10),
             connections: 8192,
             request_timeout: Duration::from_secs(30),
@@ -100,7 +101,7 @@ impl Default for Limits {
             instance_concurrency: 16,
             instance_idle: Duration::from_secs(1),
             instance_memory: 256 << 20,
-            computing: computing(),
+            computing: half_of_the_processors(),
             postgres: PostgresLimits::default(),
             redis: RedisLimits::default(),
         }
