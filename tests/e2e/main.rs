@@ -15,6 +15,7 @@ mod hostile;
 mod idempotency;
 mod items {
     mod complete;
+    mod counts;
     mod get;
     mod list;
     mod register;

@@ -186,11 +186,16 @@ impl App {
         &self.database
     }
 
+    /// One more of these connections.
+    pub async fn connect(&self) -> tokio_postgres::Client {
+        connect(self.database_url().to_owned())
+            .await
+            .expect("PostgreSQL answers")
+    }
+
     /// Replaces that connection, after the server was restarted.
     pub async fn reconnect(&mut self) {
-        self.database = connect(self.database_url().to_owned())
-            .await
-            .expect("PostgreSQL answers");
+        self.database = self.connect().await;
     }
 
     /// URL of the test's database, without a proxy.

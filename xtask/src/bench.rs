@@ -209,7 +209,7 @@ async fn beside(program: &Path, stores: &Stores, served: &mut Target) -> anyhow:
     let url = served.server.as_ref().map(|server| server.url.clone());
     let user = served.workers.first().context("nobody asks")?.state.user;
     let mut kept = counts::counts(&database, user).await?;
-    kept.push(counts::first_search(served, &database).await?);
+    kept.extend(counts::searches(served, &database).await?);
     kept.push(crowd::crowd(&url.context("it is not ours")?, &stores.jwt_secret, &database).await?);
     kept.push(process::starts(program, stores, user).await?);
     kept.push(process::component(&wasm::component()?)?);

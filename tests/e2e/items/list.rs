@@ -14,7 +14,7 @@ const AGES_AGO: &str = "1999-12-31T23:59:59Z";
 const IN_AGES: &str = "2099-01-01T00:00:00Z";
 
 /// Adds items named 1 to `n`, of which the last is the newest.
-async fn add(app: &App, kind: Kind, n: usize) {
+pub(super) async fn add(app: &App, kind: Kind, n: usize) {
     app.run(
         &format!(
             "insert into {} (title, price, start_at, end_at, created_at, updated_at)
@@ -28,7 +28,7 @@ async fn add(app: &App, kind: Kind, n: usize) {
 }
 
 /// Titles of the results, in order.
-fn titles(answer: &Answer) -> Vec<&str> {
+pub(super) fn titles(answer: &Answer) -> Vec<&str> {
     let results = answer.json()["results"]
         .as_array()
         .unwrap_or_else(|| panic!("{answer:?}"));
@@ -557,97 +557,6 @@ async fn a_search_is_read_like_a_web_search(#[values(EXAM, COURSE)] kind: Kind) 
     "#) }
 }
 
-/// Among 3,000 items: a count above 1,000 comes another way than one below, and a search that only leaves words out a
-/// third way.
-#[rstest]
-#[tokio::test]
-async fn every_search_counts_what_matches(#[values(EXAM, COURSE)] kind: Kind) {
-    let app = App::start().await;
-    let minsu = app.user("minsu").await;
-    let fill = format!(
-        "insert into {} (title, price, start_at, end_at, created_at, updated_at)
-         select concat_ws(' ', 'all', case when n % 2 = 0 then 'half' end, case when n % 3 <> 0 then 'most' end,
-                          case when n % 100 = 0 then 'few' end),
-                1, '1999-01-01', case when n % 5 = 0 then timestamptz '1999-01-02' else '2099-01-01' end, now(), now()
-         from generate_series(1, 3000) n",
-        kind.items
-    );
-    app.run(&fill, &[]).await;
-    app.run(&format!("alter table {} disable trigger user", kind.items), &[])
-        .await;
-    app.run(
-        &format!("update {} set search_vector = null where id % 7 = 0", kind.items),
-        &[],
-    )
-    .await;
-    for words in [
-        "half",
-        "few",
-        "all",
-        "none",
-        "-half",
-        "-few",
-        "-all",
-        "-none",
-        "-few -half",
-        "-\"most few\"",
-        "-half -\"all half\"",
-        "half -few",
-        "-half or few",
-        "most or -few",
-    ] {
-        for status in ["", "available"] {
-            let query = url::form_urlencoded::byte_serialize(words.as_bytes()).collect::<String>();
-            let answer = app
-                .get(format!("{}?search={query}&status={status}", kind.path))
-                .by(&minsu)
-                .await;
-            let matching = format!(
-                "select count(*) from {} where search_vector @@ websearch_to_tsquery('simple', $1)
-                 and ($2 = '' or now() between start_at and end_at)",
-                kind.items
-            );
-            let matching = app.database().query_one(&matching, &[&words, &status]).await.unwrap();
-            assert_eq!(answer.json()["count"], matching.get::<_, i64>(0), "{words:?} {status}");
-        }
-    }
-}
-
-/// Above 1,000 it may be 30 seconds old; here it is three.
-#[rstest]
-#[tokio::test]
-async fn the_count_of_a_search_grows_old_but_not_too_old(#[values(EXAM, COURSE)] kind: Kind) {
-    let app = App::start().await;
-    let minsu = app.user("minsu").await;
-    let age = "create or replace function sugang.search_count_age() returns interval language sql immutable
-               as $$ select interval '3 seconds' $$";
-    app.run(age, &[]).await;
-    add(&app, kind, 1_500).await;
-    app.run(&format!("update {} set title = '사전 ' || title", kind.items), &[])
-        .await;
-    let count = async || {
-        let answer = app.get(format!("{}?search=사전", kind.path)).by(&minsu).await;
-        answer.json()["count"].as_i64().unwrap()
-    };
-    // Nobody knows it yet, and all ask at once.
-    assert_eq!(join_all((0..20).map(|_| count())).await, [1_500; 20]);
-    let deleted = Instant::now();
-    app.run(&format!("delete from {} where id <= 400", kind.items), &[])
-        .await;
-    while count().await != 1_100 {
-        assert!(deleted.elapsed() < Duration::from_secs(4), "the count is too old");
-        sleep(Duration::from_millis(20)).await;
-    }
-    // From here on it is exact at once.
-    app.run(&format!("delete from {} where id <= 500", kind.items), &[])
-        .await;
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(count().await, 1_000);
-    app.run(&format!("delete from {} where id <= 501", kind.items), &[])
-        .await;
-    assert_eq!(count().await, 999);
-}
-
 #[rstest]
 #[tokio::test]
 async fn a_search_finds_what_was_changed_a_moment_ago(#[values(EXAM, COURSE)] kind: Kind) {
@@ -797,125 +706,6 @@ async fn all_filters_work_together(#[values(EXAM, COURSE)] kind: Kind) {
             }
         }
     }
-}
-
-#[rstest]
-#[tokio::test]
-async fn counts_follow_every_change_of_the_table(#[values(EXAM, COURSE)] kind: Kind) {
-    let app = App::start().await;
-    let minsu = app.user("minsu").await;
-    let counts = async || {
-        let count = async |query: &str| {
-            app.get(format!("{}{query}", kind.path)).by(&minsu).await.json()["count"]
-                .as_i64()
-                .unwrap()
-        };
-        (count("").await, count("?status=available").await)
-    };
-    let items = kind.items;
-    add(&app, kind, 30).await;
-    assert_eq!(counts().await, (30, 30));
-    app.run(&format!("update {items} set end_at = '2021-01-01' where id <= 10"), &[])
-        .await;
-    assert_eq!(counts().await, (30, 20));
-    app.run(
-        &format!("update {items} set start_at = now() + interval '1 h' where id > 20"),
-        &[],
-    )
-    .await;
-    assert_eq!(counts().await, (30, 10));
-    app.run(&format!("delete from {items} where id between 6 and 15"), &[])
-        .await;
-    assert_eq!(counts().await, (20, 5));
-    app.run(
-        &format!("update {items} set start_at = '2020-01-01', end_at = '2099-01-01', created_at = now()"),
-        &[],
-    )
-    .await;
-    assert_eq!(counts().await, (20, 20));
-    app.run(&format!("truncate {items} cascade"), &[]).await;
-    assert_eq!(counts().await, (0, 0));
-    add(&app, kind, 1).await;
-    assert_eq!(counts().await, (1, 1));
-}
-
-#[rstest]
-#[tokio::test]
-async fn counts_follow_the_clock(#[values(EXAM, COURSE)] kind: Kind) {
-    let app = App::start().await;
-    let minsu = app.user("minsu").await;
-    add(&app, kind, 1).await;
-    for period in [
-        "now() - interval '1 h', now() + interval '4 s'",
-        "now() + interval '8 s', '2099-01-01'",
-    ] {
-        let sql = format!(
-            "insert into {} (title, price, start_at, end_at, created_at, updated_at)
-             values ('t', 1, {period}, now(), now())",
-            kind.items
-        );
-        app.run(&sql, &[]).await;
-    }
-    let begun = Instant::now();
-    let mut seen = Vec::new();
-    while seen.len() < 3 && begun.elapsed() < Duration::from_secs(30) {
-        let answer = app.get(format!("{}?status=available", kind.path)).by(&minsu).await;
-        let count = answer.json()["count"].as_u64().unwrap();
-        assert_eq!(titles(&answer).len() as u64, count, "the count is that of the rows");
-        seen.push(count);
-        seen.dedup();
-        sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(seen, [2, 1, 2], "one ends, then one begins");
-}
-
-/// Reads the count while items are written, and tells how often it was one that the table did not have at that time.
-async fn wrong_counts(app: &App, kind: Kind) -> usize {
-    let minsu = app.user("minsu").await;
-    let written = AtomicBool::new(false);
-    let writer = async {
-        for _ in 0..200 {
-            app.add(kind, Item::default()).await;
-        }
-        written.store(true, Relaxed);
-    };
-    let reader = async || {
-        let rows = async || {
-            app.one::<i64>(&format!("select count(*) from {}", kind.items), &[])
-                .await
-        };
-        let mut wrong = 0;
-        while !written.load(Relaxed) {
-            let before = rows().await;
-            let answer = app.get(format!("{}?status=available", kind.path)).by(&minsu).await;
-            let count = answer.json()["count"].as_i64().unwrap();
-            if !(before..=rows().await).contains(&count) {
-                wrong += 1;
-            }
-        }
-        wrong
-    };
-    let ((), readers) = join(writer, join_all((0..4).map(|_| reader()))).await;
-    readers.into_iter().sum()
-}
-
-#[rstest]
-#[tokio::test]
-async fn a_kept_count_is_never_behind_a_writer(#[values(EXAM, COURSE)] kind: Kind) {
-    let app = App::start().await;
-    assert_eq!(wrong_counts(&app, kind).await, 0);
-
-    // That it would show: nobody forgets the count any more.
-    let app = App::start().await;
-    app.database()
-        .batch_execute(
-            "create function keep() returns trigger language plpgsql as 'begin return null; end';
-             create trigger keep before update on sugang.available_counts
-                 for each row when (new.valid_from = 'infinity') execute function keep()",
-        )
-        .await
-        .unwrap();
-    assert!(wrong_counts(&app, kind).await > 0);
 }
 
 #[rstest]

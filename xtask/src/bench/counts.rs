@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use tokio_postgres::Client;
 
-use super::{report::Kept, requests::FREQUENT, target::Target};
+use super::{report::Kept, requests::FREQUENT_AND_AVAILABLE, target::Target};
 
 /// Milliseconds for any answer at all.
 const ANSWER_MS: f64 = 1_000.0;
@@ -60,27 +60,37 @@ pub async fn counts(database: &Client, user: i64) -> anyhow::Result<Vec<Kept>> {
     Ok(kept)
 }
 
-/// Asks for a frequent word when nobody knows how many rows have it.
+/// Asks for a frequent word when nobody knows how many rows have it, and when what is known is too old to be shown.
 ///
 /// # Errors
 /// When it is not answered as it should be.
-pub async fn first_search(served: &mut Target, database: &Client) -> anyhow::Result<Kept> {
-    let worker = served.workers.first_mut().context("nobody asks")?;
-    let mut took = Vec::new();
-    for _ in 0..5 {
-        database.batch_execute("delete from sugang.search_counts").await?;
-        let ask = (FREQUENT.ask)(&mut worker.state).context("there is nothing to ask")?;
-        let begun = Instant::now();
-        let reply = worker.send(&ask).await?;
-        took.push(begun.elapsed().as_secs_f64() * 1e3);
-        ensure!(reply.ok, "{} {}: {}", ask.path, reply.status, reply.text());
+pub async fn searches(served: &mut Target, database: &Client) -> anyhow::Result<Vec<Kept>> {
+    let mut kept = Vec::new();
+    for (whom, forget) in [
+        ("for the first time", "delete from sugang.search_counts"),
+        (
+            "that nobody has asked for in an hour",
+            "update sugang.search_counts set counted_at = counted_at - interval '1 h', moment = moment - interval '1 h'",
+        ),
+    ] {
+        let worker = served.workers.first_mut().context("nobody asks")?;
+        let mut took = Vec::new();
+        for _ in 0..5 {
+            database.batch_execute(forget).await?;
+            let ask = (FREQUENT_AND_AVAILABLE.ask)(&mut worker.state).context("there is nothing to ask")?;
+            let begun = Instant::now();
+            let reply = worker.send(&ask).await?;
+            took.push(begun.elapsed().as_secs_f64() * 1e3);
+            ensure!(reply.ok, "{} {}: {}", ask.path, reply.status, reply.text());
+        }
+        took.sort_unstable_by(f64::total_cmp);
+        let median = took[took.len() / 2];
+        kept.push(Kept {
+            what: format!("available, with a frequent word, {whom}"),
+            bound: format!("≤ {ANSWER_MS} ms"),
+            measured: format!("{median:.1} ms"),
+            kept: median <= ANSWER_MS,
+        });
     }
-    took.sort_unstable_by(f64::total_cmp);
-    let median = took[took.len() / 2];
-    Ok(Kept {
-        what: "search for a frequent word that nobody has asked for in 30 s".to_owned(),
-        bound: format!("≤ {ANSWER_MS} ms"),
-        measured: format!("{median:.0} ms"),
-        kept: median <= ANSWER_MS,
-    })
+    Ok(kept)
 }
