@@ -58,8 +58,8 @@ pub static EXAM: Kind = Kind {
     register_operation: "apply_for_exam",
     payment_type: "test",
     registration: Registration::Application,
-    list: crate::statement!("list_test($1, $2, $3, $4, $5)"),
-    get: crate::statement!("get_test($1, $2)"),
+    list: crate::statement!(list "list_test($1, $2, $3, $4, $5)"),
+    get: crate::statement!(one "get_test($1, $2)"),
     register: crate::statement!("register_test($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
     complete: crate::statement!("complete_test($1, $2, $3)"),
     registered: Text::new(
@@ -111,8 +111,8 @@ pub static COURSE: Kind = Kind {
     register_operation: "enroll_in_course",
     payment_type: "course",
     registration: Registration::Enrolment,
-    list: crate::statement!("list_course($1, $2, $3, $4, $5)"),
-    get: crate::statement!("get_course($1, $2)"),
+    list: crate::statement!(list "list_course($1, $2, $3, $4, $5)"),
+    get: crate::statement!(one "get_course($1, $2)"),
     register: crate::statement!("register_course($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
     complete: crate::statement!("complete_course($1, $2, $3)"),
     registered: Text::new(

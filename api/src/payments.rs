@@ -31,7 +31,7 @@ pub async fn list(call: &Call<'_>, caller: Caller) -> Result<Response, Failure> 
         to.into(),
         query.text("search").into(),
     ];
-    let statement = crate::statement!("list_payments($1, $2, $3, $4, $5, $6, $7)");
+    let statement = crate::statement!(list "list_payments($1, $2, $3, $4, $5, $6, $7)");
     let answer = call.ask(statement, parameters, Repeat::Safe).await?;
     match answer.outcome.as_str() {
         "ok" => Ok(call.page(&query, &answer)),
@@ -44,7 +44,7 @@ pub async fn list(call: &Call<'_>, caller: Caller) -> Result<Response, Failure> 
 pub async fn get(call: &Call<'_>, caller: Caller) -> Result<Response, Failure> {
     let parameters = vec![caller.id().into(), call.id.into()];
     let answer = call
-        .ask(crate::statement!("get_payment($1, $2)"), parameters, Repeat::Safe)
+        .ask(crate::statement!(one "get_payment($1, $2)"), parameters, Repeat::Safe)
         .await?;
     match answer.outcome.as_str() {
         "ok" => Ok(Response::text(200, "application/json", answer.body)),

@@ -475,8 +475,14 @@ impl Connection {
                 let statement = match prepared.iter().find(|(known, _)| known == call) {
                     Some((_, statement)) => statement.clone(),
                     None => {
-                        let text = "select outcome, body, count, page, pages, replayed from sugang.";
-                        let statement = client.prepare(&format!("{text}{call}")).await?;
+                        // As the component asks for it.
+                        let rest = match call.split_once('_') {
+                            Some(("list", _)) => ", count, page, pages",
+                            Some(("get", _)) => "",
+                            _ => ", replayed",
+                        };
+                        let text = format!("select outcome, body{rest} from sugang.{call}");
+                        let statement = client.prepare(&text).await?;
                         prepared.push((call, statement.clone()));
                         statement
                     }
