@@ -105,7 +105,8 @@ call sugang.define('search_changes', $template$
     -- corrected. Comparing with `is true` keeps the index of the words out of it: the periods are the fewer.
     create or replace function sugang.{kind}_search_corrected(p_known sugang.search_counts, p_query tsquery,
                                                               p_moment timestamptz, out n bigint, out knows pg_snapshot)
-    language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $f$
+    language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+    set max_parallel_workers_per_gather = 0 as $f$
     begin
         select p_known.n
             + coalesce(sum(c.sign) filter (
@@ -127,8 +128,16 @@ call sugang.define('search_changes', $template$
             having coalesce(bool_and(c.sign <> 0), true) and count(*) = count(c.sign);
     end $f$;
 
-    -- On a long table a statement that reads a few rows is still planned as if it read many, and worth compiling.
+    -- On a long table a statement that reads a few rows is planned as if it read many, and worth compiling, or worth two
+    -- more processes: either takes longer than the rows.
     alter function sugang.{kind}_available_anew(timestamptz) set jit = off;
+    alter function sugang.{kind}_available_anew(timestamptz) set max_parallel_workers_per_gather = 0;
+    alter function sugang.{kind}_newest(boolean, tsquery, bigint, bigint, timestamptz)
+        set max_parallel_workers_per_gather = 0;
+    alter function sugang.{kind}_popular(boolean, tsquery, bigint, bigint, timestamptz)
+        set max_parallel_workers_per_gather = 0;
+    alter function sugang.{kind}_matching(boolean, tsquery, boolean, bigint, timestamptz)
+        set max_parallel_workers_per_gather = 0;
 $template$);
 
 call sugang.define('search_count', $template$

@@ -77,7 +77,10 @@ impl Explained {
                 "load 'auto_explain';
                  set auto_explain.log_nested_statements = on; set auto_explain.log_analyze = on;
                  set auto_explain.log_timing = off; set auto_explain.log_format = json;
-                 set auto_explain.log_level = warning",
+                 set auto_explain.log_level = warning;
+                 -- A short table is planned as a long one would be.
+                 set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
+                 set min_parallel_table_scan_size = 0; set min_parallel_index_scan_size = 0",
             )
             .await
             .unwrap();
@@ -180,6 +183,9 @@ fn faults(query: &str, node: &Value, faults: &mut Vec<String>) -> bool {
         let sorted = rows(child, &["Actual Rows"]);
         if below && kind.ends_with("Sort") && sorted > SORTED {
             faults.push(format!("sorts {sorted} rows: {query}"));
+        }
+        if below && kind.starts_with("Gather") {
+            faults.push(format!("waits for more processes: {query}"));
         }
         grows |= below;
     }
@@ -308,6 +314,17 @@ async fn no_request_reads_or_sorts_a_long_table() {
         assert!(found.is_empty(), "{found:#?}");
 
         // That such faults are found.
+        app.database()
+            .batch_execute(&format!(
+                "alter function sugang.{name}_popular reset max_parallel_workers_per_gather"
+            ))
+            .await
+            .unwrap();
+        let found = faults_of(&session.plans(&list, &[&1_i64, &true, &Some("사전"), &true]).await);
+        assert!(
+            found.iter().any(|fault| fault.starts_with("waits ")),
+            "a list that may take more processes: {found:#?}"
+        );
         app.database()
             .batch_execute(&format!("drop index idx_{name}_popular"))
             .await
