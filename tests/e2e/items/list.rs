@@ -1,14 +1,8 @@
-use std::{
-    fmt::Write,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::fmt::Write;
 
-use futures::future::{join, join_all};
 use rstest::rstest;
 use serde_json::{Value, json};
 use sugang_tests::{Answer, App, COURSE, EXAM, Item, Kind, User, assert_answer, spellings};
-use tokio::time::sleep;
 
 const AGES_AGO: &str = "1999-12-31T23:59:59Z";
 const IN_AGES: &str = "2099-01-01T00:00:00Z";
