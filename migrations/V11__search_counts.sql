@@ -207,3 +207,5 @@ call sugang.define('search_count', $template$
         return found_n;
     end $f$;
 $template$);
+
+alter function sugang.list_payments(bigint, bigint, text, text, text, text, text) set max_parallel_workers_per_gather = 0;
