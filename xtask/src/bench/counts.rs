@@ -5,7 +5,11 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use tokio_postgres::Client;
 
-use super::{report::Kept, requests::FREQUENT_AND_AVAILABLE, target::Target};
+use super::{
+    report::{Kept, median},
+    requests::FREQUENT_AND_AVAILABLE,
+    target::Target,
+};
 
 /// Milliseconds for any answer at all.
 const ANSWER_MS: f64 = 1_000.0;
@@ -83,8 +87,7 @@ pub async fn searches(served: &mut Target, database: &Client) -> anyhow::Result<
             took.push(begun.elapsed().as_secs_f64() * 1e3);
             ensure!(reply.ok, "{} {}: {}", ask.path, reply.status, reply.text());
         }
-        took.sort_unstable_by(f64::total_cmp);
-        let median = took[took.len() / 2];
+        let median = median(took).context("nobody asked")?;
         kept.push(Kept {
             what: format!("available, with a frequent word, {whom}"),
             bound: format!("≤ {ANSWER_MS} ms"),

@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, time::sleep};
 use super::{
     crowd::access_token,
     phase,
-    report::Kept,
+    report::{Kept, median},
     requests::MIXED,
     target::{Server, Stores, Target},
 };
@@ -67,11 +67,7 @@ pub async fn starts(program: &Path, stores: &Stores, user: i64) -> anyhow::Resul
         }
         server.stop().await?;
     }
-    let median = |mut all: Vec<f64>| {
-        all.sort_unstable_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
-    let (listening, first) = (median(listening), median(first));
+    let (listening, first) = median(listening).zip(median(first)).context("it was never started")?;
     Ok(Kept {
         what: format!("first request after the start, median of {STARTS}"),
         bound: format!("≤ {FIRST_REQUEST_MS} ms"),

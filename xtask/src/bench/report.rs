@@ -22,6 +22,13 @@ pub struct Kept {
     pub kept: bool,
 }
 
+/// The one in the middle; none where there is none.
+pub fn median(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut all: Vec<_> = figures.into_iter().collect();
+    all.sort_unstable_by(f64::total_cmp);
+    all.get(all.len() / 2).copied()
+}
+
 /// What one target did in one phase.
 #[derive(Default)]
 pub struct Figures {
@@ -125,29 +132,21 @@ impl Report {
     }
 
     fn median(&self, row: usize, column: usize, figure: impl Fn(&Figures) -> f64) -> Option<f64> {
-        let mut all: Vec<_> = self.figures[row][column].iter().map(figure).collect();
-        all.sort_unstable_by(f64::total_cmp);
-        all.get(all.len() / 2).copied()
+        median(self.figures[row][column].iter().map(figure))
     }
 
     /// The median over the rounds of the ratio to the limit of the same round.
     fn ratio(&self, row: usize, column: usize) -> Option<f64> {
         let limits = &self.figures[row][self.columns[column].limit?];
         let rounds = self.figures[row][column].iter().zip(limits);
-        let mut all: Vec<_> = rounds
-            .map(|(own, limit)| own.rate() / limit.rate().max(0.001))
-            .collect();
-        all.sort_unstable_by(f64::total_cmp);
-        all.get(all.len() / 2).copied()
+        median(rounds.map(|(own, limit)| own.rate() / limit.rate().max(0.001)))
     }
 
     /// The median over the rounds of one target's p50 as so many times another's of the same round.
     fn times(&self, (row, column): (usize, usize), (of_row, of_column): (usize, usize)) -> Option<f64> {
         let p50 = |figures: &Figures| figures.percentile(0.5);
         let rounds = self.figures[row][column].iter().zip(&self.figures[of_row][of_column]);
-        let mut all: Vec<_> = rounds.map(|(own, of)| p50(own) / p50(of).max(0.001)).collect();
-        all.sort_unstable_by(f64::total_cmp);
-        all.get(all.len() / 2).copied()
+        median(rounds.map(|(own, of)| p50(own) / p50(of).max(0.001)))
     }
 
     /// What a host of our own reached of what it was to reach: the first column, and where there is one with longer tables,
