@@ -32,10 +32,22 @@ create index search_changes_xid on sugang.search_changes (kind, xid);
 -- For how long a count is kept that nobody asks for.
 create function sugang.search_count_kept() returns interval language sql immutable as $$ select interval '1 day' $$;
 
+-- What is known of a search, whatever its age; nulls for nothing. Volatile, so that it sees what was committed before it.
+create function sugang.search_known(p_kind text, p_available boolean, p_fingerprint text) returns sugang.search_counts
+language plpgsql as $$
+declare
+    known sugang.search_counts;
+begin
+    select * into known from sugang.search_counts
+        where kind = p_kind and available = p_available and query = p_fingerprint and home = tableoid
+          and counted_at > clock_timestamp() - sugang.search_count_kept();
+    return known;
+end $$;
+
 -- For triggers: TG_ARGV is the kind and the sign. To write down more changes than this would take longer than to count.
 create function sugang.search_changed() returns trigger language plpgsql as $$
 begin
-    if (select count(*) from (select from changed limit 1001) few) > 1000 then
+    if exists (select from changed offset 1000) then
         insert into sugang.search_changes (kind) values (tg_argv[0]);
     else
         insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
@@ -56,7 +68,7 @@ begin
     return null;
 end $$;
 
--- Forgets counts that nobody asks for, and the changes that every kept count knows. A count that was under way meanwhile
+-- Forgets counts that nobody asks for (and all but the last 10,000), and the changes that every kept count knows. A count that was under way meanwhile
 -- may not know them: what was forgotten last stands for all of them.
 create function sugang.search_forget(p_kind text) returns void language plpgsql as $$
 declare
@@ -90,18 +102,7 @@ call sugang.define('search_changes', $template$
     create trigger sugang_search_truncate after truncate on {items}
         for each statement execute function sugang.search_truncated('{kind}');
 
-    create or replace function sugang.{kind}_search_known(p_available boolean, p_query tsquery)
-    returns sugang.search_counts language plpgsql as $f$
-    declare
-        known sugang.search_counts;
-    begin
-        select * into known from sugang.search_counts
-            where kind = '{kind}' and available = p_available and query = md5(p_query::text) and home = tableoid
-              and counted_at > clock_timestamp() - sugang.search_count_kept();
-        return known;
-    end $f$;
-
-    -- The count that is known, corrected to p_known.moment, with the snapshot that this takes. Nulls where it cannot be
+    -- The count that is known, corrected to p_moment, and the snapshot of which it now knows. Nulls where it cannot be
     -- corrected. Comparing with `is true` keeps the index of the words out of it: the periods are the fewer.
     create or replace function sugang.{kind}_search_corrected(p_known sugang.search_counts, p_query tsquery,
                                                               p_moment timestamptz, out n bigint, out knows pg_snapshot)
@@ -146,6 +147,7 @@ call sugang.define('search_count', $template$
     returns bigint language plpgsql
     set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $f$
     declare
+        fingerprint text := md5(p_query::text);
         lock_key bigint := hashtextextended('{kind} ' || p_available || ' ' || p_query::text, 0);
         left_out tsquery := sugang.left_out(p_query);
         known sugang.search_counts;
@@ -160,14 +162,14 @@ call sugang.define('search_count', $template$
                 - sugang.{kind}_search_count(p_available, left_out, p_now);
             if found_n > sugang.search_exact() then return found_n; end if;
         end if;
-        known := sugang.{kind}_search_known(p_available, p_query);
+        known := sugang.search_known('{kind}', p_available, fingerprint);
         -- One request counts before the count is too old to be shown, and nobody waits for it. Those who have nothing to
         -- show wait for the one who counts, and find what it found.
         if known.counted_at > clock_timestamp() - sugang.search_count_age() / 2 then return known.n; end if;
         if not pg_try_advisory_xact_lock(lock_key) then
             if known.counted_at > clock_timestamp() - sugang.search_count_age() then return known.n; end if;
             perform pg_advisory_xact_lock_shared(lock_key);
-            known := sugang.{kind}_search_known(p_available, p_query);
+            known := sugang.search_known('{kind}', p_available, fingerprint);
             if known.counted_at > clock_timestamp() - sugang.search_count_age() then return known.n; end if;
         end if;
         begun := clock_timestamp();
@@ -194,14 +196,14 @@ call sugang.define('search_count', $template$
         if pg_current_xact_id_if_assigned() is not null then return found_n; end if;
         if found_n > sugang.search_exact() then
             insert into sugang.search_counts (kind, available, query, n, moment, knows, counted_at, home)
-                values ('{kind}', p_available, md5(p_query::text), found_n, p_now, knows_now, begun,
+                values ('{kind}', p_available, fingerprint, found_n, p_now, knows_now, begun,
                         'sugang.search_counts'::regclass)
                 on conflict (kind, available, query) do update
                 set n = excluded.n, moment = excluded.moment, knows = excluded.knows, counted_at = excluded.counted_at,
                     home = excluded.home;
         elsif known.n is not null then
             delete from sugang.search_counts
-                where kind = '{kind}' and available = p_available and query = md5(p_query::text);
+                where kind = '{kind}' and available = p_available and query = fingerprint;
         end if;
         if known.n is null or random() < 0.1 then perform sugang.search_forget('{kind}'); end if;
         return found_n;
