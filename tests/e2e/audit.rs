@@ -7,7 +7,7 @@ use rstest::rstest;
 use sugang_migrations::{Finding, audit};
 use sugang_tests::{App, COURSE, EXAM, Item, Kind};
 
-use crate::steps::{cancel, paid, register};
+use crate::support::{cancel, paid, register};
 
 /// For each check of `migrations/audit.sql`, how to break what it guards, after the guards that forbid that are gone.
 const BREAKAGES: &[(&str, &str)] = &[

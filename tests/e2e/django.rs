@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use sugang_tests::{App, COURSE, EXAM, Kind, User, assert_answer, assert_rows};
 
 use crate::{
-    steps::{cancel, paid, payment, register},
     storm::assert_audit,
+    support::{cancel, paid, payment, register},
 };
 
 const DATABASE: &str = include_str!("../fixtures/django.sql");

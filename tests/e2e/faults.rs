@@ -28,8 +28,8 @@ use tokio::{
 };
 
 use crate::{
-    steps::{Hold, cancel, paid, register},
     storm::{Storm, assert_audit},
+    support::{Hold, cancel, paid, register},
 };
 
 /// Longer than anything that is waited for takes, on a machine that is busy with everything else as well.

@@ -5,7 +5,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use sugang_tests::{App, COURSE, EXAM, Item, Kind, Link, User, assert_answer};
 
-use crate::steps::{Hold, cancel, paid, payment, register, tally};
+use crate::support::{Hold, cancel, paid, payment, register, tally};
 
 /// What takes a key.
 #[derive(Clone, Copy, Debug)]

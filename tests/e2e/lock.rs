@@ -7,7 +7,7 @@ use rstest::rstest;
 use sugang_tests::{Answer, App, Builder, COURSE, EXAM, Item, Kind, User, assert_answer};
 use tokio::time::{sleep, timeout};
 
-use crate::steps::{Hold, cancel, paid, register, tally};
+use crate::support::{Hold, cancel, paid, register, tally};
 
 /// What takes the lock.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@ use rstest::rstest;
 use sugang_tests::{App, COURSE, EXAM, Item, Kind, Link};
 
 use crate::{
-    steps::{Hold, cancel, paid, register, tally},
     storm::{Asked, Storm, assert_audit, audit, broken_meanwhile, summary},
+    support::{Hold, cancel, paid, register, tally},
 };
 
 /// What happens to Redis meanwhile.

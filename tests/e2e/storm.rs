@@ -10,7 +10,7 @@ use futures::future::join_all;
 use sugang_migrations::Finding;
 use sugang_tests::{Answer, App, COURSE, EXAM, Item, Kind, User};
 
-use crate::steps::{cancel, register};
+use crate::support::{cancel, register};
 
 /// Users who want the same few things.
 pub struct Storm {

@@ -7,8 +7,8 @@ use sugang_tests::{App, COURSE, EXAM, Item, Kind, User};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    steps::{Hold, paid, register, tally},
     storm::assert_audit,
+    support::{Hold, paid, register, tally},
 };
 
 /// Longer than anything that is waited for takes on a busy machine.

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 use sugang_tests::{App, COURSE, EXAM, Item, Kind, assert_answer, assert_rows};
 
-use crate::steps::{cancel, paid, register};
+use crate::support::{cancel, paid, register};
 
 #[rstest]
 #[tokio::test]

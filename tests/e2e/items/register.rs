@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sugang_tests::{App, COURSE, EXAM, Item, Kind, assert_answer, assert_rows};
 use tokio_postgres::error::SqlState;
 
-use crate::steps::{cancel, paid, payment, register};
+use crate::support::{cancel, paid, payment, register};
 
 #[rstest]
 #[tokio::test]

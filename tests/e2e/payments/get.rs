@@ -3,7 +3,7 @@
 use rstest::rstest;
 use sugang_tests::{App, COURSE, EXAM, Item, Kind, assert_answer};
 
-use crate::steps::{cancel, paid, register};
+use crate::support::{cancel, paid, register};
 
 #[rstest]
 #[tokio::test]

@@ -10,7 +10,7 @@ use futures::future::{join, join_all};
 use serde_json::json;
 use sugang_tests::{App, EXAM, Item, PASSWORD, assert_answer};
 
-use crate::steps::{Hold, register, tally};
+use crate::support::{Hold, register, tally};
 
 #[tokio::test]
 async fn those_who_come_on_top_queue() {
