@@ -1,6 +1,7 @@
 //! Accounts: sign-up, login, and new access tokens.
 
 use spin_sdk::pg::ParameterValue;
+use sugang_protocol::Text;
 use sugang_sdk::types::{AccessToken, SignedUp, Tokens, User};
 
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
     db::Repeat,
     errors::{Failure, FieldProblems, INVALID_CREDENTIALS, Internal, REFRESH_NOT_VALID},
     fields::{self, FieldProblem},
-    language::Text,
     passwords::{self, Verdict},
     response::Response,
     tokens::{TokenType, Verified},

@@ -1,6 +1,6 @@
 //! Refusals: when to use which.
 //!
-//! - What can be said in one sentence is a [`Problem`]: a constant with its code (which has its status in the SDK), its
+//! - What can be said in one sentence is a [`ErrorSpec`]: a constant with its code (which determines the status), its
 //!   text in both languages and the key under which clients read it. Those that are the same everywhere stand here, those
 //!   that speak of an exam or a course in [`crate::kind`].
 //! - Wrong fields are [`FieldProblems`], collected so that a client sees all of them at once: [`Failure::Fields`], and
@@ -9,23 +9,15 @@
 //!   defect) or [`Failure::Misconfigured`] (the operator has to act). Why goes into the log and never into the answer:
 //!   [`Internal`] can be neither printed nor formatted.
 
-use sugang_sdk::types::{ErrorBody, ErrorCode, ErrorText, FieldErrors};
+use sugang_protocol::{ErrorResponse, ErrorSpec, Language, Text};
+use sugang_sdk::types::{ErrorCode, ErrorText, FieldErrors};
 
-use crate::{
-    config::Misconfigured,
-    fields::FieldProblem,
-    language::{Language, Text},
-    log,
-    response::Response,
-};
-
-/// Seconds after which a client may try again what failed only for the moment.
-const RETRY_AFTER_S: &str = "1";
+use crate::{config::Misconfigured, fields::FieldProblem, log, response::Response};
 
 /// Why a request is not answered as asked.
 pub enum Failure {
     /// What one sentence says.
-    Problem(&'static Problem),
+    Problem(&'static ErrorSpec),
     /// Wrong fields or parameters; their names are the keys.
     Fields(FieldProblems),
     /// Wrong fields of a sign-up, which puts them under `errors`.
@@ -55,45 +47,10 @@ impl Internal {
     }
 }
 
-/// A refusal in one sentence.
-pub struct Problem {
-    /// What programs read; it decides the status.
-    pub code: ErrorCode,
-    /// What people read.
-    pub text: Text,
-    key: Key,
-}
-
-/// The key under which clients read the text.
-enum Key {
-    Error,
-    Detail,
-}
-
-impl Problem {
-    /// A text under `error`: what apply, enrol, complete and cancel answer.
-    pub const fn error(code: ErrorCode, text: Text) -> Self {
-        Self {
-            code,
-            text,
-            key: Key::Error,
-        }
-    }
-
-    /// A text under `detail`: everything else.
-    pub const fn detail(code: ErrorCode, text: Text) -> Self {
-        Self {
-            code,
-            text,
-            key: Key::Detail,
-        }
-    }
-}
-
 macro_rules! problems {
     ($(#[doc = $doc:literal] $name:ident = $key:ident $code:ident $korean:literal $english:literal;)*) => {$(
         #[doc = $doc]
-        pub static $name: Problem = Problem::$key(ErrorCode::$code, Text::new($korean, $english));
+        pub static $name: ErrorSpec = ErrorSpec::$key(ErrorCode::$code, Text::new($korean, $english));
     )*};
 }
 
@@ -143,25 +100,25 @@ problems! {
         "이미 다른 요청에 사용된 Idempotency-Key입니다" "This Idempotency-Key was used with another request";
 }
 
-static METHOD_NOT_ALLOWED: Problem = Problem::detail(
+static METHOD_NOT_ALLOWED: ErrorSpec = ErrorSpec::detail(
     ErrorCode::MethodNotAllowed,
     Text::new("허용되지 않는 메소드입니다.", "Method not allowed."),
 );
-static UNAVAILABLE: Problem = Problem::detail(
+static UNAVAILABLE: ErrorSpec = ErrorSpec::detail(
     ErrorCode::Unavailable,
     Text::new(
         "잠시 후 다시 시도해주세요.",
         "The service is unavailable. Please try again in a moment.",
     ),
 );
-static RATE_LIMITED: Problem = Problem::detail(
+static RATE_LIMITED: ErrorSpec = ErrorSpec::detail(
     ErrorCode::RateLimited,
     Text::new(
         "시도 횟수가 너무 많습니다. 잠시 후 다시 시도해주세요.",
         "Too many attempts. Please try again later.",
     ),
 );
-static INTERNAL: Problem = Problem::detail(
+static INTERNAL: ErrorSpec = ErrorSpec::detail(
     ErrorCode::Internal,
     Text::new("서버 오류가 발생했습니다.", "The service failed."),
 );
@@ -196,8 +153,8 @@ impl FieldProblems {
     }
 }
 
-impl From<&'static Problem> for Failure {
-    fn from(problem: &'static Problem) -> Self {
+impl From<&'static ErrorSpec> for Failure {
+    fn from(problem: &'static ErrorSpec) -> Self {
         Self::Problem(problem)
     }
 }
@@ -236,12 +193,7 @@ impl Failure {
                 return answer(ErrorText::detail(detail), &ErrorCode::Misconfigured, request_id);
             }
         };
-        let text = problem.text.in_language(language);
-        let text = match problem.key {
-            Key::Error => ErrorText::error(text),
-            Key::Detail => ErrorText::detail(text),
-        };
-        let response = answer(text, &problem.code, request_id);
+        let response = Response::from(problem.response(language, request_id));
         match header {
             Some((name, value)) => response.header(name, value),
             None => response,
@@ -250,20 +202,7 @@ impl Failure {
 }
 
 fn answer(text: ErrorText, code: &ErrorCode, request_id: &str) -> Response {
-    let status = code.status().unwrap_or(500);
-    let body = ErrorBody {
-        text,
-        code: code.clone(),
-        request_id: request_id.to_owned(),
-    };
-    let response = Response::json(status, &body);
-    match code {
-        ErrorCode::Busy | ErrorCode::RequestInProgress | ErrorCode::Unavailable => {
-            response.header("retry-after", RETRY_AFTER_S)
-        }
-        _ if status == 401 => response.header("www-authenticate", "Bearer"),
-        _ => response,
-    }
+    ErrorResponse::new(code, text, request_id).into()
 }
 
 #[cfg(test)]

@@ -5,12 +5,10 @@ use std::{borrow::Cow, collections::BTreeMap, str::FromStr};
 
 use email_address::{EmailAddress, Options};
 use serde_json::value::RawValue;
+use sugang_protocol::{Language, Text};
 use sugang_sdk::types::{Cancel, Login, Money, MoneyError, PaymentMethod, Refresh, Register, Signup};
 
-use crate::{
-    errors::{Failure, FieldProblems},
-    language::{Language, Text},
-};
+use crate::errors::{Failure, FieldProblems};
 
 /// A JSON object whose values are read when they are asked for; of equal keys the last counts.
 pub type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;

@@ -1,9 +1,8 @@
 //! What one can register for. An exam and a course differ in what stands here, and in nothing else; a third kind is a
 //! third description (and a row in the database's `sugang.kinds`).
 
+use sugang_protocol::{ErrorSpec, Text};
 use sugang_sdk::types::{ErrorCode, Registration, RegistrationId};
-
-use crate::{errors::Problem, language::Text};
 
 /// A kind of thing that one can register for and pay.
 pub struct Kind {
@@ -32,19 +31,19 @@ pub struct Kind {
     /// What a completion answers.
     pub completed: Text,
     /// The caller holds a registration.
-    pub already_registered: Problem,
+    pub already_registered: ErrorSpec,
     /// Outside the registration period.
-    pub not_open: Problem,
+    pub not_open: ErrorSpec,
     /// The amount is not the price.
-    pub amount_mismatch: Problem,
+    pub amount_mismatch: ErrorSpec,
     /// There is nothing to complete.
-    pub not_registered: Problem,
+    pub not_registered: ErrorSpec,
     /// There is nothing left to complete.
-    pub already_completed: Problem,
+    pub already_completed: ErrorSpec,
     /// What was to be completed is cancelled.
-    pub registration_cancelled: Problem,
+    pub registration_cancelled: ErrorSpec,
     /// What was to be cancelled is completed.
-    pub item_completed: Problem,
+    pub item_completed: ErrorSpec,
 }
 
 /// All kinds.
@@ -67,34 +66,34 @@ pub static EXAM: Kind = Kind {
         "The application for the exam is complete",
     ),
     completed: Text::new("시험이 완료되었습니다", "The exam is completed"),
-    already_registered: Problem::error(
+    already_registered: ErrorSpec::error(
         ErrorCode::AlreadyRegistered,
         Text::new("이미 응시 신청한 시험입니다", "You have applied for this exam already"),
     ),
-    not_open: Problem::error(
+    not_open: ErrorSpec::error(
         ErrorCode::NotOpen,
         Text::new("현재 응시 가능한 기간이 아닙니다", "This exam is not open now"),
     ),
-    amount_mismatch: Problem::error(
+    amount_mismatch: ErrorSpec::error(
         ErrorCode::AmountMismatch,
         Text::new(
             "결제 금액이 시험 가격과 일치하지 않습니다",
             "The amount is not the price of the exam",
         ),
     ),
-    not_registered: Problem::error(
+    not_registered: ErrorSpec::error(
         ErrorCode::NotRegistered,
         Text::new("응시 신청 내역이 없습니다", "You have not applied for this exam"),
     ),
-    already_completed: Problem::error(
+    already_completed: ErrorSpec::error(
         ErrorCode::AlreadyCompleted,
         Text::new("이미 완료된 시험입니다", "This exam is completed already"),
     ),
-    registration_cancelled: Problem::error(
+    registration_cancelled: ErrorSpec::error(
         ErrorCode::RegistrationCancelled,
         Text::new("취소된 시험입니다", "The application for this exam is cancelled"),
     ),
-    item_completed: Problem::error(
+    item_completed: ErrorSpec::error(
         ErrorCode::ItemCompleted,
         Text::new(
             "완료된 시험의 결제는 취소할 수 없습니다",
@@ -120,34 +119,34 @@ pub static COURSE: Kind = Kind {
         "The enrolment in the course is complete",
     ),
     completed: Text::new("수업이 완료되었습니다", "The course is completed"),
-    already_registered: Problem::error(
+    already_registered: ErrorSpec::error(
         ErrorCode::AlreadyRegistered,
         Text::new("이미 수강 신청한 수업입니다", "You are enrolled in this course already"),
     ),
-    not_open: Problem::error(
+    not_open: ErrorSpec::error(
         ErrorCode::NotOpen,
         Text::new("현재 수강 가능한 기간이 아닙니다", "This course is not open now"),
     ),
-    amount_mismatch: Problem::error(
+    amount_mismatch: ErrorSpec::error(
         ErrorCode::AmountMismatch,
         Text::new(
             "결제 금액이 수업 가격과 일치하지 않습니다",
             "The amount is not the price of the course",
         ),
     ),
-    not_registered: Problem::error(
+    not_registered: ErrorSpec::error(
         ErrorCode::NotRegistered,
         Text::new("수강 신청 내역이 없습니다", "You are not enrolled in this course"),
     ),
-    already_completed: Problem::error(
+    already_completed: ErrorSpec::error(
         ErrorCode::AlreadyCompleted,
         Text::new("이미 완료된 수업입니다", "This course is completed already"),
     ),
-    registration_cancelled: Problem::error(
+    registration_cancelled: ErrorSpec::error(
         ErrorCode::RegistrationCancelled,
         Text::new("취소된 수업입니다", "The enrolment in this course is cancelled"),
     ),
-    item_completed: Problem::error(
+    item_completed: ErrorSpec::error(
         ErrorCode::ItemCompleted,
         Text::new(
             "완료된 수업의 결제는 취소할 수 없습니다",

@@ -20,7 +20,6 @@ pub mod health;
 pub mod instance;
 pub mod items;
 pub mod kind;
-pub mod language;
 pub mod lock;
 pub mod log;
 pub mod passwords;

@@ -1,6 +1,7 @@
 //! A user's own payments.
 
 use spin_sdk::pg::ParameterValue;
+use sugang_protocol::Text;
 use sugang_sdk::types::{Cancelled, DateTime, PaymentId};
 
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
     errors::{ALREADY_CANCELLED, Failure, INVALID_PAGE, NOT_FOUND, NOT_OWNER},
     fields,
     kind::KINDS,
-    language::Text,
     lock::guard,
     query::Query,
     response::Response,

@@ -203,7 +203,7 @@ mod tests {
             assert!(!is_day(day), "{day:?}");
         }
         let failure = Query::parse("from=x&to=2026-02-30").days(["from", "to"]).err().unwrap();
-        let body = failure.into_response(crate::language::Language::English, "r").body;
+        let body = failure.into_response(sugang_protocol::Language::English, "r").body;
         assert!(String::from_utf8(body).unwrap().starts_with(
             r#"{"from":["Date has wrong format. Use YYYY-MM-DD."],"to":["Date has wrong format. Use YYYY-MM-DD."],"#
         ));

@@ -1,6 +1,7 @@
 //! An answer, before it is handed to the host.
 
 use serde::Serialize;
+use sugang_protocol::ErrorResponse;
 
 /// Status, headers and body of an answer.
 pub struct Response {
@@ -43,5 +44,15 @@ impl Response {
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+}
+
+impl From<ErrorResponse> for Response {
+    fn from(error: ErrorResponse) -> Self {
+        Self {
+            status: error.status,
+            headers: error.headers,
+            body: error.body,
+        }
     }
 }

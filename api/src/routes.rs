@@ -221,7 +221,7 @@ mod tests {
             Ok(Found::Route(route, id)) => format!("{} {id}", route.id),
             Ok(Found::Options(allow)) => format!("204 {allow}"),
             Err(Failure::MethodNotAllowed(allow)) => format!("405 {allow}"),
-            Err(Failure::Problem(problem)) => problem.code.status().unwrap().to_string(),
+            Err(Failure::Problem(problem)) => problem.status().to_string(),
             Err(_) => panic!("another failure"),
         }
     }

@@ -4,6 +4,7 @@ use insta::internals::{Content, ContentPath};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
+use sugang_protocol::status_of;
 use sugang_sdk::types::{ErrorBody, ErrorCode};
 
 use crate::token;
@@ -184,7 +185,7 @@ impl Answer {
             expect(body["request_id"] == id, "the request's id in the body");
             let code: ErrorCode = self.code().parse().unwrap_or_else(|_| panic!("{self:?}"));
             expect(
-                code.status() == Some(self.status.as_u16()),
+                ErrorCode::ALL.contains(&code) && status_of(&code) == self.status.as_u16(),
                 "a code that goes with the status",
             );
             let messages = |value: &Value| {

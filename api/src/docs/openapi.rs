@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use http::Method;
 use serde_json::{Value, json};
+use sugang_protocol::{Language, status_of};
 use sugang_sdk::types::{
     AccessToken, Cancel, Cancelled, Completed, Course, CourseId, ErrorCode, Exam, ExamId, Login, Money, Page, Payment,
     PaymentId, PaymentMethod, PaymentStatus, PaymentType, Refresh, Register, Registration, RegistrationId, Secret,
@@ -36,7 +37,6 @@ use crate::{
     },
     fields::{EMAIL_CHARACTERS, FieldProblem, PASSWORD_CHARACTERS, USERNAME_CHARACTERS},
     kind::{KINDS, Kind},
-    language::Language,
     routes::{Operation, Private, Public, Route, TABLE},
 };
 
@@ -845,7 +845,7 @@ fn property<'a>(components: &'a mut Components, schema: &str, property: &str) ->
 }
 
 fn error_code() -> Schema {
-    let line = |code: &ErrorCode| format!("- `{code}` ({}): {}", code.status().unwrap(), code.meaning());
+    let line = |code: &ErrorCode| format!("- `{code}` ({}): {}", status_of(code), code.meaning());
     let lines: Vec<_> = ErrorCode::ALL.iter().map(line).collect();
     let text = format!(
         "What went wrong, for programs. The list may grow.\n\n{}",

@@ -8,32 +8,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub type FieldErrors = BTreeMap<Cow<'static, str>, Vec<Cow<'static, str>>>;
 
 macro_rules! codes {
-    ($(#[doc = $meaning:literal] $variant:ident = $word:literal $status:literal,)*) => {
-        /// The stable, machine-readable name of an error. One code has one HTTP status.
+    ($(#[doc = $meaning:literal] $variant:ident = $word:literal,)*) => {
+        /// The stable, machine-readable name of an error. The service sends each code with one HTTP status.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
             $(#[doc = $meaning] $variant,)*
-            /// A code that this version does not know; empty where the answer had none.
+            /// A code that this version does not know; empty if the response had none.
             Other(String),
         }
 
         impl ErrorCode {
-            /// All that this version knows.
+            /// Every code that this version knows.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The word that stands for it on the wire.
+            /// The word on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $word,)*
                     Self::Other(word) => word,
-                }
-            }
-
-            /// The HTTP status that it travels with; none for a code that this version does not know.
-            pub fn status(&self) -> Option<u16> {
-                match self {
-                    $(Self::$variant => Some($status),)*
-                    Self::Other(_) => None,
                 }
             }
 
@@ -60,68 +52,74 @@ macro_rules! codes {
 }
 
 codes! {
+    /// The target or the `Host` of the request is not valid.
+    BadRequest = "bad_request",
     /// A field of the body or a parameter is missing or wrong; the messages stand under its name.
-    Invalid = "invalid" 400,
+    Invalid = "invalid",
     /// The body is not JSON, or not a JSON object.
-    MalformedJson = "malformed_json" 400,
+    MalformedJson = "malformed_json",
     /// The caller holds a registration for this already.
-    AlreadyRegistered = "already_registered" 400,
+    AlreadyRegistered = "already_registered",
     /// It is not in its registration period now.
-    NotOpen = "not_open" 400,
+    NotOpen = "not_open",
     /// The amount is not the price.
-    AmountMismatch = "amount_mismatch" 400,
+    AmountMismatch = "amount_mismatch",
     /// The amount is less or more than the payment method takes.
-    AmountOutOfBounds = "amount_out_of_bounds" 400,
+    AmountOutOfBounds = "amount_out_of_bounds",
     /// The registration was completed before.
-    AlreadyCompleted = "already_completed" 400,
+    AlreadyCompleted = "already_completed",
     /// The registration was cancelled before.
-    RegistrationCancelled = "registration_cancelled" 400,
+    RegistrationCancelled = "registration_cancelled",
     /// The payment was cancelled or refunded before.
-    AlreadyCancelled = "already_cancelled" 400,
+    AlreadyCancelled = "already_cancelled",
     /// What the payment was for is completed, so that it can no longer be cancelled.
-    ItemCompleted = "item_completed" 400,
+    ItemCompleted = "item_completed",
     /// No token came with the request.
-    NotAuthenticated = "not_authenticated" 401,
+    NotAuthenticated = "not_authenticated",
     /// No active account has this e-mail and password.
-    InvalidCredentials = "invalid_credentials" 401,
+    InvalidCredentials = "invalid_credentials",
     /// The token is expired, forged, malformed or of the wrong type.
-    TokenNotValid = "token_not_valid" 401,
+    TokenNotValid = "token_not_valid",
     /// The token's user is gone.
-    UserNotFound = "user_not_found" 401,
+    UserNotFound = "user_not_found",
     /// The token's user is inactive.
-    UserInactive = "user_inactive" 401,
+    UserInactive = "user_inactive",
     /// The payment is another user's.
-    NotOwner = "not_owner" 403,
+    NotOwner = "not_owner",
     /// There is nothing at this address.
-    NotFound = "not_found" 404,
+    NotFound = "not_found",
     /// There is no such page of the list.
-    InvalidPage = "invalid_page" 404,
+    InvalidPage = "invalid_page",
     /// The caller holds no registration for this.
-    NotRegistered = "not_registered" 404,
+    NotRegistered = "not_registered",
     /// The path does not take this method; `Allow` says which it takes.
-    MethodNotAllowed = "method_not_allowed" 405,
+    MethodNotAllowed = "method_not_allowed",
     /// Another request is at work on the same thing; try again shortly.
-    Busy = "busy" 409,
+    Busy = "busy",
     /// The first request with this idempotency key is still at work; try again after `Retry-After`.
-    RequestInProgress = "request_in_progress" 409,
+    RequestInProgress = "request_in_progress",
     /// All places are taken.
-    SoldOut = "sold_out" 409,
+    SoldOut = "sold_out",
     /// The body is longer than the service takes.
-    PayloadTooLarge = "payload_too_large" 413,
+    PayloadTooLarge = "payload_too_large",
     /// The body is not declared as JSON.
-    UnsupportedMediaType = "unsupported_media_type" 415,
+    UnsupportedMediaType = "unsupported_media_type",
     /// The idempotency key was used before with another request.
-    IdempotencyKeyReused = "idempotency_key_reused" 422,
+    IdempotencyKeyReused = "idempotency_key_reused",
     /// Too many requests; try again after `Retry-After`.
-    RateLimited = "rate_limited" 429,
+    RateLimited = "rate_limited",
     /// The service failed; the request id finds the reason in its log.
-    Internal = "internal" 500,
+    Internal = "internal",
+    /// The instance that served the request crashed; the request may have taken effect.
+    InstanceCrashed = "internal_error",
     /// A store is away; try again after `Retry-After`.
-    Unavailable = "unavailable" 503,
+    Unavailable = "unavailable",
     /// This request waited too long for its turn, and nothing was done; try again after `Retry-After`.
-    Overloaded = "overloaded" 503,
+    Overloaded = "overloaded",
     /// The service is not configured as it must be; the operator has to act.
-    Misconfigured = "misconfigured" 503,
+    Misconfigured = "misconfigured",
+    /// The service did not answer in time, and the request may have taken effect; try again after `Retry-After`.
+    Timeout = "timeout",
 }
 
 impl fmt::Display for ErrorCode {

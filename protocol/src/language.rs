@@ -1,16 +1,16 @@
-//! The language of a text: Korean unless the client asks for English.
+//! The two languages of the texts: Korean, unless the client prefers English.
 
-/// A language that the API speaks.
+/// A language of the texts in responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     /// The default.
     Korean,
-    /// For clients that send `Accept-Language: en`.
+    /// Chosen by `Accept-Language: en`.
     English,
 }
 
 impl Language {
-    /// What an `Accept-Language` header prefers; Korean when it names neither language.
+    /// Returns the language that an `Accept-Language` header prefers; Korean if it names neither.
     pub fn preferred(accept_language: &str) -> Self {
         let mut best = (0.0, Self::Korean);
         for range in accept_language.split(',') {
@@ -25,44 +25,31 @@ impl Language {
                 Some(quality) => quality.trim().parse::<f32>().unwrap_or(0.0),
                 None => 1.0,
             };
-            // Of equals the first named is preferred; not-a-number is more than nothing.
+            // The first of equal weights wins, and NaN compares as no weight at all.
             if quality > best.0 {
                 best = (quality, language);
             }
         }
         best.1
     }
-
-    /// The tag for `Content-Language`.
-    pub fn tag(self) -> &'static str {
-        match self {
-            Self::Korean => "ko",
-            Self::English => "en",
-        }
-    }
 }
 
 /// A text in both languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text {
-    /// What clients have always read.
+    /// The text that clients of the Django service already show.
     pub korean: &'static str,
-    /// What `Accept-Language: en` gets.
+    /// The translation.
     pub english: &'static str,
 }
 
 impl Text {
-    /// A text with its translation.
+    /// Pairs a Korean text with its translation.
     pub const fn new(korean: &'static str, english: &'static str) -> Self {
         Self { korean, english }
     }
 
-    /// A text that has always been English, whatever the client speaks.
-    pub const fn english(text: &'static str) -> Self {
-        Self::new(text, text)
-    }
-
-    /// The text in `language`.
+    /// Returns the text in `language`.
     pub const fn in_language(self, language: Language) -> &'static str {
         match language {
             Language::Korean => self.korean,
