@@ -1,5 +1,7 @@
-//! Where the host calls in. The request is taken as the host has it, and not through the SDK's `http_service`, which
-//! answers a request that it cannot convert with a bare 500.
+//! The entry point of the component.
+//!
+//! It reads the host's request itself instead of using the SDK's `http_service`, which answers a request that it cannot
+//! convert with a bare 500.
 
 use http::Method;
 use spin_sdk::wasip3::{
@@ -8,9 +10,12 @@ use spin_sdk::wasip3::{
     wit_future, wit_stream,
 };
 
-use crate::{call::Head, service};
+use crate::{
+    http::{RequestHead, Response as OutgoingResponse},
+    service,
+};
 
-/// What the component exports.
+/// The handler that the component exports.
 pub struct Component;
 
 #[cfg(target_arch = "wasm32")]
@@ -23,7 +28,7 @@ impl wasip3::exports::http::handler::Guest for Component {
     }
 }
 
-fn head(request: &Request) -> Head {
+fn head(request: &Request) -> RequestHead {
     let target = request.get_path_with_query().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let headers = request.get_headers().copy_all();
@@ -32,8 +37,8 @@ fn head(request: &Request) -> Head {
         Some(Scheme::Https) => "https",
         _ => "http",
     };
-    Head {
-        // A method that is none is one that no path takes.
+    RequestHead {
+        // An invalid method matches no route; neither does TRACE.
         method: Method::try_from(request.get_method()).unwrap_or(Method::TRACE),
         path: path.to_owned(),
         query: query.to_owned(),
@@ -42,7 +47,7 @@ fn head(request: &Request) -> Head {
     }
 }
 
-/// A client names the authority, and links are made with it.
+/// Returns whether links can be built with this authority, which the client chose.
 fn is_authority(authority: &str) -> bool {
     !authority.is_empty()
         && authority
@@ -50,7 +55,7 @@ fn is_authority(authority: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
-fn send(response: crate::response::Response) -> Result<Response, ErrorCode> {
+fn send(response: OutgoingResponse) -> Result<Response, ErrorCode> {
     let mut fields: Vec<(String, Vec<u8>)> = response
         .headers
         .into_iter()
@@ -64,15 +69,15 @@ fn send(response: crate::response::Response) -> Result<Response, ErrorCode> {
     let (trailers, end) = wit_future::new(|| Ok(None));
     let (mut writer, contents) = wit_stream::new();
     let (sent, _transmitted) = Response::new(headers, has_body.then_some(contents), end);
-    // A status that is none would be a defect; the host's default is then better than no answer.
+    // Our statuses are valid; if one were not, the host's default would be better than no response.
     let _ = sent.set_status_code(response.status);
     wasip3::spawn(async move {
         if has_body {
-            // What is left over was for a client that is gone.
+            // The rest of the body was for a client that is gone.
             writer.write_all(response.body).await;
         }
         drop(writer);
-        // Nobody waits for trailers of an answer that nobody reads.
+        // This fails if the client is gone, and then does not matter.
         let _ = trailers.write(Ok(None)).await;
     });
     Ok(sent)

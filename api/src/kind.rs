@@ -1,66 +1,63 @@
-//! What one can register for. An exam and a course differ in what stands here, and in nothing else; a third kind is a
-//! third description (and a row in the database's `sugang.kinds`).
+//! The kinds of items that users register for. Exams and courses differ only in what this module describes.
+//!
+//! A third kind is a third description (and a row in the database's `sugang.kinds`).
 
 use sugang_protocol::{ErrorSpec, Text};
 use sugang_sdk::types::{ErrorCode, Registration, RegistrationId};
 
-/// A kind of thing that one can register for and pay.
-pub struct Kind {
-    /// English word for one, and for several: the operation ids are made of them.
-    pub names: (&'static str, &'static str),
-    /// First segment of its paths.
-    pub segment: &'static str,
-    /// Last segment of the path on which one registers.
-    pub register_segment: &'static str,
-    /// Operation id of that path.
-    pub register_operation: &'static str,
-    /// The word for it in `payments.payment_type`.
-    pub payment_type: &'static str,
-    /// The key under which the id of a registration is answered.
-    pub registration: fn(RegistrationId) -> Registration,
-    /// The statements: list, get, register, complete.
-    pub list: &'static str,
-    /// See [`Self::list`].
-    pub get: &'static str,
-    /// See [`Self::list`].
-    pub register: &'static str,
-    /// See [`Self::list`].
-    pub complete: &'static str,
-    /// What a registration answers.
-    pub registered: Text,
-    /// What a completion answers.
-    pub completed: Text,
-    /// The caller holds a registration.
-    pub already_registered: ErrorSpec,
-    /// Outside the registration period.
-    pub not_open: ErrorSpec,
-    /// The amount is not the price.
-    pub amount_mismatch: ErrorSpec,
-    /// There is nothing to complete.
-    pub not_registered: ErrorSpec,
-    /// There is nothing left to complete.
-    pub already_completed: ErrorSpec,
-    /// What was to be completed is cancelled.
-    pub registration_cancelled: ErrorSpec,
-    /// What was to be cancelled is completed.
-    pub item_completed: ErrorSpec,
+use crate::store::statement;
+
+/// The description of a kind: its words in paths, in the database and in responses.
+pub(crate) struct ItemKind {
+    /// The English singular and plural, from which operation ids are made.
+    pub(crate) names: (&'static str, &'static str),
+    /// The first segment of its paths.
+    pub(crate) segment: &'static str,
+    /// The last segment of the path that registers.
+    pub(crate) register_segment: &'static str,
+    /// The operation id of the path that registers.
+    pub(crate) register_operation: &'static str,
+    /// The value of `payments.payment_type`.
+    pub(crate) payment_type: &'static str,
+    /// The key under which a response carries the id of a registration.
+    pub(crate) registration: fn(RegistrationId) -> Registration,
+
+    // The statements of the four operations.
+    pub(crate) list: &'static str,
+    pub(crate) get: &'static str,
+    pub(crate) register: &'static str,
+    pub(crate) complete: &'static str,
+
+    // The texts of success.
+    pub(crate) registered: Text,
+    pub(crate) completed: Text,
+
+    // The errors that name the kind.
+    pub(crate) already_registered: ErrorSpec,
+    pub(crate) not_open: ErrorSpec,
+    pub(crate) amount_mismatch: ErrorSpec,
+    pub(crate) not_registered: ErrorSpec,
+    pub(crate) already_completed: ErrorSpec,
+    pub(crate) registration_cancelled: ErrorSpec,
+    /// A payment cannot be cancelled after its item was completed.
+    pub(crate) item_completed: ErrorSpec,
 }
 
-/// All kinds.
-pub static KINDS: [&Kind; 2] = [&EXAM, &COURSE];
+/// Every kind.
+pub(crate) static KINDS: [&ItemKind; 2] = [&EXAM, &COURSE];
 
 /// Exams: "tests" on the wire.
-pub static EXAM: Kind = Kind {
+static EXAM: ItemKind = ItemKind {
     names: ("exam", "exams"),
     segment: "tests",
     register_segment: "apply",
     register_operation: "apply_for_exam",
     payment_type: "test",
     registration: Registration::Application,
-    list: crate::statement!(list "list_test($1, $2, $3, $4, $5)"),
-    get: crate::statement!(one "get_test($1, $2)"),
-    register: crate::statement!("register_test($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
-    complete: crate::statement!("complete_test($1, $2, $3)"),
+    list: statement!(list "list_test($1, $2, $3, $4, $5)"),
+    get: statement!(one "get_test($1, $2)"),
+    register: statement!("register_test($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
+    complete: statement!("complete_test($1, $2, $3)"),
     registered: Text::new(
         "시험 응시 신청이 완료되었습니다",
         "The application for the exam is complete",
@@ -103,17 +100,17 @@ pub static EXAM: Kind = Kind {
 };
 
 /// Courses.
-pub static COURSE: Kind = Kind {
+static COURSE: ItemKind = ItemKind {
     names: ("course", "courses"),
     segment: "courses",
     register_segment: "enroll",
     register_operation: "enroll_in_course",
     payment_type: "course",
     registration: Registration::Enrolment,
-    list: crate::statement!(list "list_course($1, $2, $3, $4, $5)"),
-    get: crate::statement!(one "get_course($1, $2)"),
-    register: crate::statement!("register_course($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
-    complete: crate::statement!("complete_course($1, $2, $3)"),
+    list: statement!(list "list_course($1, $2, $3, $4, $5)"),
+    get: statement!(one "get_course($1, $2)"),
+    register: statement!("register_course($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
+    complete: statement!("complete_course($1, $2, $3)"),
     registered: Text::new(
         "수업 수강 신청이 완료되었습니다",
         "The enrolment in the course is complete",

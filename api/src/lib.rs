@@ -1,33 +1,39 @@
-//! Sugang's API: a Spin component that serves exams, courses and payments from PostgreSQL, guarded by Redis.
+//! Sugang's API: a Spin component that serves exams, courses and payments from PostgreSQL and Redis.
 //!
-//! A request goes one way through it: [`routes`] finds the operation, [`tokens`] says who asks, the handler
-//! ([`accounts`], [`items`], [`registrations`], [`payments`], [`health`], [`docs`]) sends one statement through [`db`]
-//! and turns its outcome into an answer; [`errors`] is where every refusal gets its status and text. What differs
-//! between exams and courses is described in [`kind`], and nowhere else.
+//! A request flows one way: route → authenticate → one SQL call → response. The modules are layers, from the top down,
+//! and each of them uses only those below it:
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | [`entry`], `service` | take a request from the host, dispatch it, add the headers that all responses share |
+//! | `routes` | list the operations with their methods and paths |
+//! | `handlers` | do one operation each: read the request, make one SQL call, build the response |
+//! | `kind` | describes what differs between exams and courses; nothing else knows it |
+//! | `context`, `state` | hold what one request, and what one instance of the component, works with |
+//! | `auth` | tokens, passwords, rate limits |
+//! | `extract` | read bodies, query strings and idempotency keys |
+//! | `store` | PostgreSQL, and locks in Redis |
+//! | `config` | the variables of `spin.toml` |
+//! | `error` | every refusal with its text |
+//! | `http`, `log` | plain requests and responses; the log |
+//!
+//! What the embedded host must answer alike (languages, request ids, the status of an error) is in [`sugang_protocol`].
 
-pub mod accounts;
-pub mod attempts;
-pub mod body;
-pub mod call;
-pub mod config;
-pub mod db;
-pub mod deadline;
-pub mod docs;
+mod auth;
+mod config;
+mod context;
 pub mod entry;
-pub mod errors;
-pub mod fields;
-pub mod health;
-pub mod instance;
-pub mod items;
-pub mod kind;
-pub mod lock;
-pub mod log;
-pub mod passwords;
-pub mod payments;
-pub mod query;
-pub mod redis;
-pub mod registrations;
-pub mod response;
-pub mod routes;
-pub mod service;
-pub mod tokens;
+mod error;
+mod extract;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod handlers;
+mod http;
+mod kind;
+mod log;
+#[cfg(test)]
+mod openapi;
+mod routes;
+mod service;
+mod state;
+mod store;

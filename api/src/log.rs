@@ -1,4 +1,4 @@
-//! The log: one JSON object a line on standard error, with no token, password or e-mail address in it.
+//! The log: one JSON object per line on standard error, without tokens, passwords or e-mail addresses.
 
 use std::{
     io::Write,
@@ -8,19 +8,16 @@ use std::{
 use serde::Serialize;
 use sugang_sdk::types::ErrorCode;
 
-/// One answered request.
+/// One request with its response.
 #[derive(Serialize)]
-pub struct Request<'a> {
-    /// HTTP method.
-    pub method: &'a str,
-    /// Operation id; none where no route was found, so that what a client makes up does not reach the log.
-    pub operation: Option<&'a str>,
-    /// HTTP status.
-    pub status: u16,
-    /// Milliseconds from the arrival of the head to the answer.
-    pub ms: f64,
-    /// Id of the request.
-    pub request_id: &'a str,
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    /// Operation id. Without a route there is none: a path that the client made up does not reach the log.
+    pub(crate) operation: Option<&'a str>,
+    pub(crate) status: u16,
+    /// Milliseconds from the arrival of the request to the response.
+    pub(crate) ms: f64,
+    pub(crate) request_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -33,13 +30,13 @@ struct Line<'a, T> {
     fields: T,
 }
 
-/// Notes a request that was answered.
-pub fn request(request: &Request<'_>) {
+/// Logs a request after its response was built.
+pub(crate) fn request(request: &Request<'_>) {
     write("info", "request", request);
 }
 
-/// Notes why a request failed, or what was done without.
-pub fn failure(request_id: &str, code: &ErrorCode, cause: &str) {
+/// Logs why a request failed.
+pub(crate) fn failure(request_id: &str, code: &ErrorCode, cause: &str) {
     #[derive(Serialize)]
     struct Failure<'a> {
         request_id: &'a str,
@@ -57,8 +54,8 @@ pub fn failure(request_id: &str, code: &ErrorCode, cause: &str) {
     );
 }
 
-/// Notes that something works worse than it should.
-pub fn warning(event: &str, cause: &str) {
+/// Logs a degradation that no single request failed of.
+pub(crate) fn warning(event: &str, cause: &str) {
     #[derive(Serialize)]
     struct Warning<'a> {
         cause: &'a str,
@@ -77,7 +74,7 @@ fn write(level: &str, event: &str, fields: impl Serialize) {
         fields,
     }) {
         line.push(b'\n');
-        // Nobody is left to tell when the log itself cannot be written.
+        // A log that cannot be written has no other place to report that.
         let _ = std::io::stderr().write_all(&line);
     }
 }

@@ -1,4 +1,4 @@
-//! The one list of routes. Dispatch, `405` with `Allow`, `OPTIONS` and the OpenAPI document are read off it.
+//! The list of routes, from which dispatch, `405` with `Allow`, `OPTIONS` and the OpenAPI document are derived.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -6,24 +6,21 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    docs,
-    errors::{Failure, NOT_FOUND},
-    kind::{KINDS, Kind},
+    error::{ApiError, catalogue::NOT_FOUND},
+    handlers::docs,
+    kind::{ItemKind, KINDS},
 };
 
-/// What a request asks for.
+/// An operation, by the authentication that it needs.
 #[derive(Clone, Copy)]
-pub enum Operation {
-    /// Needs no token.
+pub(crate) enum Operation {
     Public(Public),
-    /// Needs an access token.
     Private(Private),
 }
 
-/// What everybody may ask for.
+/// The operations without authentication.
 #[derive(Clone, Copy)]
-#[expect(missing_docs, reason = "each is the operation id in TABLE")]
-pub enum Public {
+pub(crate) enum Public {
     Signup,
     Login,
     RefreshToken,
@@ -33,35 +30,32 @@ pub enum Public {
     GetReadiness,
 }
 
-/// What a user may ask for.
+/// The operations of a user.
 #[derive(Clone, Copy)]
-#[expect(missing_docs, reason = "each is the operation id in TABLE")]
-pub enum Private {
-    List(&'static Kind),
-    Get(&'static Kind),
-    Register(&'static Kind),
-    Complete(&'static Kind),
+pub(crate) enum Private {
+    List(&'static ItemKind),
+    Get(&'static ItemKind),
+    Register(&'static ItemKind),
+    Complete(&'static ItemKind),
     ListPayments,
     GetPayment,
     CancelPayment,
 }
 
-/// A method and a path.
-pub struct Route {
-    /// GET or POST.
-    pub method: Method,
-    /// The path, with `{id}` where the id stands and a slash at the end if it is a collection's or an item's.
-    pub path: Cow<'static, str>,
-    /// What stands before the path in its other spelling; none where it has only one.
-    pub alias: Option<&'static str>,
-    /// `verb_resource`: the name of the operation in the OpenAPI document, in the log and in the handlers.
-    pub id: Cow<'static, str>,
-    /// What it does.
-    pub operation: Operation,
+/// An operation with its method and its path.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    /// The path with `{id}` as a placeholder. Paths of resources end in a slash.
+    pub(crate) path: Cow<'static, str>,
+    /// The prefix of the path in its second spelling, if it has one.
+    pub(crate) alias: Option<&'static str>,
+    /// `verb_resource`: the name of the operation in the OpenAPI document and in the log.
+    pub(crate) id: Cow<'static, str>,
+    pub(crate) operation: Operation,
 }
 
-/// All routes.
-pub static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
+/// Every route.
+pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
     const API: Option<&str> = Some("/api");
     const ACCOUNTS: Option<&str> = Some("/api/auth");
     let public = |method, path: &'static str, alias, id: &'static str, operation| Route {
@@ -150,19 +144,22 @@ pub static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
     table
 });
 
-/// What a request was found to ask for.
-pub enum Found {
-    /// An operation, on the item with this id where its path has one (0 elsewhere).
-    Route(&'static Route, i64),
-    /// `OPTIONS`: the path is there and takes these methods.
-    Options(String),
+/// The match of a method and a path.
+pub(crate) enum RouteMatch {
+    /// An operation, with the id in the path; 0 if the path has none.
+    Operation(&'static Route, i64),
+    /// `OPTIONS` of a path that takes these methods.
+    Options {
+        /// As `Allow` lists them.
+        allow: String,
+    },
 }
 
-/// Finds what `method` on `path` asks for.
+/// Matches a method and a path.
 ///
 /// # Errors
-/// 404 for an unknown path or an id that is none, 405 for a method that the path does not take.
-pub fn find(method: &Method, path: &str) -> Result<Found, Failure> {
+/// 404 for an unknown path, which includes an invalid id; 405 for a method that the path does not take.
+pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> {
     let path = percent_decode_str(path).decode_utf8().map_err(|_| &NOT_FOUND)?;
     let matches: Vec<(&Route, i64)> = TABLE
         .iter()
@@ -171,10 +168,10 @@ pub fn find(method: &Method, path: &str) -> Result<Found, Failure> {
     if matches.is_empty() {
         return Err((&NOT_FOUND).into());
     }
-    // HEAD is a GET whose body the client does not want.
+    // HEAD is a GET whose response has no body.
     let wanted = if method == Method::HEAD { &Method::GET } else { method };
     if let Some((route, id)) = matches.iter().find(|(route, _)| route.method == wanted) {
-        return Ok(Found::Route(route, *id));
+        return Ok(RouteMatch::Operation(route, *id));
     }
     let mut allow = String::new();
     for (route, _) in matches {
@@ -183,28 +180,23 @@ pub fn find(method: &Method, path: &str) -> Result<Found, Failure> {
     }
     allow += Method::OPTIONS.as_str();
     match *method {
-        Method::OPTIONS => Ok(Found::Options(allow)),
-        _ => Err(Failure::MethodNotAllowed(allow)),
+        Method::OPTIONS => Ok(RouteMatch::Options { allow }),
+        _ => Err(ApiError::MethodNotAllowed { allow }),
     }
 }
 
 impl Route {
-    /// The id in `path` (0 without one), if the path is this route's in one of its spellings.
+    /// Returns the id in `path` (0 without one), if the path matches one of the spellings.
     fn matches(&self, path: &str) -> Option<i64> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let own = self.path.trim_end_matches('/');
         let aliased = self.alias.and_then(|alias| path.strip_prefix(alias));
         id_in(own, path).or_else(|| id_in(own, aliased?))
     }
-
-    /// The one spelling that stands for all, with the id in its place: equal requests have equal ones.
-    pub fn canonical(&self, id: i64) -> String {
-        self.path.replace("{id}", &id.to_string())
-    }
 }
 
 fn id_in(pattern: &str, path: &str) -> Option<i64> {
-    // A character is found faster than a text, and this is asked for every route.
+    // Searching for a character is faster than for a text, and this runs for every route.
     let Some((before, after)) = pattern.split_once('{') else {
         return (pattern == path).then_some(0);
     };
@@ -218,11 +210,11 @@ mod tests {
 
     fn found(method: &str, path: &str) -> String {
         match find(&method.parse().unwrap(), path) {
-            Ok(Found::Route(route, id)) => format!("{} {id}", route.id),
-            Ok(Found::Options(allow)) => format!("204 {allow}"),
-            Err(Failure::MethodNotAllowed(allow)) => format!("405 {allow}"),
-            Err(Failure::Problem(problem)) => problem.status().to_string(),
-            Err(_) => panic!("another failure"),
+            Ok(RouteMatch::Operation(route, id)) => format!("{} {id}", route.id),
+            Ok(RouteMatch::Options { allow }) => format!("204 {allow}"),
+            Err(ApiError::MethodNotAllowed { allow }) => format!("405 {allow}"),
+            Err(ApiError::Refused(spec)) => spec.status().to_string(),
+            Err(_) => panic!("another error"),
         }
     }
 
@@ -282,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_not_found() {
+    fn an_unknown_path_is_not_found() {
         for path in [
             "",
             "/",
@@ -321,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_says_which_methods_it_takes() {
+    fn a_path_lists_the_methods_that_it_takes() {
         assert_eq!(found("HEAD", "/tests/"), "list_exams 0");
         assert_eq!(found("OPTIONS", "/tests/"), "204 GET, HEAD, OPTIONS");
         assert_eq!(found("OPTIONS", "/tests/5/apply/"), "204 POST, OPTIONS");
@@ -330,9 +322,9 @@ mod tests {
         assert_eq!(found("BREW", "/healthz"), "405 GET, HEAD, OPTIONS");
     }
 
-    /// The embedded host keeps them apart from the others.
+    /// The embedded host bounds how many of them run at once.
     #[test]
-    fn where_a_password_is_hashed_stands_in_the_manifest() {
+    fn the_manifest_lists_the_paths_that_hash_a_password() {
         let manifest = include_str!("../../spin.toml");
         let (_, paths) = manifest.split_once("\ncomputing = ").unwrap();
         let paths: Vec<String> = serde_json::from_str(paths.lines().next().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! From a request to its response.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,128 +9,132 @@ use http::Method;
 use spin_sdk::wasip3::http::types;
 
 use crate::{
-    accounts,
-    call::{Call, Head},
     config::Cors,
-    docs,
-    errors::Failure,
-    health,
-    instance::Instance,
-    items, log, payments, registrations,
-    response::Response,
-    routes::{self, Found, Operation, Private, Public, Route},
+    context::RequestContext,
+    error::ApiError,
+    handlers::{accounts, docs, health, items, payments, registrations},
+    http::{RequestHead, Response},
+    log,
+    routes::{self, Operation, Private, Public, Route, RouteMatch},
+    state::AppState,
 };
 
-/// Headers that a browser's script may read besides those that it always may.
+/// The response headers that a browser's script may read besides the safelisted ones.
 const EXPOSED_HEADERS: &str = "Idempotency-Replayed, Retry-After, X-Request-Id";
-/// Headers that a browser's script may send besides those that it always may.
+/// The request headers that a browser's script may send besides the safelisted ones.
 const ACCEPTED_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, X-Request-Id";
-/// Seconds for which a browser may keep what a preflight said.
-const PREFLIGHT_S: &str = "600";
+/// The seconds for which a browser may cache the response to a preflight.
+const PREFLIGHT_MAX_AGE_S: &str = "600";
 
-/// Answers a request. Whatever comes, there is an answer.
-pub async fn respond(head: Head, incoming: types::Request) -> Response {
+/// Answers a request. Errors become responses here, so there always is one.
+pub(crate) async fn respond(head: RequestHead, incoming: types::Request) -> Response {
     let begun = Instant::now();
     let request_id = head.request_id();
-    let language = head.language();
-    let instance = match Instance::get().await {
-        Ok(instance) => instance,
+    let state = match AppState::get().await {
+        Ok(state) => state,
         Err(misconfigured) => {
-            let response = Failure::Misconfigured(misconfigured).into_response(language, &request_id);
+            let response = ApiError::Misconfigured(misconfigured).into_response(head.language(), &request_id);
             return finish(response, &head, &request_id, None);
         }
     };
     let found = routes::find(&head.method, &head.path);
-    let mut route = None;
-    let result = match found {
-        Ok(Found::Route(found, id)) => {
-            route = Some(found);
-            let call = Call {
-                instance: &instance,
-                head: &head,
-                route: found,
-                id,
-                request_id: &request_id,
-                language,
-                replayed: Cell::new(false),
-                incoming: RefCell::new(Some(incoming)),
-            };
-            let result = dispatch(&call, found).await;
-            match call.replayed.get() {
-                true => Ok(result
-                    .unwrap_or_else(|failure| failure.into_response(language, &request_id))
-                    .header("idempotency-replayed", "true")),
-                false => result,
-            }
-        }
-        Ok(Found::Options(allow)) => Ok(preflight(&head, &allow)),
-        Err(failure) => Err(failure),
+    let operation = match &found {
+        Ok(RouteMatch::Operation(route, _)) => Some(&*route.id),
+        _ => None,
     };
-    let response = result.unwrap_or_else(|failure| failure.into_response(language, &request_id));
-    if instance.config.log_requests {
+    let response = match found {
+        Ok(RouteMatch::Operation(route, id)) => run(&state, &head, &request_id, route, id, incoming).await,
+        Ok(RouteMatch::Options { allow }) => preflight(&head, &allow),
+        Err(error) => error.into_response(head.language(), &request_id),
+    };
+    if state.config.log_requests {
         log::request(&log::Request {
             method: head.method.as_str(),
-            operation: route.map(|route| &*route.id),
+            operation,
             status: response.status,
             ms: begun.elapsed().as_secs_f64() * 1e3,
             request_id: &request_id,
         });
     }
-    finish(response, &head, &request_id, Some(&instance.config.cors))
+    finish(response, &head, &request_id, Some(&state.config.cors))
 }
 
-async fn dispatch(call: &Call<'_>, route: &Route) -> Result<Response, Failure> {
-    match route.operation {
+/// Runs the operation of `route`.
+async fn run(
+    state: &AppState,
+    head: &RequestHead,
+    request_id: &str,
+    route: &'static Route,
+    id: i64,
+    incoming: types::Request,
+) -> Response {
+    let ctx = RequestContext {
+        state,
+        head,
+        path: &route.path,
+        id,
+        request_id,
+        language: head.language(),
+        replayed: Cell::new(false),
+        incoming: RefCell::new(Some(incoming)),
+    };
+    let response = dispatch(&ctx, route.operation)
+        .await
+        .unwrap_or_else(|error| error.into_response(ctx.language, request_id));
+    match ctx.replayed.get() {
+        true => response.header("idempotency-replayed", "true"),
+        false => response,
+    }
+}
+
+async fn dispatch(ctx: &RequestContext<'_>, operation: Operation) -> Result<Response, ApiError> {
+    match operation {
         Operation::Public(operation) => match operation {
-            Public::Signup => accounts::signup(call).await,
-            Public::Login => accounts::login(call).await,
-            Public::RefreshToken => accounts::refresh_token(call).await,
-            Public::Logout => accounts::logout(call).await,
+            Public::Signup => accounts::signup(ctx).await,
+            Public::Login => accounts::login(ctx).await,
+            Public::RefreshToken => accounts::refresh_token(ctx).await,
+            Public::Logout => accounts::logout(ctx).await,
             Public::GetHealth => Ok(health::health()),
-            Public::GetReadiness => health::readiness(call).await,
+            Public::GetReadiness => health::readiness(ctx).await,
             Public::GetFile(file) => {
-                let (known, encodings) = (call.head.header("if-none-match"), call.head.header("accept-encoding"));
+                let (known, encodings) = (ctx.head.header("if-none-match"), ctx.head.header("accept-encoding"));
                 Ok(docs::get_file(file, known, encodings))
             }
         },
         Operation::Private(operation) => {
-            let caller = call
-                .instance
-                .config
-                .keys
-                .authenticate(call.head.header("authorization"))?;
+            let caller = ctx.state.keys.authenticate(ctx.head.header("authorization"))?;
             match operation {
-                Private::List(kind) => items::list(call, caller, kind).await,
-                Private::Get(kind) => items::get(call, caller, kind).await,
-                Private::Register(kind) => registrations::register(call, caller, kind).await,
-                Private::Complete(kind) => registrations::complete(call, caller, kind).await,
-                Private::ListPayments => payments::list(call, caller).await,
-                Private::GetPayment => payments::get(call, caller).await,
-                Private::CancelPayment => payments::cancel(call, caller).await,
+                Private::List(kind) => items::list(ctx, caller, kind).await,
+                Private::Get(kind) => items::get(ctx, caller, kind).await,
+                Private::Register(kind) => registrations::register(ctx, caller, kind).await,
+                Private::Complete(kind) => registrations::complete(ctx, caller, kind).await,
+                Private::ListPayments => payments::list(ctx, caller).await,
+                Private::GetPayment => payments::get(ctx, caller).await,
+                Private::CancelPayment => payments::cancel(ctx, caller).await,
             }
         }
     }
 }
 
-/// What `OPTIONS` answers: to everybody the methods, to a browser's preflight what a script may send besides.
-fn preflight(head: &Head, allow: &str) -> Response {
+/// Answers `OPTIONS`: with the methods, and to a browser's preflight with what a script may send.
+fn preflight(head: &RequestHead, allow: &str) -> Response {
     let response = Response::empty(204).header("allow", allow);
     match head.header("access-control-request-method") {
         Some(_) => response
             .header("access-control-allow-methods", allow)
             .header("access-control-allow-headers", ACCEPTED_HEADERS)
-            .header("access-control-max-age", PREFLIGHT_S),
+            .header("access-control-max-age", PREFLIGHT_MAX_AGE_S),
         None => response,
     }
 }
 
-/// What every answer has.
-fn finish(mut response: Response, head: &Head, request_id: &str, cors: Option<&Cors>) -> Response {
+/// Adds the headers that all responses share, and removes the body of a response to HEAD.
+fn finish(mut response: Response, head: &RequestHead, request_id: &str, cors: Option<&Cors>) -> Response {
     let has = |response: &Response, name: &str| response.headers.iter().any(|(known, _)| *known == name);
     response = response
         .header("x-request-id", request_id)
         .header("x-content-type-options", "nosniff");
-    // Tokens, a person's data and errors; a file of the documentation says for itself how long it keeps.
+    // Tokens, personal data and errors are not cached; a file of the documentation has brought its own header.
     if !has(&response, "cache-control") {
         response = response.header("cache-control", "no-store");
     }
@@ -157,17 +161,8 @@ fn finish(mut response: Response, head: &Head, request_id: &str, cors: Option<&C
 mod tests {
     use super::*;
 
-    fn head(method: Method, headers: &[(&str, &str)]) -> Head {
-        Head {
-            method,
-            path: "/tests/".into(),
-            query: String::new(),
-            origin: None,
-            headers: headers
-                .iter()
-                .map(|(name, value)| ((*name).into(), value.as_bytes().to_vec()))
-                .collect(),
-        }
+    fn head(method: Method, headers: &[(&str, &str)]) -> RequestHead {
+        RequestHead::with_headers(method, headers)
     }
 
     fn written(response: &Response) -> Vec<String> {
@@ -179,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_has_its_id_and_stays_out_of_caches() {
+    fn every_response_has_its_id_and_is_not_cached() {
         let response = finish(Response::empty(200), &head(Method::GET, &[]), "r-1", Some(&Cors::Any));
         assert_eq!(
             written(&response),
@@ -202,13 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_no_body() {
+    fn a_response_to_head_has_no_body() {
         let response = finish(Response::json(200, &1), &head(Method::HEAD, &[]), "r", None);
         assert!(response.body.is_empty());
     }
 
     #[test]
-    fn a_browser_is_let_in_where_its_origin_is_known() {
+    fn only_pages_of_configured_origins_may_call() {
         let cors = Cors::Only(vec!["https://a.example".into()]);
         for (origin, allowed) in [("https://a.example", true), ("https://b.example", false)] {
             let head = head(

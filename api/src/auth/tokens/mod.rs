@@ -1,0 +1,147 @@
+//! Tokens: HS256 JSON Web Tokens with the claims of djangorestframework-simplejwt.
+//!
+//! A token that the Django service signed with the same secret is valid here, and one that was signed here is valid there.
+
+mod cache;
+mod claims;
+mod hs256;
+#[cfg(test)]
+mod tests;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use sugang_sdk::types::{Secret, User, UserId};
+use uuid::Uuid;
+
+use crate::{
+    config::JwtKeys,
+    error::{
+        ApiError,
+        catalogue::{NOT_AUTHENTICATED, TOKEN_NOT_VALID},
+    },
+};
+
+use cache::TokenCache;
+pub(crate) use claims::TokenType;
+use claims::{IssuedClaims, ReceivedClaims};
+use hs256::HS256;
+
+/// The user of a valid access token. Whether the user still exists and is active is checked by the request's statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller(UserId);
+
+impl Caller {
+    pub(crate) fn id(self) -> i64 {
+        self.0.0
+    }
+}
+
+/// The claims of a valid token.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct VerifiedToken {
+    pub(crate) caller: Caller,
+    /// The token's own id.
+    pub(crate) jti: String,
+    /// The id of the first refresh token of the login from which this token descends.
+    pub(crate) family: String,
+    /// The first second in which the token is no longer valid, since 1970.
+    expires: u64,
+}
+
+/// The keys in the library's form, with the cache of verified tokens.
+pub(crate) struct Keys {
+    signing: EncodingKey,
+    header: Header,
+    verifying: Vec<(Option<String>, DecodingKey)>,
+    validation: Validation,
+    cache: TokenCache,
+}
+
+impl Keys {
+    /// Prepares the configured keys.
+    pub(crate) fn new(keys: &JwtKeys) -> Self {
+        let JwtKeys { signing, verifying } = keys;
+        // Fails for the second set of keys in a process, which finds it installed.
+        let _ = HS256.install_default();
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        // The second named in `exp` is the first in which the token is no longer valid, as for PyJWT.
+        validation.reject_tokens_expiring_in_less_than = 1;
+        validation.validate_nbf = true;
+        validation.validate_aud = false;
+        let verifying = std::iter::once(signing).chain(verifying);
+        Self {
+            signing: EncodingKey::from_secret(signing.secret.as_bytes()),
+            header: Header {
+                kid: signing.id.clone(),
+                ..Header::new(Algorithm::HS256)
+            },
+            verifying: verifying
+                .map(|key| (key.id.clone(), DecodingKey::from_secret(key.secret.as_bytes())))
+                .collect(),
+            validation,
+            cache: TokenCache::default(),
+        }
+    }
+
+    /// Signs a token for `user` that is valid for `lifetime` seconds from now.
+    ///
+    /// A refresh token that replaces another one keeps its `family`.
+    ///
+    /// # Errors
+    /// The library fails, which it does not for this algorithm.
+    pub(crate) fn issue(
+        &self,
+        token_type: TokenType,
+        user: &User,
+        lifetime: u64,
+        family: Option<&str>,
+    ) -> Result<Secret, ApiError> {
+        let iat = jsonwebtoken::get_current_timestamp();
+        let claims = IssuedClaims {
+            token_type,
+            exp: iat.saturating_add(lifetime),
+            iat,
+            jti: Uuid::new_v4().simple().to_string(),
+            user_id: user.id.to_string(),
+            email: &user.email,
+            username: &user.username,
+            family,
+        };
+        encode(&self.header, &claims, &self.signing)
+            .map(Secret::from)
+            .map_err(|_| ApiError::internal("a token could not be signed"))
+    }
+
+    /// Verifies a token of the given type, and reads its claims.
+    pub(crate) fn verify(&self, token: &str, token_type: TokenType) -> Option<VerifiedToken> {
+        // The header is not verified yet: it only selects one of our keys.
+        let id = decode_header(token).ok()?.kid;
+        let (_, key) = self.verifying.iter().find(|(known, _)| *known == id)?;
+        let claims = decode::<ReceivedClaims>(token, key, &self.validation).ok()?.claims;
+        (claims.token_type == token_type).then(|| VerifiedToken {
+            caller: Caller(UserId(claims.user_id)),
+            family: claims.family.unwrap_or_else(|| claims.jti.clone()),
+            jti: claims.jti,
+            expires: claims.exp as u64,
+        })
+    }
+
+    /// Authenticates the caller by the value of the `Authorization` header.
+    ///
+    /// # Errors
+    /// 401 without a bearer token, or if it is not valid.
+    pub(crate) fn authenticate(&self, authorization: Option<&str>) -> Result<Caller, ApiError> {
+        let mut words = authorization.unwrap_or_default().split_ascii_whitespace();
+        if !words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")) {
+            return Err((&NOT_AUTHENTICATED).into());
+        }
+        let token = words.next().filter(|_| words.next().is_none());
+        let token = token.ok_or(&TOKEN_NOT_VALID)?;
+        if let Some(caller) = self.cache.get(token, jsonwebtoken::get_current_timestamp()) {
+            return Ok(caller);
+        }
+        let verified = self.verify(token, TokenType::Access).ok_or(&TOKEN_NOT_VALID)?;
+        self.cache.put(token, verified.caller, verified.expires);
+        Ok(verified.caller)
+    }
+}

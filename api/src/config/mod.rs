@@ -1,0 +1,287 @@
+//! The configuration: the variables of `spin.toml`, read once per instance, and the rules that their values keep.
+
+mod values;
+
+use std::time::Duration;
+
+use crate::error::Misconfigured;
+
+use values::Values;
+
+/// The configuration of the service.
+pub(crate) struct Config {
+    /// The URL of PostgreSQL, in the host's form.
+    pub(crate) database_url: String,
+    /// The most connections that an instance keeps between requests.
+    pub(crate) database_connections: usize,
+    /// The time limit of a statement, including the wait for a connection.
+    pub(crate) database_timeout: Duration,
+    pub(crate) redis_url: String,
+    /// The time limit of a Redis command.
+    pub(crate) redis_timeout: Duration,
+    /// The time after which a lock expires if its holder does not release it.
+    pub(crate) lock_ttl: Duration,
+    pub(crate) jwt_keys: JwtKeys,
+    /// Seconds.
+    pub(crate) access_token_lifetime: u64,
+    /// Seconds.
+    pub(crate) refresh_token_lifetime: u64,
+    /// Whether a refresh token can be used only once, and is then replaced.
+    pub(crate) rotate_refresh_tokens: bool,
+    /// Scheme and authority of the links in lists, without a trailing slash; by default those of the request.
+    pub(crate) public_url: Option<String>,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) cors: Cors,
+    /// The cost of hashing a password.
+    pub(crate) argon2: argon2::Params,
+    pub(crate) login_limits: RateLimits,
+    pub(crate) signup_limits: RateLimits,
+    /// The window of the rate limits.
+    pub(crate) rate_limit_window: Duration,
+    /// The header in which a trusted proxy sends the address of the client.
+    pub(crate) client_address_header: Option<String>,
+    /// Whether every request is logged.
+    pub(crate) log_requests: bool,
+}
+
+/// The keys of tokens.
+pub(crate) struct JwtKeys {
+    /// Signs tokens, and verifies them.
+    pub(crate) signing: JwtKey,
+    /// Only verify: keys that signed before the last rotation, or will after the next.
+    pub(crate) verifying: Vec<JwtKey>,
+}
+
+/// A secret of HS256, and the name by which tokens refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JwtKey {
+    /// The `kid` of its tokens. The key without an id is that of tokens without a `kid`, like the Django service's.
+    pub(crate) id: Option<String>,
+    pub(crate) secret: String,
+}
+
+/// The attempts that a window admits; 0 for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RateLimits {
+    /// For one e-mail address, whether it has an account or not.
+    pub(crate) per_account: u32,
+    /// For one network address.
+    pub(crate) per_address: u32,
+}
+
+/// An upper bound for the cost of an Argon2 hash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MaxHashCost {
+    pub(crate) memory_kib: u32,
+    pub(crate) iterations: u32,
+    pub(crate) parallelism: u32,
+}
+
+/// The origins whose pages may call the API.
+pub(crate) enum Cors {
+    Closed,
+    Any,
+    Only(Vec<String>),
+}
+
+impl Cors {
+    /// Returns the value of `Access-Control-Allow-Origin` for a page of `origin`, if it may call.
+    pub(crate) fn allowed<'a>(&self, origin: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Closed => None,
+            Self::Any => Some("*"),
+            Self::Only(origins) => origins.iter().any(|allowed| allowed == origin).then_some(origin),
+        }
+    }
+}
+
+/// An upper bound for the configured attempts per window; a typing error exceeds it.
+const MAX_ATTEMPTS: u64 = 1_000_000_000;
+
+const VARIABLES: [&str; 25] = [
+    "database_url",
+    "redis_url",
+    "jwt_secret",
+    "jwt_key_id",
+    "jwt_verify_keys",
+    "access_token_lifetime_seconds",
+    "refresh_token_lifetime_seconds",
+    "rotate_refresh_tokens",
+    "public_url",
+    "max_body_bytes",
+    "lock_ttl_ms",
+    "redis_timeout_ms",
+    "database_timeout_ms",
+    "database_connections",
+    "cors_allowed_origins",
+    "argon2_memory_kib",
+    "argon2_iterations",
+    "argon2_parallelism",
+    "login_attempts_per_account",
+    "login_attempts_per_address",
+    "signup_attempts_per_account",
+    "signup_attempts_per_address",
+    "attempts_window_seconds",
+    "client_address_header",
+    "log_requests",
+];
+
+impl Config {
+    /// Reads the variables from the host. `max_cost` bounds what hashing a password may be configured to cost.
+    ///
+    /// # Errors
+    /// A variable is missing or breaks its rule.
+    pub(crate) async fn read(max_cost: &MaxHashCost) -> Result<Self, Misconfigured> {
+        let mut values = Vec::with_capacity(VARIABLES.len());
+        for name in VARIABLES {
+            values.push((name, spin_sdk::variables::get(name).await.unwrap_or_default()));
+        }
+        Self::parse(&Values(values), max_cost)
+    }
+
+    fn parse(values: &Values, max_cost: &MaxHashCost) -> Result<Self, Misconfigured> {
+        let argon2 = values.argon2(max_cost)?;
+        Ok(Self {
+            database_url: values.required("database_url")?.to_owned(),
+            database_connections: values.number("database_connections", 0, 64)?,
+            database_timeout: Duration::from_millis(values.number("database_timeout_ms", 10, 600_000)?),
+            redis_url: values.required("redis_url")?.to_owned(),
+            redis_timeout: Duration::from_millis(values.number("redis_timeout_ms", 1, 60_000)?),
+            lock_ttl: Duration::from_millis(values.number("lock_ttl_ms", 100, 600_000)?),
+            jwt_keys: values.jwt_keys()?,
+            access_token_lifetime: values.number("access_token_lifetime_seconds", 1, 3_153_600_000)?,
+            refresh_token_lifetime: values.number("refresh_token_lifetime_seconds", 1, 3_153_600_000)?,
+            rotate_refresh_tokens: values.flag("rotate_refresh_tokens")?,
+            public_url: values.public_url()?,
+            max_body_bytes: values.number("max_body_bytes", 256, 16 * 1024 * 1024)?,
+            cors: values.cors()?,
+            argon2,
+            login_limits: RateLimits {
+                per_account: values.number("login_attempts_per_account", 0, MAX_ATTEMPTS)?,
+                per_address: values.number("login_attempts_per_address", 0, MAX_ATTEMPTS)?,
+            },
+            signup_limits: RateLimits {
+                per_account: values.number("signup_attempts_per_account", 0, MAX_ATTEMPTS)?,
+                per_address: values.number("signup_attempts_per_address", 0, MAX_ATTEMPTS)?,
+            },
+            rate_limit_window: Duration::from_secs(values.number("attempts_window_seconds", 1, 86_400)?),
+            client_address_header: values.client_address_header()?,
+            log_requests: values.flag("log_requests")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX_COST: MaxHashCost = MaxHashCost {
+        memory_kib: 131_072,
+        iterations: 32,
+        parallelism: 16,
+    };
+
+    /// The defaults of `spin.toml`, with values for the variables that have none.
+    fn manifest() -> Values {
+        let manifest = include_str!("../../../spin.toml");
+        let values = VARIABLES.map(|name| {
+            let line = manifest.lines().find(|line| line.starts_with(&format!("{name} = {{")));
+            let line = line.unwrap_or_else(|| panic!("{name} is not in spin.toml"));
+            assert!(
+                manifest.contains(&format!("{name} = \"{{{{ {name} }}}}\"")),
+                "{name} does not reach the component"
+            );
+            let default = line
+                .split_once("default = \"")
+                .map_or("", |(_, rest)| rest.split('"').next().unwrap());
+            (name, default.to_owned())
+        });
+        let mut values = Values(values.into());
+        set(&mut values, "database_url", "postgres://localhost/sugang");
+        set(&mut values, "redis_url", "redis://localhost");
+        set(&mut values, "jwt_secret", "0123456789abcdef0123456789abcdef");
+        values
+    }
+
+    fn set(values: &mut Values, name: &str, value: &str) {
+        values.0.iter_mut().find(|(known, _)| *known == name).unwrap().1 = value.into();
+    }
+
+    fn why(name: &str, value: &str) -> String {
+        let mut values = manifest();
+        set(&mut values, name, value);
+        Config::parse(&values, &MAX_COST)
+            .err()
+            .map_or_else(String::new, |Misconfigured(why)| why)
+    }
+
+    #[test]
+    fn the_manifest_has_every_variable_and_its_defaults_are_valid() {
+        let config = Config::parse(&manifest(), &MAX_COST).unwrap_or_else(|Misconfigured(why)| panic!("{why}"));
+        assert_eq!(config.access_token_lifetime, 86_400);
+        assert_eq!(config.public_url, None);
+        assert!(matches!(config.cors, Cors::Closed));
+        assert!(config.log_requests);
+    }
+
+    #[test]
+    fn a_bad_variable_is_named_and_its_value_never_shown() {
+        for (name, value) in [
+            ("database_url", ""),
+            ("redis_url", "  "),
+            ("jwt_secret", ""),
+            ("jwt_secret", "0123456789abcdef0123456789abcde"),
+            ("jwt_secret", "################################################"),
+            ("jwt_key_id", "november 2026"),
+            ("jwt_verify_keys", "0123456789abcdef0123456789abcdeX"),
+            ("jwt_verify_keys", "a=0123456789abcdef0123456789abcde"),
+            ("jwt_verify_keys", "a/b=0123456789abcdef0123456789abcdeX"),
+            ("jwt_verify_keys", "=0123456789abcdef0123456789abcdeX"),
+            ("access_token_lifetime_seconds", "0"),
+            ("refresh_token_lifetime_seconds", "-1"),
+            ("max_body_bytes", "64k"),
+            ("lock_ttl_ms", "5s"),
+            ("redis_timeout_ms", "1e3"),
+            ("database_timeout_ms", "99999999999999999999"),
+            ("database_connections", "65"),
+            ("cors_allowed_origins", "a.example"),
+            ("cors_allowed_origins", "https://a.example,"),
+            ("cors_allowed_origins", "https://a.example/"),
+            ("public_url", "api.example.com"),
+            ("public_url", "https://"),
+            ("argon2_memory_kib", "4294967296"),
+            ("argon2_iterations", "two"),
+            ("argon2_parallelism", "0"),
+            ("login_attempts_per_account", "-1"),
+            ("login_attempts_per_address", "many"),
+            ("signup_attempts_per_account", "1000000001"),
+            ("signup_attempts_per_address", ""),
+            ("attempts_window_seconds", "0"),
+            ("client_address_header", "x forwarded for"),
+            ("log_requests", "yes"),
+            ("rotate_refresh_tokens", "1"),
+        ] {
+            let why = why(name, value);
+            assert!(why.starts_with(name), "{name}={value}: {why:?}");
+            assert!(
+                !name.starts_with("jwt") || value.is_empty() || !why.contains(value),
+                "{why}"
+            );
+        }
+        assert_eq!(why("public_url", "https://api.example.com/"), "");
+        assert_eq!(why("jwt_verify_keys", " a=0123456789abcdef0123456789abcdeX, "), "");
+        assert_eq!(
+            why("cors_allowed_origins", "https://a.example, http://localhost:3000"),
+            ""
+        );
+    }
+
+    #[test]
+    fn cors_admits_only_the_configured_origins() {
+        let only = Cors::Only(vec!["https://a.example".into()]);
+        assert_eq!(only.allowed("https://a.example"), Some("https://a.example"));
+        assert_eq!(only.allowed("https://b.example"), None);
+        assert_eq!(Cors::Closed.allowed("https://a.example"), None);
+        assert_eq!(Cors::Any.allowed("https://a.example"), Some("*"));
+    }
+}

@@ -1,0 +1,90 @@
+//! One request with everything that its handler needs.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+};
+
+use spin_sdk::{pg::ParameterValue, wasip3::http::types};
+use sugang_protocol::{Language, Text};
+
+use crate::{
+    error::{
+        ApiError,
+        catalogue::{USER_INACTIVE, USER_NOT_FOUND},
+    },
+    extract::{Body, Idempotency},
+    http::RequestHead,
+    state::AppState,
+    store::{FunctionRow, Retry},
+};
+
+/// A request that matched a route.
+pub(crate) struct RequestContext<'a> {
+    pub(crate) state: &'a AppState,
+    pub(crate) head: &'a RequestHead,
+    /// The path of the route, with `{id}` as a placeholder.
+    pub(crate) path: &'static str,
+    /// The id in the path; 0 if the path has none.
+    pub(crate) id: i64,
+    pub(crate) request_id: &'a str,
+    /// The language of the texts in the response.
+    pub(crate) language: Language,
+    /// Whether the response repeats an earlier one. Set by [`Self::execute`].
+    pub(crate) replayed: Cell<bool>,
+    /// The request with its body, until the body is read.
+    pub(crate) incoming: RefCell<Option<types::Request>>,
+}
+
+impl RequestContext<'_> {
+    /// Returns a text in the client's language.
+    pub(crate) fn text(&self, text: Text) -> String {
+        text.in_language(self.language).to_owned()
+    }
+
+    /// Returns the network address of the client.
+    pub(crate) fn client_address(&self) -> Option<IpAddr> {
+        self.head
+            .client_address(self.state.config.client_address_header.as_deref())
+    }
+
+    /// Reads the body, once.
+    ///
+    /// # Errors
+    /// Those of [`Body::read`].
+    pub(crate) async fn body(&self) -> Result<Body, ApiError> {
+        let Some(incoming) = self.incoming.take() else {
+            return Err(ApiError::internal("the body was read before"));
+        };
+        let (length, media_type) = (self.head.header("content-length"), self.head.header("content-type"));
+        Body::read(incoming, self.state.config.max_body_bytes, length, media_type).await
+    }
+
+    /// Reads the idempotency key, if the client sent one.
+    ///
+    /// # Errors
+    /// 400 if the key is not valid.
+    pub(crate) fn idempotency(&self, body: &Body) -> Result<Idempotency, ApiError> {
+        let path = self.path.replace("{id}", &self.id.to_string());
+        Idempotency::read(self.head, &path, body)
+    }
+
+    /// Sends the statement of the request, which also checks that the caller exists and is active.
+    ///
+    /// # Errors
+    /// 401 if the caller no longer exists or is inactive; those of [`Database::execute`](crate::store::Database).
+    pub(crate) async fn execute(
+        &self,
+        statement: &'static str,
+        parameters: Vec<ParameterValue>,
+        retry: Retry,
+    ) -> Result<FunctionRow, ApiError> {
+        let row = self.state.database.execute(statement, parameters, retry).await?;
+        self.replayed.set(row.replayed);
+        match row.outcome.as_str() {
+            "user_not_found" => Err((&USER_NOT_FOUND).into()),
+            "user_inactive" => Err((&USER_INACTIVE).into()),
+            _ => Ok(row),
+        }
+    }
+}

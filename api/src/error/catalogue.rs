@@ -1,0 +1,70 @@
+//! The errors that say the same for every request. Those that name an exam or a course are in [`crate::kind`].
+
+use sugang_protocol::{ErrorSpec, Text};
+use sugang_sdk::types::ErrorCode;
+
+macro_rules! errors {
+    ($(#[doc = $doc:literal] $name:ident = $key:ident $code:ident $korean:literal $english:literal;)*) => {$(
+        #[doc = $doc]
+        pub(crate) static $name: ErrorSpec = ErrorSpec::$key(ErrorCode::$code, Text::new($korean, $english));
+    )*};
+}
+
+errors! {
+    /// The body is broken JSON, broken UTF-8, or not an object.
+    MALFORMED_JSON = detail MalformedJson "요청 본문이 올바른 JSON 객체가 아닙니다." "The body is not a JSON object.";
+    /// The amount is outside the bounds of the payment method.
+    AMOUNT_OUT_OF_BOUNDS = error AmountOutOfBounds
+        "결제 수단의 허용 금액 범위를 벗어났습니다" "The amount is outside what the payment method takes";
+    /// The request has no token.
+    NOT_AUTHENTICATED = detail NotAuthenticated
+        "Authentication credentials were not provided." "Authentication credentials were not provided.";
+    /// The password is wrong, the e-mail address unknown, or the user inactive; the response does not tell which.
+    INVALID_CREDENTIALS = detail InvalidCredentials
+        "No active account found with the given credentials" "No active account found with the given credentials";
+    /// The access token is not valid.
+    TOKEN_NOT_VALID = detail TokenNotValid
+        "Given token not valid for any token type" "Given token not valid for any token type";
+    /// The refresh token is not valid.
+    REFRESH_NOT_VALID = detail TokenNotValid "Token is invalid or expired" "Token is invalid or expired";
+    /// The token's user no longer exists.
+    USER_NOT_FOUND = detail UserNotFound "User not found" "User not found";
+    /// The token's user is inactive.
+    USER_INACTIVE = detail UserInactive "User is inactive" "User is inactive";
+    /// The payment is another user's.
+    NOT_OWNER = error NotOwner "본인의 결제만 취소할 수 있습니다" "You can cancel your own payments only";
+    /// The path, exam, course or payment does not exist.
+    NOT_FOUND = detail NotFound "찾을 수 없습니다." "Not found.";
+    /// The list has no such page.
+    INVALID_PAGE = detail InvalidPage "Invalid page." "Invalid page.";
+    /// Another request holds the lock or the row.
+    BUSY = error Busy "잠시 후 다시 시도해주세요" "Please try again in a moment";
+    /// The first request with this idempotency key is still running.
+    REQUEST_IN_PROGRESS = error RequestInProgress "잠시 후 다시 시도해주세요" "Please try again in a moment";
+    /// All seats are taken.
+    SOLD_OUT = error SoldOut "정원이 마감되었습니다" "All seats are taken";
+    /// The payment was cancelled or refunded before.
+    ALREADY_CANCELLED = error AlreadyCancelled "이미 취소된 결제입니다" "This payment is cancelled already";
+    /// The body is longer than the configured limit.
+    PAYLOAD_TOO_LARGE = detail PayloadTooLarge "요청 본문이 너무 큽니다." "The body is too large.";
+    /// The body is not declared as JSON.
+    UNSUPPORTED_MEDIA_TYPE = detail UnsupportedMediaType
+        "지원하지 않는 미디어 타입입니다. application/json으로 보내주세요."
+        "Unsupported media type. Send application/json.";
+    /// The idempotency key belongs to a different request.
+    IDEMPOTENCY_KEY_REUSED = error IdempotencyKeyReused
+        "이미 다른 요청에 사용된 Idempotency-Key입니다" "This Idempotency-Key was used with another request";
+    /// The path exists, but not with this method.
+    METHOD_NOT_ALLOWED = detail MethodNotAllowed "허용되지 않는 메소드입니다." "Method not allowed.";
+    /// A store is unavailable or too slow.
+    UNAVAILABLE = detail Unavailable
+        "잠시 후 다시 시도해주세요." "The service is unavailable. Please try again in a moment.";
+    /// The rate limit of logins or sign-ups is exceeded.
+    RATE_LIMITED = detail RateLimited
+        "시도 횟수가 너무 많습니다. 잠시 후 다시 시도해주세요." "Too many attempts. Please try again later.";
+    /// A defect of this service.
+    INTERNAL = detail Internal "서버 오류가 발생했습니다." "The service failed.";
+}
+
+/// The text above the wrong fields of a sign-up.
+pub(super) const SIGNUP_FAILED: Text = Text::new("회원가입에 실패했습니다.", "The sign-up failed.");

@@ -1,0 +1,134 @@
+//! Wrong fields of a body, a query string or a header, collected so that a client sees all of them at once.
+
+use std::borrow::Cow;
+
+use sugang_protocol::{Language, Text};
+use sugang_sdk::types::{FieldErrors, Money};
+
+/// What is wrong with one field.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FieldProblem {
+    /// The field is missing.
+    Required,
+    Null,
+    /// The text is empty, or only white space.
+    Blank,
+    /// The value is neither a string nor a number.
+    NotText,
+    /// The text has a null character, which PostgreSQL cannot store.
+    NullCharacter,
+    /// The text has more than this many characters.
+    TooLong(usize),
+    /// The text has fewer than this many characters.
+    TooShort(usize),
+    InvalidEmail,
+    /// Another account has this e-mail address.
+    EmailTaken,
+    /// Another account has this username.
+    UsernameTaken,
+    /// The username has a character outside its alphabet.
+    InvalidUsername,
+    MissingLetter,
+    MissingDigit,
+    InvalidNumber,
+    /// The number has more digits than an amount of money.
+    TooManyDigits,
+    /// The number has more decimals than an amount of money.
+    TooManyDecimals,
+    /// The number is zero or negative.
+    NotPositive,
+    /// The word is not one of the choices.
+    InvalidChoice,
+    /// The text is not a day of the calendar in the form `YYYY-MM-DD`.
+    InvalidDate,
+    /// The key is not 1 to 255 visible ASCII characters.
+    InvalidIdempotencyKey,
+}
+
+impl FieldProblem {
+    /// Returns the message for people; its wording is that of Django REST framework.
+    pub(super) fn text(&self, language: Language) -> Cow<'static, str> {
+        let text = |korean, english| Cow::from(Text::new(korean, english).in_language(language));
+        match self {
+            Self::Required => text("이 필드는 필수 항목입니다.", "This field is required."),
+            Self::Null => text("이 필드는 null일 수 없습니다.", "This field may not be null."),
+            Self::Blank => text("이 필드는 blank일 수 없습니다.", "This field may not be blank."),
+            Self::NotText => text("유효한 문자열이 아닙니다.", "Not a valid string."),
+            Self::NullCharacter => text("null 문자는 허용되지 않습니다.", "Null characters are not allowed."),
+            Self::TooLong(most) => match language {
+                Language::Korean => format!("이 필드의 글자 수가 {most} 이하인지 확인하십시오.").into(),
+                Language::English => format!("Ensure this field has no more than {most} characters.").into(),
+            },
+            Self::TooShort(least) => match language {
+                Language::Korean => format!("이 필드의 글자 수가 적어도 {least} 이상인지 확인하십시오.").into(),
+                Language::English => format!("Ensure this field has at least {least} characters.").into(),
+            },
+            Self::InvalidEmail => text("유효한 이메일 주소를 입력하십시오.", "Enter a valid email address."),
+            Self::EmailTaken => text("이미 사용 중인 이메일입니다.", "This email is in use already."),
+            Self::UsernameTaken => text("이미 사용 중인 사용자 이름입니다.", "This username is in use already."),
+            Self::InvalidUsername => text(
+                "사용자 이름은 문자, 숫자와 @.+-_ 만 포함할 수 있습니다.",
+                "A username may have letters, digits and @.+-_ only.",
+            ),
+            Self::MissingLetter => text(
+                "비밀번호는 최소 하나의 문자를 포함해야 합니다.",
+                "The password must have a letter.",
+            ),
+            Self::MissingDigit => text(
+                "비밀번호는 최소 하나의 숫자를 포함해야 합니다.",
+                "The password must have a digit.",
+            ),
+            Self::InvalidNumber => text("유효한 숫자를 입력하십시오.", "A valid number is required."),
+            Self::TooManyDigits => match language {
+                Language::Korean => format!("전체 숫자(digits)가 {} 이하인지 확인하십시오.", Money::DIGITS).into(),
+                Language::English => {
+                    format!("Ensure that there are no more than {} digits in total.", Money::DIGITS).into()
+                }
+            },
+            Self::TooManyDecimals => match language {
+                Language::Korean => format!("소수점 자릿수가 {} 이하인지 확인하십시오.", Money::DECIMALS).into(),
+                Language::English => {
+                    format!("Ensure that there are no more than {} decimal places.", Money::DECIMALS).into()
+                }
+            },
+            Self::NotPositive => text("0보다 커야 합니다.", "Ensure this value is greater than 0."),
+            Self::InvalidChoice => text("유효하지 않은 선택입니다.", "This is not a valid choice."),
+            Self::InvalidDate => text(
+                "날짜 형식이 잘못되었습니다. YYYY-MM-DD 형식을 사용하십시오.",
+                "Date has wrong format. Use YYYY-MM-DD.",
+            ),
+            Self::InvalidIdempotencyKey => text(
+                "1자에서 255자의 출력 가능한 ASCII 문자여야 합니다.",
+                "It must be 1 to 255 printable ASCII characters.",
+            ),
+        }
+    }
+}
+
+/// The wrong fields of a request, in the order in which they were found.
+#[derive(Default)]
+pub(crate) struct FieldProblems(Vec<(&'static str, FieldProblem)>);
+
+impl FieldProblems {
+    /// Starts with one problem of one field.
+    pub(crate) fn of(field: &'static str, problem: FieldProblem) -> Self {
+        Self(vec![(field, problem)])
+    }
+
+    /// Adds a problem.
+    pub(crate) fn push(&mut self, field: &'static str, problem: FieldProblem) {
+        self.0.push((field, problem));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn texts(&self, language: Language) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        for (field, problem) in &self.0 {
+            errors.entry((*field).into()).or_default().push(problem.text(language));
+        }
+        errors
+    }
+}

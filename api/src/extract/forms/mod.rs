@@ -1,0 +1,21 @@
+//! The forms that bodies hold: what each field must be, and the problem that is reported otherwise.
+//!
+//! Messages and leniency are those of Django REST framework's serializer fields, which today's clients know.
+
+mod amount;
+mod cancel;
+mod email;
+mod login;
+mod reader;
+mod refresh;
+mod register;
+pub(crate) mod signup;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub(crate) use cancel::cancel;
+pub(crate) use login::login;
+pub(crate) use refresh::refresh;
+pub(crate) use register::register;
+pub(crate) use signup::signup;

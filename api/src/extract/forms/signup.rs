@@ -1,0 +1,103 @@
+//! The form of a sign-up.
+
+use sugang_sdk::types::Signup;
+
+use super::{email::is_email, reader::FormReader};
+use crate::{
+    error::{ApiError, FieldProblem},
+    extract::body::Object,
+};
+
+/// The length of the column `users.email`.
+pub(crate) const MAX_EMAIL_CHARS: usize = 255;
+/// The length of the column `users.username`.
+pub(crate) const MAX_USERNAME_CHARS: usize = 150;
+pub(crate) const MIN_PASSWORD_CHARS: usize = 8;
+
+/// Reads a sign-up.
+///
+/// # Errors
+/// 400 with everything that is wrong.
+pub(crate) fn signup(object: &Object<'_>) -> Result<Signup, ApiError> {
+    let mut form = FormReader::new(object);
+    let email = form.text("email");
+    let username = form.text("username");
+    let password = form.text("password");
+    form.check("email", &email, |email| {
+        [
+            (email.chars().count() > MAX_EMAIL_CHARS).then_some(FieldProblem::TooLong(MAX_EMAIL_CHARS)),
+            (!is_email(email)).then_some(FieldProblem::InvalidEmail),
+        ]
+    });
+    form.check("username", &username, |username| {
+        [
+            (username.chars().count() > MAX_USERNAME_CHARS).then_some(FieldProblem::TooLong(MAX_USERNAME_CHARS)),
+            (!username.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c)))
+                .then_some(FieldProblem::InvalidUsername),
+        ]
+    });
+    form.check("password", &password, |password| {
+        [
+            (password.chars().count() < MIN_PASSWORD_CHARS).then_some(FieldProblem::TooShort(MIN_PASSWORD_CHARS)),
+            (!password.chars().any(char::is_alphabetic)).then_some(FieldProblem::MissingLetter),
+            (!password.chars().any(char::is_numeric)).then_some(FieldProblem::MissingDigit),
+        ]
+    });
+    match (email, username, password) {
+        (Some(email), Some(username), Some(password)) if form.problems.is_empty() => Ok(Signup {
+            email,
+            username,
+            password: password.into(),
+        }),
+        _ => Err(ApiError::SignupFields(form.problems)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::forms::tests::{object, problems};
+
+    #[test]
+    fn a_signup_is_trimmed_and_in_any_script() {
+        let read = signup(&object(
+            r#"{"email":" minsu@example.com ","username":"민수.1","password":"비밀번호 1234","more":[{}]}"#,
+        ));
+        let read = read.ok().unwrap();
+        assert_eq!(
+            (read.email.as_str(), read.username.as_str()),
+            ("minsu@example.com", "민수.1")
+        );
+        assert_eq!(read.password.expose(), "비밀번호 1234");
+    }
+
+    #[test]
+    fn all_wrong_fields_of_a_signup_are_reported_at_once() {
+        for (json, expected) in [
+            (
+                "{}",
+                r#"{"email":["This field is required."],"password":["This field is required."],"username":["This field is required."]}"#,
+            ),
+            (
+                r#"{"email":null,"username":"","password":true}"#,
+                r#"{"email":["This field may not be null."],"password":["Not a valid string."],"username":["This field may not be blank."]}"#,
+            ),
+            (
+                r#"{"email":"nobody","username":"a b","password":"\u0000"}"#,
+                r#"{"email":["Enter a valid email address."],"password":["Null characters are not allowed."],"username":["A username may have letters, digits and @.+-_ only."]}"#,
+            ),
+            (
+                r#"{"email":"a@example.com","username":"a","password":"!?!?"}"#,
+                r#"{"password":["Ensure this field has at least 8 characters.","The password must have a letter.","The password must have a digit."]}"#,
+            ),
+            (r#"{"email":"a@example.com","username":7,"password":"abcdefg1"}"#, ""),
+        ] {
+            assert_eq!(problems(signup(&object(json))), expected, "{json}");
+        }
+        let long = format!(
+            r#"{{"email":"a@example.com","username":"{}","password":"abcdefg1"}}"#,
+            "가".repeat(151)
+        );
+        assert!(problems(signup(&object(&long))).contains("no more than 150 characters"));
+    }
+}

@@ -1,0 +1,188 @@
+//! Accounts: sign-up, login, token refresh, logout.
+
+use spin_sdk::pg::ParameterValue;
+use sugang_protocol::Text;
+use sugang_sdk::types::{AccessToken, SignedUp, Tokens, User};
+
+use crate::{
+    auth::{
+        passwords::{self, Verdict},
+        rate_limit::{self, Action, Attempt},
+        tokens::{TokenType, VerifiedToken},
+    },
+    context::RequestContext,
+    error::{
+        ApiError, FieldProblem, FieldProblems,
+        catalogue::{INVALID_CREDENTIALS, REFRESH_NOT_VALID},
+    },
+    extract::forms,
+    http::Response,
+    store::{Retry, statement},
+};
+
+const SIGNED_UP: Text = Text::new("회원가입이 완료되었습니다.", "The sign-up is complete.");
+
+/// Creates an account.
+pub(crate) async fn signup(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
+    let body = ctx.body().await?;
+    let form = forms::signup(&body.object()?)?;
+    check_rate_limit(ctx, Action::Signup, &form.email).await?;
+    let Some(hash) = passwords::hash(form.password.expose(), &ctx.state.config.argon2) else {
+        return Err(ApiError::internal("a password could not be hashed"));
+    };
+    let parameters = vec![form.email.into(), form.username.into(), hash.into()];
+    let row = ctx
+        .execute(statement!("signup($1, $2, $3)"), parameters, Retry::Never)
+        .await?;
+    match row.outcome.as_str() {
+        "ok" => {
+            let body = SignedUp {
+                message: ctx.text(SIGNED_UP),
+                user: row.payload()?,
+            };
+            Ok(Response::json(201, &body))
+        }
+        "taken" => {
+            let mut problems = FieldProblems::default();
+            for field in row.payload::<Vec<&str>>()? {
+                match field {
+                    "email" => problems.push("email", FieldProblem::EmailTaken),
+                    _ => problems.push("username", FieldProblem::UsernameTaken),
+                }
+            }
+            Err(ApiError::SignupFields(problems))
+        }
+        _ => Err(row.unexpected()),
+    }
+}
+
+/// The user of an e-mail address, with the stored hash.
+#[derive(serde::Deserialize)]
+struct Credentials {
+    #[serde(flatten)]
+    user: User,
+    password: String,
+}
+
+/// Exchanges an e-mail address and a password for tokens.
+///
+/// This takes two SQL calls, because the hash is verified here and not in PostgreSQL: one reads it, one records the login.
+pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
+    let body = ctx.body().await?;
+    let form = forms::login(&body.object()?)?;
+    let password = form.password.expose();
+    // Before any hash is computed: the hash is what makes an attempt expensive.
+    check_rate_limit(ctx, Action::Login, &form.email).await?;
+    let Credentials { user, password: stored } = credentials(ctx, &form.email, password).await?;
+    let argon2 = &ctx.state.config.argon2;
+    let rehashed = match passwords::verify(password, &stored, argon2) {
+        Verdict::Wrong => return Err((&INVALID_CREDENTIALS).into()),
+        Verdict::Right => None,
+        Verdict::NeedsRehash => passwords::hash(password, argon2),
+    };
+    rate_limit::reset(&ctx.state.redis, Action::Login, &form.email).await;
+    let parameters: Vec<ParameterValue> = vec![user.id.0.into(), stored.into(), rehashed.into()];
+    let row = ctx
+        .execute(statement!("logged_in($1, $2, $3)"), parameters, Retry::Idempotent)
+        .await?;
+    match row.outcome.as_str() {
+        "ok" => Ok(Response::json(200, &issue_tokens(ctx, user)?)),
+        // The account was deleted or deactivated since the first call.
+        "unknown" => Err((&INVALID_CREDENTIALS).into()),
+        _ => Err(row.unexpected()),
+    }
+}
+
+/// Reads the credentials of an account. Without an account, takes the time of verifying `password`.
+async fn credentials(ctx: &RequestContext<'_>, email: &str, password: &str) -> Result<Credentials, ApiError> {
+    let parameters = vec![email.to_owned().into()];
+    let row = ctx
+        .execute(statement!("credentials($1)"), parameters, Retry::Idempotent)
+        .await?;
+    match row.outcome.as_str() {
+        "ok" => row.payload(),
+        "unknown" => {
+            passwords::dummy_verify(password, &ctx.state.config.argon2);
+            Err((&INVALID_CREDENTIALS).into())
+        }
+        _ => Err(row.unexpected()),
+    }
+}
+
+fn issue_tokens(ctx: &RequestContext<'_>, user: User) -> Result<Tokens, ApiError> {
+    let issue = |token_type, lifetime| ctx.state.keys.issue(token_type, &user, lifetime, None);
+    Ok(Tokens {
+        access: issue(TokenType::Access, ctx.state.config.access_token_lifetime)?,
+        refresh: issue(TokenType::Refresh, ctx.state.config.refresh_token_lifetime)?,
+        user,
+    })
+}
+
+/// Exchanges a refresh token for a new access token, and with rotation for a new refresh token as well.
+pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
+    let config = &ctx.state.config;
+    let token = refresh_token_of_body(ctx).await?;
+    let parameters: Vec<ParameterValue> = vec![
+        token.caller.id().into(),
+        token.jti.into(),
+        token.family.clone().into(),
+        config.refresh_token_lifetime.cast_signed().into(),
+        config.rotate_refresh_tokens.into(),
+    ];
+    // A second rotation with the same token would look like a stolen token.
+    let retry = if config.rotate_refresh_tokens {
+        Retry::Never
+    } else {
+        Retry::Idempotent
+    };
+    let row = ctx
+        .execute(statement!("refresh($1, $2, $3, $4, $5)"), parameters, retry)
+        .await?;
+    let user: User = match row.outcome.as_str() {
+        "ok" => row.payload()?,
+        "token_ended" | "token_reused" => return Err((&REFRESH_NOT_VALID).into()),
+        _ => return Err(row.unexpected()),
+    };
+    let issue = |token_type, lifetime, family| ctx.state.keys.issue(token_type, &user, lifetime, family);
+    let rotated = || issue(TokenType::Refresh, config.refresh_token_lifetime, Some(&*token.family));
+    let body = AccessToken {
+        access: issue(TokenType::Access, config.access_token_lifetime, None)?,
+        refresh: config.rotate_refresh_tokens.then(rotated).transpose()?,
+    };
+    Ok(Response::json(200, &body))
+}
+
+/// Revokes the family of a refresh token. Access tokens stay valid until they expire.
+pub(crate) async fn logout(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
+    let token = refresh_token_of_body(ctx).await?;
+    let lifetime = ctx.state.config.refresh_token_lifetime.cast_signed();
+    let parameters: Vec<ParameterValue> = vec![token.caller.id().into(), token.family.into(), lifetime.into()];
+    let row = ctx
+        .execute(statement!("logout($1, $2, $3)"), parameters, Retry::Idempotent)
+        .await?;
+    match row.outcome.as_str() {
+        "ok" => Ok(Response::empty(204)),
+        _ => Err(row.unexpected()),
+    }
+}
+
+async fn refresh_token_of_body(ctx: &RequestContext<'_>) -> Result<VerifiedToken, ApiError> {
+    let body = ctx.body().await?;
+    let form = forms::refresh(&body.object()?)?;
+    let token = ctx.state.keys.verify(form.refresh.expose(), TokenType::Refresh);
+    token.ok_or(ApiError::Refused(&REFRESH_NOT_VALID))
+}
+
+async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, email: &str) -> Result<(), ApiError> {
+    let config = &ctx.state.config;
+    let limits = match action {
+        Action::Login => config.login_limits,
+        Action::Signup => config.signup_limits,
+    };
+    let attempt = Attempt {
+        action,
+        email,
+        address: ctx.client_address(),
+    };
+    rate_limit::check(&ctx.state.redis, &attempt, limits, config.rate_limit_window).await
+}

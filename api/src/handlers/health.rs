@@ -1,0 +1,59 @@
+//! Liveness and readiness.
+
+use serde::Serialize;
+
+use crate::{
+    context::RequestContext,
+    error::ApiError,
+    http::Response,
+    store::{Retry, statement},
+};
+
+/// The body of the responses to an operator's probes.
+#[derive(Serialize)]
+struct Health {
+    /// `ok`, or `degraded` without Redis.
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<&'static str>,
+}
+
+/// Reports that the component runs, without a call to a store.
+pub(crate) fn health() -> Response {
+    Response::json(
+        200,
+        &Health {
+            status: "ok",
+            database: None,
+            redis: None,
+        },
+    )
+}
+
+/// Reports whether the stores answer. Without Redis only locks and rate limits are missing.
+pub(crate) async fn readiness(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
+    let ready = ctx.execute(statement!("ready()"), Vec::new(), Retry::Idempotent);
+    let (database, redis) = futures::future::join(ready, ctx.state.redis.is_available()).await;
+    match database {
+        Ok(row) if row.outcome == "ok" => {}
+        Ok(row) => return Err(ApiError::unavailable(row.outcome)),
+        // A database without our functions cannot serve either.
+        Err(ApiError::Internal(cause)) => return Err(ApiError::Unavailable(cause)),
+        Err(error) => return Err(error),
+    }
+    let (status, redis) = if redis {
+        ("ok", "ok")
+    } else {
+        ("degraded", "unavailable")
+    };
+    Ok(Response::json(
+        200,
+        &Health {
+            status,
+            database: Some("ok"),
+            redis: Some(redis),
+        },
+    ))
+}

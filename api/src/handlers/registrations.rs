@@ -1,0 +1,107 @@
+//! Registering for an item with its payment, and completing it.
+
+use spin_sdk::pg::ParameterValue;
+use sugang_sdk::types::{Completed, DateTime, PaymentId, Registered, RegistrationId, TransactionMetadata};
+use uuid::Uuid;
+
+use crate::{
+    auth::tokens::Caller,
+    context::RequestContext,
+    error::{
+        ApiError,
+        catalogue::{AMOUNT_OUT_OF_BOUNDS, NOT_FOUND, SOLD_OUT},
+    },
+    extract::forms,
+    http::Response,
+    kind::ItemKind,
+    store::{Retry, with_lock},
+};
+
+/// Registers the caller for an item and pays.
+pub(crate) async fn register(
+    ctx: &RequestContext<'_>,
+    caller: Caller,
+    kind: &'static ItemKind,
+) -> Result<Response, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Payload {
+        payment_id: PaymentId,
+        registration_id: RegistrationId,
+    }
+
+    let body = ctx.body().await?;
+    let idempotency = ctx.idempotency(&body)?;
+    let form = forms::register(&body.object()?)?;
+    let (least, most) = form.payment_method.bounds();
+    // Random, because an id derived from user and item would repeat after a cancellation. The database enforces that ids
+    // with this prefix are unique; those of the Django service need not be.
+    let external_id = format!("sugang_{}", Uuid::new_v4().simple());
+    let retry = idempotency.retry();
+    let parameters: Vec<ParameterValue> = vec![
+        caller.id().into(),
+        ctx.id.into(),
+        form.amount.to_string().into(),
+        form.payment_method.to_string().into(),
+        least.to_string().into(),
+        most.to_string().into(),
+        external_id.into(),
+        ctx.request_id.to_owned().into(),
+        idempotency.key.into(),
+        idempotency.fingerprint.into(),
+    ];
+    let lock = format!("sugang:register:{}:{}:{}", kind.payment_type, caller.id(), ctx.id);
+    let work = ctx.execute(kind.register, parameters, retry);
+    let row = with_lock(&ctx.state.redis, &lock, ctx.state.config.lock_ttl, work).await?;
+    match row.outcome.as_str() {
+        "ok" => {
+            let payload: Payload = row.payload()?;
+            let body = Registered {
+                message: ctx.text(kind.registered),
+                payment_id: payload.payment_id,
+                registration: (kind.registration)(payload.registration_id),
+                payment_method: form.payment_method,
+                transaction_metadata: TransactionMetadata::new(form.payment_method, form.amount),
+            };
+            Ok(Response::json(201, &body))
+        }
+        "not_found" => Err((&NOT_FOUND).into()),
+        "already_registered" => Err((&kind.already_registered).into()),
+        "not_open" => Err((&kind.not_open).into()),
+        "amount_mismatch" => Err((&kind.amount_mismatch).into()),
+        "amount_out_of_bounds" => Err((&AMOUNT_OUT_OF_BOUNDS).into()),
+        "sold_out" => Err((&SOLD_OUT).into()),
+        _ => Err(row.idempotency_error()),
+    }
+}
+
+/// Completes the caller's registration. The body is optional; if there is one, it must be JSON.
+pub(crate) async fn complete(
+    ctx: &RequestContext<'_>,
+    caller: Caller,
+    kind: &'static ItemKind,
+) -> Result<Response, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Payload {
+        registration_id: RegistrationId,
+        completed_at: DateTime,
+    }
+
+    ctx.body().await?.object()?;
+    let parameters = vec![caller.id().into(), ctx.id.into(), ctx.request_id.to_owned().into()];
+    let row = ctx.execute(kind.complete, parameters, Retry::Never).await?;
+    match row.outcome.as_str() {
+        "ok" => {
+            let payload: Payload = row.payload()?;
+            let body = Completed {
+                message: ctx.text(kind.completed),
+                registration_id: payload.registration_id,
+                completed_at: payload.completed_at,
+            };
+            Ok(Response::json(200, &body))
+        }
+        "not_registered" => Err((&kind.not_registered).into()),
+        "already_completed" => Err((&kind.already_completed).into()),
+        "cancelled" => Err((&kind.registration_cancelled).into()),
+        _ => Err(row.unexpected()),
+    }
+}

@@ -1,0 +1,8 @@
+//! Requests and responses as plain data, between the host and the handlers.
+
+mod client_address;
+mod request;
+mod response;
+
+pub(crate) use request::RequestHead;
+pub(crate) use response::Response;

@@ -1,0 +1,58 @@
+//! A response, before it is handed to the host.
+
+use serde::Serialize;
+use sugang_protocol::ErrorResponse;
+
+/// Status, headers and body of a response.
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// Names in lower case, and values.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// Builds a response without a body.
+    pub(crate) fn empty(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::with_capacity(8),
+            body: Vec::new(),
+        }
+    }
+
+    /// Builds a response with `body` as JSON.
+    ///
+    /// The wire types always serialize; a defect there becomes a 500 without a body.
+    pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(text) => Self::text(status, "application/json", text),
+            Err(_) => Self::empty(500),
+        }
+    }
+
+    /// Builds a response with a body of the given media type.
+    pub(crate) fn text(status: u16, media_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            body: body.into(),
+            ..Self::empty(status)
+        }
+        .header("content-type", media_type)
+    }
+
+    /// Adds a header. `name` is in lower case.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl From<ErrorResponse> for Response {
+    fn from(error: ErrorResponse) -> Self {
+        Self {
+            status: error.status,
+            headers: error.headers,
+            body: error.body,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! PostgreSQL. Every request is one statement: a call of a function of the schema `sugang` (see `migrations/`), which
+//! returns one row.
+
+use std::time::{Duration, Instant};
+
+use spin_sdk::pg::{Connection, DbValue, Error, ParameterValue};
+
+use super::{FunctionRow, deadline::within, error::DbError, pool::Pool};
+use crate::error::ApiError;
+
+/// Whether a statement may be sent again after its connection was lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// It only reads, or its idempotency key lets it take effect once.
+    Idempotent,
+    /// It may have taken effect.
+    Never,
+}
+
+/// The database, with the idle connections of the instance.
+pub(crate) struct Database {
+    url: String,
+    timeout: Duration,
+    pool: Pool<Connection>,
+}
+
+impl Database {
+    /// Stores the settings. Connections are opened by the statements that need them.
+    pub(crate) fn new(url: String, max_idle: usize, timeout: Duration) -> Self {
+        Self {
+            url,
+            timeout,
+            pool: Pool::new(max_idle),
+        }
+    }
+
+    /// Sends a statement and returns its row, within the configured time.
+    ///
+    /// # Errors
+    /// 503 if PostgreSQL is unavailable or too slow, 409 if another transaction was first, 500 for a defect.
+    pub(crate) async fn execute(
+        &self,
+        statement: &'static str,
+        parameters: Vec<ParameterValue>,
+        retry: Retry,
+    ) -> Result<FunctionRow, ApiError> {
+        let work = async {
+            match self.attempt(statement, parameters.clone()).await {
+                // The connection was idle, here or in the host's pool, and may be older than PostgreSQL's last restart.
+                Err(DbError::ConnectionLost { sent: true, .. }) if retry == Retry::Idempotent => {
+                    self.attempt(statement, parameters).await
+                }
+                result => result,
+            }
+        };
+        match within(self.timeout, work).await {
+            Some(Ok(row)) => Ok(row),
+            Some(Err(error)) => Err(error.into_api_error(&self.url)),
+            None => Err(ApiError::unavailable("PostgreSQL did not answer in time")),
+        }
+    }
+
+    async fn attempt(&self, statement: &'static str, parameters: Vec<ParameterValue>) -> Result<FunctionRow, DbError> {
+        // Taken out of the pool: if this future is dropped at its deadline, the connection is dropped with it, and never
+        // reused while the statement still runs on it.
+        let pooled = match self.pool.take() {
+            Some(pooled) => pooled,
+            None => {
+                let begun = Instant::now();
+                let opened = Connection::open(&self.url).await;
+                let opened = opened.map_err(|error| DbError::new(error, false))?;
+                self.pool.opened(opened, begun.elapsed(), Instant::now())
+            }
+        };
+        match query(&pooled.connection, statement, parameters).await {
+            Ok(row) => {
+                self.pool.put_back(pooled, Instant::now());
+                FunctionRow::decode(row)
+            }
+            Err(error) => {
+                let error = DbError::new(error, true);
+                match error {
+                    DbError::ConnectionLost { .. } => self.pool.clear(),
+                    _ => self.pool.put_back(pooled, Instant::now()),
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn query(
+    connection: &Connection,
+    statement: &str,
+    parameters: Vec<ParameterValue>,
+) -> Result<Option<Vec<DbValue>>, Error> {
+    let mut result = connection.query(statement, parameters).await?;
+    let row = result.rows().next().await;
+    // An error after the first row is only reported here.
+    result.result().await?;
+    Ok(row)
+}

@@ -1,0 +1,126 @@
+//! The row that a function of the schema `sugang` returns.
+
+use spin_sdk::pg::DbValue;
+
+use super::error::DbError;
+use crate::error::{
+    ApiError,
+    catalogue::{IDEMPOTENCY_KEY_REUSED, REQUEST_IN_PROGRESS},
+};
+
+/// The statement that calls a function of the schema `sugang`.
+///
+/// All of these functions return the same columns. A statement selects only those that its operation needs, because each
+/// column is copied through host and component: `list` adds the counts, `one` adds nothing.
+macro_rules! statement {
+    (list $call:literal) => {
+        concat!("select outcome, body, count, page, pages from sugang.", $call)
+    };
+    (one $call:literal) => {
+        concat!("select outcome, body from sugang.", $call)
+    };
+    ($call:literal) => {
+        concat!("select outcome, body, replayed from sugang.", $call)
+    };
+}
+pub(crate) use statement;
+
+/// The row that a function returns.
+#[derive(Debug)]
+pub(crate) struct FunctionRow {
+    /// `ok`, or the reason for a refusal.
+    pub(crate) outcome: String,
+    /// JSON: a response that is ready to send, or the payload of one.
+    pub(crate) body: String,
+    /// Lists: the number of results on all pages.
+    pub(crate) count: i64,
+    /// Lists: the number of this page.
+    pub(crate) page: i64,
+    /// Lists: the number of the last page.
+    pub(crate) pages: i64,
+    /// Whether the row repeats the outcome of an earlier request with the same idempotency key.
+    pub(crate) replayed: bool,
+}
+
+impl FunctionRow {
+    /// Reads the row by the position of its columns, which are those of one of the forms of [`statement`].
+    pub(super) fn decode(row: Option<Vec<DbValue>>) -> Result<Self, DbError> {
+        let unknown = || DbError::Defect("a statement did not answer one row of known columns".into());
+        let mut values = row.ok_or_else(unknown)?.into_iter();
+        let mut text = || match values.next() {
+            Some(DbValue::Str(text)) => Ok(text),
+            Some(_) => Ok(String::new()),
+            None => Err(unknown()),
+        };
+        let (outcome, body) = (text()?, text()?);
+        let number = |value: &DbValue| match value {
+            DbValue::Int64(number) => *number,
+            _ => 0,
+        };
+        let (counts, replayed) = match values.as_slice() {
+            [] => ([0; 3], false),
+            [replayed] => ([0; 3], matches!(replayed, DbValue::Boolean(true))),
+            [count, page, pages] => ([count, page, pages].map(number), false),
+            _ => return Err(unknown()),
+        };
+        let [count, page, pages] = counts;
+        Ok(Self {
+            outcome,
+            body,
+            count,
+            page,
+            pages,
+            replayed,
+        })
+    }
+
+    /// The error for an outcome that the caller does not know: database and component are of different versions.
+    pub(crate) fn unexpected(&self) -> ApiError {
+        ApiError::internal(format!("unexpected outcome {:?}", self.outcome))
+    }
+
+    /// The error for an outcome of the idempotency key.
+    pub(crate) fn idempotency_error(&self) -> ApiError {
+        match self.outcome.as_str() {
+            "key_reused" => (&IDEMPOTENCY_KEY_REUSED).into(),
+            "in_progress" => (&REQUEST_IN_PROGRESS).into(),
+            _ => self.unexpected(),
+        }
+    }
+
+    /// Reads the payload in the body.
+    ///
+    /// # Errors
+    /// 500 if the body is not what the caller expects of the function.
+    pub(crate) fn payload<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
+        serde_json::from_str(&self.body)
+            .map_err(|_| ApiError::internal(format!("unexpected payload with outcome {:?}", self.outcome)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_decoded_by_position() {
+        let decoded = |rest: &[DbValue]| {
+            let row = [&[DbValue::Str("ok".into()), DbValue::Str("[]".into())], rest].concat();
+            let row = FunctionRow::decode(Some(row)).unwrap();
+            assert_eq!((row.outcome.as_str(), row.body.as_str()), ("ok", "[]"));
+            (row.count, row.page, row.pages, row.replayed)
+        };
+        assert_eq!(decoded(&[]), (0, 0, 0, false));
+        assert_eq!(decoded(&[DbValue::Boolean(true)]), (0, 0, 0, true));
+        assert_eq!(decoded(&[DbValue::DbNull]), (0, 0, 0, false));
+        assert_eq!(decoded(&[41, 2, 3].map(DbValue::Int64)), (41, 2, 3, false));
+        for row in [
+            None,
+            Some(vec![DbValue::DbNull]),
+            Some(vec![DbValue::DbNull; 4]),
+            Some(vec![DbValue::DbNull; 6]),
+        ] {
+            assert!(matches!(FunctionRow::decode(row), Err(DbError::Defect(_))));
+        }
+    }
+}
