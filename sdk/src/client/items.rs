@@ -1,4 +1,4 @@
-//! Exams and courses, written once: a kind is described by its id's [`Kind`].
+//! Exams and courses, written once: the type of an id tells the kind of its item, by [`ItemId`].
 
 use std::{fmt::Display, marker::PhantomData};
 
@@ -7,20 +7,20 @@ use serde::de::DeserializeOwned;
 use super::{Error, Keyed, List, Repeat, Request, Session};
 use crate::types::{Completed, CourseId, ExamId, Item, Register, Registered, Sort};
 
-/// What one can register for, told by its id. Another kind is another implementation.
-pub trait Kind: Copy + Display + DeserializeOwned + Send + Sync + 'static {
-    /// Its name in paths.
+/// The id of an item, whose type tells the kind of the item. Another kind is another implementation.
+pub trait ItemId: Copy + Display + DeserializeOwned + Send + Sync + 'static {
+    /// The name of the kind in paths.
     const PATH: &'static str;
-    /// The last part of the path that registers for one.
+    /// The last segment of the path that registers for an item.
     const REGISTER: &'static str;
 }
 
-impl Kind for ExamId {
+impl ItemId for ExamId {
     const PATH: &'static str = "tests";
     const REGISTER: &'static str = "apply";
 }
 
-impl Kind for CourseId {
+impl ItemId for CourseId {
     const PATH: &'static str = "courses";
     const REGISTER: &'static str = "enroll";
 }
@@ -44,7 +44,7 @@ pub struct Items<Id> {
     kind: PhantomData<fn() -> Id>,
 }
 
-impl<Id: Kind> Items<Id> {
+impl<Id: ItemId> Items<Id> {
     pub(super) fn new(session: Session) -> Self {
         Self {
             session,

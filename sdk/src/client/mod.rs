@@ -22,7 +22,7 @@ use url::Url;
 use crate::types::{ErrorBody, ErrorCode, ErrorText, Login, Secret, SignedUp, Signup, Tokens};
 
 pub use error::{ApiError, Error};
-pub use items::{Filter, Items, Kind};
+pub use items::{Filter, ItemId, Items};
 pub use list::List;
 pub use payments::{PaymentFilter, Payments};
 pub use retry::RetryPolicy;
