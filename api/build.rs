@@ -1,6 +1,7 @@
-//! Packs what the documentation pages need, compressed, into the build folder, where `docs` embeds it from. Swagger UI
-//! and ReDoc come out of the crates that carry them, so that no copy of them stands in this repository and none is
-//! fetched from elsewhere.
+//! Compresses the files of the documentation pages into the build folder, from which `handlers::docs` embeds them.
+//!
+//! Swagger UI and ReDoc come from crates that contain them: this repository needs no copy, and pages load nothing from a
+//! CDN.
 
 use std::{
     env,
@@ -41,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     pack("redoc.standalone.js", redoc()?.as_bytes())
 }
 
-/// A file of Swagger UI's distribution.
+/// Reads a file of Swagger UI's distribution.
 fn swagger_ui(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut archive = zip::ZipArchive::new(Cursor::new(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED))?;
     for index in 0..archive.len() {
@@ -55,7 +56,7 @@ fn swagger_ui(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     Err(format!("Swagger UI has no {name}").into())
 }
 
-/// ReDoc's script: `aide` gives it out within a page only.
+/// Cuts ReDoc's script out of the page in which `aide` has it.
 fn redoc() -> Result<String, Box<dyn Error>> {
     const LOGO: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
     let page = aide::redoc::Redoc::new("").html();
@@ -64,7 +65,7 @@ fn redoc() -> Result<String, Box<dyn Error>> {
         .and_then(|(_, rest)| rest.rsplit_once("Redoc.init("))
         .map(|(script, _)| script.trim())
         .ok_or("ReDoc's script is not where it was")?;
-    // The one thing that it would fetch from elsewhere.
+    // The one address that the script would load from a CDN.
     let script = script.replace(LOGO, "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=");
     match script.contains("//cdn.") {
         true => Err("ReDoc fetches something else from a CDN".into()),

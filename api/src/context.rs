@@ -11,7 +11,7 @@ use sugang_protocol::{Language, Text};
 use crate::{
     error::{
         ApiError,
-        catalogue::{USER_INACTIVE, USER_NOT_FOUND},
+        catalog::{USER_INACTIVE, USER_NOT_FOUND},
     },
     extract::{Body, Idempotency},
     http::RequestHead,

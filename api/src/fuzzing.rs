@@ -15,7 +15,7 @@ use crate::{
         passwords::{self, Verdict},
         tokens::{Keys, TokenType},
     },
-    config::{JwtKey, JwtKeys},
+    config::types::{JwtKey, JwtKeys},
     error::ApiError,
     extract::{
         Body, Query,

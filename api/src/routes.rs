@@ -6,7 +6,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    error::{ApiError, catalogue::NOT_FOUND},
+    error::{ApiError, catalog::NOT_FOUND},
     handlers::docs,
     kind::{ItemKind, KINDS},
 };

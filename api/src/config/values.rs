@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::{Cors, JwtKey, JwtKeys, MaxHashCost};
+use super::types::{Cors, JwtKey, JwtKeys, MaxHashCost};
 use crate::error::Misconfigured;
 
 /// The length that RFC 7518 (3.2) requires of an HS256 secret: as many bytes as the hash has.

@@ -1,14 +1,14 @@
 //! Refusals: which to use when.
 //!
 //! - An error that one sentence explains is an [`ErrorSpec`]: a constant with its code (which determines the status), its
-//!   text in both languages and the key under which clients read it. Those of all operations are in [`catalogue`], those
+//!   text in both languages and the key under which clients read it. Those of all operations are in [`catalog`], those
 //!   that name an exam or a course in [`crate::kind`].
 //! - Wrong fields are [`FieldProblems`]: [`ApiError::Fields`], and [`ApiError::SignupFields`] for a sign-up.
 //! - What the client cannot change is [`ApiError::Unavailable`] (a store is down: retry), [`ApiError::Internal`] (a
 //!   defect) or [`ApiError::Misconfigured`] (the operator has to act). The cause is logged and never sent: [`Internal`]
 //!   implements neither `Display` nor `Debug`.
 
-pub(crate) mod catalogue;
+pub(crate) mod catalog;
 mod fields;
 
 use sugang_protocol::{ErrorResponse, ErrorSpec, Language};
@@ -16,7 +16,7 @@ use sugang_sdk::types::{ErrorCode, ErrorText};
 
 use crate::{http::Response, log};
 
-use catalogue::{INTERNAL, METHOD_NOT_ALLOWED, RATE_LIMITED, SIGNUP_FAILED, UNAVAILABLE};
+use catalog::{INTERNAL, METHOD_NOT_ALLOWED, RATE_LIMITED, SIGNUP_FAILED, UNAVAILABLE};
 pub(crate) use fields::{FieldProblem, FieldProblems};
 
 /// Why a request is refused or fails.
@@ -111,7 +111,7 @@ impl From<&'static ErrorSpec> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::{
-        catalogue::{BUSY, NOT_AUTHENTICATED, NOT_FOUND},
+        catalog::{BUSY, NOT_AUTHENTICATED, NOT_FOUND},
         *,
     };
 

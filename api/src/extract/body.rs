@@ -10,7 +10,7 @@ use spin_sdk::{
 
 use crate::error::{
     ApiError,
-    catalogue::{MALFORMED_JSON, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE},
+    catalog::{MALFORMED_JSON, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE},
 };
 
 /// The bytes of one read; nearly every body is smaller.

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Body;
+use super::body::Body;
 use crate::{
     error::{ApiError, FieldProblem, FieldProblems},
     http::RequestHead,

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use form_urlencoded::Serializer;
 
-use crate::error::{ApiError, FieldProblem, FieldProblems, catalogue::INVALID_PAGE};
+use crate::error::{ApiError, FieldProblem, FieldProblems, catalog::INVALID_PAGE};
 
 /// A search is cut off after this many characters, because its cost in PostgreSQL grows with its length.
 const MAX_SEARCH_CHARS: usize = 1_000;

@@ -13,7 +13,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError, FieldProblem, FieldProblems,
-        catalogue::{INVALID_CREDENTIALS, REFRESH_NOT_VALID},
+        catalog::{INVALID_CREDENTIALS, REFRESH_NOT_VALID},
     },
     extract::forms,
     http::Response,

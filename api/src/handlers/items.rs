@@ -5,7 +5,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError,
-        catalogue::{INVALID_PAGE, NOT_FOUND},
+        catalog::{INVALID_PAGE, NOT_FOUND},
     },
     extract::Query,
     http::Response,

@@ -9,7 +9,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError,
-        catalogue::{ALREADY_CANCELLED, INVALID_PAGE, NOT_FOUND, NOT_OWNER},
+        catalog::{ALREADY_CANCELLED, INVALID_PAGE, NOT_FOUND, NOT_OWNER},
     },
     extract::{Query, forms},
     http::Response,

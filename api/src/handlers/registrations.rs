@@ -9,7 +9,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError,
-        catalogue::{AMOUNT_OUT_OF_BOUNDS, NOT_FOUND, SOLD_OUT},
+        catalog::{AMOUNT_OUT_OF_BOUNDS, NOT_FOUND, SOLD_OUT},
     },
     extract::forms,
     http::Response,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::RequestHead;
+use super::request::RequestHead;
 
 /// The host appends this header after the client's own headers, so only its last value is trustworthy.
 const CONNECTION_ADDRESS: &str = "spin-client-addr";

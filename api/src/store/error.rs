@@ -4,7 +4,7 @@ use spin_sdk::pg::{Error, PgError, QueryError};
 use sugang_sdk::types::ErrorCode;
 
 use crate::{
-    error::{ApiError, catalogue::BUSY},
+    error::{ApiError, catalog::BUSY},
     log,
 };
 

@@ -8,8 +8,8 @@ use std::{future::Future, time::Duration};
 use spin_sdk::redis::RedisResult;
 use uuid::Uuid;
 
-use super::Redis;
-use crate::error::{ApiError, catalogue::BUSY};
+use super::redis::Redis;
+use crate::error::{ApiError, catalog::BUSY};
 
 /// Deletes the lock only if it still has the caller's token: an expired lock may belong to another request by now.
 const RELEASE: &str =

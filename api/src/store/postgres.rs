@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use spin_sdk::pg::{Connection, DbValue, Error, ParameterValue};
 
-use super::{FunctionRow, deadline::within, error::DbError, pool::Pool};
+use super::{deadline::within, error::DbError, pool::Pool, row::FunctionRow};
 use crate::error::ApiError;
 
 /// Whether a statement may be sent again after its connection was lost.

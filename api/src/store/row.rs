@@ -5,7 +5,7 @@ use spin_sdk::pg::DbValue;
 use super::error::DbError;
 use crate::error::{
     ApiError,
-    catalogue::{IDEMPOTENCY_KEY_REUSED, REQUEST_IN_PROGRESS},
+    catalog::{IDEMPOTENCY_KEY_REUSED, REQUEST_IN_PROGRESS},
 };
 
 /// The statement that calls a function of the schema `sugang`.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
+use sugang_sdk::types::UserId;
 
 /// The type of a token. A token of one type is never accepted as the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,20 @@ pub(crate) enum TokenType {
     Access,
     /// Exchanged for a new access token.
     Refresh,
+}
+
+/// The user of a valid access token. Whether the user still exists and is active is checked by the request's statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller(UserId);
+
+impl Caller {
+    pub(super) fn new(id: UserId) -> Self {
+        Self(id)
+    }
+
+    pub(crate) fn id(self) -> i64 {
+        self.0.0
+    }
 }
 
 #[derive(Serialize)]

@@ -16,24 +16,14 @@ use crate::{
     config::JwtKeys,
     error::{
         ApiError,
-        catalogue::{NOT_AUTHENTICATED, TOKEN_NOT_VALID},
+        catalog::{NOT_AUTHENTICATED, TOKEN_NOT_VALID},
     },
 };
 
 use cache::TokenCache;
-pub(crate) use claims::TokenType;
+pub(crate) use claims::{Caller, TokenType};
 use claims::{IssuedClaims, ReceivedClaims};
 use hs256::HS256;
-
-/// The user of a valid access token. Whether the user still exists and is active is checked by the request's statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller(UserId);
-
-impl Caller {
-    pub(crate) fn id(self) -> i64 {
-        self.0.0
-    }
-}
 
 /// The claims of a valid token.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,7 +109,7 @@ impl Keys {
         let (_, key) = self.verifying.iter().find(|(known, _)| *known == id)?;
         let claims = decode::<ReceivedClaims>(token, key, &self.validation).ok()?.claims;
         (claims.token_type == token_type).then(|| VerifiedToken {
-            caller: Caller(UserId(claims.user_id)),
+            caller: Caller::new(UserId(claims.user_id)),
             family: claims.family.unwrap_or_else(|| claims.jti.clone()),
             jti: claims.jti,
             expires: claims.exp as u64,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{hs256::HmacSha256, *};
-use crate::config::JwtKey;
+use crate::config::types::JwtKey;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -71,7 +71,10 @@ fn an_invalid_token_is_not_cached() {
     let expired = signed(hs256(), &claims(|claims| claims["exp"] = json!(now() - 1)));
     let refresh = signed(hs256(), &claims(|claims| claims["token_type"] = json!("refresh")));
     for _ in 0..3 {
-        assert_eq!(keys.authenticate(Some(&bearer(&good))).ok(), Some(Caller(UserId(7))));
+        assert_eq!(
+            keys.authenticate(Some(&bearer(&good))).ok(),
+            Some(Caller::new(UserId(7)))
+        );
         for bad in [
             &expired,
             &refresh,
