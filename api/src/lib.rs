@@ -9,6 +9,7 @@
 //! | `routes` | list the operations with their methods and paths |
 //! | `handlers` | do one operation each: read the request, make one SQL call, build the response |
 //! | `kind` | describes what differs between exams and courses; nothing else knows it |
+//! | `payment_rules` | what a payment method accepts, and what it costs |
 //! | `context`, `state` | hold what one request, and what one instance of the component, works with |
 //! | `auth` | tokens, passwords, rate limits |
 //! | `extract` | read bodies, query strings and idempotency keys |
@@ -33,6 +34,7 @@ mod kind;
 mod log;
 #[cfg(test)]
 mod openapi;
+mod payment_rules;
 mod routes;
 mod service;
 mod state;

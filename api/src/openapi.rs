@@ -40,6 +40,7 @@ use crate::{
     extract::forms::signup::{MAX_EMAIL_CHARS, MAX_USERNAME_CHARS, MIN_PASSWORD_CHARS},
     http::Response as Answer,
     kind::{ItemKind, KINDS},
+    payment_rules::accepted_amounts,
     routes::{Operation, Private, Public, Route, TABLE},
 };
 
@@ -370,8 +371,8 @@ fn service(summary: &str, more: &'static str, success: Success, errors: Vec<ApiE
 
 fn bounds() -> String {
     let bounds = PaymentMethod::ALL.iter().map(|method| {
-        let (least, most) = method.bounds();
-        format!("`{method}` {least} to {most}")
+        let accepted = accepted_amounts(*method);
+        format!("`{method}` {} to {}", accepted.start(), accepted.end())
     });
     bounds.collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! Signs up, applies for the first exam that is open and affordable, looks at the payment and cancels it again.
+//! Signs up, applies for the most popular open exam, reads the payment and cancels it.
 //!
 //! ```sh
 //! cargo run --release -p sugang-sdk --no-default-features --features client --example apply -- http://localhost:8000
@@ -32,12 +32,10 @@ async fn main() -> Result<()> {
         sort: Sort::Popular,
         ..Filter::default()
     };
-    let method = PaymentMethod::Card;
-    let (least, most) = method.bounds();
     let exam = exams
         .list(&open)
         .stream()
-        .try_filter(|exam| std::future::ready(!exam.is_registered && (least..=most).contains(&exam.price)));
+        .try_filter(|exam| std::future::ready(!exam.is_registered && exam.price.is_positive()));
     let exam = std::pin::pin!(exam).try_next().await?.context("no exam is open")?;
     println!(
         "{}: {} won, {} registered",
@@ -49,7 +47,7 @@ async fn main() -> Result<()> {
             exam.id,
             Register {
                 amount: exam.price,
-                payment_method: method,
+                payment_method: PaymentMethod::Card,
             },
         )
         .await?;

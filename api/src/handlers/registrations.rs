@@ -1,7 +1,7 @@
 //! Registering for an item with its payment, and completing it.
 
 use spin_sdk::pg::ParameterValue;
-use sugang_sdk::types::{Completed, DateTime, PaymentId, Registered, RegistrationId, TransactionMetadata};
+use sugang_sdk::types::{Completed, DateTime, PaymentId, Registered, RegistrationId};
 use uuid::Uuid;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     extract::forms,
     http::Response,
     kind::ItemKind,
+    payment_rules,
     store::{Retry, with_lock},
 };
 
@@ -32,7 +33,7 @@ pub(crate) async fn register(
     let body = ctx.body().await?;
     let idempotency = ctx.idempotency(&body)?;
     let form = forms::register(&body.object()?)?;
-    let (least, most) = form.payment_method.bounds();
+    let accepted = payment_rules::accepted_amounts(form.payment_method);
     // Random, because an id derived from user and item would repeat after a cancellation. The database enforces that ids
     // with this prefix are unique; those of the Django service need not be.
     let external_id = format!("sugang_{}", Uuid::new_v4().simple());
@@ -42,8 +43,8 @@ pub(crate) async fn register(
         ctx.id.into(),
         form.amount.to_string().into(),
         form.payment_method.to_string().into(),
-        least.to_string().into(),
-        most.to_string().into(),
+        accepted.start().to_string().into(),
+        accepted.end().to_string().into(),
         external_id.into(),
         ctx.request_id.to_owned().into(),
         idempotency.key.into(),
@@ -60,7 +61,7 @@ pub(crate) async fn register(
                 payment_id: payload.payment_id,
                 registration: (kind.registration)(payload.registration_id),
                 payment_method: form.payment_method,
-                transaction_metadata: TransactionMetadata::new(form.payment_method, form.amount),
+                transaction_metadata: payment_rules::transaction_metadata(form.payment_method, form.amount),
             };
             Ok(Response::json(201, &body))
         }

@@ -1,8 +1,7 @@
-//! Payments, and what is known of the ways to pay.
+//! Payments and payment methods.
 
 use std::{fmt, str::FromStr};
 
-use rust_decimal::{Decimal, prelude::ToPrimitive};
 use serde::{Deserialize, Serialize};
 
 use super::{DateTime, Money, PaymentId};
@@ -17,10 +16,10 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All of them.
+            /// All values.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The word that stands for it on the wire and in the database.
+            /// Returns the word on the wire and in the database.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)*
@@ -44,9 +43,9 @@ macro_rules! words {
     )*};
 }
 
-/// A word that is none of those allowed in its place.
+/// The word is not allowed in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not one of the words allowed here")]
+#[error("the word is not allowed here")]
 pub struct UnknownWord;
 
 words! {
@@ -79,27 +78,6 @@ words! {
     }
 }
 
-impl PaymentMethod {
-    /// The gateway's share of an amount (0.029 is 2.9 %).
-    pub fn fee_rate(self) -> Decimal {
-        match self {
-            Self::KakaoPay => Decimal::new(29, 3),
-            Self::Card => Decimal::new(32, 3),
-            Self::BankTransfer => Decimal::new(5, 3),
-        }
-    }
-
-    /// The least and the most that can be paid at once; both are allowed.
-    pub fn bounds(self) -> (Money, Money) {
-        let (least, most) = match self {
-            Self::KakaoPay => (100, 50_000_000),
-            Self::Card => (1_000, 100_000_000),
-            Self::BankTransfer => (1_000, 200_000_000),
-        };
-        (Money::won(least), Money::won(most))
-    }
-}
-
 /// What a payment's processing costs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -114,26 +92,13 @@ pub struct TransactionMetadata {
     pub estimated_fee: f64,
 }
 
-impl TransactionMetadata {
-    /// What processing `amount` by `method` costs.
-    pub fn new(method: PaymentMethod, amount: Money) -> Self {
-        let float = |decimal: Decimal| decimal.normalize().to_f64().unwrap_or(f64::NAN);
-        Self {
-            payment_gateway: method,
-            supports_refund: true,
-            processing_fee_rate: float(method.fee_rate()),
-            estimated_fee: float(amount.decimal() * method.fee_rate()),
-        }
-    }
-}
-
-/// A word from a list that may grow: a client of today still reads a page on which a word of tomorrow stands.
+/// A word from a list that may grow, so that clients can read responses of later versions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Word<T> {
-    /// One that this version knows.
+    /// A word that this version knows.
     Known(T),
-    /// One that this version does not know.
+    /// A word that this version does not know.
     New(String),
 }
 
