@@ -1,4 +1,4 @@
-//! Sugang, the enrolment service, in Rust: its wire types and, with the default feature `client`, a client.
+//! The SDK of Sugang, the enrolment service: its wire types and, with the default feature `client`, a client.
 
 pub mod types;
 

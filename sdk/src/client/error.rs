@@ -1,43 +1,44 @@
-//! What can go wrong with a call.
+//! Errors of calls.
 
 use std::time::Duration;
 
 use crate::types::{ErrorBody, ErrorCode, FieldErrors};
 
-/// Why a call failed, after all attempts that the retry policy allowed.
+/// Why a call failed, after the attempts that the retry policy allows.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The client is set up wrongly; nothing was sent. Never retried.
-    #[error("the client is set up wrongly: {0}")]
+    /// The settings are wrong. Nothing was sent; never retried.
+    #[error("the settings of the client are wrong: {0}")]
     Config(String),
-    /// The body could not be written as JSON; nothing was sent. Never retried.
+    /// The body cannot be written as JSON. Nothing was sent; never retried.
     #[error("the request cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
-    /// No connection came about: the service did not see the request. Retried, whatever the request is.
+    /// The connection failed, so the service did not see the request. Always retried.
     #[error("no connection to the service")]
     Connect(#[source] reqwest::Error),
-    /// The answer did not come, or not whole: the request may have taken effect. Retried if a second time does no
-    /// harm: reading, logging in, and what carries an idempotency key.
-    #[error("no answer from the service")]
+    /// The response is missing or incomplete, so the request may have taken effect.
+    ///
+    /// Retried if the request is idempotent: reads, logins, and requests with an idempotency key.
+    #[error("no response from the service")]
     Lost(#[source] reqwest::Error),
-    /// The service answered that it will not. Some are retried, as [`RetryPolicy`](crate::RetryPolicy) says.
+    /// The service refused the request, or failed. Retried as [`RetryPolicy`](crate::RetryPolicy) says.
     #[error(transparent)]
     Api(Box<ApiError>),
-    /// The answer is not what this version expects: the request took effect. Never retried.
-    #[error("the answer cannot be read at `{path}` (request {request_id})")]
+    /// This version cannot read the response. The request took effect; never retried.
+    #[error("the response cannot be read at `{path}` (request {request_id})")]
     Decode {
-        /// The field that could not be read, from the top (`results[3].price`).
+        /// The path of the field that cannot be read (`results[3].price`).
         path: String,
-        /// The service's id of the request; empty where the answer had none.
+        /// The service's id of the request; empty if the response has none.
         request_id: String,
-        /// What was wrong with it.
+        /// The reason.
         source: serde_json::Error,
     },
-    /// The answer is longer than the client takes: the request may have taken effect. Never retried.
-    #[error("the answer is longer than {limit} bytes")]
+    /// The response is longer than the client accepts. The request may have taken effect; never retried.
+    #[error("the response is longer than {limit} bytes")]
     TooLong {
-        /// The most bytes that the client takes.
+        /// The most bytes that the client accepts.
         limit: usize,
     },
 }
@@ -53,7 +54,7 @@ impl Error {
         }
     }
 
-    /// The service's answer, if it gave one.
+    /// Returns the service's error response, if there is one.
     pub fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Api(error) => Some(error),
@@ -61,12 +62,12 @@ impl Error {
         }
     }
 
-    /// The service's code for what went wrong, if it gave one.
+    /// Returns the service's code of the error, if there is one.
     pub fn code(&self) -> Option<&ErrorCode> {
         self.api().map(|error| &error.body.code)
     }
 
-    /// The service's id of the request, to be named when asking its operator.
+    /// Returns the service's id of the request, for questions to its operator.
     pub fn request_id(&self) -> Option<&str> {
         let id = match self {
             Self::Api(error) => &error.body.request_id,
@@ -76,21 +77,21 @@ impl Error {
         Some(id.as_str()).filter(|id| !id.is_empty())
     }
 
-    /// What is wrong with which field of the request, if that is what the service answered.
+    /// Returns the messages of wrong fields by the name of the field, if the error is about fields.
     pub fn fields(&self) -> Option<&FieldErrors> {
         self.api().and_then(|error| error.body.text.fields())
     }
 }
 
-/// An answer of the service with an error status.
+/// A response of the service with an error status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiError {
     /// HTTP status.
     pub status: u16,
-    /// What the service says about it.
+    /// The body of the response.
     pub body: ErrorBody,
-    /// How long the service asks to wait before the next try.
+    /// The time after which the service asks to retry.
     pub retry_after: Option<Duration>,
 }
 

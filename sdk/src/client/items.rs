@@ -1,15 +1,15 @@
-//! Exams and courses, written once: the type of an id tells the kind of its item, by [`ItemId`].
+//! Exams and courses. The code is the same for both; the type of the id selects the paths, by [`ItemId`].
 
 use std::{fmt::Display, marker::PhantomData};
 
 use serde::de::DeserializeOwned;
 
-use super::{Error, Keyed, List, Repeat, Request, Session};
+use super::{Error, Keyed, List, Request, Retry, Session};
 use crate::types::{Completed, CourseId, ExamId, Item, Register, Registered, Sort};
 
-/// The id of an item, whose type tells the kind of the item. Another kind is another implementation.
+/// The id of an item that users register for. Each kind of item has its own id type, and so its own implementation.
 pub trait ItemId: Copy + Display + DeserializeOwned + Send + Sync + 'static {
-    /// The name of the kind in paths.
+    /// The first segment of the kind's paths.
     const PATH: &'static str;
     /// The last segment of the path that registers for an item.
     const REGISTER: &'static str;
@@ -25,19 +25,19 @@ impl ItemId for CourseId {
     const REGISTER: &'static str = "enroll";
 }
 
-/// Which exams or courses are listed, and in which order. The default is all of them, newest first.
+/// Selects and orders a list of exams or courses. The default lists all of them, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only those that are in their registration period now.
+    /// Only items in their registration period now.
     pub available: bool,
-    /// Only those whose title or description has these words: all of them, unless `or` stands between; `"…"` is a
-    /// phrase, `-` excludes.
+    /// Only items whose title or description has all of these words. `or` between words admits either, `"…"` is a
+    /// phrase, and `-` excludes a word.
     pub search: Option<String>,
-    /// The order.
+    /// The order of the list.
     pub sort: Sort,
 }
 
-/// The exams or the courses.
+/// The exams or the courses of the service.
 #[derive(Debug, Clone)]
 pub struct Items<Id> {
     session: Session,
@@ -52,7 +52,7 @@ impl<Id: ItemId> Items<Id> {
         }
     }
 
-    /// Those that pass the filter, page by page or as one stream.
+    /// Lists the items that match the filter, page by page or as one stream.
     pub fn list(&self, filter: &Filter) -> List<Item<Id>> {
         let mut query = Vec::new();
         if filter.available {
@@ -67,7 +67,7 @@ impl<Id: ItemId> Items<Id> {
         List::new(self.session.clone(), format!("api/{}/", Id::PATH), query)
     }
 
-    /// One of them.
+    /// Returns one item.
     ///
     /// # Errors
     /// [`NotFound`](crate::types::ErrorCode::NotFound).
@@ -77,8 +77,9 @@ impl<Id: ItemId> Items<Id> {
             .await
     }
 
-    /// Marks the user's own registration as completed. It is not sent again once it may have arrived, since the second
-    /// answer would be an error.
+    /// Marks the user's own registration as completed.
+    ///
+    /// The request is not retried once it may have arrived, because a second one would fail.
     ///
     /// # Errors
     /// [`NotRegistered`](crate::types::ErrorCode::NotRegistered),
@@ -87,15 +88,15 @@ impl<Id: ItemId> Items<Id> {
     pub async fn complete(&self, id: Id) -> Result<Completed, Error> {
         let path = format!("api/{}/{id}/complete/", Id::PATH);
         self.session
-            .send(&Request::post(path, &serde_json::Map::new(), Repeat::Never)?)
+            .send(&Request::post(path, &serde_json::Map::new(), Retry::Never)?)
             .await
     }
 
-    /// Registers for one and pays; [`Items::apply`] and [`Items::enroll`] by the name that all kinds share.
+    /// Registers for an item and pays. [`Items::apply`] and [`Items::enroll`] are the names for one kind.
     ///
     /// # Errors
     /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `AlreadyRegistered`, `NotOpen`,
-    /// `AmountMismatch`, `AmountOutOfBounds`, `SoldOut`, and `Busy` if it stayed so over all attempts.
+    /// `AmountMismatch`, `AmountOutOfBounds`, `SoldOut`, and `Busy` if all attempts met it.
     pub fn register(&self, id: Id, register: Register) -> Keyed<Register, Registered> {
         Keyed::new(
             self.session.clone(),
@@ -109,7 +110,7 @@ impl Items<ExamId> {
     /// Applies for an exam and pays.
     ///
     /// # Errors
-    /// As [`Items::register`].
+    /// Those of [`Items::register`].
     pub fn apply(&self, id: ExamId, register: Register) -> Keyed<Register, Registered> {
         self.register(id, register)
     }
@@ -119,7 +120,7 @@ impl Items<CourseId> {
     /// Enrols in a course and pays.
     ///
     /// # Errors
-    /// As [`Items::register`].
+    /// Those of [`Items::register`].
     pub fn enroll(&self, id: CourseId, register: Register) -> Keyed<Register, Registered> {
         self.register(id, register)
     }

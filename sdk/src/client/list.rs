@@ -1,4 +1,4 @@
-//! Lists: page by page, or as a stream over all pages.
+//! Lists, page by page or as a stream over all pages.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{Error, Request, Session};
 use crate::types::{ErrorCode, PageOf};
 
-/// A list on the service; nothing is asked before a page is.
+/// A list on the service. It sends no request before a page is read.
 #[derive(Debug, Clone)]
 pub struct List<T> {
     session: Session,
@@ -27,26 +27,27 @@ impl<T: DeserializeOwned> List<T> {
         }
     }
 
-    /// One page, counted from 1. The first page of an empty list is there, and empty.
+    /// Fetches one page, counted from 1. An empty list has one empty page.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidPage`] for a page past the last one.
+    /// [`ErrorCode::InvalidPage`] for a page after the last one.
     pub async fn page(&self, number: u64) -> Result<PageOf<T>, Error> {
         self.fetch(number.to_string()).await
     }
 
-    /// The last page.
+    /// Fetches the last page.
     ///
     /// # Errors
-    /// Only those that every call can meet.
+    /// Those of every call.
     pub async fn last_page(&self) -> Result<PageOf<T>, Error> {
         self.fetch("last".to_owned()).await
     }
 
-    /// All pages, each fetched when it is asked for. What is put in or taken out meanwhile may move results from page
-    /// to page.
+    /// Streams all pages, each of which is fetched when it is polled.
+    ///
+    /// Items that are added or removed meanwhile may move results from page to page.
     pub fn pages(self) -> impl Stream<Item = Result<PageOf<T>, Error>> {
-        // Counting pages, instead of following `next`, never sends the token to an address that an answer named.
+        // Pages are counted, because following `next` would send the token to an address that a response names.
         stream::try_unfold((self, Some(1)), |(list, number)| async move {
             let Some(number) = number else { return Ok(None) };
             match list.page(number).await {
@@ -54,14 +55,14 @@ impl<T: DeserializeOwned> List<T> {
                     let following = page.next.is_some().then_some(number + 1);
                     Ok(Some((page, (list, following))))
                 }
-                // The list became shorter while it was read.
+                // The list became shorter while it was being read.
                 Err(error) if number > 1 && error.code() == Some(&ErrorCode::InvalidPage) => Ok(None),
                 Err(error) => Err(error),
             }
         })
     }
 
-    /// All results of all pages.
+    /// Streams the results of all pages.
     pub fn stream(self) -> impl Stream<Item = Result<T, Error>> {
         self.pages()
             .map_ok(|page| stream::iter(page.results).map(Ok))

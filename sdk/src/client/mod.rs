@@ -1,5 +1,5 @@
-//! The client. [`Client`] sends, retries and decodes; [`Session`] adds who asks; [`Items`] and [`Payments`] are what
-//! can be asked for; [`List`] turns pages.
+//! The client. [`Client`] sends, retries and decodes; [`Session`] authenticates; [`Items`] and [`Payments`] offer the
+//! endpoints; [`List`] reads pages.
 
 mod error;
 mod items;
@@ -30,12 +30,12 @@ pub use session::{IdempotencyKey, InvalidKey, Keyed, Session};
 
 use retry::{Outcome, decide};
 
-/// Header under which an idempotency key travels.
+/// The header that carries an idempotency key.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// Header under which the service names the request, in every answer.
+/// The header of every response that carries the id of its request.
 const REQUEST_ID: &str = "X-Request-Id";
 
-/// Access to one service, without an account. Cheap to clone; clones share their connections.
+/// A client of one service, without an account. Clones are cheap, and share their connections.
 ///
 /// ```no_run
 /// use futures::TryStreamExt;
@@ -63,54 +63,56 @@ struct Inner {
     http: reqwest::Client,
     base: Url,
     retry: RetryPolicy,
-    longest_answer: usize,
+    max_response_bytes: usize,
 }
 
-/// Settings of a [`Client`].
+/// The settings of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct Builder {
     base_url: String,
     language: Option<String>,
     connect_timeout: Duration,
     timeout: Duration,
-    longest_answer: usize,
+    max_response_bytes: usize,
     retry: RetryPolicy,
 }
 
 impl Builder {
-    /// Language of the messages in answers, as `Accept-Language` takes it (`en`); the service's own is Korean.
+    /// Sets the language of the messages in responses, in the form of `Accept-Language` (`en`). The default is Korean.
     pub fn language(mut self, language: impl Into<String>) -> Self {
         self.language = Some(language.into());
         self
     }
 
-    /// How long one attempt may wait for a connection; 3 s unless set.
+    /// Limits the time that one attempt waits for a connection; 3 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long one attempt may take, connection and answer included; 10 s unless set.
+    /// Limits the time of one attempt, from the connection to the end of the response; 10 s by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How many bytes the body of an answer may have; 8 MiB unless set.
-    pub fn longest_answer(mut self, bytes: usize) -> Self {
-        self.longest_answer = bytes;
+    /// Limits the body of a response; 8 MiB by default.
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+        self.max_response_bytes = bytes;
         self
     }
 
-    /// When and how often a request is sent again.
+    /// Sets when and how often a request is retried.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
+    /// Builds the client.
+    ///
     /// # Errors
-    /// [`Error::Config`] if the address is no `http` or `https` URL, if it is `https` and this crate was built without
-    /// its feature `rustls`, or if the language cannot stand in a header.
+    /// [`Error::Config`] if the address is not an `http` or `https` URL, if it is `https` and this crate was built
+    /// without its feature `rustls`, or if the language is not a valid header value.
     pub fn build(self) -> Result<Client, Error> {
         let config = |what: String| Error::Config(what);
         let mut base = Url::parse(&self.base_url).map_err(|error| config(format!("{}: {error}", self.base_url)))?;
@@ -127,7 +129,8 @@ impl Builder {
         base.set_fragment(None);
         let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         if let Some(language) = &self.language {
-            let value = HeaderValue::from_str(language).map_err(|_| config(format!("{language:?} is no language")))?;
+            let value =
+                HeaderValue::from_str(language).map_err(|_| config(format!("{language:?} is not a language")))?;
             headers.insert(ACCEPT_LANGUAGE, value);
         }
         let http = reqwest::Client::builder()
@@ -135,7 +138,7 @@ impl Builder {
             .default_headers(headers)
             .connect_timeout(self.connect_timeout)
             .timeout(self.timeout)
-            // The API never redirects: whoever does must not get the token or have a POST sent again.
+            // The API never redirects. Another server that does must neither receive the token nor cause a second POST.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| config(error.to_string()))?;
@@ -143,29 +146,30 @@ impl Builder {
             http,
             base,
             retry: self.retry,
-            longest_answer: self.longest_answer,
+            max_response_bytes: self.max_response_bytes,
         })))
     }
 }
 
 impl Client {
-    /// A client with the default settings for the service at this address (`https://example.com`, or with a path if
-    /// the service is mounted below one).
+    /// Builds a client with the default settings.
+    ///
+    /// `base_url` is the address of the service, with a path if the service is mounted below one.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// Those of [`Builder::build`].
     pub fn new(base_url: impl Into<String>) -> Result<Self, Error> {
         Self::builder(base_url).build()
     }
 
-    /// The settings of a client, to change some.
+    /// Starts a client whose settings can be changed.
     pub fn builder(base_url: impl Into<String>) -> Builder {
         Builder {
             base_url: base_url.into(),
             language: None,
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(10),
-            longest_answer: 8 << 20,
+            max_response_bytes: 8 << 20,
             retry: RetryPolicy::default(),
         }
     }
@@ -173,7 +177,7 @@ impl Client {
     /// Creates an account.
     ///
     /// # Errors
-    /// [`ErrorCode::Invalid`] with what is wrong with which field.
+    /// [`ErrorCode::Invalid`], with a message for each wrong field.
     pub async fn signup(
         &self,
         email: impl Into<String>,
@@ -185,36 +189,36 @@ impl Client {
             username: username.into(),
             password: password.into(),
         };
-        self.send(&Request::post("api/auth/signup/", &body, Repeat::Never)?, None)
+        self.send(&Request::post("api/auth/signup/", &body, Retry::Never)?, None)
             .await
     }
 
     /// Logs in.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidCredentials`] for a wrong password, an unknown e-mail and an inactive account alike.
+    /// [`ErrorCode::InvalidCredentials`] for a wrong password, an unknown e-mail address and an inactive account alike.
     pub async fn login(&self, email: impl Into<String>, password: impl Into<Secret>) -> Result<Session, Error> {
         let body = Login {
             email: email.into(),
             password: password.into(),
         };
         let tokens: Tokens = self
-            .send(&Request::post("api/auth/login/", &body, Repeat::Safely)?, None)
+            .send(&Request::post("api/auth/login/", &body, Retry::Idempotent)?, None)
             .await?;
         Ok(self.resume(tokens))
     }
 
-    /// Goes on with the tokens of an earlier login, which [`Session::tokens`] gave.
+    /// Resumes a session with the tokens of an earlier login, from [`Session::tokens`].
     pub fn resume(&self, tokens: Tokens) -> Session {
         Session::new(self.clone(), tokens)
     }
 
-    /// Sends a request, again where the policy says so, and decodes its answer.
+    /// Sends a request, retries it as the policy says, and decodes the response.
     async fn send<T: DeserializeOwned>(&self, request: &Request, access: Option<&Secret>) -> Result<T, Error> {
         let mut attempts = 1;
         loop {
             let error = match self.send_once(request, access).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             let Some(outcome) = Outcome::of(&error) else {
@@ -223,7 +227,7 @@ impl Client {
             let again = decide(
                 &self.0.retry,
                 attempts,
-                request.repeat.is_safe(),
+                request.retry.is_idempotent(),
                 outcome,
                 fastrand::f64(),
             );
@@ -246,15 +250,15 @@ impl Client {
         if let Some(access) = access {
             outgoing = outgoing.bearer_auth(access.expose());
         }
-        if let Repeat::Keyed(key) = &request.repeat {
+        if let Retry::Keyed(key) = &request.retry {
             outgoing = outgoing.header(IDEMPOTENCY_KEY, key.as_str());
         }
         if let Some(body) = &request.body {
             outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let answer = outgoing.send().await.map_err(Error::from_transport)?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = self.read(answer).await?;
+        let response = outgoing.send().await.map_err(Error::from_transport)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.read(response).await?;
         let request_id = text(&headers, REQUEST_ID).unwrap_or_default().to_owned();
         if !status.is_success() {
             return Err(Error::Api(Box::new(api_error(status, &headers, request_id, &body))));
@@ -274,10 +278,10 @@ impl Client {
         })
     }
 
-    async fn read(&self, mut answer: reqwest::Response) -> Result<Vec<u8>, Error> {
-        let limit = self.0.longest_answer;
+    async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, Error> {
+        let limit = self.0.max_response_bytes;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(Error::from_transport)? {
+        while let Some(chunk) = response.chunk().await.map_err(Error::from_transport)? {
             if body.len() + chunk.len() > limit {
                 return Err(Error::TooLong { limit });
             }
@@ -292,9 +296,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 fn api_error(status: StatusCode, headers: &HeaderMap, request_id: String, body: &[u8]) -> ApiError {
-    // What a proxy in between answers need not be JSON.
+    // A proxy between client and service may answer without JSON.
     let mut body = serde_json::from_slice(body).unwrap_or_else(|_| ErrorBody {
-        text: ErrorText::detail(status.canonical_reason().unwrap_or("not an answer of the service")),
+        text: ErrorText::detail(status.canonical_reason().unwrap_or("not a response of the service")),
         code: ErrorCode::Other(String::new()),
         request_id: String::new(),
     });
@@ -309,31 +313,31 @@ fn api_error(status: StatusCode, headers: &HeaderMap, request_id: String, body: 
     }
 }
 
-/// A request that can be sent several times.
+/// A request that can be sent more than once.
 #[derive(Debug)]
 struct Request {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
     body: Option<Vec<u8>>,
-    repeat: Repeat,
+    retry: Retry,
 }
 
-/// What happens when the same request takes effect a second time.
+/// Whether a request may be sent again after it may have taken effect.
 #[derive(Debug)]
-enum Repeat {
-    /// Nothing that matters.
-    Safely,
-    /// Nothing: the service knows the key and answers as the first time.
+enum Retry {
+    /// A second time changes nothing that matters.
+    Idempotent,
+    /// The service recognizes the key, and repeats its first response.
     Keyed(IdempotencyKey),
-    /// Something else than the first time.
+    /// A second time has another effect than the first.
     Never,
 }
 
-impl Repeat {
-    fn is_safe(&self) -> bool {
+impl Retry {
+    fn is_idempotent(&self) -> bool {
         match self {
-            Self::Safely | Self::Keyed(_) => true,
+            Self::Idempotent | Self::Keyed(_) => true,
             Self::Never => false,
         }
     }
@@ -346,18 +350,18 @@ impl Request {
             path: path.into(),
             query,
             body: None,
-            repeat: Repeat::Safely,
+            retry: Retry::Idempotent,
         }
     }
 
-    fn post(path: impl Into<String>, body: &impl Serialize, repeat: Repeat) -> Result<Self, Error> {
+    fn post(path: impl Into<String>, body: &impl Serialize, retry: Retry) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map_err(Error::Encode)?;
         Ok(Self {
             method: Method::POST,
             path: path.into(),
             query: Vec::new(),
             body: Some(body),
-            repeat,
+            retry,
         })
     }
 }

@@ -3,18 +3,18 @@
 use super::{Error, Keyed, List, Request, Session};
 use crate::types::{Cancel, Cancelled, Date, Payment, PaymentId, PaymentStatus, PaymentType};
 
-/// Which payments are listed. The default is all of them; the order is newest first.
+/// Selects payments. The default lists all of them; the order is newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PaymentFilter {
-    /// Only those with this status.
+    /// Only payments with this status.
     pub status: Option<PaymentStatus>,
-    /// Only those for this.
+    /// Only payments for this kind of item.
     pub payment_type: Option<PaymentType>,
-    /// Only those paid on this day or later.
+    /// Only payments made on this day or later.
     pub from: Option<Date>,
-    /// Only those paid on this day or earlier.
+    /// Only payments made on this day or earlier.
     pub to: Option<Date>,
-    /// Only those for something whose title has these words, as in [`Filter`](crate::Filter).
+    /// Only payments for an item whose title has these words, as in [`Filter`](crate::Filter).
     pub search: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl Payments {
         Self(session)
     }
 
-    /// Those that pass the filter, page by page or as one stream.
+    /// Lists the payments that match the filter, page by page or as one stream.
     pub fn list(&self, filter: &PaymentFilter) -> List<Payment> {
         let parameters = [
             ("status", filter.status.map(|status| status.to_string())),
@@ -43,10 +43,10 @@ impl Payments {
         List::new(self.0.clone(), "api/me/payments/".to_owned(), query)
     }
 
-    /// One of them.
+    /// Returns one payment.
     ///
     /// # Errors
-    /// [`NotFound`](crate::types::ErrorCode::NotFound), also for another user's.
+    /// [`NotFound`](crate::types::ErrorCode::NotFound), also for a payment of another user.
     pub async fn get(&self, id: PaymentId) -> Result<Payment, Error> {
         self.0
             .send(&Request::get(format!("api/me/payments/{id}/"), Vec::new()))
@@ -57,7 +57,7 @@ impl Payments {
     ///
     /// # Errors
     /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `NotOwner`, `AlreadyCancelled`, `ItemCompleted`, and `Busy`
-    /// if it stayed so over all attempts.
+    /// if all attempts met it.
     pub fn cancel(&self, id: PaymentId, cancel: Cancel) -> Keyed<Cancel, Cancelled> {
         Keyed::new(self.0.clone(), format!("api/payments/{id}/cancel/"), cancel)
     }

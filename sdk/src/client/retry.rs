@@ -1,29 +1,29 @@
-//! Whether a failed attempt is followed by another: a decision without side effects.
+//! Decides whether a failed attempt is retried. The decision has no side effects.
 
 use std::time::Duration;
 
 use super::Error;
 use crate::types::ErrorCode;
 
-/// When and how often a request is sent again.
+/// When and how often a request is retried.
 ///
-/// | what came of an attempt | sent again |
+/// | outcome of an attempt | retried |
 /// |---|---|
 /// | no connection | always |
-/// | 429, or 409 `busy` or `request_in_progress` (the service did nothing) | always |
-/// | no answer in time, a broken connection, 502, 503, 504 (it may have done something) | if a second time does no harm |
-/// | 503 `misconfigured`, every other answer | never |
+/// | 429, 503 `overloaded`, 409 `busy` or `request_in_progress` (the service did nothing) | always |
+/// | timeout, lost connection, 502, 503, 504 (the request may have taken effect) | if the request is idempotent |
+/// | 503 `misconfigured`, every other response | never |
 ///
-/// A second time does no harm to reading, logging in, and to what carries an idempotency key. The wait doubles from
-/// attempt to attempt and is drawn at random between its half and its whole; where the service asks for a longer one by
-/// `Retry-After` (in seconds), that is kept, and if it asks for more than `longest_wait` the caller is told at once.
+/// Idempotent are reads, logins, and requests with an idempotency key. The wait doubles with each attempt, and is drawn
+/// at random between its half and its whole. A longer wait that the service asks for by `Retry-After` (in seconds) is
+/// kept; if it is longer than `longest_wait`, the call fails at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often a request is sent at most; 4 unless set, 1 to never retry.
+    /// The most attempts for one request; 4 by default, 1 to never retry.
     pub attempts: u32,
-    /// Wait after the first attempt; 100 ms unless set.
+    /// The wait after the first attempt; 100 ms by default.
     pub first_wait: Duration,
-    /// The longest wait between two attempts; 5 s unless set.
+    /// The longest wait between two attempts; 5 s by default.
     pub longest_wait: Duration,
 }
 
@@ -37,27 +37,27 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What came of an attempt that failed and that time may heal.
+/// The outcome of a failed attempt that may succeed later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The service did not see the request, or says that it did nothing.
+    /// The request had no effect.
     NotDone { retry_after: Option<Duration> },
     /// The request may have taken effect.
     Unknown { retry_after: Option<Duration> },
 }
 
 impl Outcome {
-    /// None for what another attempt would only meet again.
+    /// Classifies an error; `None` if another attempt would fail in the same way.
     pub(super) fn of(error: &Error) -> Option<Self> {
         match error {
             Error::Connect(_) => Some(Self::NotDone { retry_after: None }),
             Error::Lost(_) => Some(Self::Unknown { retry_after: None }),
-            Error::Api(error) => Self::of_answer(error.status, &error.body.code, error.retry_after),
+            Error::Api(error) => Self::of_response(error.status, &error.body.code, error.retry_after),
             Error::Config(_) | Error::Encode(_) | Error::Decode { .. } | Error::TooLong { .. } => None,
         }
     }
 
-    fn of_answer(status: u16, code: &ErrorCode, retry_after: Option<Duration>) -> Option<Self> {
+    fn of_response(status: u16, code: &ErrorCode, retry_after: Option<Duration>) -> Option<Self> {
         match (status, code) {
             (429, _) | (409, ErrorCode::Busy | ErrorCode::RequestInProgress) | (503, ErrorCode::Overloaded) => {
                 Some(Self::NotDone { retry_after })
@@ -69,18 +69,19 @@ impl Outcome {
     }
 }
 
-/// How long to wait before the next attempt, none if there is to be none. `attempts` counts those made; `repeatable`
-/// says that a second time does no harm; `random` lies from 0 to 1.
+/// Returns the wait before the next attempt, or `None` if the call fails.
+///
+/// `attempts` counts the attempts so far; `random` is from 0 to 1.
 pub(super) fn decide(
     policy: &RetryPolicy,
     attempts: u32,
-    repeatable: bool,
+    idempotent: bool,
     outcome: Outcome,
     random: f64,
 ) -> Option<Duration> {
     let retry_after = match outcome {
         Outcome::NotDone { retry_after } => retry_after,
-        Outcome::Unknown { retry_after } if repeatable => retry_after,
+        Outcome::Unknown { retry_after } if idempotent => retry_after,
         Outcome::Unknown { .. } => return None,
     };
     if attempts >= policy.attempts || retry_after.is_some_and(|asked| asked > policy.longest_wait) {
@@ -100,7 +101,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn answers_are_sorted_by_what_they_say_about_the_effect() {
+    fn responses_are_classified_by_their_effect() {
         let not_done = |retry_after| Some(Outcome::NotDone { retry_after });
         let unknown = |retry_after| Some(Outcome::Unknown { retry_after });
         let other = || ErrorCode::Other(String::new());
@@ -122,7 +123,7 @@ mod tests {
             (422, ErrorCode::IdempotencyKeyReused, None, None),
         ] {
             assert_eq!(
-                Outcome::of_answer(status, &code, retry_after),
+                Outcome::of_response(status, &code, retry_after),
                 expected,
                 "{status} {code}"
             );
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions() {
+    fn waits_double_and_keep_retry_after() {
         let not_done = |seconds: Option<u64>| Outcome::NotDone {
             retry_after: seconds.map(Duration::from_secs),
         };
@@ -138,28 +139,28 @@ mod tests {
             retry_after: seconds.map(Duration::from_secs),
         };
         let policy = RetryPolicy::default();
-        for (attempts, repeatable, outcome, random, expected_ms) in [
-            // Doubling, between half and whole.
+        for (attempts, idempotent, outcome, random, expected_ms) in [
+            // The wait doubles, and lies between its half and its whole.
             (1, true, not_done(None), 0.0, Some(50)),
             (1, true, not_done(None), 1.0, Some(100)),
             (2, true, not_done(None), 1.0, Some(200)),
             (3, true, unknown(None), 1.0, Some(400)),
-            // The last attempt was the last.
+            // All attempts are used up.
             (4, true, not_done(None), 1.0, None),
             (u32::MAX, true, not_done(None), 1.0, None),
-            // What may have taken effect is not sent again unless that does no harm; what did not is.
+            // After a possible effect only idempotent requests are retried.
             (1, false, unknown(None), 1.0, None),
             (1, false, unknown(Some(1)), 1.0, None),
             (1, true, unknown(None), 1.0, Some(100)),
             (1, false, not_done(None), 1.0, Some(100)),
-            // Retry-After is the least wait, and too long a one is left to the caller.
+            // Retry-After is the shortest wait; if it is too long, the call fails.
             (1, false, not_done(Some(0)), 1.0, Some(100)),
             (1, false, not_done(Some(1)), 1.0, Some(1_000)),
             (1, true, unknown(Some(5)), 0.0, Some(5_000)),
             (1, true, unknown(Some(6)), 0.0, None),
         ] {
-            let told = format!("{attempts} {repeatable} {outcome:?} {random}");
-            let wait = decide(&policy, attempts, repeatable, outcome, random);
+            let told = format!("{attempts} {idempotent} {outcome:?} {random}");
+            let wait = decide(&policy, attempts, idempotent, outcome, random);
             assert_eq!(wait.map(|wait| wait.as_millis()), expected_ms, "{told}");
         }
         let many = RetryPolicy {

@@ -1,4 +1,4 @@
-//! Who asks: tokens that renew themselves, and POSTs that carry an idempotency key.
+//! Sessions, whose tokens renew themselves, and POSTs with an idempotency key.
 
 use std::{fmt, future::IntoFuture, marker::PhantomData, str::FromStr, sync::Arc};
 
@@ -6,20 +6,20 @@ use futures::{FutureExt, future::BoxFuture};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
-use super::{Client, Error, Items, Payments, Repeat, Request};
+use super::{Client, Error, Items, Payments, Request, Retry};
 use crate::types::{AccessToken, CourseId, ErrorCode, ExamId, Refresh, Secret, Tokens, User};
 
-/// Access to one service as one user. Cheap to clone; clones share their tokens.
+/// A client with the tokens of one user. Clones are cheap, and share their tokens.
 ///
-/// When the access token has expired, a new one is fetched and the call is sent again, once for all calls at that
-/// moment. When the refresh token has expired too, calls fail with [`ErrorCode::TokenNotValid`]: log in again.
+/// When the access token has expired, the session fetches a new one, once for all concurrent calls, and sends the calls
+/// again. When the refresh token has expired too, calls fail with [`ErrorCode::TokenNotValid`]: log in again.
 #[derive(Debug, Clone)]
 pub struct Session(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     client: Client,
-    /// Held while they are renewed, so that everybody else waits for the new ones.
+    /// Locked while they are renewed, so that concurrent calls wait for the new tokens.
     tokens: Mutex<Tokens>,
     user: User,
 }
@@ -34,36 +34,37 @@ impl Session {
         }))
     }
 
-    /// The account.
+    /// Returns the account of the session.
     pub fn user(&self) -> &User {
         &self.0.user
     }
 
-    /// The tokens as they are now, to be kept for [`Client::resume`].
+    /// Returns the current tokens, for [`Client::resume`].
     pub async fn tokens(&self) -> Tokens {
         self.0.tokens.lock().await.clone()
     }
 
-    /// The exams.
+    /// Returns the endpoints of exams.
     pub fn exams(&self) -> Items<ExamId> {
         Items::new(self.clone())
     }
 
-    /// The courses.
+    /// Returns the endpoints of courses.
     pub fn courses(&self) -> Items<CourseId> {
         Items::new(self.clone())
     }
 
-    /// The user's own payments.
+    /// Returns the endpoints of the user's own payments.
     pub fn payments(&self) -> Payments {
         Payments::new(self.clone())
     }
 
-    /// Ends the login: its refresh token, and all that came in its place, are of no more use. The access token lasts as
-    /// long as it was made to.
+    /// Ends the login: its refresh token and those that replaced it are no longer valid.
+    ///
+    /// The access token remains valid until it expires.
     ///
     /// # Errors
-    /// [`ErrorCode::TokenNotValid`] if the refresh token has expired, or was used by somebody else.
+    /// [`ErrorCode::TokenNotValid`] if the refresh token has expired, or another client has used it.
     pub async fn logout(self) -> Result<(), Error> {
         let tokens = self.0.tokens.lock().await;
         let body = Refresh {
@@ -71,7 +72,7 @@ impl Session {
         };
         self.0
             .client
-            .send(&Request::post("api/auth/logout/", &body, Repeat::Safely)?, None)
+            .send(&Request::post("api/auth/logout/", &body, Retry::Idempotent)?, None)
             .await
     }
 
@@ -79,7 +80,7 @@ impl Session {
         let client = &self.0.client;
         let access = self.0.tokens.lock().await.access.clone();
         match client.send(request, Some(&access)).await {
-            // A refused token did nothing, so any request may be sent again.
+            // A request with a refused token has no effect, so it can be sent again.
             Err(error) if error.code() == Some(&ErrorCode::TokenNotValid) => {
                 let renewed = self.renew(&access).await?;
                 client.send(request, Some(&renewed)).await
@@ -88,15 +89,15 @@ impl Session {
         }
     }
 
-    /// The access token that follows `stale`: fetched here, or by whoever was first.
+    /// Returns the access token that replaces `stale`. Of concurrent calls, the first fetches it.
     async fn renew(&self, stale: &Secret) -> Result<Secret, Error> {
         let mut tokens = self.0.tokens.lock().await;
         if tokens.access == *stale {
             let body = Refresh {
                 refresh: tokens.refresh.clone(),
             };
-            // Where refresh tokens rotate, using one twice ends the session: never sent again.
-            let request = Request::post("api/auth/token/refresh/", &body, Repeat::Never)?;
+            // If refresh tokens rotate, using one twice ends the session.
+            let request = Request::post("api/auth/token/refresh/", &body, Retry::Never)?;
             let AccessToken { access, refresh } = self.0.client.send(&request, None).await?;
             tokens.access = access;
             if let Some(refresh) = refresh {
@@ -107,18 +108,19 @@ impl Session {
     }
 }
 
-/// What makes a POST safe to send again: the service takes effect once per key and user, and answers the same again for
-/// 24 hours.
+/// A key that makes a POST safe to retry.
+///
+/// The service executes the request once per key and user, and repeats its response for 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// A key that nobody has used.
+    /// Generates a random key.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().to_string())
     }
 
-    /// The key as it is sent.
+    /// Returns the key as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -141,15 +143,15 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// A text that cannot be an [`IdempotencyKey`].
+/// The text is not a valid [`IdempotencyKey`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an idempotency key has 1 to 255 visible ASCII characters, none of them a space")]
+#[error("an idempotency key has 1 to 255 visible ASCII characters, without spaces")]
 pub struct InvalidKey;
 
-/// A POST that carries an idempotency key, sent when it is awaited.
+/// A POST with an idempotency key, which is sent when it is awaited.
 ///
-/// The key is random unless set, and the same for all attempts. To survive a crash of one's own, keep the key before
-/// awaiting, and send the same request with it afterwards.
+/// The key is random unless set, and the same for all attempts. To survive a crash of the client, store the key before
+/// awaiting, and send the same request with it after the restart.
 #[must_use = "a request is sent when it is awaited"]
 #[derive(Debug)]
 pub struct Keyed<B, T> {
@@ -157,7 +159,7 @@ pub struct Keyed<B, T> {
     path: String,
     body: B,
     key: IdempotencyKey,
-    answer: PhantomData<fn() -> T>,
+    response: PhantomData<fn() -> T>,
 }
 
 impl<B, T> Keyed<B, T> {
@@ -167,17 +169,17 @@ impl<B, T> Keyed<B, T> {
             path,
             body,
             key: IdempotencyKey::random(),
-            answer: PhantomData,
+            response: PhantomData,
         }
     }
 
-    /// Takes this key instead of a random one.
+    /// Sets the key, instead of a random one.
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = key;
         self
     }
 
-    /// The key that will be sent.
+    /// Returns the key of the request.
     pub fn key(&self) -> &IdempotencyKey {
         &self.key
     }
@@ -193,7 +195,7 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         async move {
-            let request = Request::post(self.path, &self.body, Repeat::Keyed(self.key))?;
+            let request = Request::post(self.path, &self.body, Retry::Keyed(self.key))?;
             self.session.send(&request).await
         }
         .boxed()

@@ -1,4 +1,4 @@
-//! The client against a server that answers as it is told and keeps what it was asked.
+//! The client against a server with prepared responses, which records the requests.
 
 use std::{
     collections::VecDeque,
@@ -53,7 +53,7 @@ impl Seen {
     }
 }
 
-/// Gives one answer per request, each on a connection of its own, in the order told.
+/// Sends one prepared response per request, in their order, each on its own connection.
 struct Server {
     address: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -91,9 +91,12 @@ impl Server {
         self.client().resume(serde_json::from_str(LOGIN).unwrap())
     }
 
-    /// What was asked; all answers must have been given.
+    /// Returns the recorded requests, after all prepared responses were sent.
     fn seen(&self) -> Vec<Seen> {
-        assert!(self.left.lock().unwrap().is_empty(), "not everything was asked for");
+        assert!(
+            self.left.lock().unwrap().is_empty(),
+            "some prepared responses were not requested"
+        );
         self.seen.lock().unwrap().clone()
     }
 
@@ -136,7 +139,7 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, answers: Arc<Mute
         .lock()
         .unwrap()
         .pop_front()
-        .expect("asked more often than expected");
+        .expect("more requests than prepared responses");
     let (status, header, body) = match answer {
         Answer::Json(status, body) => (status, "x-request-id: from-header", body),
         Answer::With(status, header, body) => (status, header, body.to_owned()),
@@ -176,7 +179,7 @@ fn page(count: u64, ids: &[i64], next: bool) -> String {
 }
 
 #[tokio::test]
-async fn every_endpoint_is_called_as_the_contract_says() {
+async fn every_endpoint_is_called_by_the_contract() {
     let payment = concat!(
         r#"{"id":1,"payment_type":"test","target_title":"t","target_type":"test","target_id":1,"amount":"1.00","#,
         r#""payment_method":"card","status":"paid","paid_at":"2026-11-01T00:00:00Z","cancelled_at":null,"#,
@@ -338,7 +341,7 @@ async fn the_key_and_the_body_stay_the_same_over_all_attempts() {
 }
 
 #[tokio::test]
-async fn what_may_have_taken_effect_is_sent_again_only_if_that_does_no_harm() {
+async fn only_idempotent_requests_are_retried_after_a_possible_effect() {
     for lost in [|| Answer::HangUp, || Answer::Silence, || json(503, UNAVAILABLE)] {
         let server = Server::start([lost()]).await;
         let error = server.session().exams().complete(ExamId(1)).await.unwrap_err();
@@ -360,7 +363,7 @@ async fn what_may_have_taken_effect_is_sent_again_only_if_that_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_told_as_such_after_all_attempts() {
+async fn an_unreachable_service_is_an_error_after_all_attempts() {
     let address = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}", listener.local_addr().unwrap())
@@ -377,7 +380,7 @@ async fn a_service_that_is_not_there_is_told_as_such_after_all_attempts() {
 }
 
 #[tokio::test]
-async fn retry_after_is_kept_or_handed_to_the_caller() {
+async fn retry_after_is_kept_or_ends_the_call() {
     let limited = r#"{"detail":"…","code":"rate_limited","request_id":"r"}"#;
     let server = Server::start([Answer::With(429, "retry-after: 1", limited), json(200, LOGIN)]).await;
     let started = std::time::Instant::now();
@@ -422,7 +425,7 @@ async fn an_expired_token_is_renewed_once_for_all_calls() {
 }
 
 #[tokio::test]
-async fn a_renewal_keeps_the_key_and_a_session_that_is_over_says_so() {
+async fn a_renewal_keeps_the_key_and_an_expired_session_is_an_error() {
     let server = Server::start([
         json(401, EXPIRED),
         json(200, r#"{"access":"new"}"#),
@@ -447,7 +450,7 @@ async fn a_renewal_keeps_the_key_and_a_session_that_is_over_says_so() {
 }
 
 #[tokio::test]
-async fn a_stream_reads_all_pages_and_survives_a_list_that_shrinks() {
+async fn a_stream_reads_all_pages_of_a_shrinking_list() {
     let invalid_page = r#"{"detail":"Invalid page.","code":"invalid_page","request_id":"r"}"#;
     let pages = || [json(200, page(5, &[1, 2], true)), json(200, page(5, &[3, 4], true))];
     let ids = |server: &Server| {
@@ -469,7 +472,7 @@ async fn a_stream_reads_all_pages_and_survives_a_list_that_shrinks() {
 }
 
 #[tokio::test]
-async fn errors_say_what_and_where() {
+async fn errors_have_status_code_text_and_path() {
     let server = Server::start([json(
         400,
         r#"{"amount":["틀립니다."],"code":"invalid","request_id":"r-1"}"#,
@@ -490,7 +493,7 @@ async fn errors_say_what_and_where() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the answer cannot be read at `results[0].price` (request from-header)"
+        "the response cannot be read at `results[0].price` (request from-header)"
     );
 
     let server = Server::start([json(404, "<html>not here</html>")]).await;
@@ -503,7 +506,10 @@ async fn errors_say_what_and_where() {
     assert_eq!(error.api().unwrap().status, 302);
 
     let server = Server::start([json(200, exam(1))]).await;
-    let client = Client::builder(&server.address).longest_answer(100).build().unwrap();
+    let client = Client::builder(&server.address)
+        .max_response_bytes(100)
+        .build()
+        .unwrap();
     let session = client.resume(serde_json::from_str(LOGIN).unwrap());
     assert!(matches!(
         session.exams().get(ExamId(1)).await,
@@ -512,7 +518,7 @@ async fn errors_say_what_and_where() {
 }
 
 #[test]
-fn bad_settings_are_found_before_anything_is_sent() {
+fn wrong_settings_are_refused() {
     for address in ["", "localhost:8000", "ftp://localhost", "http://"] {
         assert!(matches!(Client::new(address), Err(Error::Config(_))), "{address:?}");
     }
@@ -521,7 +527,7 @@ fn bad_settings_are_found_before_anything_is_sent() {
 }
 
 #[test]
-fn keys_are_what_a_header_can_carry() {
+fn keys_are_visible_ascii() {
     for key in ["a", "order-4711", &"x".repeat(255), IdempotencyKey::random().as_str()] {
         assert_eq!(key.parse::<IdempotencyKey>().unwrap().as_str(), key);
     }

@@ -17,12 +17,12 @@ use super::UserId;
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself.
+    /// Returns the text.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The text itself, taken out.
+    /// Converts the secret into its text.
     pub fn into_exposed(self) -> String {
         self.0
     }

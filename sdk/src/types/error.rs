@@ -1,10 +1,10 @@
-//! Errors: what went wrong, for people under the keys that clients have always read, and for programs as a code.
+//! Errors: a text for people, under the keys of the Django service, and a code for programs.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Messages by the name of the field that they are about.
+/// The messages of wrong fields, by the name of the field.
 pub type FieldErrors = BTreeMap<Cow<'static, str>, Vec<Cow<'static, str>>>;
 
 macro_rules! codes {
@@ -21,7 +21,7 @@ macro_rules! codes {
             /// Every code that this version knows.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The word on the wire.
+            /// Returns the word on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $word,)*
@@ -29,7 +29,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What it means, in English.
+            /// Returns the meaning in English.
             pub fn meaning(&self) -> &'static str {
                 match self {
                     $(Self::$variant => $meaning.trim_ascii_start(),)*
@@ -158,39 +158,39 @@ pub struct ErrorBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum ErrorText {
-    /// What apply, enrol, complete and cancel answer.
+    /// The form of errors of apply, enrol, complete and cancel.
     Error {
         /// The text.
         error: Cow<'static, str>,
     },
-    /// What everything about tokens, pages, methods and bodies answers.
+    /// The form of errors about tokens, pages, methods and bodies.
     Detail {
         /// The text.
         detail: Cow<'static, str>,
     },
-    /// What a sign-up answers.
+    /// The form of errors of a sign-up.
     Form {
         /// The text.
         message: Cow<'static, str>,
-        /// What is wrong with which field.
+        /// The messages of the wrong fields.
         errors: FieldErrors,
     },
-    /// What a wrong field elsewhere answers: the names of the fields are the keys themselves.
+    /// The form of errors about other fields, whose names are the keys.
     Fields(FieldErrors),
 }
 
 impl ErrorText {
-    /// The text under `error`.
+    /// Puts a text under `error`.
     pub fn error(text: impl Into<Cow<'static, str>>) -> Self {
         Self::Error { error: text.into() }
     }
 
-    /// The text under `detail`.
+    /// Puts a text under `detail`.
     pub fn detail(text: impl Into<Cow<'static, str>>) -> Self {
         Self::Detail { detail: text.into() }
     }
 
-    /// What is wrong with which field; none where the error is not about fields.
+    /// Returns the messages of wrong fields, if the error is about fields.
     pub fn fields(&self) -> Option<&FieldErrors> {
         match self {
             Self::Form { errors, .. } | Self::Fields(errors) => Some(errors),
@@ -214,7 +214,7 @@ impl fmt::Display for ErrorText {
     }
 }
 
-/// Whatever JSON object came with an error status: an error must be readable even where its body is not ours.
+/// Any JSON object: an error is readable even if its body is not the service's.
 #[derive(Deserialize)]
 struct AnyErrorBody(serde_json::Map<String, serde_json::Value>);
 

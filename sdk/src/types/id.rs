@@ -1,4 +1,4 @@
-//! Typed ids: an exam's id cannot be taken for a payment's.
+//! Typed ids, so that the id of an exam cannot be mistaken for that of a payment.
 
 use std::{fmt, num::ParseIntError, str::FromStr};
 

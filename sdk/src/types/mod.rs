@@ -1,7 +1,7 @@
-//! The wire: every request and answer of the API, exactly as it travels.
+//! The wire types: every request and response of the API.
 //!
-//! The API and the client share these types, so that the two cannot drift. Fields stand in the order in which they are
-//! sent. What decodes an answer is lenient towards keys that a later version adds.
+//! The API and the client share these types, so that the two cannot drift apart. Fields have the order in which they are
+//! sent. Responses may have unknown keys, which a later version adds.
 
 mod account;
 mod error;

@@ -1,4 +1,4 @@
-//! Money: exact, in won, never a float.
+//! Money: exact amounts in won, never floats.
 
 use std::{fmt, str::FromStr};
 
@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 /// An amount of money: a decimal of at most 10 digits, 2 of them decimals (`decimal(10,2)` in the database).
 ///
-/// Sent as a string with two decimals (`"45000.00"`). Read from a string or a JSON number, whose digits are taken as
-/// they stand in the text, so only a JSON deserializer can read one.
+/// It is sent as a string with two decimals (`"45000.00"`), and read from a string or a JSON number. The digits of a number
+/// are taken from its text, so only a JSON deserializer can read an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "openapi",
@@ -25,12 +25,12 @@ use serde_json::value::RawValue;
 pub struct Money(Decimal);
 
 impl Money {
-    /// Digits that an amount may have, decimals among them.
+    /// The most digits of an amount, including its decimals.
     pub const DIGITS: u32 = 10;
-    /// Decimals that an amount may have, and is sent with.
+    /// The most decimals of an amount, and the number with which it is sent.
     pub const DECIMALS: u32 = 2;
 
-    /// A whole amount of won.
+    /// Returns a whole amount of won.
     ///
     /// ```
     /// assert_eq!(sugang_sdk::types::Money::won(45_000).to_string(), "45000.00");
@@ -39,12 +39,12 @@ impl Money {
         Self(Decimal::new(i64::from(won) * 100, Self::DECIMALS))
     }
 
-    /// The amount as a decimal with a scale of 2.
+    /// Returns the amount as a decimal with a scale of 2.
     pub fn decimal(self) -> Decimal {
         self.0
     }
 
-    /// Whether it is more than nothing.
+    /// Returns whether the amount is more than 0.
     pub fn is_positive(self) -> bool {
         self.0 > Decimal::ZERO
     }
@@ -54,7 +54,7 @@ impl TryFrom<Decimal> for Money {
     type Error = MoneyError;
 
     /// # Errors
-    /// More decimals or digits than an amount may have (a trailing zero counts, as it does for Django).
+    /// The decimal has too many decimals or digits. Trailing zeros count, as they do for Django.
     fn try_from(mut decimal: Decimal) -> Result<Self, MoneyError> {
         if decimal.scale() > Self::DECIMALS {
             return Err(MoneyError::Decimals);
@@ -70,10 +70,10 @@ impl TryFrom<Decimal> for Money {
 impl FromStr for Money {
     type Err = MoneyError;
 
-    /// Reads plain (`45000`, `45000.00`) and scientific (`4.5e4`) notation, as JSON numbers and Django have it.
+    /// Reads plain (`45000`, `45000.00`) and scientific (`4.5e4`) notation, like JSON and Django.
     fn from_str(text: &str) -> Result<Self, MoneyError> {
         let text = text.trim();
-        // Only the notation is taken from the float's parser, never a value; its words (`inf`, `NaN`) are left out.
+        // The float's parser checks the notation, and its value is dropped; its words (`inf`, `NaN`) are refused.
         let digits_and_signs = text
             .bytes()
             .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
@@ -81,7 +81,7 @@ impl FromStr for Money {
             return Err(MoneyError::NotANumber);
         }
         let parsed = match text.split_once(['e', 'E']) {
-            // Alone it would round a mantissa that is too long.
+            // `from_scientific` would round a mantissa that is too long.
             Some((mantissa, _)) => Decimal::from_str_exact(mantissa).and_then(|_| Decimal::from_scientific(text)),
             None => Decimal::from_str_exact(text),
         };
@@ -118,16 +118,16 @@ impl<'de> Deserialize<'de> for Money {
     }
 }
 
-/// Why a text is no amount of money.
+/// Why a text is not an amount of money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
-    /// Not a decimal number.
+    /// The text is not a decimal number.
     #[error("a valid number is required")]
     NotANumber,
-    /// More than [`Money::DECIMALS`] decimals.
+    /// The number has more than [`Money::DECIMALS`] decimals.
     #[error("no more than {} decimal places are allowed", Money::DECIMALS)]
     Decimals,
-    /// More than [`Money::DIGITS`] digits.
+    /// The number has more than [`Money::DIGITS`] digits.
     #[error(
         "no more than {} digits in total, {} of them decimals, are allowed",
         Money::DIGITS,
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_django_reads_and_always_sends_two_decimals() {
+    fn amounts_are_read_like_django_and_sent_with_two_decimals() {
         for (json, sent) in [
             (r#""45000.00""#, "45000.00"),
             (r#""45000""#, "45000.00"),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_amount() {
+    fn other_texts_are_refused() {
         for (json, why) in [
             (r#""""#, MoneyError::NotANumber),
             (r#""4_5""#, MoneyError::NotANumber),
@@ -204,12 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn won_is_whole() {
+    fn won_has_no_decimals() {
         assert_eq!(Money::won(1_000), "1000".parse().unwrap());
         assert!(Money::won(1).is_positive() && !Money::won(0).is_positive());
     }
 
-    /// A number as its sign, its digits without zeros around them, and the power of ten that they count.
+    /// Splits a number into its sign, its digits without outer zeros, and their power of ten.
     fn parts(text: &str) -> (bool, String, i64) {
         let (mantissa, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (whole, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -228,7 +228,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_an_exact_amount_or_none(
+        fn a_text_is_an_exact_amount_or_refused(
             text in prop_oneof![
                 any::<String>(),
                 "[-+]?0{0,3}[0-9]{0,9}(\\.[0-9]{0,3})?([eE][-+]?[0-9]{1,2})?",
@@ -246,7 +246,7 @@ mod tests {
         }
 
         #[test]
-        fn every_amount_is_read_however_it_is_written(cents in -9_999_999_999_i64..=9_999_999_999, zeros in 0_usize..10) {
+        fn every_notation_of_an_amount_is_read(cents in -9_999_999_999_i64..=9_999_999_999, zeros in 0_usize..10) {
             let money = Money::try_from(Decimal::new(cents, 2)).unwrap();
             let json = serde_json::to_string(&money).unwrap();
             let number = json.trim_matches('"');
@@ -259,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_beyond_an_amount_is_refused(beyond in 10_000_000_000_i64.., scale in 3_u32..=28) {
+        fn numbers_beyond_an_amount_are_refused(beyond in 10_000_000_000_i64.., scale in 3_u32..=28) {
             prop_assert_eq!(Money::try_from(Decimal::new(beyond, 2)), Err(MoneyError::Digits));
             prop_assert_eq!(Money::try_from(Decimal::new(-beyond, 2)), Err(MoneyError::Digits));
             prop_assert_eq!(Money::try_from(Decimal::new(beyond, scale)), Err(MoneyError::Decimals));
