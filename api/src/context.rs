@@ -1,11 +1,8 @@
 //! One request with everything that its handler needs.
 
-use std::{
-    cell::{Cell, RefCell},
-    net::IpAddr,
-};
+use std::{cell::RefCell, net::IpAddr};
 
-use spin_sdk::{pg::ParameterValue, wasip3::http::types};
+use spin_sdk::wasip3::http::types;
 use sugang_protocol::{Language, Text};
 
 use crate::{
@@ -14,9 +11,9 @@ use crate::{
         catalog::{USER_INACTIVE, USER_NOT_FOUND},
     },
     extract::{Body, Idempotency},
-    http::RequestHead,
+    http::{RequestHead, Response},
     state::AppState,
-    store::{FunctionRow, Retry},
+    store::{FunctionRow, Outcome, functions::FunctionCall},
 };
 
 /// A request that matched a route.
@@ -30,8 +27,6 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) request_id: &'a str,
     /// The language of the texts in the response.
     pub(crate) language: Language,
-    /// Whether the response repeats an earlier one. Set by [`Self::execute`].
-    pub(crate) replayed: Cell<bool>,
     /// The request with its body, until the body is read.
     pub(crate) incoming: RefCell<Option<types::Request>>,
 }
@@ -69,22 +64,29 @@ impl RequestContext<'_> {
         Idempotency::read(self.head, &path, body)
     }
 
-    /// Sends the statement of the request, which also checks that the caller exists and is active.
+    /// Calls an SQL function, which also checks that the caller exists and is active.
     ///
     /// # Errors
     /// 401 if the caller no longer exists or is inactive; those of [`Database::execute`](crate::store::Database).
-    pub(crate) async fn execute(
+    pub(crate) async fn execute<C: FunctionCall>(
         &self,
-        statement: &'static str,
-        parameters: Vec<ParameterValue>,
-        retry: Retry,
+        statements: &'static C::Statements,
+        call: C,
     ) -> Result<FunctionRow, ApiError> {
-        let row = self.state.database.execute(statement, parameters, retry).await?;
-        self.replayed.set(row.replayed);
-        match row.outcome.as_str() {
-            "user_not_found" => Err((&USER_NOT_FOUND).into()),
-            "user_inactive" => Err((&USER_INACTIVE).into()),
+        let row = self.state.database.execute(statements, call).await?;
+        match row.outcome {
+            Outcome::UserNotFound => Err((&USER_NOT_FOUND).into()),
+            Outcome::UserInactive => Err((&USER_INACTIVE).into()),
             _ => Ok(row),
         }
+    }
+
+    /// Marks the response to a change, be it a success or a refusal, if it repeats an earlier one.
+    pub(crate) fn mark_replay(&self, replayed: bool, result: Result<Response, ApiError>) -> Result<Response, ApiError> {
+        if !replayed {
+            return result;
+        }
+        let response = result.unwrap_or_else(|error| error.into_response(self.language, self.request_id));
+        Ok(response.header("idempotency-replayed", "true"))
     }
 }

@@ -1,11 +1,13 @@
 //! The kinds of items that users register for. Exams and courses differ only in what this module describes.
 //!
-//! A third kind is a third description (and a row in the database's `sugang.kinds`).
+//! A third kind is a third description (and one for the database, in `migrations/src/kind.rs`).
+
+use std::sync::LazyLock;
 
 use sugang_protocol::{ErrorSpec, Text};
 use sugang_sdk::types::{ErrorCode, Registration, RegistrationId};
 
-use crate::store::statement;
+use crate::store::functions::KindFunctions;
 
 /// The description of a kind: its words in paths, in the database and in responses.
 pub(crate) struct ItemKind {
@@ -22,11 +24,8 @@ pub(crate) struct ItemKind {
     /// The key under which a response carries the id of a registration.
     pub(crate) registration: fn(RegistrationId) -> Registration,
 
-    // The statements of the four operations.
-    pub(crate) list: &'static str,
-    pub(crate) get: &'static str,
-    pub(crate) register: &'static str,
-    pub(crate) complete: &'static str,
+    /// The statements of its SQL functions.
+    functions: LazyLock<KindFunctions>,
 
     // The texts of success.
     pub(crate) registered: Text,
@@ -43,6 +42,13 @@ pub(crate) struct ItemKind {
     pub(crate) item_completed: ErrorSpec,
 }
 
+impl ItemKind {
+    /// The statements of its SQL functions.
+    pub(crate) fn functions(&'static self) -> &'static KindFunctions {
+        &self.functions
+    }
+}
+
 /// Every kind.
 pub(crate) static KINDS: [&ItemKind; 2] = [&EXAM, &COURSE];
 
@@ -54,10 +60,7 @@ static EXAM: ItemKind = ItemKind {
     register_operation: "apply_for_exam",
     payment_type: "test",
     registration: Registration::Application,
-    list: statement!(list "list_test($1, $2, $3, $4, $5)"),
-    get: statement!(one "get_test($1, $2)"),
-    register: statement!("register_test($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
-    complete: statement!("complete_test($1, $2, $3)"),
+    functions: LazyLock::new(|| KindFunctions::of_kind("test")),
     registered: Text::new(
         "시험 응시 신청이 완료되었습니다",
         "The application for the exam is complete",
@@ -107,10 +110,7 @@ static COURSE: ItemKind = ItemKind {
     register_operation: "enroll_in_course",
     payment_type: "course",
     registration: Registration::Enrolment,
-    list: statement!(list "list_course($1, $2, $3, $4, $5)"),
-    get: statement!(one "get_course($1, $2)"),
-    register: statement!("register_course($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
-    complete: statement!("complete_course($1, $2, $3)"),
+    functions: LazyLock::new(|| KindFunctions::of_kind("course")),
     registered: Text::new(
         "수업 수강 신청이 완료되었습니다",
         "The enrolment in the course is complete",

@@ -1,9 +1,6 @@
 //! From a request to its response.
 
-use std::{
-    cell::{Cell, RefCell},
-    time::Instant,
-};
+use std::{cell::RefCell, time::Instant};
 
 use http::Method;
 use spin_sdk::wasip3::http::types;
@@ -75,16 +72,11 @@ async fn run(
         id,
         request_id,
         language: head.language(),
-        replayed: Cell::new(false),
         incoming: RefCell::new(Some(incoming)),
     };
-    let response = dispatch(&ctx, route.operation)
+    dispatch(&ctx, route.operation)
         .await
-        .unwrap_or_else(|error| error.into_response(ctx.language, request_id));
-    match ctx.replayed.get() {
-        true => response.header("idempotency-replayed", "true"),
-        false => response,
-    }
+        .unwrap_or_else(|error| error.into_response(ctx.language, request_id))
 }
 
 async fn dispatch(ctx: &RequestContext<'_>, operation: Operation) -> Result<Response, ApiError> {

@@ -6,7 +6,6 @@ use super::body::Body;
 use crate::{
     error::{ApiError, FieldProblem, FieldProblems},
     http::RequestHead,
-    store::Retry,
 };
 
 const HEADER: &str = "Idempotency-Key";
@@ -52,15 +51,6 @@ impl Idempotency {
             fingerprint: Some(fingerprint),
         })
     }
-
-    /// Returns whether the statement may be sent again: with a key it takes effect once, however often it is sent.
-    pub(crate) fn retry(&self) -> Retry {
-        if self.key.is_some() {
-            Retry::Idempotent
-        } else {
-            Retry::Never
-        }
-    }
 }
 
 #[cfg(test)]
@@ -79,12 +69,11 @@ mod tests {
         for key in ["a", "0-._~!", &"k".repeat(MAX_CHARS)] {
             let read = read(&[("idempotency-key", key)], "/", "").unwrap();
             assert_eq!(read.key.as_deref(), Some(key));
-            assert!(read.retry() == Retry::Idempotent);
         }
         for key in ["", "a b", "가", &"k".repeat(MAX_CHARS + 1)] {
             assert!(read(&[("idempotency-key", key)], "/", "").is_none(), "{key:?}");
         }
-        assert!(read(&[], "/", "").is_some_and(|none| none.retry() == Retry::Never && none.fingerprint.is_none()));
+        assert!(read(&[], "/", "").is_some_and(|none| none.key.is_none() && none.fingerprint.is_none()));
     }
 
     #[test]

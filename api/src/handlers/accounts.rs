@@ -1,6 +1,5 @@
 //! Accounts: sign-up, login, token refresh, logout.
 
-use spin_sdk::pg::ParameterValue;
 use sugang_protocol::Text;
 use sugang_sdk::types::{AccessToken, SignedUp, Tokens, User};
 
@@ -17,7 +16,10 @@ use crate::{
     },
     extract::forms,
     http::Response,
-    store::{Retry, statement},
+    store::{
+        Outcome,
+        functions::{self, LoggedIn, Logout, Refresh, Signup},
+    },
 };
 
 const SIGNED_UP: Text = Text::new("회원가입이 완료되었습니다.", "The sign-up is complete.");
@@ -30,19 +32,21 @@ pub(crate) async fn signup(ctx: &RequestContext<'_>) -> Result<Response, ApiErro
     let Some(hash) = passwords::hash(form.password.expose(), &ctx.state.config.argon2) else {
         return Err(ApiError::internal("a password could not be hashed"));
     };
-    let parameters = vec![form.email.into(), form.username.into(), hash.into()];
-    let row = ctx
-        .execute(statement!("signup($1, $2, $3)"), parameters, Retry::Never)
-        .await?;
-    match row.outcome.as_str() {
-        "ok" => {
+    let call = Signup {
+        email: form.email,
+        username: form.username,
+        password: hash,
+    };
+    let row = ctx.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => {
             let body = SignedUp {
                 message: ctx.text(SIGNED_UP),
                 user: row.payload()?,
             };
             Ok(Response::json(201, &body))
         }
-        "taken" => {
+        Outcome::Taken => {
             let mut problems = FieldProblems::default();
             for field in row.payload::<Vec<&str>>()? {
                 match field {
@@ -81,27 +85,29 @@ pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError
         Verdict::NeedsRehash => passwords::hash(password, argon2),
     };
     rate_limit::reset(&ctx.state.redis, Action::Login, &form.email).await;
-    let parameters: Vec<ParameterValue> = vec![user.id.0.into(), stored.into(), rehashed.into()];
-    let row = ctx
-        .execute(statement!("logged_in($1, $2, $3)"), parameters, Retry::Idempotent)
-        .await?;
-    match row.outcome.as_str() {
-        "ok" => Ok(Response::json(200, &issue_tokens(ctx, user)?)),
+    let call = LoggedIn {
+        user: user.id.0,
+        old_password: stored,
+        new_password: rehashed,
+    };
+    let row = ctx.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(Response::json(200, &issue_tokens(ctx, user)?)),
         // The account was deleted or deactivated since the first call.
-        "unknown" => Err((&INVALID_CREDENTIALS).into()),
+        Outcome::Unknown => Err((&INVALID_CREDENTIALS).into()),
         _ => Err(row.unexpected()),
     }
 }
 
 /// Reads the credentials of an account. Without an account, takes the time of verifying `password`.
 async fn credentials(ctx: &RequestContext<'_>, email: &str, password: &str) -> Result<Credentials, ApiError> {
-    let parameters = vec![email.to_owned().into()];
-    let row = ctx
-        .execute(statement!("credentials($1)"), parameters, Retry::Idempotent)
-        .await?;
-    match row.outcome.as_str() {
-        "ok" => row.payload(),
-        "unknown" => {
+    let call = functions::Credentials {
+        email: email.to_owned(),
+    };
+    let row = ctx.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => row.payload(),
+        Outcome::Unknown => {
             passwords::dummy_verify(password, &ctx.state.config.argon2);
             Err((&INVALID_CREDENTIALS).into())
         }
@@ -122,25 +128,17 @@ fn issue_tokens(ctx: &RequestContext<'_>, user: User) -> Result<Tokens, ApiError
 pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
     let config = &ctx.state.config;
     let token = refresh_token_of_body(ctx).await?;
-    let parameters: Vec<ParameterValue> = vec![
-        token.caller.id().into(),
-        token.jti.into(),
-        token.family.clone().into(),
-        config.refresh_token_lifetime.cast_signed().into(),
-        config.rotate_refresh_tokens.into(),
-    ];
-    // A second rotation with the same token would look like a stolen token.
-    let retry = if config.rotate_refresh_tokens {
-        Retry::Never
-    } else {
-        Retry::Idempotent
+    let call = Refresh {
+        user: token.caller.id(),
+        jti: token.jti,
+        family: token.family.clone(),
+        keep_seconds: config.refresh_token_lifetime.cast_signed(),
+        rotate: config.rotate_refresh_tokens,
     };
-    let row = ctx
-        .execute(statement!("refresh($1, $2, $3, $4, $5)"), parameters, retry)
-        .await?;
-    let user: User = match row.outcome.as_str() {
-        "ok" => row.payload()?,
-        "token_ended" | "token_reused" => return Err((&REFRESH_NOT_VALID).into()),
+    let row = ctx.execute(functions::shared(), call).await?;
+    let user: User = match row.outcome {
+        Outcome::Ok => row.payload()?,
+        Outcome::TokenEnded | Outcome::TokenReused => return Err((&REFRESH_NOT_VALID).into()),
         _ => return Err(row.unexpected()),
     };
     let issue = |token_type, lifetime, family| ctx.state.keys.issue(token_type, &user, lifetime, family);
@@ -155,13 +153,14 @@ pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, 
 /// Revokes the family of a refresh token. Access tokens stay valid until they expire.
 pub(crate) async fn logout(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
     let token = refresh_token_of_body(ctx).await?;
-    let lifetime = ctx.state.config.refresh_token_lifetime.cast_signed();
-    let parameters: Vec<ParameterValue> = vec![token.caller.id().into(), token.family.into(), lifetime.into()];
-    let row = ctx
-        .execute(statement!("logout($1, $2, $3)"), parameters, Retry::Idempotent)
-        .await?;
-    match row.outcome.as_str() {
-        "ok" => Ok(Response::empty(204)),
+    let call = Logout {
+        user: token.caller.id(),
+        family: token.family,
+        keep_seconds: ctx.state.config.refresh_token_lifetime.cast_signed(),
+    };
+    let row = ctx.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(Response::empty(204)),
         _ => Err(row.unexpected()),
     }
 }

@@ -6,7 +6,10 @@ use crate::{
     context::RequestContext,
     error::ApiError,
     http::Response,
-    store::{Retry, statement},
+    store::{
+        Outcome,
+        functions::{self, Ready},
+    },
 };
 
 /// The body of the responses to an operator's probes.
@@ -34,11 +37,11 @@ pub(crate) fn health() -> Response {
 
 /// Reports whether the stores answer. Without Redis only locks and rate limits are missing.
 pub(crate) async fn readiness(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
-    let ready = ctx.execute(statement!("ready()"), Vec::new(), Retry::Idempotent);
+    let ready = ctx.execute(functions::shared(), Ready {});
     let (database, redis) = futures::future::join(ready, ctx.state.redis.is_available()).await;
     match database {
-        Ok(row) if row.outcome == "ok" => {}
-        Ok(row) => return Err(ApiError::unavailable(row.outcome)),
+        Ok(row) if row.outcome == Outcome::Ok => {}
+        Ok(row) => return Err(ApiError::unavailable(row.outcome.word())),
         // A database without our functions cannot serve either.
         Err(ApiError::Internal(cause)) => return Err(ApiError::Unavailable(cause)),
         Err(error) => return Err(error),

@@ -10,7 +10,10 @@ use crate::{
     extract::Query,
     http::Response,
     kind::ItemKind,
-    store::Retry,
+    store::{
+        Outcome,
+        functions::{GetItem, ListItems},
+    },
 };
 
 use super::page::page;
@@ -22,17 +25,17 @@ pub(crate) async fn list(
     kind: &'static ItemKind,
 ) -> Result<Response, ApiError> {
     let query = Query::parse(&ctx.head.query);
-    let parameters = vec![
-        caller.id().into(),
-        query.page()?.into(),
-        (query.get("status") == Some("available")).into(),
-        query.text("search").into(),
-        (query.get("sort") == Some("popular")).into(),
-    ];
-    let row = ctx.execute(kind.list, parameters, Retry::Idempotent).await?;
-    match row.outcome.as_str() {
-        "ok" => Ok(page(ctx, &query, &row)),
-        "invalid_page" => Err((&INVALID_PAGE).into()),
+    let call = ListItems {
+        user: caller.id(),
+        page: query.page()?,
+        available: query.get("status") == Some("available"),
+        search: query.text("search"),
+        popular: query.get("sort") == Some("popular"),
+    };
+    let row = ctx.execute(kind.functions(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(page(ctx, &query, &row)),
+        Outcome::InvalidPage => Err((&INVALID_PAGE).into()),
         _ => Err(row.unexpected()),
     }
 }
@@ -43,12 +46,14 @@ pub(crate) async fn get(
     caller: Caller,
     kind: &'static ItemKind,
 ) -> Result<Response, ApiError> {
-    let row = ctx
-        .execute(kind.get, vec![caller.id().into(), ctx.id.into()], Retry::Idempotent)
-        .await?;
-    match row.outcome.as_str() {
-        "ok" => Ok(Response::text(200, "application/json", row.body)),
-        "not_found" => Err((&NOT_FOUND).into()),
+    let call = GetItem {
+        user: caller.id(),
+        id: ctx.id,
+    };
+    let row = ctx.execute(kind.functions(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
         _ => Err(row.unexpected()),
     }
 }

@@ -1,6 +1,5 @@
 //! The payments of the caller.
 
-use spin_sdk::pg::ParameterValue;
 use sugang_protocol::Text;
 use sugang_sdk::types::{Cancelled, DateTime, PaymentId};
 
@@ -14,7 +13,11 @@ use crate::{
     extract::{Query, forms},
     http::Response,
     kind::KINDS,
-    store::{Retry, statement, with_lock},
+    store::{
+        FunctionRow, Outcome,
+        functions::{self, CancelPayment, GetPayment, ListPayments},
+        with_lock,
+    },
 };
 
 use super::page::page;
@@ -25,39 +28,57 @@ const CANCELLED: Text = Text::new("결제가 취소되었습니다", "The paymen
 pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
     let query = Query::parse(&ctx.head.query);
     let [from, to] = query.days(["from", "to"])?;
-    let parameters: Vec<ParameterValue> = vec![
-        caller.id().into(),
-        query.page()?.into(),
-        query.text("status").into(),
-        query.text("payment_type").into(),
-        from.into(),
-        to.into(),
-        query.text("search").into(),
-    ];
-    let statement = statement!(list "list_payments($1, $2, $3, $4, $5, $6, $7)");
-    let row = ctx.execute(statement, parameters, Retry::Idempotent).await?;
-    match row.outcome.as_str() {
-        "ok" => Ok(page(ctx, &query, &row)),
-        "invalid_page" => Err((&INVALID_PAGE).into()),
+    let call = ListPayments {
+        user: caller.id(),
+        page: query.page()?,
+        status: query.text("status"),
+        type_: query.text("payment_type"),
+        from,
+        to,
+        search: query.text("search"),
+    };
+    let row = ctx.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(page(ctx, &query, &row)),
+        Outcome::InvalidPage => Err((&INVALID_PAGE).into()),
         _ => Err(row.unexpected()),
     }
 }
 
 /// Gets one of the caller's payments.
 pub(crate) async fn get(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
-    let parameters = vec![caller.id().into(), ctx.id.into()];
-    let row = ctx
-        .execute(statement!(one "get_payment($1, $2)"), parameters, Retry::Idempotent)
-        .await?;
-    match row.outcome.as_str() {
-        "ok" => Ok(Response::text(200, "application/json", row.body)),
-        "not_found" => Err((&NOT_FOUND).into()),
+    let call = GetPayment {
+        user: caller.id(),
+        id: ctx.id,
+    };
+    let row = ctx.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
         _ => Err(row.unexpected()),
     }
 }
 
 /// Cancels one of the caller's payments, with its registration.
 pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
+    let body = ctx.body().await?;
+    let idempotency = ctx.idempotency(&body)?;
+    let form = forms::cancel(&body.object()?)?;
+    let call = CancelPayment {
+        user: caller.id(),
+        id: ctx.id,
+        reason: form.refund_reason,
+        request_id: ctx.request_id.to_owned(),
+        key: idempotency.key,
+        fingerprint: idempotency.fingerprint,
+    };
+    let lock = format!("sugang:cancel:{}:{}", caller.id(), ctx.id);
+    let work = ctx.execute(functions::shared(), call);
+    let row = with_lock(&ctx.state.redis, &lock, ctx.state.config.lock_ttl, work).await?;
+    ctx.mark_replay(row.replayed, cancelled(ctx, &row))
+}
+
+fn cancelled(ctx: &RequestContext<'_>, row: &FunctionRow) -> Result<Response, ApiError> {
     #[derive(serde::Deserialize)]
     struct Payload {
         payment_id: PaymentId,
@@ -69,24 +90,8 @@ pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<R
         payment_type: &'a str,
     }
 
-    let body = ctx.body().await?;
-    let idempotency = ctx.idempotency(&body)?;
-    let form = forms::cancel(&body.object()?)?;
-    let retry = idempotency.retry();
-    let parameters: Vec<ParameterValue> = vec![
-        caller.id().into(),
-        ctx.id.into(),
-        form.refund_reason.into(),
-        ctx.request_id.to_owned().into(),
-        idempotency.key.into(),
-        idempotency.fingerprint.into(),
-    ];
-    let lock = format!("sugang:cancel:{}:{}", caller.id(), ctx.id);
-    let statement = statement!("cancel_payment($1, $2, $3, $4, $5, $6)");
-    let work = ctx.execute(statement, parameters, retry);
-    let row = with_lock(&ctx.state.redis, &lock, ctx.state.config.lock_ttl, work).await?;
-    match row.outcome.as_str() {
-        "ok" => {
+    match row.outcome {
+        Outcome::Ok => {
             let payload: Payload = row.payload()?;
             let body = Cancelled {
                 message: ctx.text(CANCELLED),
@@ -95,10 +100,10 @@ pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<R
             };
             Ok(Response::json(200, &body))
         }
-        "not_found" => Err((&NOT_FOUND).into()),
-        "not_owner" => Err((&NOT_OWNER).into()),
-        "already_cancelled" => Err((&ALREADY_CANCELLED).into()),
-        "item_completed" => {
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
+        Outcome::NotOwner => Err((&NOT_OWNER).into()),
+        Outcome::AlreadyCancelled => Err((&ALREADY_CANCELLED).into()),
+        Outcome::ItemCompleted => {
             let target: Target<'_> = row.payload()?;
             let kind = KINDS.iter().find(|kind| kind.payment_type == target.payment_type);
             Err(kind.map_or_else(|| row.unexpected(), |kind| ApiError::Refused(&kind.item_completed)))

@@ -1,6 +1,5 @@
 //! Registering for an item with its payment, and completing it.
 
-use spin_sdk::pg::ParameterValue;
 use sugang_sdk::types::{Completed, DateTime, PaymentId, Registered, RegistrationId};
 use uuid::Uuid;
 
@@ -15,7 +14,11 @@ use crate::{
     http::Response,
     kind::ItemKind,
     payment_rules,
-    store::{Retry, with_lock},
+    store::{
+        FunctionRow, Outcome,
+        functions::{Complete, Register},
+        with_lock,
+    },
 };
 
 /// Registers the caller for an item and pays.
@@ -24,12 +27,6 @@ pub(crate) async fn register(
     caller: Caller,
     kind: &'static ItemKind,
 ) -> Result<Response, ApiError> {
-    #[derive(serde::Deserialize)]
-    struct Payload {
-        payment_id: PaymentId,
-        registration_id: RegistrationId,
-    }
-
     let body = ctx.body().await?;
     let idempotency = ctx.idempotency(&body)?;
     let form = forms::register(&body.object()?)?;
@@ -37,24 +34,38 @@ pub(crate) async fn register(
     // Random, because an id derived from user and item would repeat after a cancellation. The database enforces that ids
     // with this prefix are unique; those of the Django service need not be.
     let external_id = format!("sugang_{}", Uuid::new_v4().simple());
-    let retry = idempotency.retry();
-    let parameters: Vec<ParameterValue> = vec![
-        caller.id().into(),
-        ctx.id.into(),
-        form.amount.to_string().into(),
-        form.payment_method.to_string().into(),
-        accepted.start().to_string().into(),
-        accepted.end().to_string().into(),
-        external_id.into(),
-        ctx.request_id.to_owned().into(),
-        idempotency.key.into(),
-        idempotency.fingerprint.into(),
-    ];
+    let call = Register {
+        user: caller.id(),
+        id: ctx.id,
+        amount: form.amount.to_string(),
+        method: form.payment_method.to_string(),
+        min: accepted.start().to_string(),
+        max: accepted.end().to_string(),
+        external_id,
+        request_id: ctx.request_id.to_owned(),
+        key: idempotency.key,
+        fingerprint: idempotency.fingerprint,
+    };
     let lock = format!("sugang:register:{}:{}:{}", kind.payment_type, caller.id(), ctx.id);
-    let work = ctx.execute(kind.register, parameters, retry);
+    let work = ctx.execute(kind.functions(), call);
     let row = with_lock(&ctx.state.redis, &lock, ctx.state.config.lock_ttl, work).await?;
-    match row.outcome.as_str() {
-        "ok" => {
+    ctx.mark_replay(row.replayed, registered(ctx, kind, &form, &row))
+}
+
+fn registered(
+    ctx: &RequestContext<'_>,
+    kind: &'static ItemKind,
+    form: &forms::Register,
+    row: &FunctionRow,
+) -> Result<Response, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Payload {
+        payment_id: PaymentId,
+        registration_id: RegistrationId,
+    }
+
+    Err(match row.outcome {
+        Outcome::Ok => {
             let payload: Payload = row.payload()?;
             let body = Registered {
                 message: ctx.text(kind.registered),
@@ -63,16 +74,16 @@ pub(crate) async fn register(
                 payment_method: form.payment_method,
                 transaction_metadata: payment_rules::transaction_metadata(form.payment_method, form.amount),
             };
-            Ok(Response::json(201, &body))
+            return Ok(Response::json(201, &body));
         }
-        "not_found" => Err((&NOT_FOUND).into()),
-        "already_registered" => Err((&kind.already_registered).into()),
-        "not_open" => Err((&kind.not_open).into()),
-        "amount_mismatch" => Err((&kind.amount_mismatch).into()),
-        "amount_out_of_bounds" => Err((&AMOUNT_OUT_OF_BOUNDS).into()),
-        "sold_out" => Err((&SOLD_OUT).into()),
-        _ => Err(row.idempotency_error()),
-    }
+        Outcome::NotFound => (&NOT_FOUND).into(),
+        Outcome::AlreadyRegistered => (&kind.already_registered).into(),
+        Outcome::NotOpen => (&kind.not_open).into(),
+        Outcome::AmountMismatch => (&kind.amount_mismatch).into(),
+        Outcome::AmountOutOfBounds => (&AMOUNT_OUT_OF_BOUNDS).into(),
+        Outcome::SoldOut => (&SOLD_OUT).into(),
+        _ => row.idempotency_error(),
+    })
 }
 
 /// Completes the caller's registration. The body is optional; if there is one, it must be JSON.
@@ -88,10 +99,14 @@ pub(crate) async fn complete(
     }
 
     ctx.body().await?.object()?;
-    let parameters = vec![caller.id().into(), ctx.id.into(), ctx.request_id.to_owned().into()];
-    let row = ctx.execute(kind.complete, parameters, Retry::Never).await?;
-    match row.outcome.as_str() {
-        "ok" => {
+    let call = Complete {
+        user: caller.id(),
+        id: ctx.id,
+        request_id: ctx.request_id.to_owned(),
+    };
+    let row = ctx.execute(kind.functions(), call).await?;
+    match row.outcome {
+        Outcome::Ok => {
             let payload: Payload = row.payload()?;
             let body = Completed {
                 message: ctx.text(kind.completed),
@@ -100,9 +115,9 @@ pub(crate) async fn complete(
             };
             Ok(Response::json(200, &body))
         }
-        "not_registered" => Err((&kind.not_registered).into()),
-        "already_completed" => Err((&kind.already_completed).into()),
-        "cancelled" => Err((&kind.registration_cancelled).into()),
+        Outcome::NotRegistered => Err((&kind.not_registered).into()),
+        Outcome::AlreadyCompleted => Err((&kind.already_completed).into()),
+        Outcome::Cancelled => Err((&kind.registration_cancelled).into()),
         _ => Err(row.unexpected()),
     }
 }

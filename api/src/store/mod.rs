@@ -2,13 +2,16 @@
 
 mod deadline;
 mod error;
+pub(crate) mod functions;
 mod lock;
+mod outcome;
 mod pool;
 mod postgres;
 mod redis;
 mod row;
 
 pub(crate) use lock::with_lock;
+pub(crate) use outcome::Outcome;
 pub(crate) use postgres::{Database, Retry};
 pub(crate) use redis::Redis;
-pub(crate) use row::{FunctionRow, statement};
+pub(crate) use row::FunctionRow;

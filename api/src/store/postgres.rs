@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use spin_sdk::pg::{Connection, DbValue, Error, ParameterValue};
 
-use super::{deadline::within, error::DbError, pool::Pool, row::FunctionRow};
+use super::{deadline::within, error::DbError, functions::FunctionCall, pool::Pool, row::FunctionRow};
 use crate::error::ApiError;
 
 /// Whether a statement may be sent again after its connection was lost.
@@ -15,6 +15,16 @@ pub(crate) enum Retry {
     Idempotent,
     /// It may have taken effect.
     Never,
+}
+
+impl Retry {
+    /// The policy of a change: with an idempotency key it takes effect once, however often it is sent.
+    pub(super) fn with_key(key: Option<&str>) -> Self {
+        match key {
+            Some(_) => Self::Idempotent,
+            None => Self::Never,
+        }
+    }
 }
 
 /// The database, with the idle connections of the instance.
@@ -34,16 +44,16 @@ impl Database {
         }
     }
 
-    /// Sends a statement and returns its row, within the configured time.
+    /// Calls a function and returns its row, within the configured time.
     ///
     /// # Errors
     /// 503 if PostgreSQL is unavailable or too slow, 409 if another transaction was first, 500 for a defect.
-    pub(crate) async fn execute(
+    pub(crate) async fn execute<C: FunctionCall>(
         &self,
-        statement: &'static str,
-        parameters: Vec<ParameterValue>,
-        retry: Retry,
+        statements: &'static C::Statements,
+        call: C,
     ) -> Result<FunctionRow, ApiError> {
+        let (statement, retry, parameters) = (C::statement(statements), call.retry(), call.arguments());
         let work = async {
             match self.attempt(statement, parameters.clone()).await {
                 // The connection was idle, here or in the host's pool, and may be older than PostgreSQL's last restart.

@@ -2,34 +2,16 @@
 
 use spin_sdk::pg::DbValue;
 
-use super::error::DbError;
+use super::{error::DbError, outcome::Outcome};
 use crate::error::{
     ApiError,
     catalog::{IDEMPOTENCY_KEY_REUSED, REQUEST_IN_PROGRESS},
 };
 
-/// The statement that calls a function of the schema `sugang`.
-///
-/// All of these functions return the same columns. A statement selects only those that its operation needs, because each
-/// column is copied through host and component: `list` adds the counts, `one` adds nothing.
-macro_rules! statement {
-    (list $call:literal) => {
-        concat!("select outcome, body, count, page, pages from sugang.", $call)
-    };
-    (one $call:literal) => {
-        concat!("select outcome, body from sugang.", $call)
-    };
-    ($call:literal) => {
-        concat!("select outcome, body, replayed from sugang.", $call)
-    };
-}
-pub(crate) use statement;
-
 /// The row that a function returns.
 #[derive(Debug)]
 pub(crate) struct FunctionRow {
-    /// `ok`, or the reason for a refusal.
-    pub(crate) outcome: String,
+    pub(crate) outcome: Outcome,
     /// JSON: a response that is ready to send, or the payload of one.
     pub(crate) body: String,
     /// Lists: the number of results on all pages.
@@ -43,7 +25,7 @@ pub(crate) struct FunctionRow {
 }
 
 impl FunctionRow {
-    /// Reads the row by the position of its columns, which are those of one of the forms of [`statement`].
+    /// Reads the row by the position of its columns, as [`super::functions`] selects them.
     pub(super) fn decode(row: Option<Vec<DbValue>>) -> Result<Self, DbError> {
         let unknown = || DbError::Defect("a statement did not answer one row of known columns".into());
         let mut values = row.ok_or_else(unknown)?.into_iter();
@@ -52,7 +34,9 @@ impl FunctionRow {
             Some(_) => Ok(String::new()),
             None => Err(unknown()),
         };
-        let (outcome, body) = (text()?, text()?);
+        let (word, body) = (text()?, text()?);
+        let outcome =
+            Outcome::from_word(&word).ok_or_else(|| DbError::Defect(format!("unexpected outcome {word:?}")))?;
         let number = |value: &DbValue| match value {
             DbValue::Int64(number) => *number,
             _ => 0,
@@ -74,16 +58,16 @@ impl FunctionRow {
         })
     }
 
-    /// The error for an outcome that the caller does not know: database and component are of different versions.
+    /// The error for an outcome that the function of the caller never returns.
     pub(crate) fn unexpected(&self) -> ApiError {
-        ApiError::internal(format!("unexpected outcome {:?}", self.outcome))
+        ApiError::internal(format!("unexpected outcome {:?}", self.outcome.word()))
     }
 
     /// The error for an outcome of the idempotency key.
     pub(crate) fn idempotency_error(&self) -> ApiError {
-        match self.outcome.as_str() {
-            "key_reused" => (&IDEMPOTENCY_KEY_REUSED).into(),
-            "in_progress" => (&REQUEST_IN_PROGRESS).into(),
+        match self.outcome {
+            Outcome::KeyReused => (&IDEMPOTENCY_KEY_REUSED).into(),
+            Outcome::InProgress => (&REQUEST_IN_PROGRESS).into(),
             _ => self.unexpected(),
         }
     }
@@ -94,7 +78,7 @@ impl FunctionRow {
     /// 500 if the body is not what the caller expects of the function.
     pub(crate) fn payload<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
         serde_json::from_str(&self.body)
-            .map_err(|_| ApiError::internal(format!("unexpected payload with outcome {:?}", self.outcome)))
+            .map_err(|_| ApiError::internal(format!("unexpected payload with outcome {:?}", self.outcome.word())))
     }
 }
 
@@ -107,7 +91,7 @@ mod tests {
         let decoded = |rest: &[DbValue]| {
             let row = [&[DbValue::Str("ok".into()), DbValue::Str("[]".into())], rest].concat();
             let row = FunctionRow::decode(Some(row)).unwrap();
-            assert_eq!((row.outcome.as_str(), row.body.as_str()), ("ok", "[]"));
+            assert_eq!((row.outcome, row.body.as_str()), (Outcome::Ok, "[]"));
             (row.count, row.page, row.pages, row.replayed)
         };
         assert_eq!(decoded(&[]), (0, 0, 0, false));
@@ -119,6 +103,7 @@ mod tests {
             Some(vec![DbValue::DbNull]),
             Some(vec![DbValue::DbNull; 4]),
             Some(vec![DbValue::DbNull; 6]),
+            Some(vec![DbValue::Str("of_tomorrow".into()), DbValue::Str("[]".into())]),
         ] {
             assert!(matches!(FunctionRow::decode(row), Err(DbError::Defect(_))));
         }

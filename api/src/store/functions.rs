@@ -1,0 +1,337 @@
+//! The functions of the schema `sugang` that the component calls, each declared once: its name, its parameters, the
+//! columns that its operation reads, and whether a call may be sent again.
+//!
+//! A call is a struct with named fields. `functions.json` beside the sources lists the declarations and the outcomes; a
+//! unit test keeps it up to date, and an end-to-end test compares it with the database.
+
+use std::sync::LazyLock;
+
+use spin_sdk::pg::ParameterValue;
+
+use super::postgres::Retry;
+
+/// A call of an SQL function with its arguments.
+pub(crate) trait FunctionCall {
+    /// The texts of the statements of the group that the function belongs to.
+    type Statements: 'static;
+
+    /// Selects the text of the statement.
+    fn statement(statements: &'static Self::Statements) -> &'static str;
+
+    /// Returns the arguments in the order of the parameters.
+    fn arguments(self) -> Vec<ParameterValue>;
+
+    /// Returns whether the call may be sent again after its connection was lost.
+    fn retry(&self) -> Retry;
+}
+
+/// The columns that an operation reads. Each column is copied through host and component, so none is read in vain.
+#[derive(Clone, Copy)]
+enum Columns {
+    /// The page of a list, with its counts.
+    List,
+    /// The outcome alone, or with one object.
+    One,
+    /// A change, which may be a replay of an earlier one.
+    Change,
+}
+
+impl Columns {
+    const fn names(self) -> &'static str {
+        match self {
+            Self::List => "outcome, body, count, page, pages",
+            Self::One => "outcome, body",
+            Self::Change => "outcome, body, replayed",
+        }
+    }
+}
+
+/// A type of a parameter.
+trait SqlType: Into<ParameterValue> {
+    const NAME: &'static str;
+}
+
+macro_rules! sql_types {
+    ($($rust:ty = $sql:literal,)*) => {
+        $(impl SqlType for $rust {
+            const NAME: &'static str = $sql;
+        })*
+    };
+}
+
+sql_types! {
+    i64 = "bigint",
+    bool = "boolean",
+    String = "text",
+    Option<String> = "text",
+}
+
+/// A declared function.
+struct Declaration {
+    /// The name without the schema; `{kind}` stands for the kind.
+    name: &'static str,
+    /// The Rust names and the SQL types of the parameters. In SQL a name has the prefix `p_`.
+    parameters: &'static [(&'static str, &'static str)],
+    columns: Columns,
+}
+
+impl Declaration {
+    /// The text of the statement that calls the function.
+    fn statement(&self, kind: &str) -> String {
+        let placeholders: Vec<_> = (1..=self.parameters.len()).map(|number| format!("${number}")).collect();
+        format!(
+            "select {} from sugang.{}({})",
+            self.columns.names(),
+            self.name.replace("{kind}", kind),
+            placeholders.join(", ")
+        )
+    }
+}
+
+macro_rules! functions {
+    (
+        $(#[$group_doc:meta])*
+        $group:ident {
+            $(
+                $(#[$doc:meta])*
+                $field:ident $call:ident = $name:literal $columns:ident {
+                    $($parameter:ident: $type:ty,)*
+                } retry($self:ident) $retry:expr;
+            )*
+        }
+    ) => {
+        $(#[$group_doc])*
+        pub(crate) struct $group {
+            $($field: String,)*
+        }
+
+        impl $group {
+            const DECLARATIONS: &[Declaration] = &[$(Declaration {
+                name: $name,
+                parameters: &[$((stringify!($parameter), <$type as SqlType>::NAME)),*],
+                columns: Columns::$columns,
+            }),*];
+
+            fn new(kind: &str) -> Self {
+                let mut statements = Self::DECLARATIONS.iter().map(|declaration| declaration.statement(kind));
+                Self {
+                    $($field: statements.next().unwrap_or_default(),)*
+                }
+            }
+        }
+
+        $(
+            $(#[$doc])*
+            pub(crate) struct $call {
+                $(pub(crate) $parameter: $type,)*
+            }
+
+            impl FunctionCall for $call {
+                type Statements = $group;
+
+                fn statement(statements: &'static $group) -> &'static str {
+                    &statements.$field
+                }
+
+                fn arguments(self) -> Vec<ParameterValue> {
+                    vec![$(self.$parameter.into()),*]
+                }
+
+                fn retry(&$self) -> Retry {
+                    $retry
+                }
+            }
+        )*
+    };
+}
+
+functions! {
+    /// The functions that exist once.
+    SharedFunctions {
+        /// Creates an account.
+        signup Signup = "signup" Change {
+            email: String,
+            username: String,
+            password: String,
+        } retry(self) Retry::Never;
+
+        /// Reads the stored hash of an account.
+        credentials Credentials = "credentials" One {
+            email: String,
+        } retry(self) Retry::Idempotent;
+
+        /// Records a login, and replaces the stored hash if there is a new one.
+        logged_in LoggedIn = "logged_in" Change {
+            user: i64,
+            old_password: String,
+            new_password: Option<String>,
+        } retry(self) Retry::Idempotent;
+
+        /// Uses a refresh token. A second rotation with the same token would look like a stolen token.
+        refresh Refresh = "refresh" Change {
+            user: i64,
+            jti: String,
+            family: String,
+            keep_seconds: i64,
+            rotate: bool,
+        } retry(self) if self.rotate { Retry::Never } else { Retry::Idempotent };
+
+        /// Revokes the family of a refresh token.
+        logout Logout = "logout" Change {
+            user: i64,
+            family: String,
+            keep_seconds: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Lists one page of the payments of a user.
+        list_payments ListPayments = "list_payments" List {
+            user: i64,
+            page: i64,
+            status: Option<String>,
+            type_: Option<String>,
+            from: Option<String>,
+            to: Option<String>,
+            search: Option<String>,
+        } retry(self) Retry::Idempotent;
+
+        /// Gets one payment of a user.
+        get_payment GetPayment = "get_payment" One {
+            user: i64,
+            id: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Cancels a payment with its registration.
+        cancel_payment CancelPayment = "cancel_payment" Change {
+            user: i64,
+            id: i64,
+            reason: Option<String>,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Reports that the schema is there.
+        ready Ready = "ready" One {
+        } retry(self) Retry::Idempotent;
+    }
+}
+
+functions! {
+    /// The functions that each kind has.
+    KindFunctions {
+        /// Lists one page of the items.
+        list ListItems = "list_{kind}" List {
+            user: i64,
+            page: i64,
+            available: bool,
+            search: Option<String>,
+            popular: bool,
+        } retry(self) Retry::Idempotent;
+
+        /// Gets one item.
+        get GetItem = "get_{kind}" One {
+            user: i64,
+            id: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Registers a user for an item and pays. Amounts are decimals in won.
+        register Register = "register_{kind}" Change {
+            user: i64,
+            id: i64,
+            amount: String,
+            method: String,
+            min: String,
+            max: String,
+            external_id: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Completes the registration of a user.
+        complete Complete = "complete_{kind}" Change {
+            user: i64,
+            id: i64,
+            request_id: String,
+        } retry(self) Retry::Never;
+    }
+}
+
+/// Returns the statements of the functions that exist once.
+pub(crate) fn shared() -> &'static SharedFunctions {
+    static SHARED: LazyLock<SharedFunctions> = LazyLock::new(|| SharedFunctions::new(""));
+    &SHARED
+}
+
+impl KindFunctions {
+    /// Makes the statements of the kind that the database calls `kind`.
+    pub(crate) fn of_kind(kind: &str) -> Self {
+        Self::new(kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::Path};
+
+    use serde_json::{Value, json};
+
+    use super::{super::outcome::Outcome, *};
+
+    #[test]
+    fn a_statement_selects_the_columns_that_its_operation_reads() {
+        assert_eq!(
+            Signup::statement(shared()),
+            "select outcome, body, replayed from sugang.signup($1, $2, $3)"
+        );
+        assert_eq!(Ready::statement(shared()), "select outcome, body from sugang.ready()");
+        static WORKSHOP: LazyLock<KindFunctions> = LazyLock::new(|| KindFunctions::of_kind("workshop"));
+        assert_eq!(
+            ListItems::statement(&WORKSHOP),
+            "select outcome, body, count, page, pages from sugang.list_workshop($1, $2, $3, $4, $5)"
+        );
+    }
+
+    #[test]
+    fn a_change_is_sent_again_only_where_it_takes_effect_once() {
+        let cancel = |key: Option<&str>| CancelPayment {
+            user: 1,
+            id: 1,
+            reason: None,
+            request_id: String::new(),
+            key: key.map(str::to_owned),
+            fingerprint: None,
+        };
+        assert!(cancel(None).retry() == Retry::Never);
+        assert!(cancel(Some("key")).retry() == Retry::Idempotent);
+    }
+
+    fn declared(declaration: &Declaration) -> Value {
+        let parameters = declaration
+            .parameters
+            .iter()
+            .map(|(name, sql_type)| format!("p_{} {sql_type}", name.trim_end_matches('_')));
+        json!({
+            "name": declaration.name,
+            "parameters": parameters.collect::<Vec<_>>(),
+            "columns": declaration.columns.names(),
+        })
+    }
+
+    /// `UPDATE_FUNCTIONS=1 cargo test -p sugang-api functions` writes the list anew.
+    #[test]
+    fn the_list_of_functions_is_up_to_date() {
+        let functions = SharedFunctions::DECLARATIONS.iter().chain(KindFunctions::DECLARATIONS);
+        let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.word()).collect();
+        let list = json!({ "functions": functions.map(declared).collect::<Vec<_>>(), "outcomes": outcomes });
+        let list = serde_json::to_string_pretty(&list).unwrap() + "\n";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions.json");
+        if env::var_os("UPDATE_FUNCTIONS").is_some() {
+            fs::write(&path, &list).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&path).unwrap_or_default() == list,
+            "api/functions.json is outdated: UPDATE_FUNCTIONS=1 cargo test -p sugang-api functions"
+        );
+    }
+}

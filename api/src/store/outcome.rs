@@ -1,0 +1,82 @@
+//! The outcomes of the functions of the schema `sugang`.
+
+macro_rules! outcomes {
+    ($($variant:ident = $word:literal,)*) => {
+        /// What a function reports in the column `outcome`: success, or the reason for a refusal.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Outcome {
+            $($variant,)*
+        }
+
+        impl Outcome {
+            /// Every outcome; the domain `sugang.outcome` lists the same words.
+            #[cfg(test)]
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Reads the word of the database; `None` if this version does not know it.
+            pub(super) fn from_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// The word in the database.
+            pub(crate) fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
+}
+
+outcomes! {
+    Ok = "ok",
+
+    // The user.
+    UserNotFound = "user_not_found",
+    UserInactive = "user_inactive",
+    Taken = "taken",
+    Unknown = "unknown",
+    TokenEnded = "token_ended",
+    TokenReused = "token_reused",
+
+    // The idempotency key.
+    InProgress = "in_progress",
+    KeyReused = "key_reused",
+
+    // Lists and details.
+    InvalidPage = "invalid_page",
+    NotFound = "not_found",
+
+    // Registering and completing.
+    AlreadyRegistered = "already_registered",
+    NotOpen = "not_open",
+    AmountMismatch = "amount_mismatch",
+    AmountOutOfBounds = "amount_out_of_bounds",
+    SoldOut = "sold_out",
+    NotRegistered = "not_registered",
+    AlreadyCompleted = "already_completed",
+    Cancelled = "cancelled",
+
+    // Cancelling a payment.
+    NotOwner = "not_owner",
+    AlreadyCancelled = "already_cancelled",
+    ItemCompleted = "item_completed",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_read_back_as_its_outcome() {
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::from_word(outcome.word()), Some(*outcome));
+        }
+        for word in ["", "OK", "okay"] {
+            assert_eq!(Outcome::from_word(word), None);
+        }
+    }
+}
