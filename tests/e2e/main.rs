@@ -9,6 +9,7 @@ mod django;
 mod docs;
 mod errors;
 mod faults;
+mod functions;
 mod health;
 mod idempotency;
 mod malformed_input;

@@ -1,6 +1,6 @@
 //! Registering for an item with its payment, and completing it.
 
-use sugang_sdk::types::{Completed, DateTime, PaymentId, Registered, RegistrationId};
+use sugang_sdk::types::{Completed, DateTime, PaymentId, Register as RegisterForm, Registered, RegistrationId};
 use uuid::Uuid;
 
 use crate::{
@@ -55,7 +55,7 @@ pub(crate) async fn register(
 fn registered(
     ctx: &RequestContext<'_>,
     kind: &'static ItemKind,
-    form: &forms::Register,
+    form: &RegisterForm,
     row: &FunctionRow,
 ) -> Result<Response, ApiError> {
     #[derive(serde::Deserialize)]

@@ -12,6 +12,6 @@ mod row;
 
 pub(crate) use lock::with_lock;
 pub(crate) use outcome::Outcome;
-pub(crate) use postgres::{Database, Retry};
+pub(crate) use postgres::Database;
 pub(crate) use redis::Redis;
 pub(crate) use row::FunctionRow;

@@ -1,0 +1,91 @@
+//! The functions that the component declares (`api/functions.json`) are those that the database has.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use sugang_tests::{App, COURSE, EXAM};
+
+fn declared() -> Value {
+    serde_json::from_str(include_str!("../../api/functions.json")).expect("the list is JSON")
+}
+
+fn words(list: &Value) -> Vec<&str> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+/// What is wrong with the declared functions in this database.
+async fn differences(app: &App, declared: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for function in declared["functions"].as_array().into_iter().flatten() {
+        let template = function["name"].as_str().unwrap_or_default();
+        let mut names: Vec<_> = [EXAM, COURSE]
+            .map(|kind| template.replace("{kind}", kind.payment_type))
+            .into();
+        names.dedup();
+        for name in names {
+            let known = app
+                .database()
+                .query(
+                    "select pg_get_function_identity_arguments(oid), pg_get_function_result(oid) from pg_proc
+                     where pronamespace = 'sugang'::regnamespace and proname = $1",
+                    &[&name],
+                )
+                .await
+                .unwrap_or_else(|error| panic!("{error:?}"));
+            let known: Vec<(String, String)> = known.iter().map(|row| (row.get(0), row.get(1))).collect();
+            let expected = (
+                words(&function["parameters"]).join(", "),
+                "sugang.function_row".to_owned(),
+            );
+            if known != [expected] {
+                found.push(format!("{name}: {known:?}"));
+            }
+        }
+    }
+    let outcomes: String = app
+        .one(
+            "select pg_get_constraintdef(oid) from pg_constraint where contypid = 'sugang.outcome'::regtype",
+            &[],
+        )
+        .await;
+    let of_database: BTreeSet<_> = outcomes.split('\'').skip(1).step_by(2).collect();
+    let of_component: BTreeSet<_> = words(&declared["outcomes"]).into_iter().collect();
+    found.extend(
+        of_database
+            .symmetric_difference(&of_component)
+            .map(|word| format!("outcome {word}")),
+    );
+    found
+}
+
+#[tokio::test]
+async fn the_component_and_the_database_agree() {
+    let app = App::start().await;
+    assert_eq!(differences(&app, &declared()).await, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_difference_is_found() {
+    let app = App::start().await;
+    let mut declared = declared();
+    for (old, new) in [("p_reason text", "p_why text"), ("sold_out", "full")] {
+        declared = serde_json::from_str(&declared.to_string().replace(old, new)).expect("it stays JSON");
+    }
+    app.database()
+        .batch_execute("drop function sugang.get_course")
+        .await
+        .expect("it can be dropped");
+    let found = differences(&app, &declared).await;
+    let starts: Vec<_> = found
+        .iter()
+        .map(|difference| difference.split(':').next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        starts,
+        ["cancel_payment", "get_course", "outcome full", "outcome sold_out"]
+    );
+}
