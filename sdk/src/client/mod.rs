@@ -209,6 +209,15 @@ impl Client {
         Session::new(self.clone(), tokens)
     }
 
+    /// Succeeds when the service and its database answer.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] while nothing listens, [`ErrorCode::Unavailable`] while the database is away.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let request = Request::get("readyz", Vec::new());
+        self.send::<serde::de::IgnoredAny>(&request, None).await.map(drop)
+    }
+
     /// Sends a request, again where the policy says so, and decodes its answer.
     async fn send<T: DeserializeOwned>(&self, request: &Request, access: Option<&Secret>) -> Result<T, Error> {
         let mut attempts = 1;
