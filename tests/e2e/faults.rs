@@ -20,7 +20,7 @@ use sugang_sdk::{
     Client, IdempotencyKey, RetryPolicy, Session,
     types::{self, Cancel, ErrorCode, Money, PaymentId, PaymentMethod, Register, Tokens},
 };
-use sugang_tests::{App, EXAM, Item, Keeper, Kind, Link, User, runtime, token};
+use sugang_tests::{App, EXAM, Item, Kind, Link, Supervisor, User, runtime, token};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinHandle,
@@ -236,35 +236,38 @@ fn number(value: &Value) -> i64 {
 
 /// The stores that may be broken, for one test at a time.
 struct Stores {
-    keeper: Option<Keeper>,
-    home: MutexGuard<'static, Option<Keeper>>,
+    supervisor: Option<Supervisor>,
+    home: MutexGuard<'static, Option<Supervisor>>,
 }
 
 impl Stores {
     async fn take() -> Self {
-        static HOME: Mutex<Option<Keeper>> = Mutex::const_new(None);
+        static HOME: Mutex<Option<Supervisor>> = Mutex::const_new(None);
         let mut home = HOME.lock().await;
-        let keeper = match home.take() {
-            Some(keeper) => keeper,
-            None => Keeper::of_own_stores().expect("stores that may be broken"),
+        let supervisor = match home.take() {
+            Some(supervisor) => supervisor,
+            None => Supervisor::of_own_stores().expect("stores that may be broken"),
         };
         Self {
-            keeper: Some(keeper),
+            supervisor: Some(supervisor),
             home,
         }
     }
 
-    fn keeper(&self) -> &Keeper {
-        self.keeper.as_ref().expect("there until it is given back")
+    fn supervisor(&self) -> &Supervisor {
+        self.supervisor.as_ref().expect("there until it is given back")
     }
 
-    fn order(&mut self, order: &str) {
-        self.keeper.as_mut().expect("there until it is given back").order(order);
+    fn command(&mut self, command: &str) {
+        self.supervisor
+            .as_mut()
+            .expect("there until it is given back")
+            .command(command);
     }
 
     /// Gives them back whole. A test that fails drops them: they may be broken.
     fn give_back(mut self) {
-        *self.home = self.keeper.take();
+        *self.home = self.supervisor.take();
     }
 }
 
@@ -326,7 +329,7 @@ async fn customers_get_what_they_are_told(
 ) {
     let mut stores = Stores::take().await;
     let mut app = App::with("database_timeout_ms", 1_000)
-        .on(stores.keeper())
+        .on(stores.supervisor())
         .start()
         .await;
     let storm = Storm::gather(&app, CUSTOMERS).await;
@@ -335,16 +338,16 @@ async fn customers_get_what_they_are_told(
 
     match fault {
         Fault::RedisStopped => {
-            stores.order("redis stop");
+            stores.command("redis stop");
             customers.go_on(60).await;
             becomes(&app, "degraded").await;
-            stores.order("redis start");
+            stores.command("redis start");
             becomes(&app, "ok").await;
         }
         Fault::RedisRestarted => {
             for _ in 0..3 {
-                stores.order("redis kill");
-                stores.order("redis start");
+                stores.command("redis kill");
+                stores.command("redis start");
                 customers.go_on(20).await;
             }
             becomes(&app, "ok").await;
@@ -361,22 +364,22 @@ async fn customers_get_what_they_are_told(
             }
         }
         Fault::RedisFrozen => {
-            stores.order("redis freeze");
+            stores.command("redis freeze");
             customers.go_on(60).await;
             becomes(&app, "degraded").await;
-            stores.order("redis thaw");
+            stores.command("redis thaw");
             becomes(&app, "ok").await;
         }
         Fault::PostgresRestarted => {
-            stores.order("postgres kill");
+            stores.command("postgres kill");
             assert_unavailable(&app, &storm.users[0]).await;
-            stores.order("postgres start");
+            stores.command("postgres start");
             app.reconnect().await;
         }
         Fault::PostgresFrozen => {
-            stores.order("postgres freeze");
+            stores.command("postgres freeze");
             assert_unavailable(&app, &storm.users[0]).await;
-            stores.order("postgres thaw");
+            stores.command("postgres thaw");
         }
         Fault::ConnectionsEnded => {
             for _ in 0..5 {
@@ -488,15 +491,15 @@ impl Drop for Host {
 async fn full_service_within_a_second_of_the_return_of_postgres() {
     let mut stores = Stores::take().await;
     let app = App::with("database_timeout_ms", 1_000)
-        .on(stores.keeper())
+        .on(stores.supervisor())
         .start()
         .await;
     let minsu = app.user("minsu").await;
     assert_eq!(app.get("/tests/").by(&minsu).await.status, 200);
-    stores.order("postgres kill");
+    stores.command("postgres kill");
     assert_unavailable(&app, &minsu).await;
 
-    stores.order("postgres start");
+    stores.command("postgres start");
 
     let returned = Instant::now();
     while app.get("/tests/").by(&minsu).await.status != 200 {

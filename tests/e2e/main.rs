@@ -5,6 +5,7 @@ mod audit;
 mod authorisation;
 mod bodies;
 mod configuration;
+mod developer;
 mod django;
 mod docs;
 mod errors;

@@ -7,14 +7,13 @@ use tokio::sync::OnceCell;
 use tokio_postgres::NoTls;
 
 use crate::{
-    Call, Proxy,
-    keeper::{Addresses, Keeper},
-    runtime,
+    Call, Proxy, runtime,
     stores::{Lease, lease, lease_of},
+    supervisor::{Addresses, Supervisor},
     token,
 };
 
-/// The service of one test, with stores that nobody else uses; gone when it is dropped, also by a failing test.
+/// The service of one test, with stores of its own; it ends when it is dropped, also by a failing test.
 pub struct App {
     /// `http://127.0.0.1:<port>`.
     pub base: String,
@@ -55,9 +54,9 @@ impl Builder {
         self
     }
 
-    /// Takes the stores of this keeper instead of those that all tests share.
-    pub fn on(mut self, keeper: &Keeper) -> Self {
-        self.own_stores = Some(keeper.stores.clone());
+    /// Takes the stores of this supervisor instead of those that all tests share.
+    pub fn on(mut self, supervisor: &Supervisor) -> Self {
+        self.own_stores = Some(supervisor.stores.clone());
         self
     }
 
@@ -158,12 +157,12 @@ impl App {
         self.settings.variables.insert(variable.to_owned(), value.to_string());
     }
 
-    /// Starts the service anew, at another address: what it knew of the stores it forgets.
+    /// Restarts the service, at another address and without its pools.
     pub async fn restart(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-        let server = serve(self.settings.clone()).await.expect("the service starts anew");
+        let server = serve(self.settings.clone()).await.expect("the service starts again");
         self.base = format!("http://{}", server.addr());
         self.server = Some(server);
     }

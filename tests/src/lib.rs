@@ -3,8 +3,8 @@
 //! A test arranges (`App::start`, `app.user`, `app.add`), makes one request (`app.get("/tests/").by(&minsu).await`) and
 //! compares the whole answer with what stands in the test (`assert_answer!(answer, @"…")`).
 //!
-//! - [`App`] is the service of one test: the real component on the real host, with a database and a Redis database that
-//!   nobody else uses. All apps share one engine and one compiled component, so a test costs milliseconds.
+//! - [`App`] is the service of one test: the real component on the real host, with a database and a Redis database of
+//!   its own. All apps share one engine and one compiled component, so a test costs milliseconds.
 //! - [`Answer`] checks what every answer must hold before a test sees it (ids, codes, headers, no internal text), and
 //!   in a snapshot hides only what differs from run to run, after it has checked what that is.
 //! - [`Kind`] describes exams and courses: what is written for a kind runs for both.
@@ -16,10 +16,10 @@ mod app;
 mod arrange;
 mod call;
 mod endpoints;
-mod keeper;
 mod kind;
 mod proxy;
 mod stores;
+mod supervisor;
 pub mod token;
 
 use std::sync::LazyLock;
@@ -29,13 +29,13 @@ pub use app::{App, Builder};
 pub use arrange::{Item, PASSWORD, User};
 pub use call::Call;
 pub use endpoints::{ENDPOINTS, Endpoint, OWN_METHODS, spellings};
-pub use keeper::Keeper;
 pub use kind::{COURSE, EXAM, Kind, Says};
 pub use proxy::{Link, Proxy};
+pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]
 pub use {insta, serde_json};
 
-/// Where everything runs that outlives one test or serves several: a test's own runtime ends with it.
+/// The runtime of everything that outlives one test or serves several: a test's own runtime ends with it.
 pub fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
         tokio::runtime::Builder::new_multi_thread()

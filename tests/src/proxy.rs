@@ -141,7 +141,7 @@ async fn pass(client: TcpStream, target: (String, u16), link: watch::Receiver<Li
     let mut cut = link.clone();
     let both_ways = async {
         let store = TcpStream::connect(target).await?;
-        // One byte more or less must not wait for another: the measured wait is then the service's own.
+        // Without a delay of its own, so that a measured wait is the service's.
         client.set_nodelay(true)?;
         store.set_nodelay(true)?;
         let (client_read, client_write) = client.into_split();

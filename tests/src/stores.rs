@@ -16,11 +16,11 @@ use tokio_postgres::NoTls;
 use url::Url;
 
 use crate::{
-    keeper::{Addresses, Keeper},
     runtime,
+    supervisor::{Addresses, Supervisor},
 };
 
-/// Every database that a run makes begins with this and the run's name, so that a later run can tell whose it was.
+/// The names of all databases of a run begin with this and the run's name, so that a later run recognizes them.
 const PREFIX: &str = "sugang_e2e_";
 
 /// What one test may use until it is dropped.
@@ -48,7 +48,7 @@ struct Stores {
     redis_free: Mutex<Vec<u32>>,
     redis_permits: Arc<Semaphore>,
     /// Stops the stores when its standard input closes, which happens when this process ends, however it ends.
-    _keeper: Option<Keeper>,
+    _supervisor: Option<Supervisor>,
 }
 
 /// A fresh database, migrated and empty, and an empty Redis database.
@@ -60,7 +60,7 @@ pub(crate) async fn lease() -> anyhow::Result<Lease> {
     runtime().spawn(stores.lease()).await?
 }
 
-/// The same in stores that one test has for itself; they end with their keeper.
+/// The same in stores of one test's own; they end with their supervisor.
 pub(crate) async fn lease_of(stores: Addresses) -> anyhow::Result<Lease> {
     static DATABASES: AtomicU32 = AtomicU32::new(0);
     runtime()
@@ -77,7 +77,7 @@ pub(crate) async fn lease_of(stores: Addresses) -> anyhow::Result<Lease> {
             let (admin, connection) = tokio_postgres::connect(database_url.as_str(), NoTls).await?;
             tokio::spawn(connection);
             admin.batch_execute(&format!("create database {name}")).await?;
-            // Stores for tests are careless; these are to be crashed, and must not forget what they said.
+            // Stores for tests are not durable; these will crash, and must not lose what they confirmed.
             admin
                 .batch_execute(&format!("alter database {name} set synchronous_commit = on"))
                 .await?;
@@ -101,7 +101,7 @@ async fn empty(redis_url: &Url) -> anyhow::Result<()> {
 }
 
 impl Lease {
-    /// Gives both back. Whoever is still connected to the database is disconnected.
+    /// Returns both. Open connections to the database are closed.
     pub(crate) async fn end(self) -> anyhow::Result<()> {
         let Some(Shared {
             name,
@@ -116,14 +116,18 @@ impl Lease {
             .admin
             .batch_execute(&format!("drop database {name} with (force)"))
             .await;
-        stores.redis_free.lock().expect("nobody panics with it").push(redis);
+        stores
+            .redis_free
+            .lock()
+            .expect("no test panics while it holds the lock")
+            .push(redis);
         Ok(dropped?)
     }
 }
 
 impl Stores {
     async fn open() -> anyhow::Result<Self> {
-        let (addresses, keeper) = addresses()?;
+        let (addresses, supervisor) = addresses()?;
         let Addresses {
             database_url,
             redis_url,
@@ -177,7 +181,7 @@ impl Stores {
             tests: AtomicU32::new(0),
             redis_free: Mutex::new((0..databases).collect()),
             redis_permits: Arc::new(Semaphore::new(databases as usize)),
-            _keeper: keeper,
+            _supervisor: supervisor,
         })
     }
 
@@ -186,7 +190,7 @@ impl Stores {
         let redis = self
             .redis_free
             .lock()
-            .expect("nobody panics with it")
+            .expect("no test panics while it holds the lock")
             .pop()
             .context("a permit is a database")?;
         let mut redis_url = self.redis_url.clone();
@@ -214,7 +218,7 @@ impl Stores {
     }
 }
 
-fn addresses() -> anyhow::Result<(Addresses, Option<Keeper>)> {
+fn addresses() -> anyhow::Result<(Addresses, Option<Supervisor>)> {
     let given = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     match (given("SUGANG_TEST_DATABASE_URL"), given("SUGANG_TEST_REDIS_URL")) {
         (Some(database_url), Some(redis_url)) => {
@@ -225,8 +229,8 @@ fn addresses() -> anyhow::Result<(Addresses, Option<Keeper>)> {
             Ok((addresses, None))
         }
         (None, None) => {
-            let keeper = Keeper::start(|command| command)?;
-            Ok((keeper.stores.clone(), Some(keeper)))
+            let supervisor = Supervisor::start(|command| command)?;
+            Ok((supervisor.stores.clone(), Some(supervisor)))
         }
         _ => anyhow::bail!("SUGANG_TEST_DATABASE_URL and SUGANG_TEST_REDIS_URL belong together: set both or neither"),
     }

@@ -1,17 +1,17 @@
-//! Proves that the books of a database are right, or names what is wrong.
+//! `cargo xtask audit`: checks the books of a database.
 
 use anyhow::bail;
 use console::style;
 
 use crate::database::DatabaseChoice;
 
-/// The most ids that one check prints.
+/// The most ids printed for one check.
 const SHOWN: usize = 20;
 
-/// Proves that the books are right: seats, money, counts, history.
+/// Checks that the books are right: seats, money, counts, history.
 ///
-/// Asks every check of `migrations/audit.sql`, all of one moment, while the service may be at work. Prints each with "ok"
-/// or the ids of what breaks it, and fails when there are any.
+/// Runs every check of `migrations/audit.sql` on one snapshot, while the service may be at work. Prints each with "ok" or
+/// the ids of the rows that break it, and fails when there are any.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -20,8 +20,8 @@ pub struct Arguments {
 
 /// Runs the subcommand.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let database = arguments.database.open().await?;
-    let findings = sugang_migrations::audit(&database.connect().await?).await;
+    let database = arguments.database.open("audit").await?;
+    let findings = async { sugang_migrations::audit(&database.connect().await?).await }.await;
     database.close().await?;
     let findings = findings?;
     for finding in &findings {

@@ -1,67 +1,57 @@
-//! Which database a command is about.
+//! Which database a command works on.
 
-use anyhow::Context;
-use tokio_postgres::{Client, NoTls};
+use sugang_bench::postgres::connect;
+use tokio_postgres::Client;
 
-use crate::stores::{Keeper, Lifetime, StoresChoice};
+use crate::stores::{Access, StoresChoice, Supervisor};
 
 /// The flags that name the database.
 #[derive(clap::Args)]
 pub struct DatabaseChoice {
-    /// The database [default: that of `cargo xtask up`]
+    /// The database [default: that of `cargo xtask up`, also while it runs]
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
     #[command(flatten)]
     stores: StoresChoice,
 }
 
-/// A database that answers, and what holds it.
+/// A database that answers, and the supervisor of its server, if this command needed one.
 pub struct Database {
     /// `postgres://…`
     pub url: String,
-    keeper: Option<Keeper>,
+    supervisor: Option<Supervisor>,
 }
 
 impl DatabaseChoice {
-    /// Finds the database, and starts it when it is the checkout's own.
-    pub async fn open(&self) -> anyhow::Result<Database> {
-        let database = match &self.database {
+    /// Finds the database; the checkout's own is started where it does not run.
+    pub async fn open(&self, command: &str) -> anyhow::Result<Database> {
+        Ok(match &self.database {
             Some(url) => Database {
                 url: url.clone(),
-                keeper: None,
+                supervisor: None,
             },
             None => {
-                let keeper = Keeper::start(self.stores, Lifetime::Kept).await?;
+                let supervisor = Supervisor::start(self.stores, Access::Shared, command).await?;
                 Database {
-                    url: keeper.ready.database_url.clone(),
-                    keeper: Some(keeper),
+                    url: supervisor.stores.database_url.clone(),
+                    supervisor: Some(supervisor),
                 }
             }
-        };
-        Ok(database)
+        })
     }
 }
 
 impl Database {
-    /// A connection of its own.
+    /// Opens a connection.
     pub async fn connect(&self) -> anyhow::Result<Client> {
         connect(&self.url).await
     }
 
-    /// Lets go of it.
+    /// Stops the server, if this command started it.
     pub async fn close(self) -> anyhow::Result<()> {
-        match self.keeper {
-            Some(keeper) => keeper.stop().await,
+        match self.supervisor {
+            Some(supervisor) => supervisor.stop().await,
             None => Ok(()),
         }
     }
-}
-
-/// Connects to a database by its address.
-pub async fn connect(url: &str) -> anyhow::Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .context("cannot reach the database")?;
-    tokio::spawn(connection);
-    Ok(client)
 }

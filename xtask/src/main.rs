@@ -1,17 +1,23 @@
-//! What a developer does with this project, one subcommand a file: `cargo xtask --help`.
+//! The developer's commands, one subcommand a file: `cargo xtask --help`.
 
 mod apt;
 mod audit;
 mod bench;
 mod database;
+mod deny;
+mod down;
 mod explain;
+mod local_state;
 mod migrate;
 mod progress;
 mod project;
 mod reset;
 mod seed;
+mod spin;
 mod stores;
 mod test;
+#[cfg(test)]
+mod tidy;
 mod up;
 mod wasm;
 mod workspace;
@@ -28,6 +34,9 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Install missing packages with apt without a question.
+    #[arg(long, global = true)]
+    yes: bool,
 }
 
 #[derive(Subcommand)]
@@ -35,6 +44,7 @@ enum Command {
     Audit(audit::Arguments),
     Bench(bench::Arguments),
     Build(wasm::Arguments),
+    Down(down::Arguments),
     Explain(explain::Arguments),
     Migrate(migrate::Arguments),
     Reset(reset::Arguments),
@@ -46,10 +56,13 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let Arguments { command, yes } = Arguments::parse();
+    apt::set_yes(yes);
+    let outcome = match command {
         Command::Audit(arguments) => audit::run(&arguments).await,
         Command::Bench(arguments) => bench::run(&arguments).await,
         Command::Build(arguments) => wasm::run(&arguments).await,
+        Command::Down(arguments) => down::run(&arguments).await,
         Command::Explain(arguments) => explain::run(&arguments).await,
         Command::Migrate(arguments) => migrate::run(&arguments).await,
         Command::Reset(arguments) => reset::run(&arguments).await,

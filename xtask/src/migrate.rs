@@ -11,12 +11,12 @@ pub struct Arguments {
 
 /// Runs the subcommand.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let database = arguments.database.open().await?;
-    migrate(&database.url).await?;
-    database.close().await
+    let database = arguments.database.open("migrate").await?;
+    let migrated = migrate(&database.url).await;
+    migrated.and(database.close().await)
 }
 
-/// Migrates, and tells what was done.
+/// Migrates, and prints which migrations were applied.
 pub async fn migrate(database_url: &str) -> anyhow::Result<()> {
     let step = Step::quiet("Migrate the database");
     let applied = sugang_migrations::run(database_url).await?;

@@ -1,4 +1,4 @@
-//! What a command tells while it works: everything goes to standard error, a spinner on a terminal, plain lines elsewhere.
+//! The progress of a command, on standard error: a spinner on a terminal, plain lines elsewhere.
 
 use std::{
     process::{ExitStatus, Stdio},
@@ -10,7 +10,7 @@ use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::process::Command;
 
-/// A piece of work that can take long. Dropped without [`Step::done`], it leaves no success behind.
+/// A piece of work that can take long. Dropped without [`Step::done`], it reports no success.
 pub struct Step {
     label: String,
     started: Instant,
@@ -54,7 +54,7 @@ impl Step {
         }
     }
 
-    /// Ends the step and says how long it took and, when there is something to tell, what came of it.
+    /// Ends the step and prints how long it took and, unless it is empty, the outcome.
     pub fn done(self, outcome: &str) {
         let colon = if outcome.is_empty() { "" } else { ": " };
         let seconds = self.started.elapsed().as_secs_f32();
@@ -77,7 +77,7 @@ impl Drop for Step {
     }
 }
 
-/// Runs a program to its end with its output on our own; an unhappy end is an error that names the command.
+/// Runs a program to its end; its output appears as it comes. A failure is an error that names the command.
 pub async fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command
         .status()
@@ -86,7 +86,7 @@ pub async fn run(command: &mut Command) -> anyhow::Result<()> {
     check(command, status, "")
 }
 
-/// Runs a program to its end and returns what it wrote to standard output; its standard error shows up when it fails.
+/// Runs a program to its end and returns its standard output. A failure is an error with the end of all its output.
 pub async fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command
         .stdin(Stdio::null())

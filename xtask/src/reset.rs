@@ -1,37 +1,43 @@
-//! `cargo xtask reset`: forgets what `up` has kept.
+//! `cargo xtask reset`: deletes what `up` has kept.
 
 use std::fs;
 
 use anyhow::Context;
 
 use crate::{
-    project::Kept,
-    stores::{docker, local},
+    local_state::LocalState,
+    stores::{docker, local, lock::Lock, stop_leftovers},
 };
 
-/// Deletes the data of this checkout's `cargo xtask up`: the stores that it started, and its secrets.
+/// Deletes the data of this checkout's `cargo xtask up`: those of the stores that it started, and its secrets.
+///
+/// It refuses while the stores run. `cargo xtask down --delete` stops them first.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Say that it is meant.
+    /// Confirm that the data are to be deleted.
     #[arg(long, required = true)]
     delete_data: bool,
 }
 
 /// Runs the subcommand.
 pub async fn run(_: &Arguments) -> anyhow::Result<()> {
-    let folder = Kept::folder()?;
-    if !folder.exists() {
+    if !LocalState::folder()?.exists() {
         println!("There is nothing to delete.");
         return Ok(());
     }
-    let lock = Kept::lock()?;
-    let kept = Kept::open()?;
-    // Without an engine there can be no volumes that anybody could use, and none that could be deleted.
-    if let Err(error) = docker::delete(&kept).await {
-        println!("Docker volumes were left alone: {error:#}");
+    delete(Lock::take()?).await
+}
+
+/// Deletes all that the checkout keeps.
+pub async fn delete(lock: Lock) -> anyhow::Result<()> {
+    stop_leftovers(&lock).await?;
+    let state = LocalState::open()?;
+    // Without an engine there are no volumes to use, and none that could be deleted.
+    if let Err(error) = docker::delete(&state).await {
+        println!("Docker volumes were not deleted: {error:#}");
     }
-    local::delete(&kept)?;
-    drop(lock);
+    local::delete(&state)?;
+    let folder = LocalState::folder()?;
     fs::remove_dir_all(&folder).with_context(|| format!("cannot delete {}", folder.display()))?;
     println!("Deleted.");
     Ok(())

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the component, with whichever Rust on this machine can build it.
+//! `cargo xtask build`: the component, with a Rust of this machine that can build it.
 
 use std::{
     env, fs,
@@ -19,7 +19,7 @@ use crate::{
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// Debian's Rust, the sources of its standard library, and what links a component.
+/// Debian's Rust, the sources of its standard library, and the linker of components.
 const DEBIAN_PACKAGES: [&str; 6] = [
     "rustc-web",
     "cargo-web",
@@ -34,7 +34,7 @@ const DEBIAN_WASM_LD: &str = "/usr/bin/wasm-ld-19";
 const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
 const DEBIAN_STD: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
 
-/// Longer than any sound connection needs for 20 MB, shorter than anybody's patience with a dead one.
+/// Longer than a working connection needs for 20 MB.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
 
 /// Builds the WebAssembly component; gets the wasm32-wasip2 target first where it is missing.
@@ -84,7 +84,7 @@ pub async fn build(choice: &ToolchainChoice) -> anyhow::Result<PathBuf> {
     Ok(component)
 }
 
-/// Where the component is, once it is built.
+/// The component's path, once it is built.
 pub fn component() -> anyhow::Result<PathBuf> {
     Ok(project::root()?
         .join("target")
@@ -92,7 +92,7 @@ pub fn component() -> anyhow::Result<PathBuf> {
         .join("component/sugang_api.wasm"))
 }
 
-/// Lints what only the component compiles. Debian's Rust has no clippy installed: its build is the check there.
+/// Lints the code that only the component compiles. With Debian's Rust, which lacks clippy, the build is the check.
 pub async fn lint(choice: &ToolchainChoice) -> anyhow::Result<()> {
     if find(choice).await? == Toolchain::Debian {
         return build(choice).await.map(drop);
@@ -164,7 +164,7 @@ async fn rustup_add() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Debian's Rust counts when all of it is there and it is not older than what the workspace asks for.
+/// Whether all of Debian's Rust is installed and new enough for the workspace.
 async fn debian_is_complete() -> bool {
     let all = [DEBIAN_RUSTC, DEBIAN_CARGO, DEBIAN_WASM_LD, DEBIAN_LIBC, DEBIAN_STD];
     if !all.iter().all(|path| Path::new(path).exists()) {
@@ -186,7 +186,6 @@ async fn debian_is_complete() -> bool {
 }
 
 async fn apt_install() -> anyhow::Result<()> {
-    let step = Step::quiet(format!("Get a Rust for {TARGET} from Debian's packages"));
     apt::install(&DEBIAN_PACKAGES).await?;
     if !debian_is_complete().await {
         bail!(
@@ -194,7 +193,6 @@ async fn apt_install() -> anyhow::Result<()> {
             env!("CARGO_PKG_RUST_VERSION")
         );
     }
-    step.done("");
     Ok(())
 }
 
@@ -212,13 +210,13 @@ fn cargo(toolchain: Toolchain, subcommand: &str) -> anyhow::Result<Command> {
     if toolchain == Toolchain::Debian {
         project::without_cargo_run(&mut command);
         command.arg("-Zbuild-std=std,panic_abort");
-        // rustup's libraries, which `cargo run` puts in front, are not Debian's.
+        // `cargo run` puts rustup's libraries in front, which do not fit Debian's Rust.
         command
             .env_remove("LD_LIBRARY_PATH")
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS");
         command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
-        // Not RUSTFLAGS, which would replace those of `.cargo/config.toml`.
+        // RUSTFLAGS would replace those of `.cargo/config.toml`.
         command.env(
             "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS",
             format!("-L native={DEBIAN_LIBC}"),
@@ -228,7 +226,7 @@ fn cargo(toolchain: Toolchain, subcommand: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The PATH with a folder in front where Debian's `wasm-ld-19` has the name that the component linker asks for.
+/// The PATH with a folder in front that has Debian's `wasm-ld-19` under the name that the component linker calls.
 fn path_with_wasm_ld(target: &Path) -> anyhow::Result<std::ffi::OsString> {
     let folder = target.join("debian-wasm-ld");
     let link = folder.join("wasm-ld");

@@ -1,5 +1,5 @@
-//! How cargo is asked for the native part of the workspace: always for all of it with the same features, so that no
-//! dependency (wasmtime above all) is compiled twice.
+//! How cargo builds the native part of the workspace: always all of it with the same features, so that no dependency
+//! (wasmtime above all) is compiled twice.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::{
     project,
 };
 
-/// The whole workspace, without the SDK's TLS: nothing here speaks it, and it compiles C.
+/// The whole workspace, without the SDK's TLS: nothing here uses it, and it compiles C.
 const SELECTION: [&str; 5] = [
     "--release",
     "--workspace",
@@ -19,8 +19,8 @@ const SELECTION: [&str; 5] = [
     "sugang-sdk/client",
 ];
 
-/// `cargo <subcommand>` for the whole workspace. The target folder is fixed, as it is for the component: what is built is
-/// looked for there.
+/// `cargo <subcommand>` for the whole workspace. The target folder is fixed, as for the component, so that the programs
+/// are found there.
 pub fn cargo(subcommand: &str) -> anyhow::Result<Command> {
     let mut command = project::cargo();
     command.arg(subcommand).args(SELECTION);
@@ -28,7 +28,7 @@ pub fn cargo(subcommand: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Builds the host, and whatever else cargo is told by `others`, and returns the host's path.
+/// Builds the host, and what the arguments `others` name, and returns the host's path.
 pub async fn build_host(others: &[&str]) -> anyhow::Result<PathBuf> {
     let step = Step::loud("Build the host (the first time takes minutes: it contains a WebAssembly compiler)");
     progress::run(cargo("build")?.args(["--bin", "sugang-host"]).args(others)).await?;
@@ -36,11 +36,12 @@ pub async fn build_host(others: &[&str]) -> anyhow::Result<PathBuf> {
     host()
 }
 
-/// Where the host is, once it is built.
+/// The host's path, once it is built.
 pub fn host() -> anyhow::Result<PathBuf> {
     Ok(target()?.join("release/sugang-host"))
 }
 
-fn target() -> anyhow::Result<PathBuf> {
+/// The target folder.
+pub fn target() -> anyhow::Result<PathBuf> {
     Ok(project::root()?.join("target"))
 }

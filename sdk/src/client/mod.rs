@@ -213,6 +213,15 @@ impl Client {
         Session::new(self.clone(), tokens)
     }
 
+    /// Succeeds when the service and its database answer.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] while nothing listens, [`ErrorCode::Unavailable`] while the database is unavailable.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let request = Request::get("readyz", Vec::new());
+        self.send::<serde::de::IgnoredAny>(&request, None).await.map(drop)
+    }
+
     /// Sends a request, retries it as the policy says, and decodes the response.
     async fn send<T: DeserializeOwned>(&self, request: &Request, access: Option<&Secret>) -> Result<T, Error> {
         let mut attempts = 1;

@@ -1,8 +1,8 @@
 -- A catalogue made up on the server: the temporary functions that `cargo xtask seed` calls in its sessions.
 --
--- Row n is a function of n, and of the day, since periods are told from today: everything in it is picked by hashes of n.
--- So two runs write the same rows, and a longer run goes on where a shorter one ended. Titles and descriptions are put
--- together from parts whose search vectors are computed once: computing them row by row would take half of the time.
+-- Row n is a function of n, and of the day, since periods are relative to today: hashes of n pick everything in it.
+-- So two runs write the same rows, and a longer run continues where a shorter one ended. Titles and descriptions are
+-- composed of parts whose search vectors are computed once: computing them row by row would take half of the time.
 
 -- The choice of row n among p_choices, from 1 on. Each purpose has its own, independent ones.
 create function pg_temp.pick(n bigint, p_purpose integer, p_choices integer) returns integer language sql immutable
@@ -38,7 +38,7 @@ begin
         from unnest(combined) with ordinality c (words, i);
 end $$;
 
--- How often a word stands: a level or a year in 20 to 25 % of the rows, a field (such as 디자인) in 10 %, a region in 6 %,
+-- How often a word occurs: a level or a year in 20 to 25 % of the rows, a field (such as 디자인) in 10 %, a region in 6 %,
 -- a subject (such as 통계학) in 1 %, a teacher in 0.25 %, 고문서학 in one row of 20,000, 산스크리트어 in six of a million.
 do $$
 declare
@@ -76,8 +76,8 @@ begin
             '이론|기출|실습', '위주.');
 
         call sugang.expand(description, $template$
-            -- Frees the table of what makes many rows slow: its triggers, and the indexes that enforce nothing. Answers
-            -- what makes up for it afterwards.
+            -- Disables the triggers and drops the indexes that enforce nothing, since both make many rows slow. Returns
+            -- the statements that make up for it afterwards.
             create function pg_temp.begin_{kind}() returns setof text language plpgsql as $f$
             declare
                 trigger name;
@@ -135,8 +135,8 @@ begin
             end $f$;
 
             -- Lets the users of these addresses register p_wanted times for items whose period had begun before today,
-            -- as the service does it: state and history are written by the same triggers. All choose among the same few
-            -- items first, so that some are much more popular than the rest. Of a hundred, 12 are completed later, 12
+            -- as the service does it: the same triggers write state and history. All users choose among the same few items
+            -- first, so that some become much more popular than the rest. Of a hundred, 12 are completed later, 12
             -- cancelled, and 6 cancelled and taken up again.
             create function pg_temp.registrations_{kind}(p_users text[], p_wanted bigint, p_today timestamptz)
             returns bigint language plpgsql set plan_cache_mode = force_custom_plan as $f$
@@ -150,7 +150,7 @@ begin
                     select id, row_number() over (order by id) - 1 as rank, count(*) over () as n
                     from users where email = any (p_users)
                 ), wanted as (
-                    -- The ranks of one user grow strictly: he never meets an item twice.
+                    -- The ranks of one user grow strictly, so no user meets an item twice.
                     select u.id as user_id, j * u.n + u.rank as number,
                            j + floor((c.n - share.n) * ((j + pg_temp.fraction(u.id, 21)) / share.n) ^ 4)::bigint as rank
                     from customers u cross join (select n from candidates limit 1) c

@@ -1,0 +1,11 @@
+//! Goals beside the scenarios: exact counts, overload, start-up, size and memory.
+
+mod counts;
+mod memory;
+mod overload;
+mod startup;
+
+pub(crate) use counts::{counts, first_searches};
+pub(crate) use memory::soak;
+pub(crate) use overload::overload;
+pub(crate) use startup::{component_size, starts};
