@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn where_a_password_is_hashed_stands_in_the_manifest() {
         let manifest = include_str!("../../spin.toml");
-        let (_, paths) = manifest.split_once("\ncomputing = ").unwrap();
+        let (_, paths) = manifest.split_once("\ncpu_bound = ").unwrap();
         let paths: Vec<String> = serde_json::from_str(paths.lines().next().unwrap()).unwrap();
         let hashing = TABLE
             .iter()
