@@ -1,5 +1,5 @@
-//! Finds the WIT packages that travel in the `spin-sdk` crate and writes the `bindgen!` call that reads them, so that
-//! the host implements exactly the interfaces of the SDK that the component is built with, and no copy can drift.
+//! Generates the host's bindings from the WIT packages in the `spin-sdk` crate, which the component is built with. So
+//! both sides have the same interfaces, and there is no copy that could drift.
 
 use std::{env, error::Error, fs, path::Path, process::Command};
 
@@ -30,9 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         default: async,
     }},
     with: {{
-        "spin:postgres/postgres@4.2.0.connection": crate::postgres::Connection,
-        "spin:postgres/postgres@4.2.0.connection-builder": crate::postgres::ConnectionBuilder,
-        "spin:redis/redis@3.0.0.connection": crate::redis::Connection,
+        "spin:postgres/postgres@4.2.0.connection": crate::wit::postgres::Connection,
+        "spin:postgres/postgres@4.2.0.connection-builder": crate::wit::postgres::ConnectionBuilder,
+        "spin:redis/redis@3.0.0.connection": crate::wit::redis::Connection,
     }},
 }});
 "##
@@ -41,8 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The `wit` folder of the workspace's `spin-sdk`. Asks for the graphs of the component's target and of this machine
-/// only: without a filter Cargo would fetch the packages of every platform.
+/// Finds the `wit` folder of the workspace's `spin-sdk`. The query is limited to the platforms of the component and of
+/// this machine: without a filter Cargo would fetch the packages of every platform.
 fn spin_sdk_wit() -> Result<String, Box<dyn Error>> {
     let output = Command::new(env::var("CARGO")?)
         .args(["metadata", "--format-version=1", "--filter-platform=wasm32-wasip2"])

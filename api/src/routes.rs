@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn the_manifest_lists_the_paths_that_hash_a_password() {
         let manifest = include_str!("../../spin.toml");
-        let (_, paths) = manifest.split_once("\ncomputing = ").unwrap();
+        let (_, paths) = manifest.split_once("\ncpu_bound = ").unwrap();
         let paths: Vec<String> = serde_json::from_str(paths.lines().next().unwrap()).unwrap();
         let hashing = TABLE
             .iter()

@@ -1,4 +1,4 @@
-//! How a server is set up, with a limit for everything that a client, a guest or a store could let grow.
+//! Settings of a server, with a limit on everything that a client, the component or a store could make grow.
 
 use std::{
     collections::BTreeMap,
@@ -7,17 +7,18 @@ use std::{
     time::Duration,
 };
 
-/// How one [`Server`](crate::Server) is set up.
+/// Settings of one [`Server`](crate::Server).
 #[derive(Clone)]
 pub struct Settings {
-    /// Where to listen; port 0 takes a free one (see [`Server::addr`](crate::Server::addr)). Default `127.0.0.1:0`.
+    /// The address to listen on; port 0 takes a free one (see [`Server::addr`](crate::Server::addr)). Default
+    /// `127.0.0.1:0`.
     pub listen: SocketAddr,
     /// Values of the application's variables. They win over the environment; a name that the manifest does not declare
     /// is an error.
     pub variables: BTreeMap<String, String>,
     /// Whether `SPIN_VARIABLE_<NAME>` of this process sets the variable `<name>`, as with `spin up`. Default `false`.
     pub environment: bool,
-    /// The path that is asked once, inside the process, before the server listens: an answer with the code
+    /// The path that is requested once, inside the process, before the server listens: a response with the code
     /// `misconfigured` stops the start. `None` skips that. Default `/readyz`.
     pub probe: Option<String>,
     /// The limits.
@@ -40,48 +41,48 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Half of the processors that this process may use, and one at least: the others are for the stores, or for those who ask
-/// for less.
-pub fn half_of_the_processors() -> usize {
+/// Half of the processors that this process may use, and at least one. The other half is left to the stores.
+pub fn default_parallelism() -> usize {
     (processors() / 2).max(1)
 }
 
-/// What is allowed at most.
+/// Upper bounds of one server.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Requests that are worked on at once; more of them queue. Default 256.
+    /// Requests in flight; further ones queue. Default 256.
     pub requests: usize,
-    /// Beside them, requests to the manifest's `computing` paths: each takes the memory of a password's hash. Default four
-    /// for every one that computes.
-    pub computing_requests: usize,
-    /// How long a request queues; then it is answered 503 with `Retry-After`. Default 10 s.
+    /// Requests in flight to the manifest's `cpu_bound` paths, counted apart from `requests`: each holds the memory of a
+    /// password hash. Default four for each of the `cpu_bound` instances.
+    pub cpu_bound_requests: usize,
+    /// The time that a request may queue; then it is answered 503 with `Retry-After`. Default 10 s.
     pub request_wait_timeout: Duration,
-    /// Open connections of clients; one more waits in the listener's queue. Default 8192.
+    /// Open connections of clients; further ones wait in the listener's backlog. Default 8192.
     pub connections: usize,
-    /// From a request's head to its answer's head; then 504. Default 30 s.
+    /// The time from a request's head to its response's head; then 504. Default 30 s.
     pub request_timeout: Duration,
-    /// For a client to send a whole request head, the wait between two requests of a connection included. Default 60 s.
+    /// The time for a client to send a whole request head, including the wait between two requests of one connection.
+    /// Default 60 s.
     pub header_timeout: Duration,
     /// Bytes of a request head. Default 32 KiB.
     pub header_bytes: usize,
     /// Header fields of a request. Default 100.
     pub headers: usize,
-    /// For requests in flight to end when the server stops; then they are cut off. Default 10 s.
+    /// The time for requests in flight to end when the server stops; then they are aborted. Default 10 s.
     pub shutdown_timeout: Duration,
     /// Requests that an instance serves before it is replaced. Default 1024.
     pub instance_requests: usize,
-    /// Requests that an instance serves at the same time. Default 16.
+    /// Requests that an instance serves concurrently. Default 16.
     pub instance_concurrency: usize,
-    /// How long an instance without work is kept. Default 1 s.
+    /// The time that an idle instance is kept. Default 1 s.
     pub instance_idle: Duration,
     /// Bytes of linear memory of an instance. Default 256 MiB.
     pub instance_memory: usize,
-    /// Instances that compute for more than a few milliseconds, as a login does, at once; more of them queue. Default one
-    /// for every two processors, and one at least: the others are for those who ask for less.
-    pub computing: usize,
-    /// Connections to PostgreSQL.
+    /// Instances that compute for more than a few milliseconds at a stretch, as a login does; further ones queue. Default
+    /// [`default_parallelism`].
+    pub cpu_bound: usize,
+    /// Limits of PostgreSQL.
     pub postgres: PostgresLimits,
-    /// Connections to Redis.
+    /// Limits of Redis.
     pub redis: RedisLimits,
 }
 
@@ -89,7 +90,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             requests: 256,
-            computing_requests: 4 * half_of_the_processors(),
+            cpu_bound_requests: 4 * default_parallelism(),
             request_wait_timeout: Duration::from_secs(10),
             connections: 8192,
             request_timeout: Duration::from_secs(30),
@@ -101,7 +102,7 @@ impl Default for Limits {
             instance_concurrency: 16,
             instance_idle: Duration::from_secs(1),
             instance_memory: 256 << 20,
-            computing: half_of_the_processors(),
+            cpu_bound: default_parallelism(),
             postgres: PostgresLimits::default(),
             redis: RedisLimits::default(),
         }
@@ -113,19 +114,20 @@ impl Default for Limits {
 pub struct PostgresLimits {
     /// Connections. Default 64.
     pub connections: usize,
-    /// Statements that PostgreSQL works on at once; more of them queue, but behind none that takes longer than 20 ms.
-    /// Default two for each processor of this machine, and four at least: for a PostgreSQL that has as many. One that has
-    /// more, or is far away, wants more.
+    /// Statements that PostgreSQL executes concurrently; further ones queue. A statement that runs for longer than 20 ms
+    /// stops counting. Default two for each processor of this machine, and at least four, which fits a PostgreSQL on this
+    /// machine; raise it for one that has more processors or is far away.
     pub at_once: usize,
-    /// The wait for a free connection; then `connection-failed`. Default 10 s: longer than a component waits itself.
+    /// The wait for a free connection; then `connection-failed`. Default 10 s, which is longer than the component's own
+    /// timeout.
     pub wait_timeout: Duration,
-    /// From the connect to the end of the authentication. Default 2 s.
+    /// The time from the connect to the end of the authentication. Default 2 s.
     pub connect_timeout: Duration,
-    /// For the clean-up of a returned connection; then it is cancelled and closed. Default 250 ms.
+    /// The time to clean a returned connection; then its statement is cancelled and it is closed. Default 250 ms.
     pub recycle_timeout: Duration,
-    /// How long a connection that nobody uses is kept. Default 5 min.
+    /// The time that an idle connection is kept. Default 5 min.
     pub idle_timeout: Duration,
-    /// Prepared statements kept for each connection. Default 256.
+    /// Prepared statements cached for each connection. Default 256.
     pub statements: usize,
     /// Bytes of a result that is not streamed, or of one row of a streamed one. Default 32 MiB.
     pub result_bytes: usize,
@@ -149,11 +151,11 @@ impl Default for PostgresLimits {
 /// Limits of the connections to Redis, for each address.
 #[derive(Clone, Debug)]
 pub struct RedisLimits {
-    /// Connections of a guest's own, beside the shared one, for commands that change or block a connection. Default 64.
+    /// Dedicated connections, beside the shared one, for commands that change or block their connection. Default 64.
     pub connections: usize,
-    /// From the connect to the end of the authentication. Default 2 s.
+    /// The time from the connect to the end of the authentication. Default 2 s.
     pub connect_timeout: Duration,
-    /// For one answer. Default 5 s.
+    /// The time for one reply. Default 5 s.
     pub response_timeout: Duration,
 }
 

@@ -3,12 +3,14 @@
 //! Read the files in their order: they explain the system from the tables up.
 
 mod audit;
+mod report;
 
 mod embedded {
     refinery::embed_migrations!(".");
 }
 
 pub use audit::{Finding, audit};
+pub use report::{audit_database, report};
 
 use anyhow::Context;
 use tokio_postgres::NoTls;

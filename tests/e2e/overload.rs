@@ -14,7 +14,7 @@ use crate::support::{Hold, register, tally};
 
 #[tokio::test]
 async fn those_who_come_on_top_queue() {
-    let app = App::limited(|limits| (limits.requests, limits.computing_requests) = (2, 1)).await;
+    let app = App::limited(|limits| (limits.requests, limits.cpu_bound_requests) = (2, 1)).await;
     let minsu = app.user("minsu").await;
     let login = || {
         app.post("/login/")
@@ -63,7 +63,7 @@ async fn who_queues_for_too_long_is_sent_away() {
 async fn lists_are_answered_while_passwords_are_hashed() {
     let app = App::with("argon2_memory_kib", 19_456)
         .with("argon2_iterations", 32)
-        .limits(|limits| (limits.requests, limits.computing_requests) = (2, 1))
+        .limits(|limits| (limits.requests, limits.cpu_bound_requests) = (2, 1))
         .start()
         .await;
     let minsu = app.user("minsu").await;

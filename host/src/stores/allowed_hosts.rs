@@ -1,64 +1,93 @@
-//! `allowed_outbound_hosts`: which addresses a component may open. The syntax is Spin's,
-//! `<scheme>://<host>[:<port>]`: the scheme is a name or `*`; the host is a name, an address, `*.domain`, a network like
-//! `10.0.0.0/8`, or `*`; the port is a number, `first..end` (without its end), `*`, or the scheme's usual one.
+//! `allowed_outbound_hosts`: the addresses that a component may open.
+//!
+//! The syntax is Spin's, `<scheme>://<host>[:<port>]`: the scheme is a name or `*`; the host is a name, an address,
+//! `*.domain`, a network like `10.0.0.0/8`, or `*`; the port is a number, `first..end` (without its end), `*`, or the
+//! default port of the scheme.
 
 use std::{net::IpAddr, ops::Range};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use url::Host;
 
-/// The rules of one component. Without a rule everything is refused.
+/// The addresses that a component may open. An empty list allows none.
 #[derive(Debug, Default)]
-pub(crate) struct Rules(Vec<Rule>);
+pub(crate) struct AllowedHosts(Vec<AllowedHost>);
+
+/// An address that the component may not open.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not in the component's allowed_outbound_hosts")]
+pub(crate) struct NotAllowed(String);
 
 #[derive(Debug)]
-struct Rule {
+struct AllowedHost {
     scheme: Option<String>,
-    host: HostRule,
+    host: HostPattern,
     port: Option<Range<u32>>,
 }
 
 #[derive(Debug)]
-enum HostRule {
+enum HostPattern {
     Any,
     Subdomains(String),
     Exactly(Host),
     Network(IpAddr, u32),
 }
 
-fn host_of(ip: IpAddr) -> Host {
-    match ip {
-        IpAddr::V4(ip) => Host::Ipv4(ip),
-        IpAddr::V6(ip) => Host::Ipv6(ip),
-    }
-}
-
-impl Rules {
-    /// Reads the rules; one that is empty (after its template was filled in) allows nothing.
-    pub(crate) fn parse(rules: &[String]) -> Result<Self> {
-        let rules = rules.iter().filter(|rule| !rule.is_empty());
-        rules
-            .map(|rule| Rule::parse(rule).with_context(|| format!("`{rule}` in allowed_outbound_hosts")))
+impl AllowedHosts {
+    /// Parses the entries. An entry that is empty after its template was filled in allows nothing.
+    ///
+    /// # Errors
+    /// An entry does not follow the syntax; the message names it.
+    pub(crate) fn parse(entries: &[String]) -> Result<Self> {
+        let entries = entries.iter().filter(|entry| !entry.is_empty());
+        entries
+            .map(|entry| AllowedHost::parse(entry).with_context(|| format!("`{entry}` in allowed_outbound_hosts")))
             .collect::<Result<_>>()
             .map(Self)
     }
 
-    /// Whether an address may be opened.
-    pub(crate) fn allow(&self, scheme: &str, host: &str, port: u16) -> bool {
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        let Ok(host) = bare.parse::<IpAddr>().map(host_of).or_else(|_| Host::parse(bare)) else {
-            return false;
-        };
-        self.0.iter().any(|rule| rule.allows(scheme, &host, port))
+    /// Checks an address before it is opened.
+    ///
+    /// # Errors
+    /// No entry allows it.
+    pub(super) fn check(&self, scheme: &str, host: &str, port: u16) -> Result<(), NotAllowed> {
+        let not_allowed = || NotAllowed(format!("{scheme}://{host}:{port}"));
+        let host = parse_host(host).ok_or_else(not_allowed)?;
+        match self.0.iter().any(|allowed| allowed.allows(scheme, &host, port)) {
+            true => Ok(()),
+            false => Err(not_allowed()),
+        }
     }
 }
 
-impl Rule {
-    fn parse(rule: &str) -> Result<Self> {
-        let (scheme, rest) = rule
+/// Parses a host, also an IPv6 address without brackets.
+fn parse_host(host: &str) -> Option<Host> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    match bare.parse() {
+        Ok(IpAddr::V4(ip)) => Some(Host::Ipv4(ip)),
+        Ok(IpAddr::V6(ip)) => Some(Host::Ipv6(ip)),
+        Err(_) => Host::parse(bare).ok(),
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u32> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        "mqtt" => Some(1883),
+        "mysql" => Some(3306),
+        "postgres" => Some(5432),
+        "redis" => Some(6379),
+        _ => None,
+    }
+}
+
+impl AllowedHost {
+    fn parse(entry: &str) -> Result<Self> {
+        let (scheme, rest) = entry
             .split_once("://")
             .context("has no `<scheme>://`; to allow everything: `*://*:*`")?;
         ensure!(
@@ -72,7 +101,7 @@ impl Rule {
         };
         Ok(Self {
             scheme: (scheme != "*").then(|| scheme.to_owned()),
-            host: HostRule::parse(host)?,
+            host: HostPattern::parse(host)?,
             port: Self::parse_port(scheme, port)?,
         })
     }
@@ -82,11 +111,7 @@ impl Rule {
         Ok(match (port, port.split_once("..")) {
             ("*", _) => None,
             ("", _) => {
-                let port = match scheme {
-                    "postgres" => 5432,
-                    "redis" => 6379,
-                    _ => bail!("has no port, and its scheme no usual one"),
-                };
+                let port = default_port(scheme).context("has no port, and its scheme has no default port")?;
                 Some(port..port + 1)
             }
             (_, Some((first, end))) => Some(number(first)?..number(end)?),
@@ -104,7 +129,7 @@ impl Rule {
     }
 }
 
-impl HostRule {
+impl HostPattern {
     fn parse(host: &str) -> Result<Self> {
         if host == "*" {
             return Ok(Self::Any);
@@ -130,7 +155,7 @@ impl HostRule {
         );
         match Host::parse(host).context("has a wrong host")? {
             Host::Domain(domain) if subdomains => Ok(Self::Subdomains(format!(".{domain}"))),
-            _ if subdomains => bail!("has `*.` before something that is no domain"),
+            _ if subdomains => bail!("has `*.` before something other than a domain"),
             host => Ok(Self::Exactly(host)),
         }
     }
@@ -158,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_rule_allows() {
+    fn an_entry_allows_what_it_says() {
         let cases: &[(&str, &str, &str, u16, bool)] = &[
             ("*://*:*", "postgres", "anything.example", 1, true),
             ("postgres://*:*", "postgres", "10.1.2.3", 5432, true),
@@ -183,44 +208,49 @@ mod tests {
             ("redis://[::1]", "redis", "::1", 6379, true),
             ("redis://[::1]:1", "redis", "[::1]", 1, true),
             ("redis://fe80::/10:*", "redis", "fe80::1", 1, true),
+            ("https://api.example", "https", "api.example", 443, true),
+            ("https://api.example", "https", "api.example", 8443, false),
+            ("http://api.example", "http", "api.example", 80, true),
             ("", "redis", "db", 6379, false),
             ("redis://*:*", "redis", "not a host", 6379, false),
         ];
-        for (rule, scheme, host, port, expected) in cases {
-            let rules = Rules::parse(&[(*rule).to_owned()]).unwrap();
+        for (entry, scheme, host, port, expected) in cases {
+            let allowed = AllowedHosts::parse(&[(*entry).to_owned()]).unwrap();
             assert_eq!(
-                rules.allow(scheme, host, *port),
+                allowed.check(scheme, host, *port).is_ok(),
                 *expected,
-                "{rule}: {scheme}://{host}:{port}"
+                "{entry}: {scheme}://{host}:{port}"
             );
         }
     }
 
     #[test]
-    fn one_rule_that_allows_is_enough_and_none_is_nothing() {
-        let rules = Rules::parse(&["redis://a:*".to_owned(), "redis://b:*".to_owned()]).unwrap();
-        assert!(rules.allow("redis", "b", 1));
-        assert!(!Rules::default().allow("redis", "b", 1));
+    fn one_entry_is_enough_and_an_empty_list_allows_nothing() {
+        let allowed = AllowedHosts::parse(&["redis://a:*".to_owned(), "redis://b:*".to_owned()]).unwrap();
+        assert!(allowed.check("redis", "b", 1).is_ok());
+        let error = AllowedHosts::default().check("redis", "b", 1).unwrap_err().to_string();
+        assert_eq!(error, "redis://b:1 is not in the component's allowed_outbound_hosts");
     }
 
     #[test]
-    fn what_is_no_rule() {
-        for (rule, expected) in [
+    fn an_entry_against_the_syntax_is_refused() {
+        for (entry, expected) in [
             ("*", "no `<scheme>://`"),
             ("db:5432", "no `<scheme>://`"),
             ("a-b://db:1", "wrong scheme"),
             ("://db:1", "wrong scheme"),
-            ("mqtt://db", "no port"),
+            ("amqp://db", "no port"),
+            ("*://db", "no port"),
             ("redis://db:x", "wrong port"),
             ("redis://db:70000", "wrong port"),
             ("redis://db/path:1", "or a path"),
             ("redis://10.0.0.0/33:1", "or a path"),
             ("redis://a*b:1", "`*` only"),
-            ("redis://*.10.0.0.1:1", "no domain"),
+            ("redis://*.10.0.0.1:1", "other than a domain"),
             ("redis://a b:1", "wrong host"),
         ] {
-            let error = Rules::parse(&[rule.to_owned()]).expect_err(rule);
-            assert!(format!("{error:#}").contains(expected), "{rule}: {error:#}");
+            let error = AllowedHosts::parse(&[entry.to_owned()]).expect_err(entry);
+            assert!(format!("{error:#}").contains(expected), "{entry}: {error:#}");
         }
     }
 }

@@ -1,0 +1,59 @@
+//! The application: a manifest and its compiled component.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Result;
+
+use crate::{
+    error::StartError,
+    instances::{CompiledComponent, Instances},
+    manifest::{self, Manifest},
+    server::Server,
+    settings::Settings,
+    stores::{AllowedHosts, Stores},
+};
+
+/// A manifest and its compiled component. A clone is the same application.
+#[derive(Clone)]
+pub struct Application {
+    manifest: Arc<Manifest>,
+    component: Arc<CompiledComponent>,
+}
+
+impl Application {
+    /// Reads the manifest and compiles its component; wasmtime's cache makes the second time fast.
+    ///
+    /// # Errors
+    /// The manifest or the component cannot be read, needs something that this host does not have, or is not an HTTP
+    /// component.
+    pub async fn load(manifest: &Path) -> Result<Self> {
+        let manifest = Manifest::read(manifest)?;
+        tokio::task::spawn_blocking(|| {
+            Ok(Self {
+                component: Arc::new(CompiledComponent::compile(&manifest.component.source)?),
+                manifest: Arc::new(manifest),
+            })
+        })
+        .await?
+    }
+
+    /// Starts a server: gives the variables their values, requests the probe, and listens. Returns once it listens.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running then.
+    pub async fn serve(&self, settings: Settings) -> Result<Server, StartError> {
+        let resolved = manifest::resolve(&self.manifest, &settings)?;
+        let allowed = AllowedHosts::parse(&resolved.allowed_outbound_hosts).map_err(StartError::OutboundHosts)?;
+        let stores = Arc::new(Stores::new(allowed, &settings.limits));
+        let component = &self.manifest.component;
+        let instances = Instances::new(
+            self.component.clone(),
+            component.environment.clone(),
+            resolved.variables,
+            stores.clone(),
+            settings.limits.clone(),
+        );
+        let cpu_bound_paths = component.cpu_bound.iter().cloned().collect();
+        Server::start(instances, stores, cpu_bound_paths, settings).await
+    }
+}

@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use sugang_host::{Limits, PostgresLimits, RedisLimits, Settings, default_parallelism};
+
+/// Serves the component of a spin.toml over HTTP, with PostgreSQL, Redis and variables behind it.
+///
+/// The application's variables come from --variable, else from SPIN_VARIABLE_<NAME> in the environment, else from the
+/// manifest. SIGTERM and SIGINT stop the server; requests in flight end first.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve the application; this is also what happens without a subcommand.
+    Serve(Serve),
+    /// Bring the database up to date and exit; a second time changes nothing.
+    Migrate(Database),
+    /// Prove that the books are right: seats, money, counts, history.
+    ///
+    /// Runs every check on one snapshot of the database, while the service may be at work. Prints each check with "ok" or
+    /// the ids of what violates it, and fails if there are any.
+    Audit(Database),
+}
+
+#[derive(Args)]
+pub struct Database {
+    /// The database, as postgres://user:password@host:port/name.
+    #[arg(long, env = "SPIN_VARIABLE_DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// The application's manifest.
+    #[arg(long, default_value = "spin.toml")]
+    pub manifest: PathBuf,
+    /// The address and port to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+    /// A variable of the application, as NAME=VALUE. May be repeated. Other users can read it in the list of processes:
+    /// set a secret in the environment instead.
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
+    variables: Vec<(String, String)>,
+    /// The path that is requested inside the host before it listens; a response with the code `misconfigured` stops the
+    /// start. Empty for no probe.
+    #[arg(long, default_value = "/readyz")]
+    probe: String,
+    /// Threads that serve. The default is one for every two processors, and at least one: the others are left to
+    /// PostgreSQL and Redis. If the host has a machine to itself, use one for each processor
+    #[arg(long, default_value_t = default_parallelism())]
+    pub threads: usize,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArguments {
+    /// Requests in flight; further ones queue.
+    #[arg(long, default_value_t = Limits::default().requests)]
+    max_requests: usize,
+    /// Requests in flight to the manifest's `cpu_bound` paths, such as logins, counted apart. The default is four for each
+    /// of --max-cpu-bound
+    #[arg(long, alias = "max-computing-requests", default_value_t = Limits::default().cpu_bound_requests)]
+    max_cpu_bound_requests: usize,
+    /// Milliseconds that a request may queue; then it is answered 503.
+    #[arg(long, default_value_t = millis(Limits::default().request_wait_timeout))]
+    request_wait_timeout_ms: u64,
+    /// Open connections of clients.
+    #[arg(long, default_value_t = Limits::default().connections)]
+    max_connections: usize,
+    /// Milliseconds until a response; then 504.
+    #[arg(long, default_value_t = millis(Limits::default().request_timeout))]
+    request_timeout_ms: u64,
+    /// Milliseconds for requests in flight to end when the host stops.
+    #[arg(long, default_value_t = millis(Limits::default().shutdown_timeout))]
+    shutdown_timeout_ms: u64,
+    /// Megabytes of memory of one instance.
+    #[arg(long, default_value_t = Limits::default().instance_memory >> 20)]
+    instance_memory_mib: usize,
+    /// Instances that compute for long at the same time, as for hashing a password; further ones queue. The default is one
+    /// for every two processors, and at least one
+    #[arg(long, alias = "computing-at-once", default_value_t = Limits::default().cpu_bound)]
+    max_cpu_bound: usize,
+    /// Connections to PostgreSQL.
+    #[arg(long, default_value_t = PostgresLimits::default().connections)]
+    postgres_connections: usize,
+    /// Statements that PostgreSQL executes at the same time; further ones queue. A statement stops counting after 20 ms.
+    /// The default is two for each processor of this machine, and at least four
+    #[arg(long, default_value_t = PostgresLimits::default().at_once)]
+    postgres_at_once: usize,
+    /// Milliseconds to wait for a free connection to PostgreSQL.
+    #[arg(long, default_value_t = millis(PostgresLimits::default().wait_timeout))]
+    postgres_wait_timeout_ms: u64,
+    /// Milliseconds to connect to PostgreSQL.
+    #[arg(long, default_value_t = millis(PostgresLimits::default().connect_timeout))]
+    postgres_connect_timeout_ms: u64,
+    /// Milliseconds to connect to Redis.
+    #[arg(long, default_value_t = millis(RedisLimits::default().connect_timeout))]
+    redis_connect_timeout_ms: u64,
+    /// Milliseconds for a reply of Redis.
+    #[arg(long, default_value_t = millis(RedisLimits::default().response_timeout))]
+    redis_response_timeout_ms: u64,
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+fn variable(text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').context("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl Serve {
+    pub fn settings(&self) -> Settings {
+        Settings {
+            listen: self.listen,
+            variables: self.variables.iter().cloned().collect(),
+            environment: true,
+            probe: (!self.probe.is_empty()).then(|| self.probe.clone()),
+            limits: self.limits.limits(),
+        }
+    }
+}
+
+impl LimitArguments {
+    fn limits(&self) -> Limits {
+        Limits {
+            requests: self.max_requests.max(1),
+            cpu_bound_requests: self.max_cpu_bound_requests.max(1),
+            request_wait_timeout: Duration::from_millis(self.request_wait_timeout_ms),
+            connections: self.max_connections,
+            request_timeout: Duration::from_millis(self.request_timeout_ms),
+            shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms),
+            instance_memory: self.instance_memory_mib << 20,
+            cpu_bound: self.max_cpu_bound.max(1),
+            postgres: PostgresLimits {
+                connections: self.postgres_connections,
+                at_once: self.postgres_at_once.max(1),
+                wait_timeout: Duration::from_millis(self.postgres_wait_timeout_ms),
+                connect_timeout: Duration::from_millis(self.postgres_connect_timeout_ms),
+                ..PostgresLimits::default()
+            },
+            redis: RedisLimits {
+                connect_timeout: Duration::from_millis(self.redis_connect_timeout_ms),
+                response_timeout: Duration::from_millis(self.redis_response_timeout_ms),
+                ..RedisLimits::default()
+            },
+            ..Limits::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn former_names_of_flags_still_work() {
+        let flags = ["sugang-host", "--computing-at-once=3", "--max-computing-requests=7"];
+        let limits = Arguments::parse_from(flags).serve.settings().limits;
+        assert_eq!((limits.cpu_bound, limits.cpu_bound_requests), (3, 7));
+    }
+}

@@ -1,0 +1,86 @@
+//! `sugang-host`: serves the application of a `spin.toml`, migrates its database, or audits it.
+
+mod arguments;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+use sugang_host::Application;
+use tokio::signal::unix::{SignalKind, signal};
+
+use arguments::{Arguments, Command, Serve};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Some(Command::Migrate(database)) => run(1, migrate(&database.database_url)),
+        Some(Command::Audit(database)) => run(1, audit(&database.database_url)),
+        Some(Command::Serve(serve_arguments)) => run(serve_arguments.threads, serve(serve_arguments)),
+        None => run(arguments.serve.threads, serve(&arguments.serve)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(threads: usize, work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime
+        .worker_threads(threads.max(1))
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+async fn serve(arguments: &Serve) -> Result<()> {
+    raise_open_file_limit();
+    // Before anything else: a signal during the start must not be lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let start = async {
+        let application = Application::load(&arguments.manifest).await?;
+        anyhow::Ok(application.serve(arguments.settings()).await?)
+    };
+    let server = tokio::select! {
+        server = start => server?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    println!("Serving on http://{}", server.addr());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    server.stop().await;
+    Ok(())
+}
+
+/// Raises the limit of open files. Every connection is one, and many systems allow 1,024 until a process asks for more.
+fn raise_open_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    /// Several times the clients' connections, and within what any system allows.
+    const FILES: u64 = 1 << 16;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // If it is refused, connections wait until others have ended.
+        _ = setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(FILES)), hard);
+    }
+}
+
+async fn migrate(database_url: &str) -> Result<()> {
+    let applied = sugang_migrations::run(database_url).await?;
+    match applied.as_slice() {
+        [] => println!("The database is up to date"),
+        applied => println!("Applied {}", applied.join(", ")),
+    }
+    Ok(())
+}
+
+async fn audit(database_url: &str) -> Result<()> {
+    sugang_migrations::report(&sugang_migrations::audit_database(database_url).await?)
+}

@@ -1,0 +1,47 @@
+//! Why a server does not start.
+
+use std::{io, net::SocketAddr};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A variable that the manifest requires has no value.
+    #[error(
+        "the variable `{name}` is required and not set: set {environment} in the environment, or pass --variable {name}=…"
+    )]
+    MissingVariable {
+        /// The variable.
+        name: String,
+        /// The environment variable that sets it.
+        environment: String,
+    },
+    /// The settings give a value to a variable that the manifest does not declare.
+    #[error("the application has no variable `{name}`")]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+    },
+    /// An entry of `allowed_outbound_hosts` cannot be parsed.
+    #[error("{0:#}")]
+    OutboundHosts(anyhow::Error),
+    /// The component reports that its configuration is wrong.
+    #[error("the application is misconfigured: {detail}")]
+    Misconfigured {
+        /// The component's own message.
+        detail: String,
+    },
+    /// The component failed at its first request.
+    #[error("the component failed at its first request, {path}; the lines above say why")]
+    Probe {
+        /// The probe's path.
+        path: String,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The error of the operating system.
+        error: io::Error,
+    },
+}

@@ -1,0 +1,105 @@
+//! The HTTP server: from the accepted connection to the instance that responds, and back.
+
+mod bulkhead;
+mod error_response;
+mod listener;
+mod request;
+mod request_body;
+mod response_body;
+mod service;
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+
+use crate::{error::StartError, instances::Instances, log, settings::Settings, stores::Stores};
+use service::Service;
+
+/// A running server. Dropped without [`Server::stop`], it ends at once and aborts the requests in flight.
+pub struct Server {
+    addr: SocketAddr,
+    service: Arc<Service>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Requests the probe and listens. `cpu_bound_paths` have no slash at the end.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running then.
+    pub(crate) async fn start(
+        instances: Instances,
+        stores: Arc<Stores>,
+        cpu_bound_paths: HashSet<String>,
+        settings: Settings,
+    ) -> Result<Self, StartError> {
+        let service = Arc::new(Service::new(instances, stores, cpu_bound_paths, settings.limits));
+        match Self::listen(&service, settings.listen, settings.probe).await {
+            Ok((addr, listener)) => {
+                let accepting = tokio::spawn(listener::accept(listener, addr, service.clone()));
+                Ok(Self {
+                    addr,
+                    service,
+                    accepting: Some(accepting),
+                })
+            }
+            Err(error) => {
+                service.close(Duration::ZERO).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn listen(
+        service: &Service,
+        address: SocketAddr,
+        probe: Option<String>,
+    ) -> Result<(SocketAddr, TcpListener), StartError> {
+        if let Some(path) = probe {
+            service.probe(path, address).await?;
+        }
+        let failed = |error| StartError::Listen { address, error };
+        let listener = listener::bind(address).map_err(failed)?;
+        Ok((listener.local_addr().map_err(failed)?, listener))
+    }
+
+    /// The address that it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops: accepts no new connection, lets requests in flight end (within `shutdown_timeout`), then closes the
+    /// instances and their connections to the stores. Nothing of the server is left when this returns.
+    pub async fn stop(mut self) {
+        let begun = Instant::now();
+        let limit = self.service.limits.shutdown_timeout;
+        self.service.instances.stopping().cancel();
+        if let Some(mut accepting) = self.accepting.take()
+            && timeout(limit, &mut accepting).await.is_err()
+        {
+            log::write(
+                "warn",
+                "requests were still in flight at the end of the shutdown timeout",
+                json!({}),
+            );
+            accepting.abort();
+        }
+        self.service.close(limit.saturating_sub(begun.elapsed())).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            self.service.instances.stopping().cancel();
+            self.service.instances.killed().cancel();
+        }
+    }
+}

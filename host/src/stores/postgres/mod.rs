@@ -1,0 +1,155 @@
+//! Connections to PostgreSQL, pooled for each address.
+//!
+//! The component holds a [`Lease`], and a lease holds no connection as long as it can avoid it: a statement that cannot
+//! begin a transaction borrows one and returns it after its last row. So a few connections with warm plans serve any
+//! number of instances, and an instance that keeps its lease takes nothing from the others. As with any pooling by
+//! statement, what such a statement sets for the session does not reach the next one of the same lease.
+//!
+//! A statement that may begin a transaction, or set what a session is to keep, pins a connection to the lease until the
+//! component drops it.
+
+mod address;
+mod error;
+mod lease;
+mod session;
+mod statements;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use error::Error;
+pub(crate) use lease::{Lease, RunningStatement};
+use session::SessionManager;
+
+use super::{
+    AllowedHosts,
+    pool::{self, PoolError, PoolLimits},
+};
+use crate::{settings::PostgresLimits, sync::lock};
+
+type Pool = pool::Pool<SessionManager>;
+
+/// Addresses that may have a pool. The component chooses them, so their number needs a bound.
+const MAX_POOLS: usize = 64;
+
+/// The pools of one server.
+pub(crate) struct Pools {
+    limits: PostgresLimits,
+    allowed: Arc<AllowedHosts>,
+    runtime: Handle,
+    tasks: TaskTracker,
+    pools: Mutex<HashMap<String, Arc<Pool>>>,
+}
+
+impl Pools {
+    pub(super) fn new(limits: PostgresLimits, allowed: Arc<AllowedHosts>) -> Self {
+        Self {
+            limits,
+            allowed,
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+            pools: Mutex::default(),
+        }
+    }
+
+    /// Leases connections to an address. Whether PostgreSQL answers there shows with the first statement.
+    ///
+    /// # Errors
+    /// The address cannot be parsed, is not allowed or requires TLS; there are too many addresses; the server is stopping.
+    pub(crate) fn open(&self, address: &str) -> Result<Lease, Error> {
+        Ok(Lease::new(self.pool(address)?, self.limits.result_bytes))
+    }
+
+    fn pool(&self, address: &str) -> Result<Arc<Pool>, Error> {
+        let mut pools = lock(&self.pools);
+        if let Some(pool) = pools.get(address) {
+            return Ok(pool.clone());
+        }
+        if self.tasks.is_closed() {
+            return Err(PoolError::Stopping.into());
+        }
+        if pools.len() >= MAX_POOLS {
+            return Err(Error::Address(format!("{MAX_POOLS} addresses were opened already")));
+        }
+        let manager = SessionManager {
+            config: address::parse(address, &self.allowed, self.limits.connect_timeout)?,
+            connect_timeout: self.limits.connect_timeout,
+            statements: self.limits.statements,
+            runtime: self.runtime.clone(),
+            tasks: self.tasks.clone(),
+        };
+        let limits = PoolLimits {
+            connections: self.limits.connections,
+            statements: self.limits.at_once,
+            wait: self.limits.wait_timeout,
+            recycle: self.limits.recycle_timeout,
+            idle: self.limits.idle_timeout,
+        };
+        let pool = Arc::new(Pool::new(manager, limits, self.runtime.clone(), self.tasks.clone()));
+        pools.insert(address.to_owned(), pool.clone());
+        Ok(pool)
+    }
+
+    /// Closes all connections and waits until PostgreSQL has been told so. Borrowed connections close when they are
+    /// returned.
+    pub(super) async fn close(&self) {
+        self.tasks.close();
+        for (_, pool) in lock(&self.pools).drain() {
+            pool.close();
+        }
+        self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pools() -> Pools {
+        Pools::new(
+            PostgresLimits::default(),
+            Arc::new(AllowedHosts::parse(&["postgres://*:*".to_owned()]).unwrap()),
+        )
+    }
+
+    #[tokio::test]
+    async fn an_address_has_one_pool() {
+        let pools = pools();
+        let (one, same) = (
+            pools.pool("postgres://u@a/b").unwrap(),
+            pools.pool("postgres://u@a/b").unwrap(),
+        );
+        assert!(Arc::ptr_eq(&one, &same));
+        assert!(!Arc::ptr_eq(&one, &pools.pool("postgres://u@a/c").unwrap()));
+    }
+
+    #[tokio::test]
+    async fn the_number_of_addresses_is_bounded() {
+        let pools = pools();
+        for number in 0..MAX_POOLS {
+            assert!(pools.open(&format!("postgres://u@a/{number}")).is_ok());
+        }
+        let error = pools.open("postgres://u@a/more").err().unwrap().to_string();
+        assert_eq!(error, "64 addresses were opened already");
+        assert!(pools.open("postgres://u@a/0").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_closed_server_opens_nothing() {
+        let pools = pools();
+        let lease = pools.open("postgres://u@a/b").unwrap();
+        pools.close().await;
+        assert_eq!(
+            pools.open("postgres://u@a/b").err().unwrap().to_string(),
+            "the server is stopping"
+        );
+        let bind = |_: &tokio_postgres::Statement| Ok::<Vec<i32>, Error>(Vec::new());
+        let error = lease.start("select 1", bind).await.err().unwrap().to_string();
+        assert_eq!(error, "the server is stopping");
+    }
+}

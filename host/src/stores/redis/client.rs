@@ -1,0 +1,292 @@
+//! The client of one address: a shared connection, and dedicated ones.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, RedisError, Value, aio::MultiplexedConnection,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Error,
+    commands::{Sharing, sharing},
+};
+use crate::{settings::RedisLimits, sync::lock};
+
+pub(super) struct Client {
+    info: ConnectionInfo,
+    limits: RedisLimits,
+    tasks: TaskTracker,
+    shared: Mutex<Option<Link>>,
+    connecting: tokio::sync::Mutex<()>,
+    dedicated_permits: Arc<Semaphore>,
+}
+
+/// An open socket. A clone is the same one.
+#[derive(Clone)]
+struct Link {
+    connection: MultiplexedConnection,
+    broken: Arc<AtomicBool>,
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// A connection as the component sees it. A clone is the same one.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    client: Arc<Client>,
+    dedicated: Arc<tokio::sync::Mutex<Option<Link>>>,
+}
+
+impl Client {
+    pub(super) fn new(info: ConnectionInfo, limits: RedisLimits, tasks: TaskTracker) -> Self {
+        Self {
+            info,
+            tasks,
+            shared: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            dedicated_permits: Arc::new(Semaphore::new(limits.connections)),
+            limits,
+        }
+    }
+
+    /// The shared link, connected again if it broke.
+    async fn shared(&self) -> Result<Link, Error> {
+        let current = || lock(&self.shared).clone().filter(|link| !link.broken.load(Relaxed));
+        if let Some(link) = current() {
+            return Ok(link);
+        }
+        self.in_time(async {
+            let _one_at_a_time = self.connecting.lock().await;
+            if let Some(link) = current() {
+                return Ok(link);
+            }
+            let link = self.connect().await?;
+            *lock(&self.shared) = Some(link.clone());
+            Ok(link)
+        })
+        .await
+    }
+
+    async fn dedicated(&self) -> Result<Link, Error> {
+        let permit = self
+            .dedicated_permits
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Error::TooManyConnections)?;
+        let link = self.in_time(self.connect()).await?;
+        Ok(Link {
+            _permit: Some(Arc::new(permit)),
+            ..link
+        })
+    }
+
+    async fn in_time<T>(&self, opening: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let limit = self.limits.connect_timeout;
+        timeout(limit, opening)
+            .await
+            .unwrap_or_else(|_| Err(no_answer_within(limit)))
+    }
+
+    async fn connect(&self) -> Result<Link, Error> {
+        let ConnectionAddr::Tcp(host, port) = self.info.addr() else {
+            return Err(Error::InvalidAddress);
+        };
+        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(Error::other)?;
+        stream.set_nodelay(true).map_err(Error::other)?;
+        // The callers bound both waits.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let settings = self.info.redis_settings();
+        let (connection, driver) = MultiplexedConnection::new_with_config(settings, stream, config)
+            .await
+            .map_err(Error::other)?;
+        let broken = Arc::new(AtomicBool::new(false));
+        let ended = broken.clone();
+        self.tasks.spawn(async move {
+            driver.await;
+            ended.store(true, Relaxed);
+        });
+        Ok(Link {
+            connection,
+            broken,
+            _permit: None,
+        })
+    }
+}
+
+fn no_answer_within(limit: Duration) -> Error {
+    Error::Other(format!("Redis did not answer within {limit:?}"))
+}
+
+/// Marks a link as broken when dropped, unless the reply has arrived.
+struct BrokenUnlessAnswered {
+    broken: Arc<AtomicBool>,
+    answered: bool,
+}
+
+impl Drop for BrokenUnlessAnswered {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.broken.store(true, Relaxed);
+        }
+    }
+}
+
+impl Link {
+    /// Sends a command. A link whose reply was not read, be it that the component gave up first, is not used again: a
+    /// missing reply is the only sign of a server that hangs, and a new connection the only cure.
+    async fn send(mut self, command: &Cmd, limit: Duration) -> Result<Value, Error> {
+        let mut guard = BrokenUnlessAnswered {
+            broken: self.broken.clone(),
+            answered: false,
+        };
+        let reply = timeout(limit, self.connection.send_packed_command(command)).await;
+        let reply = reply.map_err(|_| no_answer_within(limit))?;
+        guard.answered = !reply.as_ref().is_err_and(RedisError::is_unrecoverable_error);
+        Ok(reply?)
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(client: Arc<Client>) -> Result<Self, Error> {
+        client.shared().await?;
+        Ok(Self {
+            client,
+            dedicated: Arc::default(),
+        })
+    }
+
+    /// Executes the command `name`.
+    ///
+    /// # Errors
+    /// Redis refuses the command or does not answer in time, or the command does not work over such a connection.
+    pub(crate) async fn execute(&self, name: &str, command: &Cmd) -> Result<Value, Error> {
+        let sharing = sharing(name);
+        if sharing == Sharing::Refused {
+            return Err(Error::Other(format!(
+                "{name} is not supported: its replies do not correspond to requests one by one"
+            )));
+        }
+        let limit = self.client.limits.response_timeout;
+        let mut dedicated = self.dedicated.lock().await;
+        if sharing == Sharing::Dedicated && dedicated.is_none() {
+            *dedicated = Some(self.client.dedicated().await?);
+        }
+        match &*dedicated {
+            Some(link) if link.broken.load(Relaxed) => Err(Error::other("the connection to Redis was lost")),
+            // Kept locked: no other command may come between those of a transaction or beside a blocking one.
+            Some(link) => link.clone().send(command, limit).await,
+            None => {
+                drop(dedicated);
+                self.client.shared().await?.send(command, limit).await
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::IntoConnectionInfo as _;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server that answers `+OK` to whatever it reads, and counts its connections by their greeting.
+    async fn server(silent: bool) -> (Arc<Client>, Arc<Semaphore>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("redis://{}", listener.local_addr().unwrap());
+        let accepted = Arc::new(Semaphore::new(0));
+        let counter = accepted.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counter.add_permits(1);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                        if silent && text.contains("PING") {
+                            continue;
+                        }
+                        // One reply for each command, which begins with the length of its array.
+                        let commands = text.matches('*').count();
+                        _ = stream.write_all("+OK\r\n".repeat(commands).as_bytes()).await;
+                    }
+                });
+            }
+        });
+        let limits = RedisLimits {
+            connections: 1,
+            response_timeout: Duration::from_millis(50),
+            ..RedisLimits::default()
+        };
+        let info = address.as_str().into_connection_info().unwrap();
+        (Arc::new(Client::new(info, limits, TaskTracker::new())), accepted)
+    }
+
+    async fn execute(connection: &Connection, name: &str) -> Result<Value, Error> {
+        connection.execute(name, &redis::cmd(name)).await
+    }
+
+    #[tokio::test]
+    async fn single_commands_share_a_connection_and_others_do_not() {
+        let (client, accepted) = server(false).await;
+        let (one, two) = (
+            Connection::open(client.clone()).await.unwrap(),
+            Connection::open(client.clone()).await.unwrap(),
+        );
+        execute(&one, "PING").await.unwrap();
+        execute(&two, "PING").await.unwrap();
+        assert_eq!(accepted.available_permits(), 1);
+
+        execute(&one, "MULTI").await.unwrap();
+        execute(&one, "PING").await.unwrap();
+        assert_eq!(accepted.available_permits(), 2, "a dedicated one, from then on");
+        assert!(matches!(execute(&two, "MULTI").await, Err(Error::TooManyConnections)));
+        drop(one);
+        execute(&two, "MULTI").await.unwrap();
+
+        let refused = execute(&two, "SUBSCRIBE").await.unwrap_err().to_string();
+        assert!(refused.contains("SUBSCRIBE is not supported"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_reply_is_replaced() {
+        let (client, accepted) = server(true).await;
+        let connection = Connection::open(client).await.unwrap();
+        let error = execute(&connection, "PING").await.unwrap_err().to_string();
+        assert_eq!(error, "Redis did not answer within 50ms");
+        execute(&connection, "GET").await.unwrap();
+        assert_eq!(accepted.available_permits(), 2);
+
+        // A command that is abandoned leaves its reply to nobody else either.
+        let abandoned = timeout(Duration::from_millis(5), execute(&connection, "PING")).await;
+        assert!(abandoned.is_err());
+        execute(&connection, "GET").await.unwrap();
+        assert_eq!(accepted.available_permits(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_lost_dedicated_connection_is_not_replaced() {
+        let (client, _) = server(true).await;
+        let connection = Connection::open(client).await.unwrap();
+        execute(&connection, "MULTI").await.unwrap();
+        assert!(execute(&connection, "PING").await.is_err());
+        let error = execute(&connection, "GET").await.unwrap_err().to_string();
+        assert_eq!(error, "the connection to Redis was lost");
+    }
+}
