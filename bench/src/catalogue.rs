@@ -71,7 +71,9 @@ pub(crate) const FREQUENT_AND_AVAILABLE: Scenario =
 pub(crate) const SCENARIOS: &[Scenario] = &[
     statement(LIST, READS, |state| state.list(List::default())),
     statement("list, page 2", PAGES, |state| state.list(List::page(2))),
-    statement("list, page 1,000", PAGES, |state| state.list(List::page(1_000))),
+    statement("list, page 1,000", PAGES, |state| {
+        state.list(List::page(state.pages.min(1_000)))
+    }),
     statement("list, page 25,000", PAGES, |state| {
         state.list(List::page(state.pages.min(25_000)))
     }),
