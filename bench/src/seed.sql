@@ -13,10 +13,10 @@ create function pg_temp.fraction(n bigint, p_purpose integer) returns float8 lan
 return (hashint8extended(n, p_purpose) & 4294967295) / 4294967296.0::float8;
 
 create temporary table parts (
-    kind   text not null,
-    part   text not null,
+    kind text not null,
+    part text not null,
     number integer not null,
-    words  text not null,
+    words text not null,
     vector tsvector not null,
     primary key (kind, part, number)
 );

@@ -131,7 +131,8 @@ begin
     insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
                           external_transaction_id, paid_at, search_vector,
                           target_title, registration_id, registration_time)
-        select user_id, '{kind}', (select content_type_id from sugang.kinds where kind = '{kind}'), item_id, price, method,
+        select user_id, '{kind}', (select content_type_id from sugang.kinds where kind = '{kind}'),
+               item_id, price, method,
                'sugang_seed_{kind}_' || registration_id, registered_at, to_tsvector('simple', title),
                title, registration_id, registered_at
         from seats order by registered_at, number;
@@ -155,7 +156,8 @@ begin
     insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
                           external_transaction_id, paid_at, search_vector,
                           target_title, registration_id, registration_time)
-        select s.user_id, '{kind}', (select content_type_id from sugang.kinds where kind = '{kind}'), item_id, price, method,
+        select s.user_id, '{kind}', (select content_type_id from sugang.kinds where kind = '{kind}'),
+               item_id, price, method,
                'sugang_seed_{kind}_' || registration_id || '_again', r.{registered_at},
                to_tsvector('simple', title), title, registration_id, r.{registered_at}
         from seats s join {registrations} r on r.id = s.registration_id where fate > 94

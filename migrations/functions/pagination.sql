@@ -1,7 +1,7 @@
 create or replace function sugang.page_size() returns integer language sql immutable parallel safe as $$ select 20 $$;
 
--- Fills count, page and pages of a list; the outcome is null when the page exists. Page 0 is the last page. An empty list
--- has one page.
+-- Fills count, page and pages of a list; the outcome is null when the page exists. Page 0 is the last page. An empty
+-- list has one page.
 create or replace function sugang.paginate(p_count bigint, p_page bigint) returns sugang.function_row
 language plpgsql immutable as $$
 declare

@@ -34,7 +34,8 @@ begin
         select count(*) into found_n from payments where user_id = p_user;
     else
         select count(*) into found_n from payments
-            where user_id = p_user and (p_status is null or status = p_status) and (p_type is null or payment_type = p_type)
+            where user_id = p_user and (p_status is null or status = p_status)
+              and (p_type is null or payment_type = p_type)
               and (not_before is null or paid_at >= not_before) and (before is null or paid_at < before)
               and (query is null or search_vector @@ query);
     end if;

@@ -1,8 +1,8 @@
--- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks, locks,
--- writes and builds the response.
+-- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
+-- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The item
--- is last because all registrations for it contend for its row: the row stays locked only until the commit.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
+-- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
 
 create or replace function sugang.do_register_{kind}(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)

@@ -13,9 +13,9 @@ begin
     return found;
 end $$;
 
--- Uses a refresh token. With rotation each token is used once. A token that is used again means that it or its successor
--- was stolen; the two cases cannot be told apart, so the whole family is revoked.
--- p_keep_seconds: the longest lifetime that any token of the family may have.
+-- Uses a refresh token. With rotation each token is used once. A token that is used again means that it or its
+-- successor was stolen; the two cases cannot be told apart, so the whole family is revoked. p_keep_seconds: the longest
+-- lifetime that any token of the family may have.
 create or replace function sugang.refresh(p_user bigint, p_jti text, p_family text, p_keep_seconds bigint,
                                           p_rotate boolean)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$

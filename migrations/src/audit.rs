@@ -3,10 +3,7 @@
 use anyhow::Context;
 use tokio_postgres::Client;
 
-use crate::{
-    KINDS,
-    kind::{ItemKind, expand_all},
-};
+use crate::kind::{ItemKind, KINDS, expand_all};
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]

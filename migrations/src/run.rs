@@ -10,8 +10,7 @@ use anyhow::{Context, bail, ensure};
 use tokio_postgres::{Client, IsolationLevel, NoTls, Transaction, error::SqlState};
 
 use crate::{
-    KINDS,
-    kind::ItemKind,
+    kind::{ItemKind, KINDS},
     scripts::{self, Script},
 };
 
@@ -201,7 +200,7 @@ struct Object {
     removal: String,
 }
 
-/// All objects, triggers before the functions that they call.
+/// All objects, triggers before the functions that they call. Extensions keep theirs.
 async fn objects(transaction: &Transaction<'_>) -> anyhow::Result<Vec<Object>> {
     let objects = "
         select 'trigger ' || t.oid || ' ' || t.xmin, p.proname::text,
@@ -210,7 +209,9 @@ async fn objects(transaction: &Transaction<'_>) -> anyhow::Result<Vec<Object>> {
         where p.pronamespace = 'sugang'::regnamespace and not t.tgisinternal
         union all
         select 'routine ' || oid || ' ' || xmin, proname::text, format('drop routine %s', oid::regprocedure)
-        from pg_proc where pronamespace = 'sugang'::regnamespace
+        from pg_proc
+        where pronamespace = 'sugang'::regnamespace
+          and not exists (select from pg_depend where objid = pg_proc.oid and deptype = 'e')
         order by 1 desc";
     let rows = transaction.query(objects, &[]).await?;
     let object = |row: &tokio_postgres::Row| Object {

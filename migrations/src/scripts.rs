@@ -95,9 +95,9 @@ mod tests {
     use std::{collections::BTreeMap, env, fs, path::Path};
 
     use super::*;
-    use crate::KINDS;
+    use crate::kind::KINDS;
 
-    /// `UPDATE_EXPANDED=1 cargo test -p sugang-migrations` writes the files anew.
+    /// `UPDATE_EXPANDED=1 cargo test -p sugang-migrations` writes the files again.
     #[test]
     fn the_expanded_sql_is_up_to_date() {
         let (schema, functions) = expanded(KINDS);

@@ -10,9 +10,10 @@ begin
     return coalesce(known, sugang.{kind}_count_available(p_now));
 end $$;
 
--- Counts the items that have started less those that have ended, and keeps the result until the next one starts or ends.
--- Volatile, so that each statement sees what was committed before it. On a large table the planner expects a statement
--- that reads a few rows to read many; compiling it or starting parallel workers would take longer than the rows.
+-- Counts the items that have started less those that have ended, and keeps the result until the next one starts or
+-- ends. Volatile, so that each statement sees what was committed before it. On a large table the planner expects a
+-- statement that reads a few rows to read many; compiling it or starting parallel workers would take longer than the
+-- rows.
 create or replace function sugang.{kind}_count_available(p_now timestamptz) returns bigint
 language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
@@ -20,8 +21,8 @@ declare
     counted bigint;
     keeps boolean;
 begin
-    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock nothing
-    -- is kept: another request counts, or a writer is at work.
+    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
+    -- nothing is kept: another request counts, or a writer is at work.
     perform from sugang.available_counts where kind = '{kind}' for update skip locked;
     keeps := found;
     counted := sugang.count_before_hour('{kind}', 'start', p_now) - sugang.count_before_hour('{kind}', 'end', p_now)

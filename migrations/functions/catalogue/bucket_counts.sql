@@ -1,7 +1,7 @@
 -- Keeps and reads sugang.bucket_counts.
 
--- Adds the sign of each given item to its buckets, and invalidates the available count, in the transaction of the change.
--- Buckets are always locked in the same order, so two writers never deadlock on them.
+-- Adds the sign of each given item to its buckets, and invalidates the available count, in the transaction of the
+-- change. Buckets are always locked in the same order, so two writers never deadlock on them.
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
@@ -72,7 +72,7 @@ create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out 
 language plpgsql stable as $$
 declare
     finer text;
-    begins timestamptz := '-infinity';
+    begins timestamptz := '-infinity'::timestamptz;
 begin
     created_before := 'infinity';
     skip := p_offset;

@@ -7,7 +7,7 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_before timestamptz := 'infinity';
+    created_before timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the

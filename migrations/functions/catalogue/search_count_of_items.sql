@@ -1,7 +1,7 @@
 -- One kind: the number of items that a search matches.
 
--- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is impossible.
--- Comparing with `is true` keeps the planner from the search index: few items start or end in between.
+-- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is
+-- impossible. Comparing with `is true` keeps the planner from the search index: few items start or end in between.
 create or replace function sugang.{kind}_adjust_search_count(p_known sugang.search_counts, p_query tsquery,
                                                              p_as_of timestamptz, out n bigint,
                                                              out snapshot pg_snapshot)
@@ -49,8 +49,8 @@ begin
         if found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     known := sugang.stored_search_count('{kind}', p_available, fingerprint);
-    -- One request counts before the stored count is too old to show, and no other request waits for it. Requests without
-    -- a count to show wait for the one that counts, and use its result.
+    -- One request counts before the stored count is too old to show, and no other request waits for it. Requests
+    -- without a count to show wait for the one that counts, and use its result.
     if known.counted_at > clock_timestamp() - sugang.search_count_max_age() / 2 then return known.n; end if;
     if not pg_try_advisory_xact_lock(lock_key) then
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;

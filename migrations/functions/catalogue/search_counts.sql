@@ -25,8 +25,8 @@ begin
     return case when words like '% & %' then null else words::tsquery end;
 end $$;
 
--- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was committed
--- before it.
+-- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was
+-- committed before it.
 create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
 returns sugang.search_counts language plpgsql as $$
 declare
@@ -38,8 +38,8 @@ begin
     return known;
 end $$;
 
--- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that is
--- being taken may not include them, so the last pruned change stays as a marker for all before it.
+-- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that
+-- is being taken may not include them, so the last pruned change stays as a marker for all before it.
 create or replace function sugang.prune_search_counts(p_kind text) returns void language plpgsql as $$
 declare
     needed xid8;
