@@ -1,6 +1,6 @@
--- What must hold in any database of this service, at any moment. Each check is a query that names what breaks it: no
--- rows is right. A check with {placeholders} is asked once for each kind, as the templates of the migrations are.
--- An active payment is a paid one; an active registration is one that is not cancelled.
+-- What holds in every database of this service at any moment. Each check is a query for the rows that break it; without
+-- rows it passes. A check with {placeholders} runs once for each kind.
+-- An active payment has the status 'paid'; a registration is active unless it is cancelled.
 
 -- check: second_active_payment
 select string_agg(id::text, '+' order by id) from payments where status = 'paid'
@@ -11,7 +11,8 @@ select string_agg(id::text, '+' order by id) from {registrations} group by user_
 
 -- check: active_payment_without_active_registration
 select p.id::text from payments p
-where p.content_type_id = {content_type_id} and p.status = 'paid'
+where p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
+  and p.status = 'paid'
   and not exists (select from {registrations} r
                   where r.user_id = p.user_id and r.{item_id} = p.object_id and r.status <> 'cancelled');
 
@@ -19,8 +20,8 @@ where p.content_type_id = {content_type_id} and p.status = 'paid'
 select r.id::text from {registrations} r
 where r.status <> 'cancelled'
   and not exists (select from payments p
-                  where p.content_type_id = {content_type_id} and p.user_id = r.user_id and p.object_id = r.{item_id}
-                    and p.status = 'paid');
+                  where p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
+                    and p.user_id = r.user_id and p.object_id = r.{item_id} and p.status = 'paid');
 
 -- check: payment_of_unknown_kind
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
@@ -28,7 +29,8 @@ where k.kind is distinct from p.payment_type;
 
 -- check: payment_points_to_another_registration
 select p.id::text from payments p join {registrations} r on r.id = p.registration_id
-where p.content_type_id = {content_type_id} and (r.user_id, r.{item_id}) <> (p.user_id, p.object_id);
+where p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
+  and (r.user_id, r.{item_id}) <> (p.user_id, p.object_id);
 
 -- check: external_id_twice
 select string_agg(id::text, '+' order by id) from payments
@@ -54,29 +56,29 @@ left join (select {item_id} as id, count(*) as n from {registrations} where stat
     using (id)
 where i.capacity < greatest(i.registration_count, r.n);
 
--- check: history_of_payment
+-- check: audit_log_of_payment
 select coalesce(p.id, h.id)::text from payments p
 full join (select subject_id as id, sum(amount) as amount, sum(seats) as seats,
                   (array_agg(status order by h.id desc))[1] as status
-           from sugang.history h where subject = 'payment' group by 1) h using (id)
+           from sugang.audit_log h where subject = 'payment' group by 1) h using (id)
 where (coalesce(h.amount, 0), coalesce(h.seats, 0), coalesce(h.status, ''))
    <> (case when p.status = 'paid' then p.amount else 0 end, 0, coalesce(p.status, 'deleted'));
 
--- check: history_of_registration
+-- check: audit_log_of_registration
 select coalesce(r.id, h.id)::text from {registrations} r
 full join (select subject_id as id, sum(amount) as amount, sum(seats) as seats,
                   (array_agg(status order by h.id desc))[1] as status
-           from sugang.history h where subject = '{kind}' group by 1) h using (id)
+           from sugang.audit_log h where subject = '{kind}' group by 1) h using (id)
 where (coalesce(h.amount, 0), coalesce(h.seats, 0), coalesce(h.status, ''))
    <> (0, case when r.status <> 'cancelled' then 1 else 0 end, coalesce(r.status, 'deleted'));
 
--- check: history_of_item
+-- check: audit_log_of_item
 select coalesce(i.id, h.id)::text from {items} i
-full join (select item_id as id, sum(seats) as seats from sugang.history where subject = '{kind}' group by 1) h
+full join (select item_id as id, sum(seats) as seats from sugang.audit_log where subject = '{kind}' group by 1) h
     using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0);
 
--- check: tally
+-- check: bucket_counts
 with edges as (
     select 'created' as edge, created_at as at from {items}
     union all
@@ -89,7 +91,7 @@ with edges as (
     select edge, level, date_trunc(level, bucket, 'UTC') as bucket, sum(n) as n
     from hours cross join (values ('month'), ('day'), ('hour')) l (level) group by 1, 2, 3
 ), kept as (
-    select edge, level, bucket, n from sugang.tally where kind = '{kind}'
+    select edge, level, bucket, n from sugang.bucket_counts where kind = '{kind}'
 )
 select concat_ws('/', edge, level, bucket) from counted full join kept using (edge, level, bucket)
 where coalesce(counted.n, 0) <> coalesce(kept.n, 0);
@@ -99,6 +101,6 @@ select kind from sugang.available_counts
 where kind = '{kind}' and valid_from <= now() and now() < valid_until
   and n <> (select count(*) from {items} where start_at <= now() and end_at >= now());
 
--- check: idempotency_key_of_nobody
+-- check: idempotency_key_without_user
 select user_id || ' ' || key from sugang.idempotency_keys k
 where not exists (select from users u where u.id = k.user_id);

@@ -1,5 +1,7 @@
-//! A new migration is a file that Cargo knows nothing of: it is read when the crate is compiled.
+//! Makes Cargo compile the crate again when an SQL file is added or changes.
 
 fn main() {
-    println!("cargo::rerun-if-changed=.");
+    for path in ["audit.sql", "functions", "schema"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
 }

@@ -90,7 +90,7 @@ async fn state(client: &Client) -> anyhow::Result<State> {
     let user = client.query_opt(user, &[]).await?;
     let user = user.context("the database has no user: `cargo xtask seed` adds some")?;
     let id: i64 = user.get(0);
-    let rows: i64 = client.query_one("select sugang.tally_total('test')", &[]).await?.get(0);
+    let rows: i64 = client.query_one("select sugang.total_count('test')", &[]).await?.get(0);
     let payments = client
         .query("select id from payments where user_id = $1", &[&id])
         .await?;

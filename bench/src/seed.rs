@@ -1,7 +1,8 @@
 //! Fills a database with a catalogue, demo users, and their registrations and payments.
 //!
-//! The server itself makes up all rows, in the functions of `seed.sql`; only progress crosses the wire. Each kind is one
-//! transaction on its own connection: a run that is killed leaves no partial kind, and the next run fills it.
+//! The server itself makes up all rows, in the functions of `seed.sql` and `seed_kind.sql`; only progress crosses the
+//! wire. Each kind is one transaction on its own connection: a run that is killed leaves no partial kind, and the next
+//! run fills it.
 
 mod progress;
 
@@ -11,6 +12,7 @@ use anyhow::{Context, ensure};
 use argon2::{Argon2, PasswordHasher};
 use futures::future::try_join_all;
 use indicatif::{HumanCount, MultiProgress};
+use sugang_migrations::{ItemKind, KINDS};
 use tokio_postgres::Client;
 
 use crate::postgres::connect;
@@ -68,16 +70,11 @@ pub async fn fill(database_url: &str, amounts: Amounts) -> anyhow::Result<()> {
     ensure!(alone, "another `cargo xtask seed` fills this database");
 
     add_users(&main, amounts.users).await?;
-    let kinds = main
-        .query("select kind, items, registrations from sugang.kinds order by kind", &[])
-        .await?;
     let lines = MultiProgress::new();
-    let share = amounts.registrations / i64::try_from(kinds.len())?.max(1);
-    let kinds = kinds.iter().map(|row| Kind {
-        name: row.get(0),
-        items: row.get(1),
-        registrations: row.get(2),
-        progress: Progress::new(&lines, row.get(1)),
+    let share = amounts.registrations / i64::try_from(KINDS.len())?.max(1);
+    let kinds = KINDS.iter().map(|kind| Kind {
+        kind,
+        progress: Progress::new(&lines, kind.items),
     });
     let kinds: Vec<_> = kinds.collect();
     try_join_all(
@@ -94,7 +91,7 @@ pub async fn fill(database_url: &str, amounts: Amounts) -> anyhow::Result<()> {
             .map(async |kind| kind.vacuum(&connect(database_url).await?).await),
     )
     .await?;
-    main.batch_execute("vacuum (analyze) users, payments, sugang.history, sugang.tally")
+    main.batch_execute("vacuum (analyze) users, payments, sugang.audit_log, sugang.bucket_counts")
         .await?;
     eprintln!(
         "Seeded in {:.1} s. Log in as {} with {DEMO_PASSWORD}",
@@ -122,17 +119,15 @@ async fn add_users(client: &Client, users: i64) -> anyhow::Result<()> {
 }
 
 struct Kind {
-    name: String,
-    items: String,
-    registrations: String,
+    kind: &'static ItemKind,
     progress: Progress,
 }
 
 impl Kind {
     async fn fill(&self, client: &Client, amounts: Amounts, share: i64) -> anyhow::Result<()> {
-        let there = count(client, &self.items).await?;
-        let wanted = amounts.of(&self.name);
-        let has_registrations = count(client, &self.registrations).await? > 0;
+        let there = count(client, self.kind.items).await?;
+        let wanted = amounts.of(self.kind.kind);
+        let has_registrations = count(client, self.kind.registrations).await? > 0;
         let share = if has_registrations { 0 } else { share };
         if there >= wanted && share == 0 {
             self.progress.phase("complete already");
@@ -142,10 +137,13 @@ impl Kind {
             .batch_execute("set maintenance_work_mem = '512MB'; set work_mem = '256MB'; set jit = off")
             .await?;
         client.batch_execute(include_str!("seed.sql")).await?;
+        client
+            .batch_execute(&self.kind.expand(include_str!("seed_kind.sql")))
+            .await?;
         client.batch_execute("begin").await?;
         // Building indexes is faster than keeping them, unless a long table gets only a few rows more.
         let postponed = if wanted - there > there {
-            let begin = format!("select pg_temp.begin_{}()", self.name);
+            let begin = format!("select pg_temp.begin_{}()", self.kind.kind);
             client.query(&begin, &[]).await?
         } else {
             Vec::new()
@@ -168,7 +166,7 @@ impl Kind {
     async fn add_items(&self, client: &Client, there: i64, wanted: i64) -> anyhow::Result<()> {
         let items = format!(
             "select pg_temp.items_{}($1, $2, date_trunc('day', now(), 'UTC'))",
-            self.name
+            self.kind.kind
         );
         self.progress.rows(wanted - there);
         for from in (there + 1..=wanted).step_by(usize::try_from(BATCH)?) {
@@ -185,7 +183,7 @@ impl Kind {
             "select pg_temp.registrations_{}(
                 array(select 'demo' || n || '@example.com' from generate_series(1, $1::bigint) n),
                 $2, date_trunc('day', now(), 'UTC'))",
-            self.name
+            self.kind.kind
         );
         client.execute(&registrations, &[&users, &share]).await?;
         Ok(())
@@ -194,9 +192,12 @@ impl Kind {
     async fn vacuum(&self, client: &Client) -> anyhow::Result<()> {
         self.progress.phase("vacuum and analyze");
         client
-            .batch_execute(&format!("vacuum (analyze) {}, {}", self.items, self.registrations))
+            .batch_execute(&format!(
+                "vacuum (analyze) {}, {}",
+                self.kind.items, self.kind.registrations
+            ))
             .await?;
-        let rows = count(client, &self.items).await?;
+        let rows = count(client, self.kind.items).await?;
         self.progress.done(&format!("{} rows", HumanCount(rows.unsigned_abs())));
         Ok(())
     }

@@ -1,69 +1,71 @@
-//! Whether the books of a database are right: the checks of `audit.sql`.
+//! Runs the checks of `audit.sql`.
 
 use anyhow::Context;
 use tokio_postgres::Client;
 
-/// What one check found.
+use crate::kind::{ItemKind, KINDS, expand_all};
+
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The check's name in `audit.sql`.
+    /// The name of the check in `audit.sql`.
     pub check: String,
-    /// The kind that it was asked for; none for a check of what all kinds share.
+    /// The kind that was checked, for a check that runs for each kind.
     pub kind: Option<String>,
-    /// Ids of what breaks it, in the words of the check; none when all is right.
+    /// The ids of the rows that break it, as the check writes them. Empty when all is right.
     pub ids: Vec<String>,
 }
 
-/// Asks every check, all of the same moment, on a database that may be in use, and returns what each found.
+/// Runs every check in one snapshot, on a database that may be in use.
 ///
 /// # Errors
-/// When the database is not migrated, or `client` is in a transaction or loses its connection.
+/// When the database is not migrated, `client` is in a transaction, or the connection breaks.
 pub async fn audit(client: &Client) -> anyhow::Result<Vec<Finding>> {
+    audit_with(client, KINDS).await
+}
+
+/// Like [`audit`], for other kinds.
+///
+/// # Errors
+/// Those of [`audit`].
+pub async fn audit_with(client: &Client, kinds: &[ItemKind]) -> anyhow::Result<Vec<Finding>> {
     client
         .batch_execute("begin isolation level repeatable read, read only; set local jit = off")
         .await?;
-    let findings = ask(client).await;
+    let findings = run_checks(client, kinds).await;
     client.batch_execute("rollback").await?;
     findings
 }
 
-async fn ask(client: &Client) -> anyhow::Result<Vec<Finding>> {
-    let fields = "select k.kind, array_agg(f.key), array_agg(coalesce(f.value, ''))
-                  from sugang.kinds k, jsonb_each_text(to_jsonb(k)) f group by k.kind order by k.kind";
-    let kinds = client
-        .query(fields, &[])
+async fn run_checks(client: &Client, kinds: &[ItemKind]) -> anyhow::Result<Vec<Finding>> {
+    client
+        .query_one("select 1 from sugang.migrations limit 1", &[])
         .await
-        .context("this is no migrated database")?;
+        .context("the database is not migrated")?;
     let mut findings = Vec::new();
-    for section in include_str!("../audit.sql").split("-- check: ").skip(1) {
-        let (check, query) = section.split_once('\n').context("a check has a name and a query")?;
-        if !query.contains('{') {
-            findings.push(Finding {
-                check: check.to_owned(),
-                kind: None,
-                ids: ids(client, check, query).await?,
-            });
-            continue;
-        }
-        for kind in &kinds {
-            let (keys, values): (Vec<String>, Vec<String>) = (kind.get(1), kind.get(2));
-            let fill = |query: String, (key, value): (&String, &String)| query.replace(&format!("{{{key}}}"), value);
-            let query = keys.iter().zip(&values).fold(query.to_owned(), fill);
-            let ids = ids(client, check, &query).await?;
-            findings.push(Finding {
-                check: check.to_owned(),
-                kind: Some(kind.get(0)),
-                ids,
-            });
-        }
+    for (check, kind, query) in checks(kinds) {
+        let rows = client
+            .query(&query, &[])
+            .await
+            .with_context(|| format!("the check {check} failed"))?;
+        findings.push(Finding {
+            check,
+            kind,
+            ids: rows.iter().map(|row| row.get(0)).collect(),
+        });
     }
     Ok(findings)
 }
 
-async fn ids(client: &Client, check: &str, query: &str) -> anyhow::Result<Vec<String>> {
-    let rows = client
-        .query(query, &[])
-        .await
-        .with_context(|| format!("the check {check} cannot be asked"))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+/// The name, the kind and the query of each check.
+fn checks(kinds: &[ItemKind]) -> Vec<(String, Option<String>, String)> {
+    let sections = include_str!("../audit.sql").split("-- check: ").skip(1);
+    let named = sections.filter_map(|section| section.split_once('\n'));
+    named
+        .flat_map(|(check, query)| {
+            expand_all(query, kinds)
+                .into_iter()
+                .map(|(kind, query)| (check.to_owned(), kind.map(|kind| kind.kind.to_owned()), query))
+        })
+        .collect()
 }

@@ -61,30 +61,30 @@ const BREAKAGES: &[(&str, &str)] = &[
          update {items} set capacity = registration_count - 1 where registration_count > 0",
     ),
     (
-        "history_of_payment",
-        "alter table sugang.history disable trigger append_only;
-         delete from sugang.history where subject = 'payment' and status = 'cancelled'",
+        "audit_log_of_payment",
+        "alter table sugang.audit_log disable trigger append_only;
+         delete from sugang.audit_log where subject = 'payment' and status = 'cancelled'",
     ),
     (
-        "history_of_registration",
-        "alter table sugang.history disable trigger append_only;
-         update sugang.history set status = 'completed' where subject = '{kind}'",
+        "audit_log_of_registration",
+        "alter table sugang.audit_log disable trigger append_only;
+         update sugang.audit_log set status = 'completed' where subject = '{kind}'",
     ),
     (
-        "history_of_item",
-        "alter table sugang.history disable trigger append_only;
-         update sugang.history set item_id = item_id + 1 where subject = '{kind}'",
+        "audit_log_of_item",
+        "alter table sugang.audit_log disable trigger append_only;
+         update sugang.audit_log set item_id = item_id + 1 where subject = '{kind}'",
     ),
     (
-        "tally",
-        "update sugang.tally set n = n + 1 where kind = '{kind}' and level = 'hour'",
+        "bucket_counts",
+        "update sugang.bucket_counts set n = n + 1 where kind = '{kind}' and level = 'hour'",
     ),
     (
         "available_count",
         "update sugang.available_counts set n = 7, valid_from = '-infinity', valid_until = 'infinity' where kind = '{kind}'",
     ),
     (
-        "idempotency_key_of_nobody",
+        "idempotency_key_without_user",
         "alter table sugang.idempotency_keys drop constraint idempotency_keys_user_id_fkey;
          insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome) values (404, 'key', 'hash', 'ok')",
     ),

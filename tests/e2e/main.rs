@@ -14,6 +14,7 @@ mod functions;
 mod health;
 mod idempotency;
 mod malformed_input;
+mod migrations;
 mod overload;
 mod items {
     mod complete;

@@ -308,11 +308,11 @@ async fn take_the_guards_out(app: &App) {
         .await
         .expect("the guards have these names");
     for (function, guards) in [
-        ("test_register", &["advisory", "row", "pause", "count"][..]),
-        ("course_register", &["advisory", "row", "pause", "count"]),
-        ("payment_cancel", &["advisory", "row"]),
-        ("test_release", &["row"]),
-        ("course_release", &["row"]),
+        ("do_register_test", &["advisory", "row", "pause", "count"][..]),
+        ("do_register_course", &["advisory", "row", "pause", "count"]),
+        ("do_cancel_payment", &["advisory", "row"]),
+        ("cancel_test_registration", &["row"]),
+        ("cancel_course_registration", &["row"]),
     ] {
         let find = format!("select pg_get_functiondef('sugang.{function}'::regproc)");
         let mut definition: String = app.one(&find, &[]).await;

@@ -151,7 +151,7 @@ const GROWING: [&str; 8] = [
     "course_registrations",
     "payments",
     "users",
-    "history",
+    "audit_log",
     "search_changes",
 ];
 /// The most rows that one node may read: what a search counts to be exact, and a few more.
@@ -283,7 +283,7 @@ async fn no_request_reads_or_sorts_a_long_table() {
         app.database()
             .batch_execute(&format!(
                 "update {} set title = title || ' 시험' where id <= 100;
-                 update sugang.search_counts set counted_at = counted_at - interval '1 h', moment = moment - interval '1 h'",
+                 update sugang.search_counts set counted_at = counted_at - interval '1 h', as_of = as_of - interval '1 h'",
                 kind.items
             ))
             .await
@@ -316,7 +316,7 @@ async fn no_request_reads_or_sorts_a_long_table() {
         // That such faults are found.
         app.database()
             .batch_execute(&format!(
-                "alter function sugang.{name}_popular reset max_parallel_workers_per_gather"
+                "alter function sugang.{name}_popular_page reset max_parallel_workers_per_gather"
             ))
             .await
             .unwrap();

@@ -126,7 +126,7 @@ pub async fn broken_meanwhile(app: &App) -> [i64; 2] {
         .one(
             "select count(distinct user_id) from (
                 select user_id, sum(amount) over (partition by user_id, item_kind, item_id order by id) as paid
-                from sugang.history where subject = 'payment') h
+                from sugang.audit_log where subject = 'payment') h
              where paid > 45000",
             &[],
         )
@@ -135,7 +135,7 @@ pub async fn broken_meanwhile(app: &App) -> [i64; 2] {
         .one(
             "select count(distinct (item_kind, item_id)) from (
                 select item_kind, item_id, sum(seats) over (partition by item_kind, item_id order by id) as taken
-                from sugang.history) h
+                from sugang.audit_log) h
              join (select 'test' as item_kind, id as item_id, capacity from tests
                    union all select 'course', id, capacity from courses) i using (item_kind, item_id)
              where taken > capacity",

@@ -191,7 +191,7 @@ impl App {
                     (select json_agg(r order by id) from test_registrations r) as test_registrations,
                     (select json_agg(r order by id) from course_registrations r) as course_registrations,
                     (select json_agg(p order by id) from payments p) as payments,
-                    (select json_agg(h order by id) from sugang.history h) as history",
+                    (select json_agg(h order by id) from sugang.audit_log h) as audit_log",
         )
         .await
     }

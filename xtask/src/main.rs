@@ -14,6 +14,7 @@ mod project;
 mod reset;
 mod seed;
 mod spin;
+mod sql;
 mod stores;
 mod test;
 #[cfg(test)]
@@ -49,6 +50,7 @@ enum Command {
     Migrate(migrate::Arguments),
     Reset(reset::Arguments),
     Seed(seed::Arguments),
+    Sql(sql::Arguments),
     Stores(stores::Arguments),
     Test(test::Arguments),
     Up(up::Arguments),
@@ -67,6 +69,7 @@ async fn main() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(&arguments).await,
         Command::Reset(arguments) => reset::run(&arguments).await,
         Command::Seed(arguments) => seed::run(&arguments).await,
+        Command::Sql(arguments) => sql::run(&arguments).await,
         Command::Stores(arguments) => stores::run(&arguments).await,
         Command::Test(arguments) => test::run(&arguments).await,
         Command::Up(arguments) => up::run(&arguments).await,

@@ -15,7 +15,7 @@ mod running;
 mod supervise;
 mod supervisor;
 
-pub use choice::{Access, StoresChoice};
+pub use choice::{Access, Source, StoresChoice};
 pub use leftovers::stop_leftovers;
 pub use running::RunningStores;
 pub use supervise::{Arguments, run};

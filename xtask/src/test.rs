@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::{
     deny,
     progress::{self, Step},
-    project,
+    project, sql,
     stores::{Access, StoresChoice, Supervisor},
     wasm::{self, ToolchainChoice},
     workspace,
@@ -36,6 +36,7 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !arguments.skip_lints && !arguments.e2e_only {
         lint(arguments).await?;
+        sql::check_files().await?;
         deny::check().await?;
     }
     wasm::build(&arguments.toolchain).await?;
@@ -45,7 +46,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         unit_tests(arguments).await?;
     }
     let supervisor = Supervisor::start(arguments.stores, Access::Throwaway, "test").await?;
-    let tested = end_to_end_tests(arguments, &host, &supervisor).await;
+    let checked = sql::check_functions(&supervisor.stores).await;
+    let tested = match checked {
+        Ok(()) => end_to_end_tests(arguments, &host, &supervisor).await,
+        Err(error) => Err(error),
+    };
     tested.and(supervisor.stop().await)
 }
 

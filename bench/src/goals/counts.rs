@@ -44,8 +44,8 @@ pub(crate) async fn counts(database: &Client, user: i64) -> anyhow::Result<Vec<G
     database.batch_execute(TIMER).await?;
     let mut goals = Vec::new();
     for (what, count, available) in [
-        ("of the list", "sugang.tally_total('test')", false),
-        ("of what is available", "sugang.test_available(now())", true),
+        ("of the list", "sugang.total_count('test')", false),
+        ("of what is available", "sugang.test_available_count(now())", true),
     ] {
         let list = format!("sugang.list_test({user}, 1, {available}, null, false)");
         let time = async |statement: &str| {
@@ -75,7 +75,7 @@ pub(crate) async fn first_searches(served: &mut Target, database: &Client) -> an
         ("the first search", "delete from sugang.search_counts"),
         (
             "the first search in an hour",
-            "update sugang.search_counts set counted_at = counted_at - interval '1 h', moment = moment - interval '1 h'",
+            "update sugang.search_counts set counted_at = counted_at - interval '1 h', as_of = as_of - interval '1 h'",
         ),
     ] {
         let worker = served.workers.first_mut().context("the target has no worker")?;

@@ -74,7 +74,7 @@ async fn completes_what_was_registered_for(#[values(EXAM, COURSE)] kind: Kind) {
     let history = app
         .rows(&format!(
             "select subject = '{payment_type}' as subject, subject_id, status, amount::text, seats, actor_id, request_id
-             from sugang.history where actor_id is not null"
+             from sugang.audit_log where actor_id is not null"
         ))
         .await;
     assert_rows!(history, @r#"

@@ -227,7 +227,7 @@ async fn the_count_of_a_search_grows_old_but_not_too_old(#[values(EXAM, COURSE)]
 /// The longest that the count of a search is shown.
 async fn set_age(app: &App, age: &str) {
     let age = format!(
-        "create or replace function sugang.search_count_age() returns interval language sql immutable
+        "create or replace function sugang.search_count_max_age() returns interval language sql immutable
          as $$ select interval '{age}' $$"
     );
     app.run(&age, &[]).await;
@@ -322,8 +322,11 @@ async fn the_count_of_a_search_is_corrected_by_what_has_changed(#[values(EXAM, C
     ] {
         app.run(&sql.replace("{}", items), &[]).await;
         check(what, false).await;
-        app.run(&format!("select sugang.search_forget('{}')", kind.payment_type), &[])
-            .await;
+        app.run(
+            &format!("select sugang.prune_search_counts('{}')", kind.payment_type),
+            &[],
+        )
+        .await;
         check(&format!("{what}, and forgotten"), false).await;
     }
     // What begins and ends by itself. Over HTTP no clock strikes exactly, so the counts are of a second later at least.
@@ -375,7 +378,7 @@ async fn a_change_that_is_committed_late_is_counted(#[values(EXAM, COURSE)] kind
     set_age(&app, "0 s").await;
     add_words(&app, kind, 1, 1_500).await;
     let count = async || app.get(format!("{}?search=사전", kind.path)).by(&minsu).await.json()["count"].clone();
-    let forget = format!("select sugang.search_forget('{}')", kind.payment_type);
+    let forget = format!("select sugang.prune_search_counts('{}')", kind.payment_type);
     assert_eq!(count().await, 1_500);
 
     app.database().batch_execute("begin").await.unwrap();

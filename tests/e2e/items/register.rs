@@ -159,7 +159,7 @@ async fn writes_a_registration_a_payment_and_their_history(#[values(EXAM, COURSE
             "select replace(subject, '{payment_type}', '[kind]') as subject, subject_id,
                     item_kind = '{payment_type}' as item_kind, item_id, user_id,
                     replace(status, '{active}', '[active]') as status, amount::text, seats, actor_id, request_id
-             from sugang.history order by id"
+             from sugang.audit_log order by id"
         ))
         .await;
     assert_rows!(rows, @r#"
@@ -748,7 +748,7 @@ async fn takes_the_registration_up_again_after_a_cancellation(#[values(EXAM, COU
         .rows(&format!(
             "select replace(subject, '{}', '[kind]') as subject, subject_id,
                     array_agg(replace(status, '{active}', '[active]') order by id) as statuses,
-                    sum(amount)::text as amount, sum(seats) as seats from sugang.history group by 1, 2 order by 1, 2",
+                    sum(amount)::text as amount, sum(seats) as seats from sugang.audit_log group by 1, 2 order by 1, 2",
             kind.payment_type
         ))
         .await;

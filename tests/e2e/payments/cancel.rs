@@ -58,7 +58,7 @@ async fn cancels_a_payment_and_its_registration(#[values(EXAM, COURSE)] kind: Ki
     let history = app
         .rows(&format!(
             "select replace(subject, '{payment_type}', '[kind]') as subject, subject_id, status, amount::text, seats,
-                    actor_id, request_id from sugang.history where request_id = 'the-request' order by id"
+                    actor_id, request_id from sugang.audit_log where request_id = 'the-request' order by id"
         ))
         .await;
     assert_rows!(history, @r#"

@@ -35,12 +35,19 @@ const CRATES: &[Crate] = &[
         denies_circles: true,
         since: "",
     },
+    // A run and the audit take scripts, which are expanded for each kind.
+    Crate {
+        sources: "migrations/src",
+        layers: &[&["report"], &["audit", "run"], &["scripts"], &["kind"]],
+        denies_circles: true,
+        since: "",
+    },
     // A subcommand finds a database, a supervisor finds the stores, a kind of stores starts programs.
     Crate {
         sources: "xtask/src",
         layers: &[
             &["audit", "bench", "down", "explain", "seed", "test", "up"],
-            &["migrate", "reset", "deny"],
+            &["migrate", "reset", "deny", "sql"],
             &["database"],
             &["stores", "wasm", "workspace", "spin"],
             &["stores::supervisor"],

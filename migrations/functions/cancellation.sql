@@ -1,0 +1,49 @@
+-- Cancels a payment, and with it the registration.
+
+-- Locks are taken in the order that functions/registrations.sql describes.
+create or replace function sugang.do_cancel_payment(p_user bigint, p_id bigint, p_reason text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    payment payments;
+    kind text;
+    released boolean;
+    happened_at timestamptz;
+begin
+    select * into payment from payments where id = p_id;
+    a.outcome := case
+        when payment.id is null then 'not_found'
+        when payment.user_id <> p_user then 'not_owner'
+    end;
+    if a.outcome is not null then return a; end if;
+    -- The lock that a registration takes first: a cancellation and a new registration never overtake each other.
+    select k.kind into strict kind from sugang.kinds k where content_type_id = payment.content_type_id;
+    perform pg_advisory_xact_lock(hashtextextended(kind || ' ' || payment.object_id, p_user));
+    select * into payment from payments where id = p_id for update;
+    if payment.status is distinct from 'paid' then
+        a.outcome := 'already_cancelled';
+        return a;
+    end if;
+    happened_at := clock_timestamp();
+    execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
+        into released using p_user, payment.object_id::bigint, happened_at;
+    if not released then
+        a.outcome := 'item_completed';
+        a.body := json_build_object('payment_type', kind)::text;
+        return a;
+    end if;
+    update payments set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason where id = p_id;
+    a.outcome := 'ok';
+    a.body := json_build_object('payment_id', p_id, 'cancelled_at', sugang.iso(happened_at))::text;
+    return a;
+end $$;
+
+create or replace function sugang.cancel_payment(p_user bigint, p_id bigint, p_reason text, p_request_id text,
+                                                 p_key text, p_fingerprint text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+begin
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_payment(p_user, p_id, p_reason));
+end $$;

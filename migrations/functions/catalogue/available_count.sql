@@ -1,0 +1,45 @@
+-- One kind: the number of items that are available now, kept in sugang.available_counts.
+
+create or replace function sugang.{kind}_available_count(p_now timestamptz) returns bigint
+language plpgsql stable as $$
+declare
+    known bigint;
+begin
+    select n into known from sugang.available_counts
+        where kind = '{kind}' and valid_from <= p_now and p_now < valid_until;
+    return coalesce(known, sugang.{kind}_count_available(p_now));
+end $$;
+
+-- Counts the items that have started less those that have ended, and keeps the result until the next one starts or
+-- ends. Volatile, so that each statement sees what was committed before it. On a large table the planner expects a
+-- statement that reads a few rows to read many; compiling it or starting parallel workers would take longer than the
+-- rows.
+create or replace function sugang.{kind}_count_available(p_now timestamptz) returns bigint
+language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
+    counted bigint;
+    keeps boolean;
+begin
+    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
+    -- nothing is kept: another request counts, or a writer is at work.
+    perform from sugang.available_counts where kind = '{kind}' for update skip locked;
+    keeps := found;
+    counted := sugang.count_before_hour('{kind}', 'start', p_now) - sugang.count_before_hour('{kind}', 'end', p_now)
+        + (select count(*) from {items} where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
+        - (select count(*) from {items} where end_at >= this_hour and end_at < p_now and start_at <= end_at);
+    if keeps then
+        update sugang.available_counts
+            set n = counted,
+                valid_from = greatest('-infinity', (select max(start_at) from {items} where start_at <= p_now),
+                                      (select max(end_at) from {items} where end_at < p_now)
+                                          + interval '1 microsecond'),
+                valid_until = least((select min(start_at) from {items} where start_at > p_now),
+                                    (select min(end_at) from {items} where end_at >= p_now)
+                                        + interval '1 microsecond', 'infinity')
+            where kind = '{kind}';
+        -- A count that is lost in a crash is taken again.
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+    return counted;
+end $$;

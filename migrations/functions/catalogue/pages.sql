@@ -1,0 +1,71 @@
+-- One kind: the ids of one page of its items. p_query null means no search.
+
+-- Newest first. Without a search p_count is exact, and a page in the second half is reached from the other end.
+create or replace function sugang.{kind}_newest_page(p_available boolean, p_query tsquery, p_offset bigint,
+                                                     p_count bigint, p_now timestamptz)
+returns bigint[] language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+declare
+    created_before timestamptz := 'infinity'::timestamptz;
+begin
+    if p_query is not null then
+        -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
+        -- word is frequent.
+        return array(select id from {items}
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
+            order by created_at desc, id desc offset p_offset limit sugang.page_size());
+    end if;
+    if p_available and p_offset > p_count / 2 then
+        return array(select id from (
+            select id, created_at from {items}
+            where start_at <= p_now and end_at >= p_now
+            order by created_at, id offset greatest(p_count - p_offset - sugang.page_size(), 0)
+            limit least(p_count - p_offset, sugang.page_size())) page
+            order by created_at desc, id desc);
+    end if;
+    if not p_available and p_offset > 0 then
+        select * into created_before, p_offset from sugang.seek_newest('{kind}', p_offset);
+    end if;
+    return array(select id from {items}
+        where created_at < created_before and (not p_available or (start_at <= p_now and end_at >= p_now))
+        order by created_at desc, id desc offset p_offset limit sugang.page_size());
+end $$;
+
+-- Most registrations first.
+create or replace function sugang.{kind}_popular_page(p_available boolean, p_query tsquery, p_offset bigint,
+                                                      p_count bigint, p_now timestamptz)
+returns bigint[] language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+begin
+    if p_query is not null then
+        return array(select id from {items}
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
+            order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
+    end if;
+    if p_offset > p_count / 2 then
+        return array(select id from (
+            select id, created_at, registration_count from {items}
+            where not p_available or (start_at <= p_now and end_at >= p_now)
+            order by registration_count, created_at, id offset greatest(p_count - p_offset - sugang.page_size(), 0)
+            limit least(p_count - p_offset, sugang.page_size())) page
+            order by registration_count desc, created_at desc, id desc);
+    end if;
+    return array(select id from {items}
+        where not p_available or (start_at <= p_now and end_at >= p_now)
+        order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
+end $$;
+
+-- For a search with few matches: sorts all of them.
+create or replace function sugang.{kind}_matching_page(p_available boolean, p_query tsquery, p_popular boolean,
+                                                       p_offset bigint, p_now timestamptz)
+returns bigint[] language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+begin
+    return array(select id from {items}
+        where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
+        order by case when p_popular then registration_count end desc nulls last, created_at desc, id desc
+        offset p_offset limit sugang.page_size());
+end $$;

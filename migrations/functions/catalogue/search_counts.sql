@@ -1,0 +1,62 @@
+-- What the counts of searches for all kinds have in common. See sugang.search_counts.
+
+-- Up to this number the count of a search is exact. Above it, the count may be as old as search_count_max_age().
+create or replace function sugang.search_count_exact_limit() returns bigint language sql immutable as $$
+    select 1000::bigint
+$$;
+create or replace function sugang.search_count_max_age() returns interval language sql immutable as $$
+    select interval '30 seconds'
+$$;
+
+-- A count that has not been refreshed for this long is deleted.
+create or replace function sugang.search_count_lifetime() returns interval language sql immutable as $$
+    select interval '1 day'
+$$;
+
+-- A search that only excludes terms matches nearly every row, and no index helps to count that. So the rows that it
+-- excludes are counted: this returns the search for them, and null for any other search.
+create or replace function sugang.negated_terms(p_query tsquery) returns tsquery language plpgsql immutable as $$
+declare
+    words text := p_query::text;
+begin
+    -- 'T': no term is required. Blanks separate the operators of a query and occur in no word.
+    if querytree(p_query) <> 'T' or words not like '!%' or words like '% | %' then return null; end if;
+    words := replace(substr(words, 2), ' & !', ' | ');
+    return case when words like '% & %' then null else words::tsquery end;
+end $$;
+
+-- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was
+-- committed before it.
+create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
+returns sugang.search_counts language plpgsql as $$
+declare
+    known sugang.search_counts;
+begin
+    select * into known from sugang.search_counts
+        where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
+          and counted_at > clock_timestamp() - sugang.search_count_lifetime();
+    return known;
+end $$;
+
+-- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that
+-- is being taken may not include them, so the last pruned change stays as a marker for all before it.
+create or replace function sugang.prune_search_counts(p_kind text) returns void language plpgsql as $$
+declare
+    needed xid8;
+begin
+    -- One at a time; another session prunes soon enough.
+    if not pg_try_advisory_xact_lock(hashtextextended('prune_search_counts ' || p_kind, 0)) then return; end if;
+    delete from sugang.search_counts
+        where kind = p_kind
+          and (table_oid <> tableoid or counted_at < clock_timestamp() - sugang.search_count_lifetime()
+              or counted_at < (select counted_at from sugang.search_counts where kind = p_kind
+                               order by counted_at desc offset 10000 limit 1));
+    needed := coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts where kind = p_kind
+                        order by 1 limit 1), pg_snapshot_xmin(pg_current_snapshot()));
+    with pruned as (
+        -- A change of a future transaction comes from a restored dump.
+        delete from sugang.search_changes
+            where kind = p_kind and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())) returning xid)
+    insert into sugang.search_changes (kind, xid, sign)
+        select p_kind, xid, 0 from pruned where xid < needed order by xid desc limit 1;
+end $$;

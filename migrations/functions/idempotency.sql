@@ -1,0 +1,55 @@
+-- What every change has in common: authorization, the actor for the audit log, and the idempotency key.
+
+create or replace function sugang.idempotency_lifetime() returns interval language sql immutable as $$
+    select interval '24 hours'
+$$;
+
+-- Begins a change. A null outcome means that the caller makes the change; any other row is the result to return.
+create or replace function sugang.begin_idempotent(p_user bigint, p_request_id text, p_key text, p_fingerprint text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    stored sugang.idempotency_keys;
+begin
+    a.outcome := sugang.authorization_error(p_user);
+    if a.outcome is not null then return a; end if;
+    perform sugang.set_actor(p_user, p_request_id);
+    if p_key is null then return a; end if;
+    -- Held until the effect commits: a request that does not get the lock has met the first one still at work.
+    -- The prefix keeps a key that reads like an item apart from the lock of that item.
+    if not pg_try_advisory_xact_lock(hashtextextended('key ' || p_key, p_user)) then
+        a.outcome := 'in_progress';
+        return a;
+    end if;
+    select * into stored from sugang.idempotency_keys where user_id = p_user and key = p_key;
+    if stored.created_at > clock_timestamp() - sugang.idempotency_lifetime() then
+        if stored.fingerprint = p_fingerprint then
+            a.outcome := stored.outcome;
+            a.body := stored.body;
+            a.replayed := true;
+        else
+            a.outcome := 'key_reused';
+        end if;
+    end if;
+    return a;
+end $$;
+
+-- Ends a change: stores its result under the key, and deletes a few expired keys, so no scheduled job is needed.
+create or replace function sugang.end_idempotent(p_user bigint, p_key text, p_fingerprint text,
+                                                 p_row sugang.function_row)
+returns sugang.function_row language plpgsql as $$
+begin
+    -- A 403 is never stored: it depends on the user, not on what has happened.
+    if p_key is not null and p_row.outcome <> 'not_owner' then
+        insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body)
+            values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body)
+            on conflict (user_id, key) do update
+                set fingerprint = excluded.fingerprint, outcome = excluded.outcome, body = excluded.body,
+                    created_at = excluded.created_at;
+        delete from sugang.idempotency_keys where ctid = any (array(
+            select ctid from sugang.idempotency_keys
+            where created_at < clock_timestamp() - sugang.idempotency_lifetime()
+            order by created_at limit 10 for update skip locked));
+    end if;
+    return p_row;
+end $$;

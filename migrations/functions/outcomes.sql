@@ -1,0 +1,16 @@
+-- Every word that a function may return as its outcome. The API turns each into a status and a message.
+alter domain sugang.outcome drop constraint if exists known;
+alter domain sugang.outcome add constraint known check (value in (
+    'ok',
+    -- the user
+    'user_not_found', 'user_inactive', 'taken', 'unknown', 'token_ended', 'token_reused',
+    -- the idempotency key
+    'in_progress', 'key_reused',
+    -- lists and details
+    'invalid_page', 'not_found',
+    -- registering and completing
+    'already_registered', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
+    'not_registered', 'already_completed', 'cancelled',
+    -- cancelling a payment
+    'not_owner', 'already_cancelled', 'item_completed'
+));

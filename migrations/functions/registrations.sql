@@ -1,0 +1,113 @@
+-- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
+-- locks, writes and builds the response.
+--
+-- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
+-- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
+
+create or replace function sugang.do_register_{kind}(p_user bigint, p_id bigint, p_amount numeric, p_method text,
+                                                     p_min numeric, p_max numeric, p_external_id text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    item {items};
+    registration {registrations};
+    payment_id bigint;
+    happened_at timestamptz;
+    content_type integer;
+begin
+    -- Serializes the requests of one user for one item, even before there is a row to lock.
+    perform pg_advisory_xact_lock(hashtextextended('{kind} ' || p_id, p_user));
+    happened_at := clock_timestamp();
+    select * into item from {items} where id = p_id;
+    if not found then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
+    a.outcome := case
+        when registration.status <> 'cancelled' then 'already_registered'
+        when happened_at not between item.start_at and item.end_at then 'not_open'
+        when p_amount <> item.price then 'amount_mismatch'
+        when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        when item.registration_count >= item.capacity then 'sold_out'
+    end;
+    if a.outcome is not null then return a; end if;
+
+    -- Checked once more where it is decided: under the lock of the row.
+    update {items} set registration_count = registration_count + 1
+        where id = p_id and price = item.price and registration_count < coalesce(capacity, 2147483647);
+    if not found then
+        select case when price <> item.price then 'amount_mismatch' else 'sold_out' end
+            into a.outcome from {items} where id = p_id;
+        a.outcome := coalesce(a.outcome, 'not_found');
+        return a;
+    end if;
+    if registration.id is null then
+        insert into {registrations} (user_id, {item_id}, status, {registered_at})
+            values (p_user, p_id, '{active}', happened_at) returning * into registration;
+    else
+        update {registrations}
+            set status = '{active}', {registered_at} = happened_at, completed_at = null, cancelled_at = null
+            where id = registration.id;
+    end if;
+    select content_type_id into content_type from sugang.kinds where kind = '{kind}';
+    insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
+                          external_transaction_id, status, paid_at, search_vector,
+                          target_title, registration_id, registration_time)
+        values (p_user, '{kind}', content_type, p_id, p_amount, p_method,
+                p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
+                item.title, registration.id, happened_at)
+        returning id into payment_id;
+    a.outcome := 'ok';
+    a.body := json_build_object('payment_id', payment_id, 'registration_id', registration.id)::text;
+    return a;
+end $$;
+
+create or replace function sugang.register_{kind}(p_user bigint, p_id bigint, p_amount text, p_method text, p_min text,
+                                                  p_max text, p_external_id text, p_request_id text, p_key text,
+                                                  p_fingerprint text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+begin
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_{kind}(
+        p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
+end $$;
+
+create or replace function sugang.complete_{kind}(p_user bigint, p_id bigint, p_request_id text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row := sugang.begin_idempotent(p_user, p_request_id, null, null);
+    registration {registrations};
+begin
+    if a.outcome is not null then return a; end if;
+    select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
+    a.outcome := case
+        when registration.id is null then 'not_registered'
+        when registration.status = 'completed' then 'already_completed'
+        when registration.status = 'cancelled' then 'cancelled'
+    end;
+    if a.outcome is not null then return a; end if;
+    update {registrations} set status = 'completed', completed_at = clock_timestamp()
+        where id = registration.id returning * into registration;
+    a.outcome := 'ok';
+    a.body := json_build_object('registration_id', registration.id,
+                                'completed_at', sugang.iso(registration.completed_at))::text;
+    return a;
+end $$;
+
+-- Cancels a registration and frees its seat. Returns false for a completed one, which stays as it is.
+create or replace function sugang.cancel_{kind}_registration(p_user bigint, p_id bigint, p_now timestamptz)
+returns boolean language plpgsql as $$
+declare
+    registration {registrations};
+begin
+    select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
+    if registration.status = 'completed' then return false; end if;
+    if registration.status = '{active}' then
+        update {registrations} set status = 'cancelled', cancelled_at = p_now where id = registration.id;
+        update {items} set registration_count = registration_count - 1 where id = p_id;
+    end if;
+    return true;
+end $$;

@@ -1,0 +1,223 @@
+//! Brings a database up to date.
+//!
+//! Own code rather than a migration library: those that we know run each file once, in a transaction of its own. Here a
+//! file runs once for each kind, functions are replaced when they change, and all of it is one transaction, so the
+//! tables and the functions always belong together.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, bail, ensure};
+use tokio_postgres::{Client, IsolationLevel, NoTls, Transaction, error::SqlState};
+
+use crate::{
+    kind::{ItemKind, KINDS},
+    scripts::{self, Script},
+};
+
+/// The row of `sugang.migrations` that holds the hash of all functions.
+const FUNCTIONS: &str = "functions";
+
+/// Brings a database up to date and returns the names of the files that this call applied.
+///
+/// The database may be empty, or one that the Django service made. A second call applies nothing.
+///
+/// # Errors
+/// When the database cannot be reached, a file fails, or the database does not fit this version. The database is then
+/// as it was before.
+pub async fn run(database_url: &str) -> anyhow::Result<Vec<String>> {
+    run_with(database_url, KINDS).await
+}
+
+/// Like [`run`], for other kinds: those of [`KINDS`] and more.
+///
+/// # Errors
+/// Those of [`run`].
+pub async fn run_with(database_url: &str, kinds: &[ItemKind]) -> anyhow::Result<Vec<String>> {
+    let (mut client, connection) = tokio_postgres::connect(database_url, NoTls)
+        .await
+        .context("cannot reach the database to migrate it")?;
+    let driver = tokio::spawn(connection);
+    let applied = migrate(&mut client, kinds)
+        .await
+        .context("the migration failed; the database is as it was before")?;
+    drop(client);
+    driver.await??;
+    Ok(applied)
+}
+
+async fn migrate(client: &mut Client, kinds: &[ItemKind]) -> anyhow::Result<Vec<String>> {
+    let transaction = client
+        .build_transaction()
+        // A statement must see what the previous holder of the lock has committed.
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await?;
+    transaction
+        .batch_execute(
+            // Django's tables are in `public`; without this, a database user called `sugang` would get tables in our
+            // schema. A function may be defined before another that it calls.
+            "set local search_path = public;
+             set local check_function_bodies = off;
+             select pg_advisory_xact_lock(hashtextextended('sugang.migrations', 0))",
+        )
+        .await?;
+    let mut known = known(&transaction).await?;
+    let mut applied = Vec::new();
+    for script in scripts::schema(kinds) {
+        if apply_once(&transaction, &script, &mut known).await? {
+            applied.push(script.label());
+        }
+    }
+    let functions = scripts::functions(kinds);
+    let hash = scripts::hash(&functions);
+    let current = known.remove(&(FUNCTIONS.to_owned(), String::new()));
+    if let Some((script, kind)) = known.into_keys().next() {
+        bail!("the database has {script} {kind}, which this version does not know: a newer version migrated it");
+    }
+    if !applied.is_empty() || current.as_ref() != Some(&hash) {
+        replace_functions(&transaction, &functions).await?;
+        record(&transaction, FUNCTIONS, "", &hash).await?;
+        applied.push(FUNCTIONS.to_owned());
+    }
+    transaction.commit().await?;
+    Ok(applied)
+}
+
+/// The hash of everything that has been applied, by script and kind.
+async fn known(transaction: &Transaction<'_>) -> anyhow::Result<HashMap<(String, String), String>> {
+    let tables = "select to_regclass('public.sugang_migrations') is not null, to_regclass('sugang.migrations') is null";
+    let tables = transaction.query_one(tables, &[]).await?;
+    let (predecessor, new): (bool, bool) = (tables.get(0), tables.get(1));
+    ensure!(
+        !predecessor,
+        "a version from before the first release made this database, and its tables have changed since: delete it. \
+         `cargo xtask reset --delete-data` deletes that of `cargo xtask up`"
+    );
+    if new {
+        transaction
+            .batch_execute(
+                "create schema if not exists sugang;
+                 create table sugang.migrations (
+                     script     text not null,            -- a file of schema/, or 'functions' for all of functions/
+                     kind       text not null default '', -- of a file that runs for each kind
+                     hash       text not null,
+                     applied_at timestamptz not null default now(),
+                     primary key (script, kind)
+                 )",
+            )
+            .await?;
+    }
+    let rows = transaction
+        .query("select script, kind, hash from sugang.migrations", &[])
+        .await?;
+    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
+}
+
+async fn record(transaction: &Transaction<'_>, script: &str, kind: &str, hash: &str) -> anyhow::Result<()> {
+    let record = "insert into sugang.migrations (script, kind, hash) values ($1, $2, $3)
+                  on conflict (script, kind) do update set hash = excluded.hash, applied_at = excluded.applied_at";
+    transaction.execute(record, &[&script, &kind, &hash]).await?;
+    Ok(())
+}
+
+/// Runs a file of `schema/` unless it is known, and returns whether it ran.
+async fn apply_once(
+    transaction: &Transaction<'_>,
+    script: &Script,
+    known: &mut HashMap<(String, String), String>,
+) -> anyhow::Result<bool> {
+    let hash = scripts::hash([script]);
+    if let Some(before) = known.remove(&(script.name.clone(), script.kind.to_owned())) {
+        ensure!(
+            before == hash,
+            "schema/{}.sql has changed since it was applied to this database: add a new file instead",
+            script.name
+        );
+        return Ok(false);
+    }
+    transaction
+        .batch_execute(&script.sql)
+        .await
+        .with_context(|| script.label())?;
+    record(transaction, &script.name, script.kind, &hash).await?;
+    Ok(true)
+}
+
+/// Replaces all functions and triggers, and drops those that no file defines any more.
+async fn replace_functions(transaction: &Transaction<'_>, scripts: &[Script]) -> anyhow::Result<()> {
+    let before: HashSet<_> = objects(transaction)
+        .await?
+        .into_iter()
+        .map(|object| object.version)
+        .collect();
+    for script in scripts {
+        replace(transaction, script).await.with_context(|| script.label())?;
+    }
+    for object in objects(transaction).await? {
+        // `create or replace` writes a new version of the row, even when nothing changes.
+        if before.contains(&object.version) {
+            transaction
+                .batch_execute(&object.removal)
+                .await
+                .with_context(|| object.removal.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a file of `functions/`.
+///
+/// PostgreSQL replaces a function only while its parameter names and its result stay the same. Otherwise the functions
+/// of the file are dropped first. They are not dropped in any case, because calls in other sessions survive a
+/// replacement, and because dropping a trigger locks its table against readers.
+async fn replace(transaction: &Transaction<'_>, script: &Script) -> anyhow::Result<()> {
+    transaction.batch_execute("savepoint replace_functions").await?;
+    match transaction.batch_execute(&script.sql).await {
+        Err(error) if error.code() == Some(&SqlState::INVALID_FUNCTION_DEFINITION) => {
+            transaction
+                .batch_execute("rollback to savepoint replace_functions")
+                .await?;
+            let routines = script.routines();
+            for object in objects(transaction).await? {
+                if routines.contains(&object.routine.as_str()) {
+                    transaction.batch_execute(&object.removal).await?;
+                }
+            }
+            transaction.batch_execute(&script.sql).await?;
+        }
+        outcome => outcome?,
+    }
+    Ok(transaction.batch_execute("release savepoint replace_functions").await?)
+}
+
+/// A function of the schema `sugang`, or a trigger that calls one.
+struct Object {
+    /// Identifies this definition of the object.
+    version: String,
+    /// The name of the function.
+    routine: String,
+    /// The statement that drops the object.
+    removal: String,
+}
+
+/// All objects, triggers before the functions that they call. Extensions keep theirs.
+async fn objects(transaction: &Transaction<'_>) -> anyhow::Result<Vec<Object>> {
+    let objects = "
+        select 'trigger ' || t.oid || ' ' || t.xmin, p.proname::text,
+               format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass)
+        from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where p.pronamespace = 'sugang'::regnamespace and not t.tgisinternal
+        union all
+        select 'routine ' || oid || ' ' || xmin, proname::text, format('drop routine %s', oid::regprocedure)
+        from pg_proc
+        where pronamespace = 'sugang'::regnamespace
+          and not exists (select from pg_depend where objid = pg_proc.oid and deptype = 'e')
+        order by 1 desc";
+    let rows = transaction.query(objects, &[]).await?;
+    let object = |row: &tokio_postgres::Row| Object {
+        version: row.get(0),
+        routine: row.get(1),
+        removal: row.get(2),
+    };
+    Ok(rows.iter().map(object).collect())
+}

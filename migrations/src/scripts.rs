@@ -1,0 +1,205 @@
+//! The SQL files of this crate, expanded for each kind, in the order in which they run.
+
+use include_dir::{Dir, include_dir};
+use sha2::{Digest, Sha256};
+
+use crate::kind::{ItemKind, expand_all};
+
+static SCHEMA: Dir = include_dir!("$CARGO_MANIFEST_DIR/schema");
+static FUNCTIONS: Dir = include_dir!("$CARGO_MANIFEST_DIR/functions");
+
+/// One file as PostgreSQL gets it.
+pub(crate) struct Script {
+    /// The path below `schema/` or `functions/`, without the ending.
+    pub name: String,
+    /// The kind for which it is expanded; empty for a file without placeholders.
+    pub kind: &'static str,
+    pub sql: String,
+}
+
+impl Script {
+    /// The name with the kind, for messages.
+    pub(crate) fn label(&self) -> String {
+        match self.kind {
+            "" => self.name.clone(),
+            kind => format!("{} ({kind})", self.name),
+        }
+    }
+
+    /// The names of the functions that it defines.
+    pub(crate) fn routines(&self) -> Vec<&str> {
+        let lines = self.sql.lines();
+        let definitions = lines.filter_map(|line| line.strip_prefix("create or replace function sugang."));
+        definitions.filter_map(|rest| Some(rest.split_once('(')?.0)).collect()
+    }
+}
+
+/// The files of `schema/`, each of which runs once.
+pub(crate) fn schema(kinds: &[ItemKind]) -> Vec<Script> {
+    scripts(&SCHEMA, kinds)
+}
+
+/// The files of `functions/`, all of which run whenever one of them has changed.
+pub(crate) fn functions(kinds: &[ItemKind]) -> Vec<Script> {
+    scripts(&FUNCTIONS, kinds)
+}
+
+/// The hash by which a change of scripts is recognized.
+pub(crate) fn hash<'a>(scripts: impl IntoIterator<Item = &'a Script>) -> String {
+    let mut hasher = Sha256::new();
+    for script in scripts {
+        hasher.update(script.name.as_bytes());
+        hasher.update([0]);
+        hasher.update(script.sql.as_bytes());
+        hasher.update([0]);
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn scripts(folder: &Dir<'_>, kinds: &[ItemKind]) -> Vec<Script> {
+    let mut files = Vec::new();
+    collect(folder, &mut files);
+    files.sort_unstable();
+    let scripts = files.into_iter().flat_map(|(name, sql)| {
+        expand_all(sql, kinds).into_iter().map(move |(kind, sql)| Script {
+            name: name.to_owned(),
+            kind: kind.map_or("", |kind| kind.kind),
+            sql,
+        })
+    });
+    scripts.collect()
+}
+
+fn collect<'a>(folder: &'a Dir<'_>, files: &mut Vec<(&'a str, &'a str)>) {
+    for file in folder.files() {
+        let name = file.path().to_str().and_then(|path| path.strip_suffix(".sql"));
+        if let (Some(name), Some(sql)) = (name, file.contents_utf8()) {
+            files.push((name, sql));
+        }
+    }
+    folder.dirs().for_each(|folder| collect(folder, files));
+}
+
+/// What PostgreSQL gets, as one text for each folder: `(schema, functions)`.
+#[cfg(test)]
+fn expanded(kinds: &[ItemKind]) -> (String, String) {
+    let text = |scripts: Vec<Script>| {
+        let part = |script: &Script| format!("-- ===== {}\n\n{}", script.label(), script.sql);
+        scripts.iter().map(part).collect::<Vec<_>>().join("\n")
+    };
+    (text(schema(kinds)), text(functions(kinds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, env, fs, path::Path};
+
+    use super::*;
+    use crate::kind::KINDS;
+
+    /// `UPDATE_EXPANDED=1 cargo test -p sugang-migrations` writes the files again.
+    #[test]
+    fn the_expanded_sql_is_up_to_date() {
+        let (schema, functions) = expanded(KINDS);
+        for (file, text) in [("schema.sql", schema), ("functions.sql", functions)] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("expanded").join(file);
+            if env::var_os("UPDATE_EXPANDED").is_some() {
+                fs::write(&path, &text).unwrap();
+            }
+            assert!(
+                fs::read_to_string(&path).unwrap_or_default() == text,
+                "expanded/{file} is outdated: UPDATE_EXPANDED=1 cargo test -p sugang-migrations"
+            );
+        }
+    }
+
+    /// A misspelled placeholder would reach PostgreSQL.
+    #[test]
+    fn no_placeholder_is_left() {
+        for script in schema(KINDS).iter().chain(&functions(KINDS)) {
+            for (position, _) in script.sql.match_indices('{') {
+                let inside = script.sql[position + 1..].split('}').next().unwrap_or_default();
+                let placeholder =
+                    !inside.is_empty() && inside.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+                assert!(!placeholder, "{}: {{{inside}}}", script.label());
+            }
+        }
+    }
+
+    #[test]
+    fn schema_files_are_numbered_without_a_gap() {
+        let mut files: Vec<_> = schema(KINDS).into_iter().map(|script| script.name).collect();
+        files.dedup();
+        for (number, name) in (1..).zip(files) {
+            assert!(
+                name.starts_with(&format!("V{number:02}__")),
+                "{name} is not number {number}"
+            );
+        }
+    }
+
+    /// A schema file is frozen and a function is not, so the file must not depend on it.
+    #[test]
+    fn schema_files_define_and_call_no_function() {
+        let functions = functions(KINDS);
+        let names: Vec<_> = functions.iter().flat_map(Script::routines).collect();
+        assert!(names.len() > 50, "{names:?}");
+        for script in schema(KINDS) {
+            for name in &names {
+                assert!(
+                    !script.sql.contains(&format!("sugang.{name}(")),
+                    "{}: {name}",
+                    script.label()
+                );
+            }
+            assert!(!script.sql.contains("create function") && !script.sql.contains("create or replace"));
+        }
+    }
+
+    /// An overload could not be told from a changed signature.
+    #[test]
+    fn each_function_stands_once() {
+        let mut files = BTreeMap::new();
+        for script in functions(KINDS) {
+            for name in script.routines() {
+                let other = files.insert(name.to_owned(), script.label());
+                assert_eq!(other, None, "{name} stands in {} too", script.label());
+            }
+        }
+    }
+
+    /// What `functions/` holds can run any number of times.
+    #[test]
+    fn function_files_only_replace() {
+        for script in functions(KINDS) {
+            let statements = script
+                .sql
+                .lines()
+                .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()));
+            let other: Vec<_> = statements
+                .filter(|line| {
+                    ["create ", "alter ", "drop ", "insert ", "update ", "delete "]
+                        .iter()
+                        .any(|verb| line.starts_with(verb))
+                })
+                .filter(|line| {
+                    !line.starts_with("create or replace ") && !line.starts_with("alter domain sugang.outcome ")
+                })
+                .collect();
+            assert!(other.is_empty(), "{}: {other:?}", script.label());
+        }
+    }
+
+    /// An outcome without a use is a leftover, and the API would still have to know it.
+    #[test]
+    fn every_outcome_is_returned_by_a_function() {
+        let functions = functions(KINDS);
+        let (outcomes, others): (Vec<_>, Vec<_>) = functions.iter().partition(|script| script.name == "outcomes");
+        let words: Vec<_> = outcomes[0].sql.split('\'').skip(1).step_by(2).collect();
+        assert!(words.contains(&"ok"), "{words:?}");
+        for word in words {
+            let quoted = format!("'{word}'");
+            assert!(others.iter().any(|script| script.sql.contains(&quoted)), "{word}");
+        }
+    }
+}
