@@ -1,8 +1,8 @@
-# The API in one image: the host, the component and its manifest. Everything comes from Debian's packages and crates.io.
+# One image with the embedded host, the component and its manifest, built from Debian's packages and crates.io.
 
 FROM debian:bookworm-slim AS build
 COPY docker/certificates/ /usr/local/share/ca-certificates/
-# Debian's Rust builds both halves; it is in bookworm's security updates.
+# Debian's Rust builds host and component. It comes with bookworm's security updates.
 RUN echo 'deb http://deb.debian.org/debian-security bookworm-security main' > /etc/apt/sources.list.d/security.list \
  && apt-get update -qq \
  && apt-get install -y -qq --no-install-recommends ca-certificates gcc libc6-dev \
@@ -22,7 +22,7 @@ COPY --from=build /src/target/release/sugang-host /usr/local/bin/
 COPY --from=build /src/spin.toml ./
 COPY --from=build /src/target/wasm32-wasip2/component/sugang_api.wasm target/wasm32-wasip2/component/
 RUN mkdir cache && chown sugang cache
-# wasmtime keeps the compiled component here.
+# The cache of wasmtime, for the compiled component.
 ENV XDG_CACHE_HOME=/app/cache
 USER sugang
 EXPOSE 8000

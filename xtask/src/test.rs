@@ -89,8 +89,11 @@ async fn end_to_end_tests(arguments: &Arguments, host: &Path, supervisor: &Super
         .env("SUGANG_TEST_REDIS_URL", &stores.redis_url)
         .env("SUGANG_TEST_HOST", host)
         .env("SUGANG_TEST_XTASK", env::current_exe()?)
-        // A snapshot that differs fails the test; `cargo insta` changes snapshots.
-        .env("INSTA_UPDATE", "no")
+        // A snapshot that differs fails the test. INSTA_UPDATE=new also records it for `cargo insta review`.
+        .env(
+            "INSTA_UPDATE",
+            env::var_os("INSTA_UPDATE").unwrap_or_else(|| "no".into()),
+        )
         .args(["--test", "e2e", "--"])
         .args(&arguments.arguments);
     let outcome = progress::run(&mut tests).await;

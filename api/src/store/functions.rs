@@ -318,7 +318,7 @@ mod tests {
         })
     }
 
-    /// `UPDATE_FUNCTIONS=1 cargo test -p sugang-api functions` writes the list anew.
+    /// `UPDATE_FUNCTIONS=1 cargo test -p sugang-api functions` writes the list.
     #[test]
     fn the_list_of_functions_is_up_to_date() {
         let functions = SharedFunctions::DECLARATIONS.iter().chain(KindFunctions::DECLARATIONS);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::IgnoredAny};
 use toml::{Table, Value};
 
-use super::Variable;
+use super::variable::Variable;
 
 /// The version alone, which is read before the rest: other versions have other keys.
 #[derive(Deserialize)]

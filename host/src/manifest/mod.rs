@@ -7,6 +7,7 @@ mod file;
 #[cfg(test)]
 mod spin_tests;
 mod template;
+mod variable;
 mod variables;
 
 use std::{
@@ -20,6 +21,7 @@ use toml::Value;
 
 use file::{ComponentSpec, File, Trigger};
 pub(crate) use template::{Template, check_name};
+use variable::Variable;
 pub(crate) use variables::resolve;
 
 /// An application: its variables and its one component.
@@ -29,20 +31,6 @@ pub(crate) struct Manifest {
     pub(crate) variables: BTreeMap<String, Variable>,
     /// The component that handles the HTTP trigger.
     pub(crate) component: Component,
-}
-
-/// A variable of the application.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Variable {
-    /// Its value unless it is set; `None` if it must be set.
-    pub(crate) default: Option<String>,
-    #[serde(default)]
-    required: bool,
-    #[serde(default, rename = "secret")]
-    _secret: bool,
-    #[serde(rename = "description")]
-    _description: Option<String>,
 }
 
 #[derive(Debug)]

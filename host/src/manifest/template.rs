@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Variable;
+use super::variable::Variable;
 
 /// Accepts the names of variables that Spin accepts: lower-case snake case with a letter first.
 ///

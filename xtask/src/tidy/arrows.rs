@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
 /// A module's path within its crate: `["stores", "lock"]`; empty for the crate's root.
 pub type Module = Vec<String>;
@@ -84,6 +84,8 @@ impl Reader<'_> {
                 continue;
             }
             match &tokens[at] {
+                // `pub(in crate::a)` says who may use the item, not what it uses.
+                TokenTree::Group(group) if at > 0 && is_restriction(&tokens[at - 1], group) => {}
                 TokenTree::Group(group) => self.read(group.stream(), file),
                 TokenTree::Ident(word) if word == "use" => {
                     let end = end_of_statement(&tokens, at);
@@ -145,6 +147,13 @@ impl Reader<'_> {
         base.extend_from_slice(rest);
         Some(base)
     }
+}
+
+/// Whether a group after `pub` restricts the visibility to a module.
+fn is_restriction(before: &TokenTree, group: &Group) -> bool {
+    let first = group.stream().into_iter().next();
+    matches!(before, TokenTree::Ident(word) if word == "pub")
+        && matches!(first, Some(TokenTree::Ident(word)) if word == "in")
 }
 
 /// The paths of a `use` tree, each with the name that it brings into scope.

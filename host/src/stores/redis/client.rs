@@ -273,7 +273,7 @@ mod tests {
         execute(&connection, "GET").await.unwrap();
         assert_eq!(accepted.available_permits(), 2);
 
-        // A command that is abandoned leaves its reply to nobody else either.
+        // An abandoned command leaves its reply to no other command.
         let abandoned = timeout(Duration::from_millis(5), execute(&connection, "PING")).await;
         assert!(abandoned.is_err());
         execute(&connection, "GET").await.unwrap();
