@@ -16,7 +16,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde::Deserialize;
 use toml::Value;
 
 use file::{ComponentSpec, File, Trigger};

@@ -19,14 +19,31 @@ const PHRASES: &[(&str, &str)] = &[
 ];
 
 /// Where prose is plain.
-const ROOTS: &[&str] = &["bench/src", "migrations", "tests/src", "xtask/src"];
+const ROOTS: &[&str] = &[
+    "api/src",
+    "bench/src",
+    "docs",
+    "host/src",
+    "migrations",
+    "protocol/src",
+    "sdk",
+    "tests/src",
+    "xtask/src",
+];
 
 /// Lines that need a phrase: a file, a text of the line, the reason.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[(
-    "xtask/src/stores/local/account.rs",
-    "[\"postgres\", \"nobody\"]",
-    "the name of a Unix account",
-)];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "xtask/src/stores/local/account.rs",
+        "[\"postgres\", \"nobody\"]",
+        "the name of a Unix account",
+    ),
+    (
+        "api/src/extract/forms/signup.rs",
+        "\"email\":\"nobody\"",
+        "a value of a test",
+    ),
+];
 
 fn complaints(path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
