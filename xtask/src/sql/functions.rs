@@ -1,11 +1,11 @@
 //! Checks every function of a migrated database with plpgsql_check.
 
 use anyhow::{Context, bail};
+use sugang_bench::postgres::connect;
 use tokio_postgres::Client;
 
 use crate::{
     apt,
-    database::connect,
     progress::Step,
     stores::{RunningStores, Source},
 };
