@@ -1,4 +1,4 @@
-//! How often one may try to log in or sign up.
+//! The limits of login and sign-up attempts.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use rstest::rstest;
 use serde_json::json;
 use sugang_tests::{Answer, App, Builder, Link, PASSWORD};
 
-/// The documented limits, but for those of the account alone.
+/// An app with a limit per account; the limits per address are the defaults.
 fn per_account(attempts: u32) -> Builder {
-    // A Redis that a busy machine keeps waiting must not pass for one that is away.
+    // On a busy machine, a slow Redis must not be taken for an unavailable one.
     App::with("login_attempts_per_account", attempts)
         .with("signup_attempts_per_account", attempts)
         .with("redis_timeout_ms", 10_000)
@@ -37,23 +37,23 @@ fn retry_after(answer: &Answer) -> u64 {
 }
 
 #[tokio::test]
-async fn passwords_of_an_account_are_guessed_so_often() {
+async fn login_attempts_per_account_are_limited() {
     let app = per_account(3).start().await;
     app.user("minsu").await;
     app.user("jisu").await;
     for spelling in ["minsu@example.com", "Minsu@example.com", "minsu@EXAMPLE.com"] {
         assert_eq!(login(&app, spelling, "wrong-1").await.status, 401);
     }
-    // Not even the right one: a guesser must not learn that it was.
+    // The correct password is refused as well, so that guessing it cannot be noticed.
     let refused = login(&app, "minsu@example.com", PASSWORD).await;
     let wait = retry_after(&refused);
-    // A window of five minutes, and as much of the next as its attempts still count.
+    // At most the window of five minutes, and the next one, in which its attempts still count.
     assert!((1..=600).contains(&wait), "{wait}");
     assert_eq!(
         refused.brief(),
         "429 rate_limited | 시도 횟수가 너무 많습니다. 잠시 후 다시 시도해주세요."
     );
-    // Another account is another count, and one that nobody has is one, too.
+    // Each account has its own count, also an account that does not exist.
     assert_eq!(login(&app, "jisu@example.com", PASSWORD).await.status, 200);
     let mut statuses = Vec::new();
     for _ in 0..4 {
@@ -63,7 +63,7 @@ async fn passwords_of_an_account_are_guessed_so_often() {
 }
 
 #[tokio::test]
-async fn the_right_password_ends_the_count() {
+async fn a_correct_password_resets_the_count() {
     let app = per_account(3).start().await;
     app.user("minsu").await;
     for _ in 0..4 {
@@ -75,7 +75,7 @@ async fn the_right_password_ends_the_count() {
 }
 
 #[tokio::test]
-async fn an_address_tries_so_often() {
+async fn attempts_per_address_are_limited() {
     let app = per_address(4).start().await;
     let mut statuses = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
@@ -88,7 +88,7 @@ async fn an_address_tries_so_often() {
         );
     }
     assert_eq!(statuses, [200, 200, 200, 200, 429]);
-    // A sign-up is counted apart.
+    // Sign-ups have a count of their own.
     statuses.clear();
     for name in ["f", "g", "h", "i", "j"] {
         statuses.push(signup(&app, name).await.status.as_u16());
@@ -98,7 +98,7 @@ async fn an_address_tries_so_often() {
 }
 
 #[tokio::test]
-async fn an_address_is_nothing_that_a_client_says() {
+async fn a_client_cannot_forge_its_address() {
     let app = per_address(2).start().await;
     let mut statuses = Vec::new();
     for n in 0..4 {
@@ -117,7 +117,7 @@ async fn an_address_is_nothing_that_a_client_says() {
 }
 
 #[tokio::test]
-async fn an_address_is_what_the_trusted_proxy_says() {
+async fn the_header_of_a_trusted_proxy_names_the_address() {
     let app = per_address(2)
         .with("client_address_header", "X-Forwarded-For")
         .start()
@@ -145,12 +145,12 @@ async fn an_address_is_what_the_trusted_proxy_says() {
     assert_eq!(statuses, [401, 401, 429, 401, 401, 401, 429]);
 }
 
-/// Of 40 at once as many pass as may: the count is one step in Redis.
+/// Of 40 concurrent attempts, exactly the limit is admitted: counting is one step in Redis.
 #[rstest]
 #[case::account(per_account(5), "minsu@example.com")]
 #[case::address(per_address(5), "{n}@example.com")]
 #[tokio::test]
-async fn of_many_at_once_so_many_pass(#[case] builder: Builder, #[case] email: &str) {
+async fn concurrent_attempts_stay_within_the_limit(#[case] builder: Builder, #[case] email: &str) {
     let app = builder.start().await;
     let attempts = (0..40).map(|n| login_owned(&app, email.replace("{n}", &n.to_string())));
     let statuses: Vec<_> = futures::future::join_all(attempts).await;
@@ -171,7 +171,7 @@ async fn login_owned(app: &App, email: String) -> u16 {
 }
 
 #[tokio::test]
-async fn there_are_attempts_again_when_the_window_slides_on() {
+async fn attempts_return_as_the_window_slides() {
     let app = per_account(2).with("attempts_window_seconds", 1).start().await;
     for _ in 0..2 {
         assert_eq!(login(&app, "minsu@example.com", "wrong-1").await.status, 401);
@@ -185,7 +185,7 @@ async fn there_are_attempts_again_when_the_window_slides_on() {
 }
 
 #[tokio::test]
-async fn without_redis_nobody_is_held_up() {
+async fn without_redis_attempts_are_not_limited() {
     let app = per_account(1).proxied().start().await;
     app.user("minsu").await;
     assert_eq!(login(&app, "minsu@example.com", "wrong-1").await.status, 401);
@@ -195,9 +195,9 @@ async fn without_redis_nobody_is_held_up() {
     assert_eq!(signup(&app, "jisu").await.status, 201);
 }
 
-/// A wrong form is no attempt, and no limit is none.
+/// A request with a missing field is not an attempt, and the limit 0 is no limit.
 #[tokio::test]
-async fn what_is_not_counted() {
+async fn malformed_forms_and_unlimited_actions_are_not_counted() {
     let app = per_account(1).with("signup_attempts_per_address", 0).start().await;
     for _ in 0..3 {
         assert_eq!(
@@ -214,7 +214,7 @@ async fn what_is_not_counted() {
     }
 }
 
-/// Neither Redis nor the log holds an address that somebody typed.
+/// Redis holds a hash of the e-mail address, never the address.
 #[tokio::test]
 async fn no_email_reaches_redis() {
     let app = per_account(3).start().await;

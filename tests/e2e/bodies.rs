@@ -1,8 +1,8 @@
-//! What holds for every body: its type, its syntax, its size.
+//! Rules for every body: its type, its syntax, its size.
 
 use sugang_tests::{App, Call, ENDPOINTS, Endpoint, User, assert_answer};
 
-/// Everything that takes a body, the one that may leave it out too.
+/// Every endpoint with a body, including the one whose body is optional.
 fn posts() -> impl Iterator<Item = &'static Endpoint> {
     ENDPOINTS
         .iter()
@@ -180,7 +180,7 @@ async fn a_body_has_a_limit() {
             [400, 404].contains(&answer.status.as_u16()),
             "what just fits is read: {answer:?}"
         );
-        // Without a declared length it must be noticed while it comes in.
+        // Without a declared length, the limit is checked while the body arrives.
         let chunks = format!("64\r\n{}\r\n", " ".repeat(100)).repeat(20);
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
@@ -225,7 +225,7 @@ async fn the_limit_is_64_kib_by_default() {
 }
 
 #[tokio::test]
-async fn a_declared_length_that_is_too_long_is_refused_before_it_comes() {
+async fn a_declared_length_over_the_limit_is_refused_before_the_body() {
     let app = App::start().await;
     let head = "POST /login/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 9999999999\r\n\r\n{";
     let answer = String::from_utf8(app.raw_unfinished(head.as_bytes()).await).unwrap();
@@ -234,7 +234,7 @@ async fn a_declared_length_that_is_too_long_is_refused_before_it_comes() {
 }
 
 #[tokio::test]
-async fn what_takes_no_body_is_not_bothered_by_one() {
+async fn endpoints_without_a_body_ignore_one() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     for path in ["/tests/", "/me/payments/"] {

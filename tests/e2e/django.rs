@@ -10,10 +10,10 @@ use crate::{
 
 const DATABASE: &str = include_str!("../fixtures/django.sql");
 
-/// What the Django service signed with.
+/// The secret with which the Django service signed.
 const SECRET: &str = "an-end-to-end-secret-of-32-bytes-or-more";
 
-/// The service on the database of the Django service.
+/// Our service on the Django service's database.
 struct Django {
     app: App,
     minsu: User,
@@ -22,8 +22,8 @@ struct Django {
 impl Django {
     async fn taken_over() -> Self {
         let mut app = App::with("jwt_secret", SECRET).start().await;
-        let anew = "drop schema sugang cascade; drop schema public cascade; create schema public;";
-        for statements in [anew, DATABASE] {
+        let empty = "drop schema sugang cascade; drop schema public cascade; create schema public;";
+        for statements in [empty, DATABASE] {
             app.database()
                 .batch_execute(statements)
                 .await
@@ -33,7 +33,7 @@ impl Django {
             .await
             .expect("it can be taken over");
         assert!(!applied.is_empty());
-        // Its connections knew the database that was there before.
+        // Pooled connections have prepared their statements for the previous database.
         app.restart().await;
         let minsu = User {
             id: 1,
@@ -45,7 +45,7 @@ impl Django {
     }
 }
 
-/// A token that the Django service signed; they stand in the head of the file.
+/// A token that the Django service signed, from the head of the fixture.
 fn token(token_type: &str) -> &'static str {
     let line = DATABASE
         .lines()
@@ -70,7 +70,7 @@ async fn a_second_migration_changes_nothing() {
 }
 
 #[tokio::test]
-async fn its_passwords_log_in_and_are_rewritten() {
+async fn its_passwords_log_in_and_are_rehashed() {
     let Django { app, .. } = Django::taken_over().await;
     let stored = async |id: i64| {
         app.one::<String>("select password from users where id = $1", &[&id])
@@ -112,7 +112,7 @@ async fn its_passwords_log_in_and_are_rewritten() {
 }
 
 #[tokio::test]
-async fn its_tokens_are_good() {
+async fn its_tokens_are_accepted() {
     let Django { app, .. } = Django::taken_over().await;
 
     let refreshed = app
@@ -265,7 +265,7 @@ async fn its_rows_are_shown() {
 }
 
 #[tokio::test]
-async fn its_payments_are_cancelled_and_made_anew() {
+async fn its_payments_are_cancelled_and_made_again() {
     let Django { app, minsu } = Django::taken_over().await;
     let exam = async || {
         let exam = app.get(EXAM.item(1)).by(&minsu).await;
@@ -292,7 +292,7 @@ async fn its_payments_are_cancelled_and_made_anew() {
 }
 
 #[tokio::test]
-async fn new_users_come_in() {
+async fn new_users_sign_up() {
     let Django { app, .. } = Django::taken_over().await;
 
     let body = json!({"email": "new@example.com", "username": "새사람", "password": "correct1"});
@@ -346,9 +346,9 @@ async fn new_users_come_in() {
     assert_audit(&app).await;
 }
 
-/// The Django service may go on writing beside us: every column that it knows, none of ours.
+/// The Django service may keep writing beside ours: it sets every column that it knows, and none of ours.
 #[tokio::test]
-async fn what_it_writes_afterwards_is_shown_right() {
+async fn rows_that_it_writes_later_are_shown() {
     let Django { app, minsu } = Django::taken_over().await;
     for kind in [EXAM, COURSE] {
         let Kind {
@@ -421,7 +421,7 @@ async fn what_it_writes_afterwards_is_shown_right() {
         assert_eq!(shown["registration_time"], registered);
         assert_audit(&app).await;
 
-        // As the Django service saves a change: all columns again.
+        // The Django service saves a change by writing all columns again.
         app.run(
             &format!(
                 "update {items} set title = '고친 과정', description = '설명', search_vector = null where id = $1"

@@ -38,7 +38,7 @@ async fn the_schema_describes_every_endpoint() {
             "{method} {path}"
         );
     }
-    // What the document points at is in it.
+    // Every reference has a target in the document.
     let text = schema.to_string();
     let references: BTreeSet<&str> = text
         .split(r##""$ref":"#"##)
@@ -51,9 +51,9 @@ async fn the_schema_describes_every_endpoint() {
     }
 }
 
-/// A page works where no other server can be reached.
+/// The pages work without access to any other server.
 #[tokio::test]
-async fn the_pages_are_served_from_here_alone() {
+async fn the_pages_need_no_other_server() {
     let app = App::start().await;
     for page in ["/api/docs/", "/api/redoc/", "/api/docs", "/api/redoc"] {
         let answer = app.get(page).await;
@@ -89,7 +89,7 @@ async fn the_pages_are_served_from_here_alone() {
 }
 
 #[tokio::test]
-async fn what_a_client_has_is_not_sent_again() {
+async fn cached_files_are_not_sent_again() {
     let app = App::start().await;
     for path in ["/api/schema/", "/api/docs/", "/api/redoc/"] {
         let first = app.get(path).await;

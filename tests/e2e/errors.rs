@@ -1,5 +1,6 @@
-//! What holds for every answer beside its body: request ids, languages, headers; and what is said when a store is away.
-//! That every error has its code and the request's id, and no internal text, is checked by the harness on every answer.
+//! Request ids, languages and headers of all responses, and the errors of unavailable stores.
+//!
+//! The harness checks on every response that an error has its code, the request's id and no internal text.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ async fn ask(app: &App, endpoint: &Endpoint, user: &User) -> sugang_tests::Answe
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_taken_over() {
+async fn a_valid_request_id_is_kept() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let longest = "a".repeat(128);
@@ -35,7 +36,7 @@ async fn a_sane_request_id_is_taken_over() {
 }
 
 #[tokio::test]
-async fn any_other_request_id_is_made() {
+async fn an_invalid_request_id_is_replaced() {
     let app = App::start().await;
     let too_long = "a".repeat(129);
     let mut seen = std::collections::HashSet::new();
@@ -71,7 +72,7 @@ async fn any_other_request_id_is_made() {
 }
 
 #[tokio::test]
-async fn english_is_spoken_to_those_who_prefer_it() {
+async fn clients_that_prefer_english_get_english() {
     let app = App::start().await;
     for (accept, english) in [
         ("en", true),
@@ -101,7 +102,7 @@ async fn english_is_spoken_to_those_who_prefer_it() {
 }
 
 #[tokio::test]
-async fn what_is_somebody_s_own_is_kept_by_no_cache() {
+async fn private_responses_are_not_cached() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     app.add(sugang_tests::EXAM, Item::default()).await;
@@ -113,7 +114,7 @@ async fn what_is_somebody_s_own_is_kept_by_no_cache() {
 }
 
 #[tokio::test]
-async fn without_postgresql_everything_answers_503_and_recovers_at_once() {
+async fn without_postgresql_every_endpoint_answers_503_and_recovers_at_once() {
     let app = App::proxied().start().await;
     let minsu = app.user("minsu").await;
     app.add(sugang_tests::EXAM, Item::default()).await;

@@ -1,5 +1,5 @@
-//! Stores and the host fail while customers are at work. They ask again with their keys, and in the end everybody has
-//! what he was told, and the books are in order.
+//! Stores and the host fail while customers register and cancel. Customers repeat their requests with the same keys; in
+//! the end every confirmed payment exists, and the data are consistent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,20 +32,20 @@ use crate::{
     support::{Hold, cancel, paid, register},
 };
 
-/// Longer than anything that is waited for takes, on a machine that is busy with everything else as well.
+/// An upper limit for every wait, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const CUSTOMERS: usize = 24;
 
-/// Customers who register and cancel, one thing after the other, for as long as they are let; each request with its key,
-/// and asked again until it is answered.
+/// Customers that register and cancel, one request after the other, until they are closed. Each request has a key and
+/// is repeated until it is answered.
 struct Customers {
     at_work: Vec<JoinHandle<Vec<Told>>>,
     open: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,
 }
 
-/// A payment that a customer was told of.
+/// A payment that was confirmed to a customer.
 struct Told {
     user: i64,
     key: IdempotencyKey,
@@ -76,7 +76,7 @@ impl Customers {
         }
     }
 
-    /// Waits until so many more requests are answered.
+    /// Waits until this many further requests are answered.
     async fn go_on(&self, answers: usize) {
         let wanted = self.answers.load(Ordering::Relaxed) + answers;
         let going_on = async {
@@ -88,7 +88,7 @@ impl Customers {
         timeout(PATIENCE, going_on).await.expect("customers are served");
     }
 
-    /// Lets everybody finish what he is at.
+    /// Lets every customer finish the current request.
     async fn close(self) -> Vec<Told> {
         self.open.store(false, Ordering::Relaxed);
         let mut told = Vec::new();
@@ -96,8 +96,8 @@ impl Customers {
             told.extend(
                 timeout(PATIENCE, customer)
                     .await
-                    .expect("everybody is answered")
-                    .expect("nobody gave up"),
+                    .expect("every request is answered")
+                    .expect("no customer gave up"),
             );
         }
         told
@@ -169,7 +169,7 @@ async fn shop(
     told
 }
 
-/// Everything that was told is so, nothing else is, and every key took effect once.
+/// Asserts that the confirmed payments exist, that no others do, and that every key took effect once.
 async fn assert_told(app: &App, told: &[Told]) {
     assert_audit(app).await;
     let rows = app.rows("select id, user_id, status from payments").await;
@@ -221,7 +221,7 @@ async fn assert_told(app: &App, told: &[Told]) {
     assert_eq!(
         (payments.len(), registered.len()),
         (told.len(), told.len()),
-        "nobody paid without being told"
+        "every payment was confirmed"
     );
     assert!(
         told.iter().filter(|told| told.cancelled).count() > 10 && told.len() > 20,
@@ -265,13 +265,13 @@ impl Stores {
             .command(command);
     }
 
-    /// Gives them back whole. A test that fails drops them: they may be broken.
+    /// Returns the stores, running. A test that fails drops them instead, since they may be broken.
     fn give_back(mut self) {
         *self.home = self.supervisor.take();
     }
 }
 
-/// Asks until `/readyz` says this.
+/// Waits until `/readyz` reports this status.
 async fn becomes(app: &App, status: &str) {
     let becoming = async {
         while app.get("/readyz").await.json()["status"] != status {
@@ -283,7 +283,8 @@ async fn becomes(app: &App, status: &str) {
         .unwrap_or_else(|_| panic!("never {status}"));
 }
 
-/// Without PostgreSQL everything but life itself is refused, soon and politely.
+/// Asserts that every endpoint that needs PostgreSQL answers 503 in bounded time, and that `/healthz` still answers
+/// 200.
 async fn assert_unavailable(app: &App, user: &User) {
     for path in ["/tests/", "/readyz"] {
         let begun = Instant::now();
@@ -315,7 +316,7 @@ enum Fault {
 
 #[rstest]
 #[tokio::test]
-async fn customers_get_what_they_are_told(
+async fn confirmed_payments_survive_failing_stores(
     #[values(
         Fault::RedisStopped,
         Fault::RedisRestarted,
@@ -398,7 +399,7 @@ async fn customers_get_what_they_are_told(
 }
 
 #[tokio::test]
-async fn customers_get_what_they_are_told_while_the_host_is_killed() {
+async fn confirmed_payments_survive_a_killed_host() {
     let app = App::start().await;
     let storm = Storm::gather(&app, CUSTOMERS).await;
     let mut host = Host::start(&app, 0);
@@ -407,7 +408,7 @@ async fn customers_get_what_they_are_told_while_the_host_is_killed() {
 
     for _ in 0..3 {
         let port = host.port;
-        // SIGKILL: it has no time for anything.
+        // SIGKILL: the host cannot clean up.
         drop(host);
         host = Host::start(&app, port);
         customers.go_on(40).await;
@@ -416,13 +417,13 @@ async fn customers_get_what_they_are_told_while_the_host_is_killed() {
     assert_told(&app, &customers.close().await).await;
 }
 
-/// The service as a process of its own, killed when it is dropped.
+/// The service as a separate process, which is killed on drop.
 struct Host {
     process: Child,
     port: u16,
 }
 
-/// The host's program: the one that `cargo xtask test` has built and names, else one that is built now.
+/// The host's program: the one that `cargo xtask test` names, or else one that is built now.
 fn host_program(root: &Path) -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -447,7 +448,7 @@ fn host_program(root: &Path) -> &'static Path {
 }
 
 impl Host {
-    /// Serves the app's stores on a port (0: any).
+    /// Starts a host on the app's stores and this port (0: any).
     fn start(app: &App, port: u16) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let program = host_program(&root);
@@ -457,7 +458,7 @@ impl Host {
             .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
             .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
             .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
-            // Of a lock whose holder was killed.
+            // Bounds the wait for the lock of a killed holder.
             .env("SPIN_VARIABLE_LOCK_TTL_MS", "500")
             .env("SPIN_VARIABLE_LOG_REQUESTS", "false")
             .stdout(Stdio::piped())
@@ -488,7 +489,7 @@ impl Drop for Host {
 }
 
 #[tokio::test]
-async fn full_service_within_a_second_of_the_return_of_postgres() {
+async fn full_service_returns_within_a_second_of_postgresql() {
     let mut stores = Stores::take().await;
     let app = App::with("database_timeout_ms", 1_000)
         .on(stores.supervisor())
@@ -515,7 +516,7 @@ async fn full_service_within_a_second_of_the_return_of_postgres() {
 }
 
 #[tokio::test]
-async fn everything_goes_on_without_redis() {
+async fn every_operation_works_without_redis() {
     let app = App::proxied().start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
@@ -534,9 +535,9 @@ async fn everything_goes_on_without_redis() {
     assert_audit(&app).await;
 }
 
-/// It costs one request its timeout, and then nobody anything for a while.
+/// One request waits for the timeout; the following ones do not, for a while.
 #[tokio::test]
-async fn a_redis_that_hangs_is_left_alone() {
+async fn a_hanging_redis_is_left_alone() {
     let app = App::proxied().with("redis_timeout_ms", 1_000).start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
@@ -549,14 +550,14 @@ async fn a_redis_that_hangs_is_left_alone() {
         assert_eq!(register(&app, EXAM, id, &minsu).await.status, 400);
         waits.push(begun.elapsed());
     }
-    // A pause is a second long: a busy machine may meet the end of one and begin another.
+    // The service leaves Redis alone for a second at a time. A busy machine may see more than one such pause.
     let waited = waits.iter().filter(|wait| **wait >= Duration::from_millis(900)).count();
     assert!((1..=5).contains(&waited), "{waits:?}");
 }
 
-/// The statement goes on in PostgreSQL when nobody waits for it any more: with the key its effect is found.
+/// The statement continues in PostgreSQL after its request has timed out. Its key finds the effect.
 #[tokio::test]
-async fn a_postgres_that_hangs_costs_a_request_its_timeout() {
+async fn a_hanging_postgresql_costs_a_request_its_timeout() {
     let app = App::proxied().with("database_timeout_ms", 300).start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;

@@ -1,7 +1,7 @@
 use sugang_tests::{App, Link, assert_answer};
 
 #[tokio::test]
-async fn alive_is_alive_whatever_the_stores_do() {
+async fn healthz_answers_whatever_the_stores_do() {
     let app = App::proxied().start().await;
     assert_answer!(app.get("/healthz").await, @r#"
     {
@@ -17,7 +17,7 @@ async fn alive_is_alive_whatever_the_stores_do() {
 }
 
 #[tokio::test]
-async fn ready_says_which_store_is_away() {
+async fn readyz_names_the_unavailable_store() {
     let app = App::proxied().start().await;
     assert_answer!(app.get("/readyz").await, @r#"
     {
@@ -62,7 +62,7 @@ async fn ready_says_which_store_is_away() {
 }
 
 #[tokio::test]
-async fn nothing_of_it_needs_a_token_or_minds_one() {
+async fn health_checks_ignore_tokens() {
     let app = App::start().await;
     for path in ["/healthz", "/readyz"] {
         assert_eq!(app.get(path).await.status, 200);

@@ -1,4 +1,4 @@
-//! `Idempotency-Key` on everything that changes money or seats: what was asked twice happens once.
+//! `Idempotency-Key` on every change of money or seats: a repeated request takes effect once.
 
 use futures::future::join_all;
 use rstest::rstest;
@@ -7,7 +7,7 @@ use sugang_tests::{App, COURSE, EXAM, Item, Kind, Link, User, assert_answer};
 
 use crate::support::{Hold, cancel, paid, payment, register, tally};
 
-/// What takes a key.
+/// An operation that takes a key.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Register(Kind),
@@ -16,13 +16,13 @@ enum Change {
 
 use Change::{Cancel, Register};
 
-/// A change that can be made, for one user.
+/// A request that changes something, for one user.
 struct Request {
     path: String,
     body: Value,
     other_body: Value,
     success: u16,
-    /// Holds what the change needs, so that it is at work until this is released.
+    /// Blocks the change until this statement's transaction ends.
     obstacle: String,
 }
 
@@ -54,7 +54,7 @@ impl Change {
 
 #[rstest]
 #[tokio::test]
-async fn the_first_answer_comes_again(
+async fn the_first_response_is_replayed(
     #[values(Register(EXAM), Register(COURSE), Cancel(EXAM), Cancel(COURSE))] change: Change,
 ) {
     let app = App::start().await;
@@ -72,7 +72,7 @@ async fn the_first_answer_comes_again(
     assert_eq!(first.header("idempotency-replayed"), "");
     let after = app.state().await;
 
-    // Every spelling of a path is the same path.
+    // All spellings of a path are the same request.
     for path in [
         request.path.clone(),
         format!("/api{}", request.path.trim_end_matches('/')),
@@ -86,7 +86,7 @@ async fn the_first_answer_comes_again(
 
 #[rstest]
 #[tokio::test]
-async fn a_refusal_comes_again_too(#[values(EXAM, COURSE)] kind: Kind) {
+async fn a_refusal_is_replayed_too(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -114,7 +114,7 @@ async fn a_refusal_comes_again_too(#[values(EXAM, COURSE)] kind: Kind) {
 
 #[rstest]
 #[tokio::test]
-async fn a_key_is_for_one_request(
+async fn a_key_belongs_to_one_request(
     #[values(Register(EXAM), Register(COURSE), Cancel(EXAM), Cancel(COURSE))] change: Change,
 ) {
     let app = App::start().await;
@@ -231,15 +231,15 @@ async fn a_key_lives_for_24_hours() {
     assert_eq!(paid(&ask().await), first);
 
     age("24 hours 1 second").await;
-    let anew = ask().await;
-    assert_ne!(paid(&anew), first);
-    assert_eq!(anew.header("idempotency-replayed"), "");
-    // It is the second that is answered from now on.
-    assert_eq!(paid(&ask().await), paid(&anew));
+    let second = ask().await;
+    assert_ne!(paid(&second), first);
+    assert_eq!(second.header("idempotency-replayed"), "");
+    // From now on the second response is replayed.
+    assert_eq!(paid(&ask().await), paid(&second));
 }
 
 #[tokio::test]
-async fn expired_keys_are_removed_by_those_that_come_after() {
+async fn later_requests_remove_expired_keys() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
@@ -260,7 +260,7 @@ async fn expired_keys_are_removed_by_those_that_come_after() {
 
 #[rstest]
 #[tokio::test]
-async fn the_first_is_still_at_work(
+async fn a_repetition_meets_the_first_request_in_progress(
     #[values(Register(EXAM), Register(COURSE), Cancel(EXAM), Cancel(COURSE))] change: Change,
     #[values(Link::Up, Link::Cut)] redis: Link,
 ) {
@@ -286,7 +286,7 @@ async fn the_first_is_still_at_work(
     assert_eq!(first.status, request.success);
     assert_eq!(early.status, 409);
     assert_eq!(early.header("retry-after"), "1");
-    // With Redis its lock is met first, without it the key's own.
+    // With Redis the repetition meets the lock there; without it, the lock of the key.
     assert_eq!(
         early.code(),
         if redis == Link::Up {
@@ -300,9 +300,9 @@ async fn the_first_is_still_at_work(
     assert_eq!(late.header("idempotency-replayed"), "true");
 }
 
-/// Also when the first asks for something else: a key is met even where nothing else would be.
+/// The two requests are for different items, so that only the key can conflict.
 #[tokio::test]
-async fn the_first_is_still_at_work_on_something_else() {
+async fn a_key_in_progress_refuses_another_request() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let (slow, other) = (
@@ -334,7 +334,7 @@ async fn the_first_is_still_at_work_on_something_else() {
 }
 
 #[tokio::test]
-async fn a_401_is_not_kept() {
+async fn a_401_is_not_stored() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
@@ -359,7 +359,7 @@ async fn a_401_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_403_is_not_kept() {
+async fn a_403_is_not_stored() {
     let app = App::start().await;
     let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
     let id = app.add(EXAM, Item::default()).await;
@@ -379,7 +379,7 @@ async fn a_403_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_503_is_not_kept() {
+async fn a_503_is_not_stored() {
     let app = App::proxied().start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
@@ -396,10 +396,10 @@ async fn a_503_is_not_kept() {
     );
 }
 
-/// A client that lost the answer asks again with its key and learns it.
+/// A client that lost the response repeats the request with its key, and gets the response.
 #[rstest]
 #[tokio::test]
-async fn a_lost_answer_is_found_again(#[values(Register(EXAM), Cancel(EXAM))] change: Change) {
+async fn a_lost_response_is_found_again(#[values(Register(EXAM), Cancel(EXAM))] change: Change) {
     let app = App::proxied().with("database_timeout_ms", 300).start().await;
     let minsu = app.user("minsu").await;
     let request = change.arrange(&app, &minsu).await;
@@ -411,7 +411,7 @@ async fn a_lost_answer_is_found_again(#[values(Register(EXAM), Cancel(EXAM))] ch
     };
     let hold = Hold::new(&app, &request.obstacle).await;
 
-    // PostgreSQL gets the statement, and its answer gets lost on the way.
+    // PostgreSQL executes the statement, and its result is lost on the way back.
     let (lost, ()) = tokio::join!(ask(), async {
         hold.is_waited_for().await;
         app.postgres().set(Link::Hung);
@@ -435,7 +435,7 @@ async fn a_lost_answer_is_found_again(#[values(Register(EXAM), Cancel(EXAM))] ch
 
 #[rstest]
 #[tokio::test]
-async fn ten_at_once_are_one(
+async fn ten_concurrent_repetitions_take_effect_once(
     #[values(Register(EXAM), Register(COURSE), Cancel(EXAM), Cancel(COURSE))] change: Change,
     #[values(Link::Up, Link::Cut)] redis: Link,
 ) {

@@ -1,4 +1,4 @@
-//! The lock in Redis that apply, enrol and cancel take: it spares the database those who can only wait.
+//! The lock in Redis around apply, enrol and cancel. It keeps requests that could only wait away from the database.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{Hold, cancel, paid, register, tally};
 
-/// What takes the lock.
+/// An operation that takes the lock.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Register(Kind),
@@ -18,7 +18,7 @@ enum Change {
 
 use Change::{Cancel, Register};
 
-/// One user, and a change that can be made again and again.
+/// One user, and a change to repeat.
 struct Scene {
     app: App,
     redis: redis::aio::MultiplexedConnection,
@@ -30,7 +30,7 @@ struct Scene {
 
 impl Scene {
     async fn new(change: Change, builder: Builder) -> Self {
-        // A Redis that a busy machine keeps waiting must not pass for one that is away.
+        // On a busy machine, a slow Redis must not be taken for an unavailable one.
         let app = builder.with("redis_timeout_ms", 10_000).start().await;
         let client = redis::Client::open(app.redis_url()).expect("an address");
         let redis = client.get_multiplexed_async_connection().await.expect("Redis answers");
@@ -62,11 +62,11 @@ impl Scene {
         if matches!(self.change, Register(_)) { 201 } else { 200 }
     }
 
-    /// Keeps the change at work in the database until it is released.
+    /// Blocks the change in the database until the hold is released.
     async fn hold(&self) -> Hold {
         let Self { item, payment, .. } = self;
         let rows = match self.change {
-            // Whichever comes first: the registration where there is one, else the item.
+            // The first row that the change locks: the registration if there is one, or else the item.
             Register(Kind {
                 items,
                 registrations,
@@ -81,14 +81,14 @@ impl Scene {
         Hold::new(&self.app, &rows).await
     }
 
-    /// The name of the lock while somebody has it.
+    /// The name of the lock, while it is held.
     async fn lock(&self) -> String {
         let mut names: Vec<String> = self.redis.clone().keys("*").await.expect("Redis answers");
         assert_eq!(names.len(), 1, "{names:?}");
         names.remove(0)
     }
 
-    /// Whoever has the lock now, and for how many milliseconds more.
+    /// The current holder of the lock, and the milliseconds until the lock expires.
     async fn holder(&self, lock: &str) -> (Option<String>, i64) {
         let mut redis = self.redis.clone();
         (
@@ -105,14 +105,14 @@ impl Scene {
             .expect("Redis answers");
     }
 
-    /// The name that the lock has: seen while a request that is then cut off before its time has it.
+    /// Finds the name of the lock while a request holds it. The request then fails, so that it can be repeated.
     async fn find_lock(&self) -> String {
         let hold = self.hold().await;
         let asked = self.ask();
         let (answer, lock) = tokio::join!(asked, async {
             hold.is_waited_for().await;
             let lock = self.lock().await;
-            // The request is to fail, so that it can be made once more.
+            // Makes the request fail, so that it can be repeated.
             let ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                          where wait_event_type = 'Lock' and datname = current_database()";
             self.app.one::<i64>(ended, &[]).await;
@@ -124,7 +124,7 @@ impl Scene {
         lock
     }
 
-    /// Waits until nobody has the lock; by its expiry would be too late.
+    /// Waits until the lock is released, for less time than its expiry takes.
     async fn is_released(&self, lock: &str) {
         let released = async {
             while self.holder(lock).await.0.is_some() {
@@ -139,13 +139,13 @@ impl Scene {
 
 #[rstest]
 #[tokio::test]
-async fn whoever_comes_while_it_is_held_is_sent_away(
+async fn a_request_that_meets_the_lock_is_refused(
     #[values(Register(EXAM), Register(COURSE), Cancel(EXAM), Cancel(COURSE))] change: Change,
 ) {
     let scene = Scene::new(change, Builder::default()).await;
     let lock = scene.find_lock().await;
     let before = scene.app.state().await;
-    scene.set(&lock, "somebody else", 60_000).await;
+    scene.set(&lock, "another request", 60_000).await;
 
     assert_answer!(scene.ask().await, @r#"
     {
@@ -161,8 +161,8 @@ async fn whoever_comes_while_it_is_held_is_sent_away(
 
     assert_eq!(scene.app.state().await, before);
     let (holder, ms) = scene.holder(&lock).await;
-    assert_eq!(holder.as_deref(), Some("somebody else"));
-    assert!(ms > 30_000, "nobody shortens another's lock: {ms}");
+    assert_eq!(holder.as_deref(), Some("another request"));
+    assert!(ms > 30_000, "a refused request leaves the lock as it is: {ms}");
 
     scene.redis.clone().del::<_, ()>(&lock).await.expect("Redis answers");
     assert_eq!(scene.ask().await.status, scene.success());
@@ -170,11 +170,11 @@ async fn whoever_comes_while_it_is_held_is_sent_away(
 
 #[rstest]
 #[tokio::test]
-async fn it_expires(#[values(Register(EXAM), Cancel(COURSE))] change: Change) {
+async fn an_abandoned_lock_expires(#[values(Register(EXAM), Cancel(COURSE))] change: Change) {
     let scene = Scene::new(change, Builder::default()).await;
     let lock = scene.find_lock().await;
-    // Of a holder that is gone.
-    scene.set(&lock, "somebody else", 1_500).await;
+    // The lock of a holder that has died.
+    scene.set(&lock, "another request", 1_500).await;
     assert_eq!(scene.ask().await.code(), "busy");
 
     let answered = async {
@@ -194,12 +194,12 @@ async fn it_expires(#[values(Register(EXAM), Cancel(COURSE))] change: Change) {
 
 #[rstest]
 #[tokio::test]
-async fn it_is_taken_for_a_while_and_released_with_the_answer(
+async fn it_is_held_until_the_response(
     #[values(Register(EXAM), Register(COURSE), Cancel(EXAM), Cancel(COURSE))] change: Change,
 ) {
     let scene = Scene::new(change, Builder::default().with("lock_ttl_ms", 60_000)).await;
     let mut tokens = Vec::new();
-    // First it succeeds, then it is refused.
+    // The first change succeeds, the second one is refused.
     for status in [scene.success(), 400] {
         let hold = scene.hold().await;
         let (answer, lock) = tokio::join!(scene.ask(), async {
@@ -217,7 +217,7 @@ async fn it_is_taken_for_a_while_and_released_with_the_answer(
     assert_ne!(tokens[0], tokens[1]);
     assert!(
         tokens.iter().all(|token| token.len() >= 16),
-        "nobody guesses it: {tokens:?}"
+        "a token cannot be guessed: {tokens:?}"
     );
 }
 
@@ -231,23 +231,23 @@ async fn only_its_holder_releases_it(
 
     let (answer, lock) = tokio::join!(scene.ask(), async {
         hold.is_waited_for().await;
-        // As if the lock had expired and somebody else had taken it.
+        // Simulates that the lock has expired and another request has taken it.
         let lock = scene.lock().await;
-        scene.set(&lock, "somebody else", 60_000).await;
+        scene.set(&lock, "another request", 60_000).await;
         hold.release().await;
         lock
     });
     assert_eq!(answer.status.as_u16(), scene.success());
 
-    // A release that does not look would come with the answer or right after it.
+    // A release that does not check the holder would happen with the response or right after it.
     sleep(Duration::from_millis(200)).await;
-    assert_eq!(scene.holder(&lock).await.0.as_deref(), Some("somebody else"));
+    assert_eq!(scene.holder(&lock).await.0.as_deref(), Some("another request"));
 }
 
-/// Then two are at work at once, and the database decides.
+/// Two requests then run at the same time, and the database decides.
 #[rstest]
 #[tokio::test]
-async fn it_expires_while_its_holder_is_at_work(
+async fn the_database_decides_after_it_has_expired(
     #[values(Register(EXAM), Register(COURSE), Cancel(EXAM), Cancel(COURSE))] change: Change,
 ) {
     let scene = Scene::new(change, Builder::default().with("lock_ttl_ms", 1_000)).await;
@@ -262,7 +262,7 @@ async fn it_expires_while_its_holder_is_at_work(
             scene.ask().await
         },
         async {
-            // Until the second has the lock and waits too.
+            // Until the second request holds the lock and waits as well.
             let waiting = "select count(*) from pg_stat_activity
                            where datname = current_database() and wait_event_type = 'Lock'";
             while scene.app.one::<i64>(waiting, &[]).await < 2 {
@@ -293,7 +293,7 @@ async fn it_is_for_one_user_and_one_item(#[values(EXAM, COURSE)] kind: Kind) {
     assert_eq!(same_id, *item);
     let jiyoung = app.user("jiyoung").await;
     let lock = scene.find_lock().await;
-    scene.set(&lock, "somebody else", 60_000).await;
+    scene.set(&lock, "another request", 60_000).await;
 
     assert_eq!(scene.ask().await.code(), "busy");
     assert_eq!(register(app, kind, other, user).await.status, 201);

@@ -13,7 +13,7 @@ fn login<'a>(app: &'a App, email: &str, password: &str) -> Call<'a> {
 }
 
 #[tokio::test]
-async fn tokens_are_answered_and_the_login_is_noted() {
+async fn a_login_returns_tokens_and_is_recorded() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let answer = login(&app, "minsu@example.com", PASSWORD).await;
@@ -54,7 +54,7 @@ async fn tokens_are_answered_and_the_login_is_noted() {
 }
 
 #[tokio::test]
-async fn lifetimes_are_configuration() {
+async fn lifetimes_are_configurable() {
     let app = App::with("access_token_lifetime_seconds", 60)
         .with("refresh_token_lifetime_seconds", 120)
         .start()
@@ -77,7 +77,7 @@ async fn lifetimes_are_configuration() {
 }
 
 #[tokio::test]
-async fn an_email_is_known_in_any_case() {
+async fn an_email_matches_in_any_case() {
     let app = App::start().await;
     app.user("minsu").await;
     let answer = login(&app, "MinSu@EXAMPLE.com", PASSWORD).await;
@@ -88,7 +88,7 @@ async fn an_email_is_known_in_any_case() {
 }
 
 #[tokio::test]
-async fn what_does_not_match_is_refused_alike() {
+async fn wrong_credentials_are_refused_alike() {
     let app = App::start().await;
     app.user("minsu").await;
     app.user("gone").await;
@@ -142,9 +142,9 @@ async fn what_does_not_match_is_refused_alike() {
     assert_eq!(none, 0);
 }
 
-/// Otherwise the wait would tell which e-mail addresses have an account.
+/// Otherwise the response time would reveal which e-mail addresses have an account.
 #[tokio::test]
-async fn what_does_not_match_is_refused_in_the_same_time() {
+async fn wrong_credentials_are_refused_in_the_same_time() {
     let app = App::with("argon2_memory_kib", 19456)
         .with("argon2_iterations", 2)
         .start()
@@ -155,7 +155,7 @@ async fn what_does_not_match_is_refused_in_the_same_time() {
     }
     app.run("update users set is_active = false where username = 'gone'", &[])
         .await;
-    // The shortest of several: what the work takes when nothing else is in the way.
+    // The shortest of several measurements, so that other load on the machine does not count.
     let mut shortest = [Duration::MAX; 3];
     for _ in 0..5 {
         let cases = [("minsu", "wrong-pass1"), ("nobody", PASSWORD), ("gone", PASSWORD)];
@@ -175,7 +175,7 @@ async fn what_does_not_match_is_refused_in_the_same_time() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_wrong_is_named() {
+async fn missing_or_wrong_fields_are_named() {
     let app = App::start().await;
     app.user("minsu").await;
     assert_answer!(app.post("/login/").json(&json!({})).await, @r#"
@@ -247,7 +247,7 @@ async fn what_is_missing_or_wrong_is_named() {
 }
 
 #[tokio::test]
-async fn a_password_of_the_django_service_logs_in_and_is_rewritten() {
+async fn a_django_password_logs_in_and_is_rehashed() {
     let app = App::start().await;
     app.user("minsu").await;
     app.run("update users set password = $1", &[&DJANGO_HASH]).await;
@@ -284,7 +284,7 @@ async fn a_password_of_the_django_service_logs_in_and_is_rewritten() {
 }
 
 #[tokio::test]
-async fn a_password_with_few_iterations_is_rewritten_too() {
+async fn a_password_with_few_iterations_is_rehashed_too() {
     let app = App::start().await;
     app.user("minsu").await;
     app.run("update users set password = $1", &[&QUICK_DJANGO_HASH]).await;
@@ -297,13 +297,13 @@ async fn a_password_with_few_iterations_is_rewritten_too() {
 }
 
 #[tokio::test]
-async fn a_password_that_is_none_lets_nobody_in() {
+async fn an_unusable_password_never_logs_in() {
     let app = App::start().await;
     app.user("minsu").await;
     for hash in [
         "",
         "!",
-        // Django's mark for a user who has no password.
+        // Django's mark for a user without a password.
         "!f80KeBinPWdHcFwE5nZN8vaCu9BFjoaNL00cYzdP",
         "correct1",
         "md5$seasalt$d41d8cd98f00b204e9800998ecf8427e",

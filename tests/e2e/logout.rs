@@ -7,7 +7,7 @@ async fn login(app: &App) -> Value {
 }
 
 #[tokio::test]
-async fn a_login_is_ended_and_no_other() {
+async fn a_logout_ends_only_its_own_login() {
     let app = App::start().await;
     app.user("minsu").await;
     let (this, other) = (login(&app).await, login(&app).await);
@@ -35,7 +35,7 @@ async fn a_login_is_ended_and_no_other() {
     }
     "#);
     assert_eq!(refresh(&other).await.status, 200);
-    // An access token needs no look at the database, so it lasts as long as it was made to.
+    // Access tokens are verified without the database, so this one lasts until it expires.
     let access = this["access"].as_str().unwrap();
     assert_eq!(app.get("/tests/").bearer(access).await.status, 200);
     let again = app.post("/logout/").json(&json!({"refresh": this["refresh"]})).await;
@@ -43,7 +43,7 @@ async fn a_login_is_ended_and_no_other() {
 }
 
 #[tokio::test]
-async fn only_a_good_refresh_token_ends_a_login() {
+async fn only_a_valid_refresh_token_ends_a_login() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let good = token::sign(&minsu.claims("refresh"));

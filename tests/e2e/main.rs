@@ -1,8 +1,8 @@
-//! End-to-end tests, in the shape of the URLs. How one is written: see the harness, `sugang_tests`.
+//! End-to-end tests, in the shape of the URLs. The harness, `sugang_tests`, says how to write one.
 
 mod attempts;
 mod audit;
-mod authorisation;
+mod authorization;
 mod bodies;
 mod configuration;
 mod developer;

@@ -1,12 +1,12 @@
-//! Requests that no honest client sends, on every endpoint: each gets its documented answer, none a 500, none changes
-//! anything, and the service goes on.
+//! Malformed requests on every endpoint: each gets its documented response and never a 500, none changes data, and the
+//! service keeps working.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use sugang_tests::{App, COURSE, ENDPOINTS, EXAM, Item, User, token};
 
-/// One request and what it is answered.
+/// A request with its expected response.
 struct Case {
     method: &'static str,
     path: String,
@@ -51,7 +51,7 @@ const SQL: &[&str] = &[
     "admin'/*",
 ];
 
-/// Words that end, begin or disguise a text.
+/// Characters that end, begin or disguise a text.
 fn odd_texts() -> Vec<String> {
     let mut texts: Vec<String> = [
         "\0",
@@ -74,7 +74,7 @@ fn odd_texts() -> Vec<String> {
     texts
 }
 
-/// JSON values that are no text. (A number is: to Django it was the text of its digits.)
+/// JSON values that are not accepted as text. (A number is: Django took it as the text of its digits.)
 const NO_TEXT: &[&str] = &[
     "true",
     "false",
@@ -107,7 +107,7 @@ fn accounts(cases: &mut Vec<Case>) {
         }
     }
     for text in odd_texts() {
-        // PostgreSQL has no text with U+0000 in it.
+        // PostgreSQL cannot store U+0000 in a text.
         let refused = |code| {
             if text.contains('\0') {
                 (400, "invalid")
@@ -394,7 +394,7 @@ fn registrations(cases: &mut Vec<Case>) {
                 404,
                 "not_found",
             ));
-            // What may be an id is looked for among the caller's registrations.
+            // A valid id is looked up among the caller's registrations.
             let is_id = id.bytes().all(|byte| byte.is_ascii_digit()) && id.parse::<i64>().is_ok();
             cases.push(case(
                 "POST",
@@ -428,7 +428,7 @@ fn payments(cases: &mut Vec<Case>) {
         cases.push(case("GET", format!("/me/payments/{id}/"), "", 404, "not_found"));
         cases.push(case("POST", format!("/payments/{id}/cancel/"), "{}", 404, "not_found"));
     }
-    // Payment 1 is somebody else's, payment 2 is cancelled.
+    // Payment 1 is another user's, payment 2 is cancelled.
     cases.push(case("GET", "/me/payments/1/", "", 404, "not_found"));
     cases.push(case("POST", "/payments/1/cancel/", "", 403, "not_owner"));
     cases.push(case(
@@ -627,7 +627,7 @@ fn everywhere(cases: &mut Vec<Case>, minsu: &User) {
                 );
             }
         }
-        // What a client says of the way that the request took is not believed.
+        // A client's own claims about the request's path through proxies are ignored.
         for (name, value) in [
             ("spin-path-info", "/api/docs/"),
             ("spin-full-url", "http://127.0.0.1/nope/"),
@@ -657,7 +657,7 @@ fn everywhere(cases: &mut Vec<Case>, minsu: &User) {
 }
 
 #[tokio::test]
-async fn no_request_breaks_anything() {
+async fn malformed_requests_get_documented_responses() {
     let app = App::start().await;
     let (minsu, jisu) = (app.user("minsu").await, app.user("jisu").await);
     for kind in [EXAM, COURSE] {
@@ -744,9 +744,9 @@ async fn no_request_breaks_anything() {
     assert_eq!(applied.status, 201, "and the service goes on: {applied:?}");
 }
 
-/// What is not HTTP, or is HTTP that two readers could read differently, is the host's to refuse.
+/// The host refuses bytes that are not HTTP, and HTTP that two implementations could read differently.
 #[tokio::test]
-async fn no_bytes_break_anything() {
+async fn malformed_bytes_get_documented_responses() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let long_path = format!(
@@ -815,7 +815,7 @@ async fn no_bytes_break_anything() {
         assert!(!answer.contains("panicked") && !answer.contains(".rs:"), "{answer}");
         assert_eq!(app.get("/tests/").by(&minsu).await.status, 200, "after {shown:?}");
     }
-    // A client that goes away in the middle of its request.
+    // A client that disconnects in the middle of its request.
     for cut in [
         "POST /login/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
         "GET /tests/ HTTP/1.1\r\nHo",

@@ -1,10 +1,10 @@
-//! What holds for every path: spellings, methods, `HEAD`, `OPTIONS` with CORS, and what is no path.
+//! Rules for every path: spellings, methods, `HEAD`, `OPTIONS` with CORS, and unknown paths.
 
 use std::collections::HashMap;
 
 use sugang_tests::{App, Call, ENDPOINTS, Endpoint, Item, OWN_METHODS, User, assert_answer, spellings};
 
-/// Paths that take GET, have one spelling beside the one without its slash, and need no token.
+/// Public paths with GET, which have no second spelling except the one without the slash.
 const PAGES: &[&str] = &["/api/schema/", "/api/docs/", "/api/redoc/", "/healthz/", "/readyz/"];
 
 fn call<'a>(app: &'a App, endpoint: &Endpoint, path: &str, user: &User) -> Call<'a> {
@@ -130,7 +130,7 @@ async fn every_path_works_in_every_spelling() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_take_is_refused() {
+async fn an_unsupported_method_is_refused() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let contract = ENDPOINTS
@@ -145,7 +145,7 @@ async fn a_method_that_a_path_does_not_take_is_refused() {
             if taken.contains(&method) {
                 continue;
             }
-            // With and without a token: who asks does not matter.
+            // The result is the same with and without a token.
             for answer in [
                 app.call(method, &path).await,
                 app.call(method, &path).by(&minsu).json_text("{}").await,
@@ -181,7 +181,7 @@ async fn a_method_that_a_path_does_not_take_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_path_is_not_found() {
+async fn unknown_paths_are_not_found() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     for path in [
@@ -290,7 +290,7 @@ async fn head_is_get_without_its_body() {
 }
 
 #[tokio::test]
-async fn options_says_what_a_path_takes() {
+async fn options_lists_the_methods() {
     let app = App::start().await;
     assert_answer!(app.call("OPTIONS", "/tests/").await, @r#"
     {
@@ -320,7 +320,7 @@ async fn options_says_what_a_path_takes() {
     }
 }
 
-/// What a browser asks before it sends `method`.
+/// The preflight that a browser sends before a request with `method`.
 fn preflight<'a>(app: &'a App, method: &str, path: &str, origin: &str) -> Call<'a> {
     app.call("OPTIONS", path)
         .header("origin", origin)
@@ -335,7 +335,7 @@ const OURS: &str = "https://sugang.example";
 const THEIRS: &str = "https://evil.example";
 
 #[tokio::test]
-async fn other_origins_are_shut_out_by_default() {
+async fn other_origins_are_refused_by_default() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     for origin in [OURS, THEIRS, "null", &app.base] {
@@ -416,7 +416,7 @@ async fn configured_origins_may_call() {
 }
 
 #[tokio::test]
-async fn all_origins_may_call_where_that_is_configured() {
+async fn all_origins_may_call_if_configured() {
     let app = App::with("cors_allowed_origins", "*").start().await;
     assert_answer!(preflight(&app, "GET", "/me/payments/", THEIRS).await, @r#"
     {

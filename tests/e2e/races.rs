@@ -1,4 +1,4 @@
-//! The same at the same moment: nobody pays twice, no seat is sold twice, nothing is lost.
+//! Concurrent requests for the same things: no user pays twice, no seat is sold twice, no change is lost.
 
 use futures::future::{join, join_all};
 use rstest::rstest;
@@ -9,7 +9,7 @@ use crate::{
     support::{Hold, cancel, paid, register, tally},
 };
 
-/// What happens to Redis meanwhile.
+/// The state of Redis during the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Redis {
     Up,
@@ -17,7 +17,7 @@ enum Redis {
     Away,
 }
 
-/// Asks ten times at once while that happens to Redis; returns how often there was which status.
+/// Sends ten concurrent requests with Redis in this state, and counts the responses by status.
 async fn ten_times<'a>(app: &'a App, redis: Redis, ask: impl Fn() -> sugang_tests::Call<'a>) -> Vec<(u16, usize)> {
     if redis == Redis::Away {
         app.redis().set(Link::Cut);
@@ -52,7 +52,7 @@ async fn ten_times<'a>(app: &'a App, redis: Redis, ask: impl Fn() -> sugang_test
 
 #[rstest]
 #[tokio::test]
-async fn of_ten_equal_registrations_one_succeeds(
+async fn one_of_ten_equal_registrations_succeeds(
     #[values(EXAM, COURSE)] kind: Kind,
     #[values(Redis::Up, Redis::Flushed, Redis::Away)] redis: Redis,
 ) {
@@ -82,7 +82,7 @@ async fn of_ten_equal_registrations_one_succeeds(
 
 #[rstest]
 #[tokio::test]
-async fn of_ten_equal_cancellations_one_succeeds(
+async fn one_of_ten_equal_cancellations_succeeds(
     #[values(EXAM, COURSE)] kind: Kind,
     #[values(Redis::Up, Redis::Flushed, Redis::Away)] redis: Redis,
 ) {
@@ -99,30 +99,30 @@ async fn of_ten_equal_cancellations_one_succeeds(
     }
 }
 
-/// A cancellation and a registration for the same at once: in either order, but never half of each.
+/// A cancellation and a registration for the same item take effect in either order, but never half of each.
 #[rstest]
 #[tokio::test]
-async fn cancelling_meets_registering_anew(#[values(EXAM, COURSE)] kind: Kind) {
+async fn cancelling_races_registering_again(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
     let mut payment = paid(&register(&app, kind, id, &minsu).await);
     let (mut before, mut after) = (0, 0);
     for round in 0..20 {
-        let anew = async {
-            // Sometimes ahead, sometimes behind.
+        let again = async {
+            // Varies which of the two comes first.
             tokio::time::sleep(std::time::Duration::from_micros(round * 150)).await;
             register(&app, kind, id, &minsu).await
         };
-        let (cancelled, anew) = join(cancel(&app, payment, &minsu).into_future(), anew).await;
+        let (cancelled, again) = join(cancel(&app, payment, &minsu).into_future(), again).await;
         assert_eq!(cancelled.status, 200);
-        payment = match anew.status.as_u16() {
+        payment = match again.status.as_u16() {
             201 => {
                 after += 1;
-                paid(&anew)
+                paid(&again)
             }
             _ => {
-                assert_eq!(anew.code(), "already_registered");
+                assert_eq!(again.code(), "already_registered");
                 before += 1;
                 paid(&register(&app, kind, id, &minsu).await)
             }
@@ -132,10 +132,10 @@ async fn cancelling_meets_registering_anew(#[values(EXAM, COURSE)] kind: Kind) {
     assert!(before + after == 20, "{before} before, {after} after");
 }
 
-/// The Django service takes none of our locks: where it was first, a constraint tells, and the client comes again.
+/// The Django service takes none of our locks. If it was first, a constraint refuses our write, and the client retries.
 #[rstest]
 #[tokio::test]
-async fn registering_meets_another_service(#[values(EXAM, COURSE)] kind: Kind) {
+async fn registering_races_the_django_service(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -167,7 +167,7 @@ async fn registering_meets_another_service(#[values(EXAM, COURSE)] kind: Kind) {
 
 #[rstest]
 #[tokio::test]
-async fn of_three_hundred_users_a_hundred_get_the_hundred_seats(#[values(EXAM, COURSE)] kind: Kind) {
+async fn three_hundred_users_share_a_hundred_seats(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::with("database_timeout_ms", DATABASE_TIMEOUT_MS).start().await;
     let id = app
         .add(
@@ -202,13 +202,13 @@ async fn of_three_hundred_users_a_hundred_get_the_hundred_seats(#[values(EXAM, C
 const USERS: usize = 50;
 const REQUESTS: usize = 2_400;
 
-/// A storm on a slow machine queues for long, and nobody is to be sent away for that.
+/// On a slow machine, statements of a storm queue for a long time. None of them may time out.
 const DATABASE_TIMEOUT_MS: u64 = 25_000;
 
-/// Everybody wants the same few things: to have them, to be rid of them, to have them again.
+/// All users register for the same few items, cancel, and register again.
 #[rstest]
 #[tokio::test]
-async fn a_storm_leaves_the_books_in_order(#[values(Link::Up, Link::Cut)] redis: Link) {
+async fn a_storm_leaves_consistent_data(#[values(Link::Up, Link::Cut)] redis: Link) {
     let app = App::proxied()
         .with("database_timeout_ms", DATABASE_TIMEOUT_MS)
         .start()
@@ -237,7 +237,7 @@ async fn a_storm_leaves_the_books_in_order(#[values(Link::Up, Link::Cut)] redis:
         };
         assert!(allowed.contains(&code.as_str()), "{n} times {asked:?} {status} {code}");
     }
-    // A storm in which nothing met anything would show nothing.
+    // Without any conflict the storm would prove nothing.
     for (asked, status) in [
         (Asked::Register, 201),
         (Asked::Register, 400),
@@ -272,9 +272,9 @@ async fn a_storm_leaves_the_books_in_order(#[values(Link::Up, Link::Cut)] redis:
     assert_audit(&app).await;
 }
 
-/// The negative control: the same storm without the guards breaks what it must, or the storm would prove nothing.
+/// The negative control: without locks and constraints, the same storm must break the data.
 #[tokio::test]
-async fn without_its_guards_the_storm_breaks_the_books() {
+async fn without_locks_and_constraints_a_storm_breaks_the_data() {
     let app = App::proxied().start().await;
     app.redis().set(Link::Cut);
     take_the_guards_out(&app).await;
@@ -294,8 +294,8 @@ async fn without_its_guards_the_storm_breaks_the_books() {
     );
 }
 
-/// Takes the advisory locks, the row locks, the second look and the constraints out of this test's database. In place of
-/// the second look comes a pause: a fast machine seldom meets a gap of a few instructions.
+/// Takes the advisory locks, the row locks, the second look and the constraints out of this test's database. In place
+/// of the second look comes a pause: a fast machine seldom meets a gap of a few instructions.
 async fn take_the_guards_out(app: &App) {
     app.database()
         .batch_execute(

@@ -1,4 +1,4 @@
-//! The whole life of an account, through the client that the workspace offers.
+//! The life of an account, through the SDK's client.
 
 use futures::TryStreamExt;
 use sugang_sdk::{

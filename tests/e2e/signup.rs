@@ -57,7 +57,7 @@ async fn a_password_is_hashed_at_the_documented_cost_by_default() {
 }
 
 #[tokio::test]
-async fn it_speaks_english_when_asked() {
+async fn answers_in_english() {
     let app = App::start().await;
     assert_answer!(app.post("/signup/").in_english().json(&json!({"email": "x"})).await, @r#"
     {
@@ -96,7 +96,7 @@ async fn it_speaks_english_when_asked() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
+async fn all_wrong_fields_are_named_at_once() {
     let app = App::start().await;
     assert_answer!(app.post("/signup/").json(&json!({})).await, @r#"
     {
@@ -215,7 +215,7 @@ async fn every_rule_of_every_field() {
     let mut table = String::new();
     for (field, values) in cases {
         for value in values {
-            // What turns the direction of a text has no place in a source file.
+            // Escaped, because a source file should not contain characters that change the direction of text.
             let shown: String = value
                 .to_string()
                 .replace('\u{202e}', "\\u202e")
@@ -379,7 +379,7 @@ async fn every_rule_of_every_field() {
 }
 
 #[tokio::test]
-async fn what_the_rules_allow_is_taken() {
+async fn values_within_the_rules_are_accepted() {
     let app = App::start().await;
     let hangul = "가".repeat(150);
     let usernames = ["minsu", "민수", "a.b+c@d-e_f", "日本語", "Ünïcödé", "٣٤", "0", &hangul];
@@ -507,7 +507,7 @@ async fn an_inactive_account_keeps_its_email_and_username() {
 }
 
 #[tokio::test]
-async fn of_equal_signups_at_once_one_succeeds() {
+async fn one_of_equal_concurrent_signups_succeeds() {
     let app = App::start().await;
     let body = minsu();
     let answers = join_all((0..10).map(async |_| app.post("/signup/").json(&body).await.status.as_u16())).await;
@@ -525,7 +525,7 @@ async fn of_equal_signups_at_once_one_succeeds() {
 }
 
 #[tokio::test]
-async fn nobody_chooses_more_than_the_three_fields() {
+async fn other_fields_are_ignored() {
     let app = App::start().await;
     let mut body = minsu();
     for (field, value) in [

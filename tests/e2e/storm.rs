@@ -1,4 +1,4 @@
-//! Many users at once on few items, and what must hold afterwards.
+//! Many concurrent users on few items, and the checks of the data afterwards.
 
 use std::{
     collections::BTreeMap,
@@ -12,13 +12,13 @@ use sugang_tests::{Answer, App, COURSE, EXAM, Item, Kind, User};
 
 use crate::support::{cancel, register};
 
-/// Users who want the same few things.
+/// Users who compete for the same few items.
 pub struct Storm {
     pub users: Vec<User>,
     pub items: Vec<(Kind, i64)>,
 }
 
-/// What was asked.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asked {
     Register,
@@ -26,7 +26,7 @@ pub enum Asked {
     Complete,
 }
 
-/// Requests of one user that are under way at the same time.
+/// The number of concurrent requests of one user.
 const CONCURRENT: usize = 4;
 
 impl Storm {
@@ -55,8 +55,8 @@ impl Storm {
         Self { users: gathered, items }
     }
 
-    /// Sends `requests` requests, [`CONCURRENT`] of every user at once, and returns all answers. It begins with everybody
-    /// asking for one and the same thing that often.
+    /// Sends `requests` requests, [`CONCURRENT`] at a time for every user, and returns all responses. At the beginning
+    /// all concurrent requests of a user are for the same item.
     pub async fn rage(&self, app: &App, requests: usize) -> Vec<(Asked, Answer)> {
         let each = requests.div_ceil(self.users.len() * CONCURRENT);
         let workers = self.users.iter().enumerate().flat_map(|(n, user)| {
@@ -69,7 +69,7 @@ impl Storm {
         join_all(workers).await.concat()
     }
 
-    /// One request after the other; the user's payments are known to all of his requests.
+    /// Sends one request after the other. All workers of a user share their payments.
     async fn work(
         &self,
         app: &App,
@@ -82,7 +82,9 @@ impl Storm {
         let mut answers = Vec::with_capacity(requests);
         let (mut kind, mut item) = first;
         while answers.len() < requests {
-            let payment = rng.choice(&*payments.lock().expect("nobody panics with it")).copied();
+            let payment = rng
+                .choice(&*payments.lock().expect("no panic while it is locked"))
+                .copied();
             let chance = if answers.is_empty() { 99 } else { rng.u8(..100) };
             let (asked, answer) = match (chance, payment) {
                 (0..4, _) => (Asked::Complete, app.post(kind.complete(item)).by(user).await),
@@ -91,7 +93,7 @@ impl Storm {
             };
             if let (Asked::Register, 201) = (asked, answer.status.as_u16()) {
                 let payment = answer.json()["payment_id"].as_i64().expect("a payment has an id");
-                payments.lock().expect("nobody panics with it").push(payment);
+                payments.lock().expect("no panic while it is locked").push(payment);
             }
             answers.push((asked, answer));
             (kind, item) = self.items[rng.usize(..self.items.len())];
@@ -100,7 +102,7 @@ impl Storm {
     }
 }
 
-/// How often each of the questions got each status and code.
+/// Counts the responses by operation, status and code.
 pub fn summary(answers: &[(Asked, Answer)]) -> BTreeMap<(Asked, u16, String), usize> {
     let mut summary = BTreeMap::new();
     for (asked, answer) in answers {
@@ -111,7 +113,7 @@ pub fn summary(answers: &[(Asked, Answer)]) -> BTreeMap<(Asked, u16, String), us
     summary
 }
 
-/// What is wrong with the books.
+/// The findings of the audit.
 pub async fn audit(app: &App) -> Vec<Finding> {
     let findings = sugang_migrations::audit(app.database())
         .await
@@ -119,8 +121,8 @@ pub async fn audit(app: &App) -> Vec<Finding> {
     findings.into_iter().filter(|finding| !finding.ids.is_empty()).collect()
 }
 
-/// What had been wrong at some time, whatever became right later: how many users had paid twice for one thing, and how
-/// many things had more users than seats.
+/// Inconsistencies at any time, even if they were corrected later: how many users had paid twice for an item, and how
+/// many items had more users than seats.
 pub async fn broken_meanwhile(app: &App) -> [i64; 2] {
     let paid_twice = app
         .one(
@@ -145,7 +147,7 @@ pub async fn broken_meanwhile(app: &App) -> [i64; 2] {
     [paid_twice, oversold]
 }
 
-/// Asserts that nothing is wrong with the books.
+/// Asserts that the audit finds nothing.
 pub async fn assert_audit(app: &App) {
     let findings = audit(app).await;
     assert!(findings.is_empty(), "{findings:#?}");

@@ -1,4 +1,4 @@
-//! What several tests do on their way.
+//! Steps that several tests share.
 
 use serde_json::{Value, json};
 use sugang_tests::{Answer, App, Call, Kind, User};
@@ -22,13 +22,13 @@ pub fn payment(amount: impl Into<Value>, method: &str) -> Value {
 /// The payment that a registration made.
 ///
 /// # Panics
-/// When the answer is no 201.
+/// If the response is not a 201.
 pub fn paid(answer: &Answer) -> i64 {
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.json()["payment_id"].as_i64().expect("a payment has an id")
 }
 
-/// Statuses of answers, in order, with how many there are of each.
+/// Counts responses by status, in the order of the statuses.
 pub fn tally(answers: &[Answer]) -> Vec<(u16, usize)> {
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
     statuses.sort_unstable();
@@ -38,7 +38,7 @@ pub fn tally(answers: &[Answer]) -> Vec<(u16, usize)> {
         .collect()
 }
 
-/// A transaction of the test's own, which holds the locks that its statement took until it is dropped.
+/// A transaction that holds the locks of its statement until it is dropped.
 pub struct Hold {
     session: tokio_postgres::Client,
 }
@@ -57,7 +57,7 @@ impl Hold {
         Self { session }
     }
 
-    /// Waits until somebody waits for one of these locks.
+    /// Waits until another session waits for one of the locks.
     pub async fn is_waited_for(&self) {
         let waiting = "select count(*) from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid))";
         loop {
@@ -74,13 +74,13 @@ impl Hold {
         }
     }
 
-    /// The process of PostgreSQL that holds them.
+    /// The id of PostgreSQL's process that holds the locks.
     pub async fn pid(&self) -> i32 {
         let pid = self.session.query_one("select pg_backend_pid()", &[]).await;
         pid.expect("a query in a transaction").get(0)
     }
 
-    /// Ends the transaction with all that it did.
+    /// Commits the transaction.
     pub async fn commit(&self) {
         self.session
             .batch_execute("commit")
@@ -88,7 +88,7 @@ impl Hold {
             .expect("a transaction can be committed");
     }
 
-    /// Ends the transaction, with the locks.
+    /// Rolls the transaction back, which releases the locks.
     pub async fn release(&self) {
         self.session
             .batch_execute("rollback")

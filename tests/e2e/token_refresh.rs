@@ -18,7 +18,7 @@ async fn a_refresh_token_gets_a_new_access_token() {
     "#);
     let access = answer.json()["access"].as_str().unwrap();
     assert_eq!(app.get("/tests/").bearer(access).await.status, 200);
-    // Today's clients use one refresh token until it expires.
+    // Existing clients use one refresh token until it expires.
     assert_eq!(
         app.post("/token/refresh/")
             .json(&json!({"refresh": refresh}))
@@ -29,7 +29,7 @@ async fn a_refresh_token_gets_a_new_access_token() {
 }
 
 #[tokio::test]
-async fn the_login_s_refresh_token_is_one() {
+async fn the_refresh_token_of_a_login_is_accepted() {
     let app = App::start().await;
     app.user("minsu").await;
     let login = app
@@ -44,7 +44,7 @@ async fn the_login_s_refresh_token_is_one() {
 }
 
 #[tokio::test]
-async fn the_new_token_says_what_the_account_is_now() {
+async fn the_new_token_has_the_current_account() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let refresh = token::sign(&minsu.claims("refresh"));
@@ -61,7 +61,7 @@ async fn the_new_token_says_what_the_account_is_now() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named() {
+async fn a_missing_field_is_named() {
     let app = App::start().await;
     assert_answer!(app.post("/token/refresh/").json(&json!({})).await, @r#"
     {
@@ -113,7 +113,7 @@ async fn what_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_no_good_refresh_token_is_refused() {
+async fn an_invalid_refresh_token_is_refused() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let good = minsu.claims("refresh");
@@ -129,7 +129,7 @@ async fn what_is_no_good_refresh_token_is_refused() {
         ("of another type", but("token_type", "sliding".into())),
         ("expired", but("exp", (chrono::Utc::now().timestamp() - 1).into())),
         ("without an id", but("jti", Value::Null)),
-        ("of nobody", but("user_id", Value::Null)),
+        ("without a user", but("user_id", Value::Null)),
         ("unsigned", token::sign_with(&header("none"), &good, b"")),
         (
             "HS512",
@@ -164,7 +164,7 @@ async fn what_is_no_good_refresh_token_is_refused() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_gone_or_inactive_gets_no_token() {
+async fn a_deleted_or_inactive_account_gets_no_token() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let body = json!({"refresh": token::sign(&minsu.claims("refresh"))});
@@ -194,8 +194,7 @@ async fn an_account_that_is_gone_or_inactive_gets_no_token() {
     "#);
 }
 
-/// Where it is configured, each refresh token is worth one use, and one that is used again ends what came of it: either
-/// the second user stole it, or the first did.
+/// With rotation, a refresh token is valid once. Reuse ends its family, because one of the two users has stolen it.
 #[tokio::test]
 async fn with_rotation_a_token_is_used_once_and_reuse_ends_its_family() {
     let app = App::with("rotate_refresh_tokens", true).start().await;
@@ -232,7 +231,7 @@ async fn with_rotation_a_token_is_used_once_and_reuse_ends_its_family() {
 }
 
 #[tokio::test]
-async fn with_rotation_of_equal_refreshes_at_once_one_succeeds() {
+async fn with_rotation_one_of_equal_refreshes_succeeds() {
     let app = App::with("rotate_refresh_tokens", true).start().await;
     let minsu = app.user("minsu").await;
     let body = json!({"refresh": token::sign(&minsu.claims("refresh"))});

@@ -1,4 +1,4 @@
-//! The access token on its way in, on one endpoint; [`crate::authorisation`] has all endpoints.
+//! Verification of access tokens, on one endpoint. [`crate::authorization`] covers all endpoints.
 
 use serde_json::{Value, json};
 use sugang_tests::{App, PASSWORD, User, assert_answer, token};
@@ -9,7 +9,7 @@ const DJANGO_ACCESS: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eX
 const DJANGO_REFRESH: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCIsImV4cCI6MzM3MjIwNTAwOSwiaWF0IjoxNzk1NDA1MDA5LCJqdGkiOiJkNzZjYjAwZjA4ZTI0MjA1OTA0ZWY4OWVhZWM1NDE1ZCIsInVzZXJfaWQiOiIxIiwiZW1haWwiOiJtaW5zdUBleGFtcGxlLmNvbSIsInVzZXJuYW1lIjoiXHViYmZjXHVjMjE4In0.IXpaIRT8IxyWzU0VyRkfKWzGF7fQQcHc-42hIpHlE2s";
 
 #[tokio::test]
-async fn the_django_service_s_tokens_pass() {
+async fn tokens_of_the_django_service_are_accepted() {
     let app = App::start().await;
     app.user("minsu").await;
     assert_eq!(app.get("/tests/").bearer(DJANGO_ACCESS).await.status, 200);
@@ -34,7 +34,7 @@ async fn the_django_service_s_tokens_pass() {
 }
 
 #[tokio::test]
-async fn no_token_is_told_which_scheme_to_use() {
+async fn without_a_token_the_scheme_is_named() {
     let app = App::start().await;
     assert_answer!(app.get("/tests/").await, @r#"
     {
@@ -127,7 +127,7 @@ async fn every_claim_counts() {
         ("user_id", json!("0"), "401 user_not_found"),
         ("user_id", json!("2"), "401 user_not_found"),
         ("user_id", json!("9223372036854775807"), "401 user_not_found"),
-        // What they say is not trusted: only the id counts.
+        // Other claims are not trusted: only the id counts.
         ("email", json!("other@example.com"), "200"),
         ("username", json!("\u{0}"), "200"),
         ("is_superuser", json!(true), "200"),
@@ -139,7 +139,7 @@ async fn every_claim_counts() {
 }
 
 #[tokio::test]
-async fn only_the_configured_algorithm_and_secret_pass() {
+async fn only_the_configured_algorithm_and_secret_are_accepted() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let claims = minsu.claims("access");
@@ -189,7 +189,7 @@ async fn keys_rotate_without_a_login() {
     };
     let [old, old_refresh] = login(&app).await;
 
-    // First every instance learns the next key, then they sign with it.
+    // First every instance learns the next key, then all of them sign with it.
     app.set("jwt_verify_keys", format!("2026-12={NEXT}"));
     app.restart().await;
     assert_eq!(lists(&app, &old).await, 200);
@@ -202,7 +202,7 @@ async fn keys_rotate_without_a_login() {
     let refreshed = app.post("/token/refresh/").json(&json!({"refresh": old_refresh})).await;
     let refreshed = refreshed.json()["access"].as_str().expect("a token").to_owned();
 
-    // When the last refresh token of the old key has expired, it goes.
+    // After the last refresh token of the old key has expired, the key is removed.
     app.set("jwt_verify_keys", "");
     app.restart().await;
     assert_eq!(lists(&app, &old).await, 401);
@@ -212,11 +212,11 @@ async fn keys_rotate_without_a_login() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_its_own_bytes_only() {
+async fn a_token_is_valid_for_its_exact_bytes_only() {
     let app = App::start().await;
     let User { access, .. } = app.user("minsu").await;
     assert_eq!(app.get("/tests/").bearer(&access).await.status, 200);
-    // The last character of a part may hold bits that no byte has: it is left out.
+    // The last character of a part may encode unused bits, so it is left out.
     let ends: Vec<usize> = access
         .match_indices('.')
         .map(|(dot, _)| dot - 1)
@@ -231,7 +231,7 @@ async fn a_token_is_good_for_its_own_bytes_only() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_gone_or_inactive_is_told_so() {
+async fn a_deleted_or_inactive_account_is_refused() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     app.run("update users set is_active = false", &[]).await;

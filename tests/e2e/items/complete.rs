@@ -8,7 +8,7 @@ use crate::support::{cancel, paid, register};
 
 #[rstest]
 #[tokio::test]
-async fn completes_what_was_registered_for(#[values(EXAM, COURSE)] kind: Kind) {
+async fn completes_a_registration(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
     let id = app.add(kind, Item::default()).await;
@@ -94,7 +94,7 @@ async fn completes_what_was_registered_for(#[values(EXAM, COURSE)] kind: Kind) {
 
 #[rstest]
 #[tokio::test]
-async fn there_is_nothing_to_complete(#[values(EXAM, COURSE)] kind: Kind) {
+async fn a_missing_registration_is_refused(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
     let id = app.add(kind, Item::default()).await;
@@ -118,7 +118,7 @@ async fn there_is_nothing_to_complete(#[values(EXAM, COURSE)] kind: Kind) {
 
 #[rstest]
 #[tokio::test]
-async fn nothing_is_completed_twice(#[values(EXAM, COURSE)] kind: Kind) {
+async fn a_registration_is_completed_once(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -142,7 +142,7 @@ async fn nothing_is_completed_twice(#[values(EXAM, COURSE)] kind: Kind) {
 
 #[rstest]
 #[tokio::test]
-async fn what_is_cancelled_is_not_completed(#[values(EXAM, COURSE)] kind: Kind) {
+async fn a_cancelled_registration_is_refused(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -169,7 +169,7 @@ async fn what_is_cancelled_is_not_completed(#[values(EXAM, COURSE)] kind: Kind) 
 
 #[rstest]
 #[tokio::test]
-async fn what_is_completed_stays_registered(#[values(EXAM, COURSE)] kind: Kind) {
+async fn a_completed_registration_keeps_its_seat(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app
@@ -192,7 +192,7 @@ async fn what_is_completed_stays_registered(#[values(EXAM, COURSE)] kind: Kind) 
 
 #[rstest]
 #[tokio::test]
-async fn says_so_in_english(#[values(EXAM, COURSE)] kind: Kind) {
+async fn answers_in_english(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -207,10 +207,10 @@ async fn says_so_in_english(#[values(EXAM, COURSE)] kind: Kind) {
     assert_eq!(complete().await["error"], kind.says.already_completed[1]);
 }
 
-/// It takes no body, and does not mind one.
+/// The body is optional, and its content is ignored.
 #[rstest]
 #[tokio::test]
-async fn a_body_makes_no_difference(#[values(EXAM, COURSE)] kind: Kind) {
+async fn the_content_of_a_body_is_ignored(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;

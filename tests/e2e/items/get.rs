@@ -33,7 +33,7 @@ async fn one_item_is_shown(#[values(EXAM, COURSE)] kind: Kind) {
 
 #[rstest]
 #[tokio::test]
-async fn nothing_optional_is_needed(#[values(EXAM, COURSE)] kind: Kind) {
+async fn optional_columns_may_be_null(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let item = Item {
@@ -101,7 +101,7 @@ async fn seats_are_shown(#[values(EXAM, COURSE)] kind: Kind) {
 
 #[rstest]
 #[tokio::test]
-async fn a_registration_is_the_caller_s_and_not_cancelled(#[values(EXAM, COURSE)] kind: Kind) {
+async fn is_registered_means_an_active_registration_of_the_caller(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let [minsu, jisu, yuna, hana] = [
         app.user("minsu").await,
@@ -116,16 +116,16 @@ async fn a_registration_is_the_caller_s_and_not_cancelled(#[values(EXAM, COURSE)
     for (user, expected) in [(&minsu, true), (&jisu, true), (&yuna, false), (&hana, false)] {
         let answer = app.get(kind.item(id)).by(user).await;
         assert_eq!(answer.json()["is_registered"], expected, "{}", user.username);
-        assert_eq!(answer.json()["registration_count"], 2, "everybody's");
+        assert_eq!(answer.json()["registration_count"], 2, "of all users");
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn what_is_not_there_is_not_found(#[values(EXAM, COURSE)] kind: Kind) {
+async fn an_unknown_item_is_not_found(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
-    // An item of the other kind with the id that is asked for.
+    // An item of the other kind has the requested id.
     app.add(if kind == EXAM { COURSE } else { EXAM }, Item::default()).await;
     assert_answer!(app.get(kind.item(1)).by(&minsu).await, @r#"
     {

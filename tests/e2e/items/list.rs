@@ -7,7 +7,7 @@ use sugang_tests::{Answer, App, COURSE, EXAM, Item, Kind, User, assert_answer, s
 const AGES_AGO: &str = "1999-12-31T23:59:59Z";
 const IN_AGES: &str = "2099-01-01T00:00:00Z";
 
-/// Adds items named 1 to `n`, of which the last is the newest.
+/// Adds items named 1 to `n`; the last one is the newest.
 pub(super) async fn add(app: &App, kind: Kind, n: usize) {
     app.run(
         &format!(
@@ -211,11 +211,11 @@ async fn pages_are_twenty_long_and_newest_first(#[values(EXAM, COURSE)] kind: Ki
 
 #[rstest]
 #[tokio::test]
-async fn the_pages_together_are_the_list(#[values(EXAM, COURSE)] kind: Kind) {
+async fn the_pages_add_up_to_the_list(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     add(&app, kind, 60).await;
-    // Equal times: the order is still one order.
+    // With equal times, the order must still be unambiguous.
     app.run(
         &format!("update {} set created_at = '2026-01-01' where id % 3 > 0", kind.items),
         &[],
@@ -280,7 +280,7 @@ async fn links_keep_the_spelling_and_the_other_parameters(#[values(EXAM, COURSE)
             let answer = app.get(format!("{path}{query}")).by(&minsu).await;
             for link in ["previous", "next"] {
                 let url = answer.json()[link].as_str().unwrap_or_else(|| panic!("{answer:?}"));
-                // The same query in the same order, but for the page.
+                // The same parameters in the same order, except for the page.
                 let url = url.strip_prefix(&app.base).unwrap();
                 let (to, asked) = url.split_once('?').unwrap_or((url, ""));
                 assert_eq!(to, path);
@@ -322,7 +322,7 @@ async fn links_lead_to_the_public_url(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::with("public_url", "https://api.example.com/sugang/").start().await;
     let minsu = app.user("minsu").await;
     add(&app, kind, 21).await;
-    // A client's own idea of the address is not followed.
+    // A client's forwarding headers do not change the links.
     let answer = app
         .get(kind.path)
         .by(&minsu)
@@ -372,7 +372,7 @@ async fn available_is_what_is_open_now(#[values(EXAM, COURSE)] kind: Kind) {
     }
 }
 
-/// Over HTTP no clock strikes exactly; within one transaction of PostgreSQL the time stands still.
+/// HTTP cannot hit an exact moment. Within one transaction of PostgreSQL the time stands still.
 #[rstest]
 #[tokio::test]
 async fn both_ends_of_a_period_belong_to_it(#[values(EXAM, COURSE)] kind: Kind) {
@@ -415,7 +415,7 @@ async fn both_ends_of_a_period_belong_to_it(#[values(EXAM, COURSE)] kind: Kind) 
     app.database().batch_execute("rollback").await.unwrap();
 }
 
-/// What the searches below look through.
+/// The items for the searches below.
 async fn add_catalogue(app: &App, kind: Kind) -> User {
     for (n, (title, description)) in [
         ("정보처리기사 실기", Some("소프트웨어 설계와 개발")),
@@ -553,7 +553,7 @@ async fn a_search_is_read_like_a_web_search(#[values(EXAM, COURSE)] kind: Kind) 
 
 #[rstest]
 #[tokio::test]
-async fn a_search_finds_what_was_changed_a_moment_ago(#[values(EXAM, COURSE)] kind: Kind) {
+async fn a_search_finds_changes_at_once(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = add_catalogue(&app, kind).await;
     let search = async |word: &str| {

@@ -36,7 +36,7 @@ async fn registers_and_pays(#[values(EXAM, COURSE)] kind: Kind) {
 
 #[rstest]
 #[tokio::test]
-async fn says_so_in_english(#[values(EXAM, COURSE)] kind: Kind) {
+async fn answers_in_english(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -194,7 +194,7 @@ async fn writes_a_registration_a_payment_and_their_history(#[values(EXAM, COURSE
 
 #[rstest]
 #[tokio::test]
-async fn gives_every_payment_an_external_id_of_its_own(#[values(EXAM, COURSE)] kind: Kind) {
+async fn every_payment_has_its_own_external_id(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -249,7 +249,7 @@ async fn is_seen_at_once_in_the_list_and_the_detail(#[values(EXAM, COURSE)] kind
 
 #[rstest]
 #[tokio::test]
-async fn each_kind_is_registered_for_by_itself(#[values(EXAM, COURSE)] kind: Kind) {
+async fn kinds_are_independent_of_each_other(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let other = if kind == EXAM { COURSE } else { EXAM };
@@ -267,7 +267,7 @@ async fn each_kind_is_registered_for_by_itself(#[values(EXAM, COURSE)] kind: Kin
 
 #[rstest]
 #[tokio::test]
-async fn takes_the_amount_as_a_number_or_a_string(#[values(EXAM, COURSE)] kind: Kind) {
+async fn accepts_the_amount_as_a_number_or_a_string(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let id = app
         .add(
@@ -300,7 +300,7 @@ async fn takes_the_amount_as_a_number_or_a_string(#[values(EXAM, COURSE)] kind: 
 
 #[rstest]
 #[tokio::test]
-async fn tells_what_is_wrong_with_which_field(#[values(EXAM, COURSE)] kind: Kind) {
+async fn names_each_wrong_field(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -390,13 +390,13 @@ async fn tells_what_is_wrong_with_which_field(#[values(EXAM, COURSE)] kind: Kind
     assert_eq!(app.state().await, before);
 }
 
-/// Every row of the contract's table while all rows below it are violated too.
+/// Violates each rule together with all rules that are checked after it.
 #[rstest]
 #[tokio::test]
-async fn checks_in_the_order_of_the_table(#[values(EXAM, COURSE)] kind: Kind) {
+async fn checks_in_the_documented_order(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
-    // Costs less than a card takes, is over, and has its only seat taken by minsu.
+    // Costs less than the minimum of a card, has ended, and Minsu holds its only seat.
     let end_at = "2020-01-02T00:00:00Z";
     let id = app
         .add(
@@ -578,8 +578,8 @@ async fn refuses_in_english_too(#[values(EXAM, COURSE)] kind: Kind) {
     assert_eq!(answer.json()["detail"], "Not found.");
 }
 
-/// Exactly the bounds and one cent (the least that an amount can differ by) outside. No amount of money that the table
-/// can hold is above what a card or a bank transfer takes.
+/// Checks each bound exactly, and one cent beyond it. The upper bounds of card and bank transfer exceed what the table
+/// can hold.
 #[rstest]
 #[case::kakaopay("kakaopay", 0.029, &["99.99", "50000000.01"], &[("100.00", 2.9), ("50000000.00", 1_450_000.0)])]
 #[case::card("card", 0.032, &["999.99"], &[("1000.00", 32.0), ("99999999.99", 3_199_999.999_68)])]
@@ -644,7 +644,7 @@ async fn both_ends_of_the_period_belong_to_it(#[values(EXAM, COURSE)] kind: Kind
     const NOW: &str = "2026-05-01T00:00:00Z";
     let mut app = App::start().await;
     let minsu = app.user("minsu").await;
-    // PostgreSQL looks for a function in pg_catalog first, unless the path names it later: so the clock stands still.
+    // Stops the clock: PostgreSQL searches pg_catalog first, unless search_path names it after another schema.
     let stop_the_clock = format!(
         "do $$ begin
             execute 'create function public.clock_timestamp() returns timestamptz return timestamptz ''{NOW}''';
@@ -652,7 +652,7 @@ async fn both_ends_of_the_period_belong_to_it(#[values(EXAM, COURSE)] kind: Kind
          end $$"
     );
     app.run(&stop_the_clock, &[]).await;
-    // New connections have the path.
+    // New connections use the new search_path.
     app.restart().await;
     let attempt = async |start_at, end_at| {
         let id = app
@@ -696,7 +696,7 @@ async fn both_ends_of_the_period_belong_to_it(#[values(EXAM, COURSE)] kind: Kind
 
 #[rstest]
 #[tokio::test]
-async fn takes_the_registration_up_again_after_a_cancellation(#[values(EXAM, COURSE)] kind: Kind) {
+async fn reuses_the_registration_after_a_cancellation(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;

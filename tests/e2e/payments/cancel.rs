@@ -89,7 +89,7 @@ async fn cancels_a_payment_and_its_registration(#[values(EXAM, COURSE)] kind: Ki
 }
 
 #[tokio::test]
-async fn a_body_is_not_needed() {
+async fn the_body_is_optional() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
@@ -123,7 +123,7 @@ async fn a_body_is_not_needed() {
 }
 
 #[tokio::test]
-async fn a_reason_is_a_text() {
+async fn the_reason_is_a_text() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
@@ -161,7 +161,7 @@ async fn a_reason_is_a_text() {
 
 #[rstest]
 #[tokio::test]
-async fn nothing_is_cancelled_twice(#[values(EXAM, COURSE)] kind: Kind) {
+async fn a_payment_is_cancelled_once(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -169,7 +169,7 @@ async fn nothing_is_cancelled_twice(#[values(EXAM, COURSE)] kind: Kind) {
     cancel(&app, payment, &minsu)
         .json(&json!({"refund_reason": "first"}))
         .await;
-    // Not even when there is something else to be cancelled by now.
+    // It is refused even if a newer payment for the item can be cancelled.
     register(&app, kind, id, &minsu).await;
     let before = app.state().await;
 
@@ -191,7 +191,7 @@ async fn nothing_is_cancelled_twice(#[values(EXAM, COURSE)] kind: Kind) {
 }
 
 #[tokio::test]
-async fn what_is_refunded_is_not_cancelled() {
+async fn a_refunded_payment_is_refused() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
@@ -205,7 +205,7 @@ async fn what_is_refunded_is_not_cancelled() {
 
 #[rstest]
 #[tokio::test]
-async fn what_is_completed_is_not_cancelled(#[values(EXAM, COURSE)] kind: Kind) {
+async fn the_payment_of_a_completed_item_is_refused(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -230,7 +230,7 @@ async fn what_is_completed_is_not_cancelled(#[values(EXAM, COURSE)] kind: Kind) 
 }
 
 #[tokio::test]
-async fn only_ones_own() {
+async fn another_users_payment_is_refused() {
     let app = App::start().await;
     let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
     let id = app.add(EXAM, Item::default()).await;
@@ -252,13 +252,13 @@ async fn only_ones_own() {
     "#);
     let answer = cancel(&app, payment, &minsu).in_english().await;
     assert_eq!(answer.json()["error"], "You can cancel your own payments only");
-    // Whose it is comes before what became of it.
+    // Ownership is checked before the status.
     assert_eq!(cancel(&app, cancelled, &minsu).await.code(), "not_owner");
     assert_eq!(app.state().await, before);
 }
 
 #[tokio::test]
-async fn there_is_nothing_to_cancel() {
+async fn an_unknown_payment_is_not_found() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     assert_answer!(cancel(&app, 404, &minsu).await, @r#"

@@ -7,7 +7,7 @@ use crate::support::{cancel, paid, register};
 
 #[rstest]
 #[tokio::test]
-async fn shows_what_the_list_shows(#[values(EXAM, COURSE)] kind: Kind) {
+async fn shows_the_same_as_the_list(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
@@ -65,7 +65,7 @@ async fn shows_what_the_list_shows(#[values(EXAM, COURSE)] kind: Kind) {
 }
 
 #[tokio::test]
-async fn another_users_is_not_there() {
+async fn another_users_payment_is_not_found() {
     let app = App::start().await;
     let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
     let id = app.add(EXAM, Item::default()).await;
@@ -83,12 +83,8 @@ async fn another_users_is_not_there() {
     }
     "#);
     for id in ["404", "0", "9223372036854775807"] {
-        let of_nobody = app.get(format!("/me/payments/{id}/")).by(&minsu).await;
-        assert_eq!(
-            (of_nobody.status.as_u16(), of_nobody.code()),
-            (404, "not_found"),
-            "{id}"
-        );
+        let missing = app.get(format!("/me/payments/{id}/")).by(&minsu).await;
+        assert_eq!((missing.status.as_u16(), missing.code()), (404, "not_found"), "{id}");
     }
     assert_eq!(
         app.get(format!("/me/payments/{payment}/")).by(&jiyoung).await.status,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sugang_tests::{App, COURSE, EXAM, Item, Kind, User, assert_answer, spellings};
 
-/// What the list shows of a payment, and is to be found by.
+/// The properties of a payment that the list shows and filters by.
 struct Paid {
     id: i64,
     kind: Kind,
@@ -152,7 +152,7 @@ async fn lists_own_payments_newest_first() {
 }
 
 #[tokio::test]
-async fn nobody_has_none() {
+async fn a_user_without_payments_gets_an_empty_list() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     assert_answer!(app.get("/me/payments/").by(&minsu).await, @r#"
@@ -169,7 +169,7 @@ async fn nobody_has_none() {
 }
 
 #[tokio::test]
-async fn of_the_same_time_the_last_written_comes_first() {
+async fn equal_times_are_ordered_by_id() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let mut expected = Vec::new();
@@ -183,9 +183,9 @@ async fn of_the_same_time_the_last_written_comes_first() {
     assert_eq!(ids(&answer.json()["results"]), expected);
 }
 
-/// Every filter with every other, compared with the same choice made here.
+/// Combines every filter with every other, and compares with the same selection made by the test.
 #[tokio::test]
-async fn filters_and_all_their_combinations() {
+async fn every_combination_of_filters() {
     let app = App::start().await;
     let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
     payments(&app, &jiyoung).await;
@@ -230,7 +230,7 @@ async fn filters_and_all_their_combinations() {
 }
 
 #[tokio::test]
-async fn the_search_reads_titles_as_the_catalogue_does() {
+async fn the_search_works_as_in_the_catalogue() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     for (kind, title) in [
@@ -270,7 +270,7 @@ async fn the_search_reads_titles_as_the_catalogue_does() {
 }
 
 #[tokio::test]
-async fn a_day_that_is_none_is_refused() {
+async fn an_invalid_day_is_refused() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     assert_answer!(app.get("/me/payments/?from=2026-02-30&to=tomorrow").by(&minsu).await, @r#"
@@ -340,7 +340,7 @@ async fn a_day_that_is_none_is_refused() {
     }
 }
 
-/// No such payments, rather than all of them.
+/// The result is empty instead of unfiltered.
 #[tokio::test]
 async fn an_unknown_status_or_type_finds_nothing() {
     let app = App::start().await;

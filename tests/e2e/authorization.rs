@@ -8,7 +8,7 @@ use sugang_tests::{App, COURSE, ENDPOINTS, EXAM, Endpoint, Item, User, token};
 struct Caller {
     name: &'static str,
     authorization: Option<String>,
-    /// What every endpoint that wants a token answers; empty for a caller who may ask.
+    /// The code that every endpoint with authentication answers; empty for a valid caller.
     refused: &'static str,
 }
 
@@ -34,7 +34,7 @@ fn callers(minsu: &User, jisu: &User, inactive: &User, gone: &User) -> Vec<Calle
     };
     vec![
         Caller {
-            name: "nobody",
+            name: "no token",
             authorization: None,
             refused: "not_authenticated",
         },
@@ -65,7 +65,7 @@ fn callers(minsu: &User, jisu: &User, inactive: &User, gone: &User) -> Vec<Calle
             &token::sign_with(&header("HS512"), &good, secret),
             "token_not_valid",
         ),
-        bearer("no token at all", "undefined", "token_not_valid"),
+        bearer("not a token", "undefined", "token_not_valid"),
         bearer("an inactive user", &inactive.access, "user_inactive"),
         bearer("a deleted user", &gone.access, "user_not_found"),
         bearer("another user", &jisu.access, ""),
@@ -106,7 +106,7 @@ async fn ask(app: &App, endpoint: &Endpoint, caller: &Caller) -> sugang_tests::A
 }
 
 #[tokio::test]
-async fn who_may_not_ask_is_refused_everywhere_and_changes_nothing() {
+async fn invalid_callers_are_refused_everywhere_and_change_nothing() {
     let (app, callers) = arrange().await;
     let before = app.state().await;
     for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.token) {
@@ -123,9 +123,9 @@ async fn who_may_not_ask_is_refused_everywhere_and_changes_nothing() {
     assert_eq!(app.state().await, before);
 }
 
-/// A refusal must not tell whether something is there: it comes before the path's id, the query and the body are read.
+/// A refusal must not reveal what exists: it comes before the path's id, the query and the body are read.
 #[tokio::test]
-async fn who_may_not_ask_learns_nothing() {
+async fn invalid_callers_learn_nothing() {
     let (app, callers) = arrange().await;
     for (method, path, body) in [
         ("GET", "/tests/999/", ""),
@@ -158,11 +158,11 @@ async fn who_may_not_ask_learns_nothing() {
 }
 
 #[tokio::test]
-async fn where_no_token_is_wanted_none_is_looked_at() {
+async fn public_endpoints_ignore_tokens() {
     let (app, callers) = arrange().await;
-    let nobody = &callers[0];
+    let anonymous = &callers[0];
     for endpoint in ENDPOINTS.iter().filter(|endpoint| !endpoint.token) {
-        let expected = ask(&app, endpoint, nobody).await;
+        let expected = ask(&app, endpoint, anonymous).await;
         app.run("delete from users where email = 'new@example.com'", &[]).await;
         for caller in &callers {
             let answer = ask(&app, endpoint, caller).await;
@@ -178,7 +178,7 @@ async fn where_no_token_is_wanted_none_is_looked_at() {
 }
 
 #[tokio::test]
-async fn everybody_acts_for_himself_alone() {
+async fn users_act_only_for_themselves() {
     let (app, callers) = arrange().await;
     let mut table = String::new();
     for caller in callers.iter().filter(|caller| caller.refused.is_empty()) {
@@ -214,7 +214,7 @@ async fn everybody_acts_for_himself_alone() {
       GET /me/payments/1/ 200
       POST /payments/1/cancel/ 400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
     ");
-    // What was Minsu's is as Minsu left it, whatever Jisu tried.
+    // Jisu's attempts have not changed Minsu's payments.
     let payments = app
         .rows("select user_id, status from payments where id <= 2 order by id")
         .await;
@@ -222,7 +222,7 @@ async fn everybody_acts_for_himself_alone() {
 }
 
 #[tokio::test]
-async fn lists_show_nobody_else_s_payments() {
+async fn lists_show_only_own_payments() {
     let (app, callers) = arrange().await;
     let [jisu, minsu] = &callers[callers.len() - 2..] else {
         unreachable!()
