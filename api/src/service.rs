@@ -12,10 +12,9 @@ use crate::{
     config::Cors,
     context::RequestContext,
     error::ApiError,
-    handlers::{accounts, docs, health, items, payments, registrations},
     http::{RequestHead, Response},
     log,
-    routes::{self, Operation, Private, Public, Route, RouteMatch},
+    routes::{self, Route, RouteMatch},
     state::AppState,
 };
 
@@ -78,41 +77,14 @@ async fn run(
         replayed: Cell::new(false),
         incoming: RefCell::new(Some(incoming)),
     };
-    let response = dispatch(&ctx, route.operation)
+    let response = route
+        .action
+        .run(&ctx)
         .await
         .unwrap_or_else(|error| error.into_response(ctx.language, request_id));
     match ctx.replayed.get() {
         true => response.header("idempotency-replayed", "true"),
         false => response,
-    }
-}
-
-async fn dispatch(ctx: &RequestContext<'_>, operation: Operation) -> Result<Response, ApiError> {
-    match operation {
-        Operation::Public(operation) => match operation {
-            Public::Signup => accounts::signup(ctx).await,
-            Public::Login => accounts::login(ctx).await,
-            Public::RefreshToken => accounts::refresh_token(ctx).await,
-            Public::Logout => accounts::logout(ctx).await,
-            Public::GetHealth => Ok(health::health()),
-            Public::GetReadiness => health::readiness(ctx).await,
-            Public::GetFile(file) => {
-                let (known, encodings) = (ctx.head.header("if-none-match"), ctx.head.header("accept-encoding"));
-                Ok(docs::get_file(file, known, encodings))
-            }
-        },
-        Operation::Private(operation) => {
-            let caller = ctx.state.keys.authenticate(ctx.head.header("authorization"))?;
-            match operation {
-                Private::List(kind) => items::list(ctx, caller, kind).await,
-                Private::Get(kind) => items::get(ctx, caller, kind).await,
-                Private::Register(kind) => registrations::register(ctx, caller, kind).await,
-                Private::Complete(kind) => registrations::complete(ctx, caller, kind).await,
-                Private::ListPayments => payments::list(ctx, caller).await,
-                Private::GetPayment => payments::get(ctx, caller).await,
-                Private::CancelPayment => payments::cancel(ctx, caller).await,
-            }
-        }
     }
 }
 
