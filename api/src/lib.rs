@@ -8,6 +8,7 @@
 //! | [`entry`], `service` | take a request from the host, dispatch it, add the headers that all responses share |
 //! | `routes` | list the operations with their methods and paths |
 //! | `handlers` | do one operation each: read the request, make one SQL call, build the response |
+//! | `operation` | says what an operation is: its id, its handler, its description for OpenAPI |
 //! | `kind` | describes what differs between exams and courses; nothing else knows it |
 //! | `payment_rules` | what a payment method accepts, and what it costs |
 //! | `context`, `state` | hold what one request, and what one instance of the component, works with |
@@ -34,6 +35,7 @@ mod kind;
 mod log;
 #[cfg(test)]
 mod openapi;
+mod operation;
 mod payment_rules;
 mod routes;
 mod service;

@@ -5,41 +5,23 @@ use std::{borrow::Cow, sync::LazyLock};
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+#[cfg(test)]
+use crate::operation::description::Description;
 use crate::{
+    context::RequestContext,
     error::{ApiError, catalog::NOT_FOUND},
-    handlers::docs,
+    handlers::{accounts, docs, health, items, payments, registrations},
+    http::Response,
     kind::{ItemKind, KINDS},
+    operation::{Handler, ItemOperation, Operation},
 };
 
-/// An operation, by the authentication that it needs.
+/// What a route does.
 #[derive(Clone, Copy)]
-pub(crate) enum Operation {
-    Public(Public),
-    Private(Private),
-}
-
-/// The operations without authentication.
-#[derive(Clone, Copy)]
-pub(crate) enum Public {
-    Signup,
-    Login,
-    RefreshToken,
-    Logout,
-    GetFile(&'static docs::File),
-    GetHealth,
-    GetReadiness,
-}
-
-/// The operations of a user.
-#[derive(Clone, Copy)]
-pub(crate) enum Private {
-    List(&'static ItemKind),
-    Get(&'static ItemKind),
-    Register(&'static ItemKind),
-    Complete(&'static ItemKind),
-    ListPayments,
-    GetPayment,
-    CancelPayment,
+pub(crate) enum Action {
+    Operation(&'static Operation),
+    Item(&'static ItemOperation, &'static ItemKind),
+    File(&'static docs::File),
 }
 
 /// An operation with its method and its path.
@@ -51,98 +33,115 @@ pub(crate) struct Route {
     pub(crate) alias: Option<&'static str>,
     /// `verb_resource`: the name of the operation in the OpenAPI document and in the log.
     pub(crate) id: Cow<'static, str>,
-    pub(crate) operation: Operation,
+    pub(crate) action: Action,
 }
 
-/// Every route.
+const API: Option<&str> = Some("/api");
+const ACCOUNTS: Option<&str> = Some("/api/auth");
+
+/// Every route. `{items}` and `{register}` stand for the segments of each kind.
 pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
-    const API: Option<&str> = Some("/api");
-    const ACCOUNTS: Option<&str> = Some("/api/auth");
-    let public = |method, path: &'static str, alias, id: &'static str, operation| Route {
-        method,
-        path: path.into(),
-        alias,
-        id: id.into(),
-        operation: Operation::Public(operation),
-    };
-    let private = |method, path: Cow<'static, str>, id: Cow<'static, str>, operation| Route {
-        method,
-        path,
-        alias: API,
-        id,
-        operation: Operation::Private(operation),
-    };
     let mut table = vec![
-        public(Method::POST, "/signup/", ACCOUNTS, "signup", Public::Signup),
-        public(Method::POST, "/login/", ACCOUNTS, "login", Public::Login),
-        public(
-            Method::POST,
-            "/token/refresh/",
-            ACCOUNTS,
-            "refresh_token",
-            Public::RefreshToken,
-        ),
-        public(Method::POST, "/logout/", ACCOUNTS, "logout", Public::Logout),
+        route(Method::POST, "/signup/", ACCOUNTS, &accounts::SIGNUP),
+        route(Method::POST, "/login/", ACCOUNTS, &accounts::LOGIN),
+        route(Method::POST, "/token/refresh/", ACCOUNTS, &accounts::REFRESH_TOKEN),
+        route(Method::POST, "/logout/", ACCOUNTS, &accounts::LOGOUT),
     ];
     for kind in KINDS {
-        let ((one, several), base) = (kind.names, format!("/{}/", kind.segment));
-        let register = format!("{base}{{id}}/{}/", kind.register_segment);
         table.extend([
-            private(
-                Method::GET,
-                base.clone().into(),
-                format!("list_{several}").into(),
-                Private::List(kind),
-            ),
-            private(
-                Method::GET,
-                format!("{base}{{id}}/").into(),
-                format!("get_{one}").into(),
-                Private::Get(kind),
-            ),
-            private(
+            item(Method::GET, "/{items}/", &items::LIST, kind),
+            item(Method::GET, "/{items}/{id}/", &items::GET, kind),
+            item(
                 Method::POST,
-                register.into(),
-                kind.register_operation.into(),
-                Private::Register(kind),
+                "/{items}/{id}/{register}/",
+                &registrations::REGISTER,
+                kind,
             ),
-            private(
-                Method::POST,
-                format!("{base}{{id}}/complete/").into(),
-                format!("complete_{one}").into(),
-                Private::Complete(kind),
-            ),
+            item(Method::POST, "/{items}/{id}/complete/", &registrations::COMPLETE, kind),
         ]);
     }
     table.extend([
-        private(
-            Method::GET,
-            "/me/payments/".into(),
-            "list_payments".into(),
-            Private::ListPayments,
-        ),
-        private(
-            Method::GET,
-            "/me/payments/{id}/".into(),
-            "get_payment".into(),
-            Private::GetPayment,
-        ),
-        private(
-            Method::POST,
-            "/payments/{id}/cancel/".into(),
-            "cancel_payment".into(),
-            Private::CancelPayment,
-        ),
-        public(Method::GET, "/healthz", None, "get_health", Public::GetHealth),
-        public(Method::GET, "/readyz", None, "get_readiness", Public::GetReadiness),
+        route(Method::GET, "/me/payments/", API, &payments::LIST),
+        route(Method::GET, "/me/payments/{id}/", API, &payments::GET),
+        route(Method::POST, "/payments/{id}/cancel/", API, &payments::CANCEL),
+        route(Method::GET, "/healthz", None, &health::HEALTH),
+        route(Method::GET, "/readyz", None, &health::READINESS),
     ]);
-    table.extend(
-        docs::FILES
-            .iter()
-            .map(|file| public(Method::GET, file.path, None, file.id, Public::GetFile(file))),
-    );
+    table.extend(docs::FILES.iter().map(file));
     table
 });
+
+fn route(method: Method, path: &'static str, alias: Option<&'static str>, operation: &'static Operation) -> Route {
+    Route {
+        method,
+        path: path.into(),
+        alias,
+        id: operation.id.into(),
+        action: Action::Operation(operation),
+    }
+}
+
+fn item(method: Method, path: &str, operation: &'static ItemOperation, kind: &'static ItemKind) -> Route {
+    let path = path.replace("{items}", kind.segment);
+    Route {
+        method,
+        path: path.replace("{register}", kind.register_segment).into(),
+        alias: API,
+        id: (operation.id)(kind).into(),
+        action: Action::Item(operation, kind),
+    }
+}
+
+fn file(file: &'static docs::File) -> Route {
+    Route {
+        method: Method::GET,
+        path: file.path.into(),
+        alias: None,
+        id: file.id.into(),
+        action: Action::File(file),
+    }
+}
+
+impl Action {
+    /// Runs the handler, after authentication if the operation needs it.
+    ///
+    /// # Errors
+    /// 401 without a valid access token, if the operation needs one; those of the handler.
+    pub(crate) async fn run(self, ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
+        let caller = || ctx.state.keys.authenticate(ctx.head.header("authorization"));
+        match self {
+            Self::Operation(operation) => match operation.handler {
+                Handler::Public(handler) => handler(ctx).await,
+                Handler::Private(handler) => handler(ctx, caller()?).await,
+            },
+            Self::Item(operation, kind) => (operation.handler)(ctx, caller()?, kind).await,
+            Self::File(file) => {
+                let (known, encodings) = (ctx.head.header("if-none-match"), ctx.head.header("accept-encoding"));
+                Ok(docs::get_file(file, known, encodings))
+            }
+        }
+    }
+
+    /// Returns the description for the OpenAPI document. The files that its pages load have none.
+    #[cfg(test)]
+    pub(crate) fn describe(self) -> Option<Description> {
+        match self {
+            Self::Operation(operation) => Some((operation.describe)()),
+            Self::Item(operation, kind) => Some((operation.describe)(kind)),
+            Self::File(file) => docs::describe(file),
+        }
+    }
+
+    /// Returns whether the operation needs a valid access token.
+    #[cfg(test)]
+    pub(crate) fn is_private(self) -> bool {
+        match self {
+            Self::Operation(operation) => matches!(operation.handler, Handler::Private(_)),
+            Self::Item(..) => true,
+            Self::File(_) => false,
+        }
+    }
+}
 
 /// The match of a method and a path.
 pub(crate) enum RouteMatch {
@@ -330,7 +329,7 @@ mod tests {
         let paths: Vec<String> = serde_json::from_str(paths.lines().next().unwrap()).unwrap();
         let hashing = TABLE
             .iter()
-            .filter(|route| matches!(route.operation, Operation::Public(Public::Signup | Public::Login)));
+            .filter(|route| route.action.describe().is_some_and(|description| description.cpu_bound));
         let expected: Vec<_> = hashing
             .flat_map(|route| {
                 let path = route.path.trim_end_matches('/');

@@ -9,10 +9,9 @@ use crate::{
     config::Cors,
     context::RequestContext,
     error::ApiError,
-    handlers::{accounts, docs, health, items, payments, registrations},
     http::{RequestHead, Response},
     log,
-    routes::{self, Operation, Private, Public, Route, RouteMatch},
+    routes::{self, Route, RouteMatch},
     state::AppState,
 };
 
@@ -74,38 +73,11 @@ async fn run(
         language: head.language(),
         incoming: RefCell::new(Some(incoming)),
     };
-    dispatch(&ctx, route.operation)
+    route
+        .action
+        .run(&ctx)
         .await
         .unwrap_or_else(|error| error.into_response(ctx.language, request_id))
-}
-
-async fn dispatch(ctx: &RequestContext<'_>, operation: Operation) -> Result<Response, ApiError> {
-    match operation {
-        Operation::Public(operation) => match operation {
-            Public::Signup => accounts::signup(ctx).await,
-            Public::Login => accounts::login(ctx).await,
-            Public::RefreshToken => accounts::refresh_token(ctx).await,
-            Public::Logout => accounts::logout(ctx).await,
-            Public::GetHealth => Ok(health::health()),
-            Public::GetReadiness => health::readiness(ctx).await,
-            Public::GetFile(file) => {
-                let (known, encodings) = (ctx.head.header("if-none-match"), ctx.head.header("accept-encoding"));
-                Ok(docs::get_file(file, known, encodings))
-            }
-        },
-        Operation::Private(operation) => {
-            let caller = ctx.state.keys.authenticate(ctx.head.header("authorization"))?;
-            match operation {
-                Private::List(kind) => items::list(ctx, caller, kind).await,
-                Private::Get(kind) => items::get(ctx, caller, kind).await,
-                Private::Register(kind) => registrations::register(ctx, caller, kind).await,
-                Private::Complete(kind) => registrations::complete(ctx, caller, kind).await,
-                Private::ListPayments => payments::list(ctx, caller).await,
-                Private::GetPayment => payments::get(ctx, caller).await,
-                Private::CancelPayment => payments::cancel(ctx, caller).await,
-            }
-        }
-    }
 }
 
 /// Answers `OPTIONS`: with the methods, and to a browser's preflight with what a script may send.

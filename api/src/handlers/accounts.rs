@@ -16,6 +16,7 @@ use crate::{
     },
     extract::forms,
     http::Response,
+    operation::{Handler, Operation},
     store::{
         Outcome,
         functions::{self, LoggedIn, Logout, Refresh, Signup},
@@ -23,6 +24,13 @@ use crate::{
 };
 
 const SIGNED_UP: Text = Text::new("회원가입이 완료되었습니다.", "The sign-up is complete.");
+
+pub(crate) static SIGNUP: Operation = Operation {
+    id: "signup",
+    handler: Handler::Public(|ctx| Box::pin(signup(ctx))),
+    #[cfg(test)]
+    describe: description::signup,
+};
 
 /// Creates an account.
 pub(crate) async fn signup(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
@@ -67,6 +75,13 @@ struct Credentials {
     user: User,
     password: String,
 }
+
+pub(crate) static LOGIN: Operation = Operation {
+    id: "login",
+    handler: Handler::Public(|ctx| Box::pin(login(ctx))),
+    #[cfg(test)]
+    describe: description::login,
+};
 
 /// Exchanges an e-mail address and a password for tokens.
 ///
@@ -124,6 +139,13 @@ fn issue_tokens(ctx: &RequestContext<'_>, user: User) -> Result<Tokens, ApiError
     })
 }
 
+pub(crate) static REFRESH_TOKEN: Operation = Operation {
+    id: "refresh_token",
+    handler: Handler::Public(|ctx| Box::pin(refresh_token(ctx))),
+    #[cfg(test)]
+    describe: description::refresh_token,
+};
+
 /// Exchanges a refresh token for a new access token, and with rotation for a new refresh token as well.
 pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
     let config = &ctx.state.config;
@@ -149,6 +171,13 @@ pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, 
     };
     Ok(Response::json(200, &body))
 }
+
+pub(crate) static LOGOUT: Operation = Operation {
+    id: "logout",
+    handler: Handler::Public(|ctx| Box::pin(logout(ctx))),
+    #[cfg(test)]
+    describe: description::logout,
+};
 
 /// Revokes the family of a refresh token. Access tokens stay valid until they expire.
 pub(crate) async fn logout(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
@@ -184,4 +213,88 @@ async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, email: &str)
         address: ctx.client_address(),
     };
     rate_limit::check(&ctx.state.redis, &attempt, limits, config.rate_limit_window).await
+}
+
+#[cfg(test)]
+mod description {
+    use std::borrow::Cow;
+
+    use sugang_sdk::types::{AccessToken, Login, Refresh, SignedUp, Signup, Tokens};
+    use utoipa::ToSchema;
+
+    use super::{ApiError, FieldProblem, FieldProblems, INVALID_CREDENTIALS, REFRESH_NOT_VALID};
+    use crate::operation::description::{Body, Description, Success, body, rate_limited, required, stores};
+
+    pub(super) fn signup() -> Description {
+        let problems = FieldProblems::of("email", FieldProblem::EmailTaken);
+        account(
+            "Create an account",
+            "",
+            Signup::name(),
+            201,
+            SignedUp::name(),
+            vec![ApiError::SignupFields(problems), rate_limited()],
+        )
+        .cpu_bound()
+    }
+
+    pub(super) fn login() -> Description {
+        account(
+            "Get tokens",
+            "A wrong password, an unknown e-mail address and an inactive account are answered alike.",
+            Login::name(),
+            200,
+            Tokens::name(),
+            vec![required("email"), (&INVALID_CREDENTIALS).into(), rate_limited()],
+        )
+        .cpu_bound()
+    }
+
+    pub(super) fn refresh_token() -> Description {
+        account(
+            "Get a new access token",
+            "Where the service rotates refresh tokens, a new one comes along, and the one that was sent is used up.",
+            Refresh::name(),
+            200,
+            AccessToken::name(),
+            vec![required("refresh"), (&REFRESH_NOT_VALID).into()],
+        )
+    }
+
+    pub(super) fn logout() -> Description {
+        Description {
+            success: Success::nothing(),
+            ..account(
+                "End a login",
+                "The refresh token, and all that came in its place, are of no more use.",
+                Refresh::name(),
+                204,
+                AccessToken::name(),
+                vec![required("refresh"), (&REFRESH_NOT_VALID).into()],
+            )
+        }
+    }
+
+    fn account(
+        summary: &str,
+        more: &'static str,
+        request: Cow<'static, str>,
+        status: u16,
+        answer: Cow<'static, str>,
+        errors: Vec<ApiError>,
+    ) -> Description {
+        Description {
+            tag: "accounts".into(),
+            summary: summary.into(),
+            more: more.into(),
+            parameters: vec![],
+            body: Some(Body {
+                schema: request,
+                required: true,
+            }),
+            success: Success::named(status, answer),
+            errors: errors.into_iter().chain(body()).chain(stores()).collect(),
+            cpu_bound: false,
+        }
+    }
 }

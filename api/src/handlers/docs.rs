@@ -5,8 +5,12 @@
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+#[cfg(test)]
+use utoipa::openapi::{ObjectBuilder, schema::Type};
 
 use crate::http::Response;
+#[cfg(test)]
+use crate::operation::description::{Description, Success, service};
 
 /// A file in the component.
 pub(crate) struct File {
@@ -123,6 +127,20 @@ fn accepts_gzip(accept_encoding: &str) -> bool {
     weight_of("gzip")
         .or_else(|| weight_of("*"))
         .is_some_and(|weight| weight > 0.0)
+}
+
+/// Describes a file for the document. The files that the pages load are not part of the API.
+#[cfg(test)]
+pub(crate) fn describe(file: &File) -> Option<Description> {
+    Some(match file.path {
+        "/api/schema/" => {
+            let any = ObjectBuilder::new().schema_type(Type::Object).build();
+            service("This document", "", Success::of(200, any.into()), vec![])
+        }
+        "/api/docs/" => service("This document in Swagger UI", "", Success::page(), vec![]),
+        "/api/redoc/" => service("This document in ReDoc", "", Success::page(), vec![]),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

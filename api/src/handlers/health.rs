@@ -6,6 +6,7 @@ use crate::{
     context::RequestContext,
     error::ApiError,
     http::Response,
+    operation::{Handler, Operation},
     store::{
         Outcome,
         functions::{self, Ready},
@@ -23,6 +24,13 @@ struct Health {
     redis: Option<&'static str>,
 }
 
+pub(crate) static HEALTH: Operation = Operation {
+    id: "get_health",
+    handler: Handler::Public(|_| Box::pin(std::future::ready(Ok(health())))),
+    #[cfg(test)]
+    describe: description::live,
+};
+
 /// Reports that the component runs, without a call to a store.
 pub(crate) fn health() -> Response {
     Response::json(
@@ -34,6 +42,13 @@ pub(crate) fn health() -> Response {
         },
     )
 }
+
+pub(crate) static READINESS: Operation = Operation {
+    id: "get_readiness",
+    handler: Handler::Public(|ctx| Box::pin(readiness(ctx))),
+    #[cfg(test)]
+    describe: description::ready,
+};
 
 /// Reports whether the stores answer. Without Redis only locks and rate limits are missing.
 pub(crate) async fn readiness(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
@@ -59,4 +74,38 @@ pub(crate) async fn readiness(ctx: &RequestContext<'_>) -> Result<Response, ApiE
             redis: Some(redis),
         },
     ))
+}
+
+#[cfg(test)]
+mod description {
+    use utoipa::openapi::ObjectBuilder;
+
+    use crate::operation::{
+        description::{Description, Success, service, stores},
+        parameters::string,
+    };
+
+    pub(super) fn live() -> Description {
+        service("Whether the service lives", "Asks no store.", health(), vec![])
+    }
+
+    pub(super) fn ready() -> Description {
+        service(
+            "Whether the service can serve",
+            "`degraded`: everything works, under the database's locks alone.",
+            health(),
+            stores(),
+        )
+    }
+
+    fn health() -> Success {
+        let word = |words: &[&str]| string().enum_values(Some(words.to_vec())).build();
+        let schema = ObjectBuilder::new()
+            .property("status", word(&["ok", "degraded"]))
+            .property("database", word(&["ok"]))
+            .property("redis", word(&["ok", "unavailable"]))
+            .required("status")
+            .build();
+        Success::of(200, schema.into())
+    }
 }

@@ -13,6 +13,7 @@ use crate::{
     extract::{Query, forms},
     http::Response,
     kind::KINDS,
+    operation::{Handler, Operation},
     store::{
         FunctionRow, Outcome,
         functions::{self, CancelPayment, GetPayment, ListPayments},
@@ -23,6 +24,13 @@ use crate::{
 use super::page::page;
 
 const CANCELLED: Text = Text::new("결제가 취소되었습니다", "The payment is cancelled");
+
+pub(crate) static LIST: Operation = Operation {
+    id: "list_payments",
+    handler: Handler::Private(|ctx, caller| Box::pin(list(ctx, caller))),
+    #[cfg(test)]
+    describe: description::list,
+};
 
 /// Lists one page of the caller's payments. An unknown `status` or `payment_type` matches no payment.
 pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
@@ -45,6 +53,13 @@ pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Res
     }
 }
 
+pub(crate) static GET: Operation = Operation {
+    id: "get_payment",
+    handler: Handler::Private(|ctx, caller| Box::pin(get(ctx, caller))),
+    #[cfg(test)]
+    describe: description::get,
+};
+
 /// Gets one of the caller's payments.
 pub(crate) async fn get(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
     let call = GetPayment {
@@ -58,6 +73,13 @@ pub(crate) async fn get(ctx: &RequestContext<'_>, caller: Caller) -> Result<Resp
         _ => Err(row.unexpected()),
     }
 }
+
+pub(crate) static CANCEL: Operation = Operation {
+    id: "cancel_payment",
+    handler: Handler::Private(|ctx, caller| Box::pin(cancel(ctx, caller))),
+    #[cfg(test)]
+    describe: description::cancel,
+};
 
 /// Cancels one of the caller's payments, with its registration.
 pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
@@ -109,5 +131,112 @@ fn cancelled(ctx: &RequestContext<'_>, row: &FunctionRow) -> Result<Response, Ap
             Err(kind.map_or_else(|| row.unexpected(), |kind| ApiError::Refused(&kind.item_completed)))
         }
         _ => Err(row.idempotency_error()),
+    }
+}
+
+#[cfg(test)]
+mod description {
+    use sugang_sdk::types::{Cancel, Cancelled, Payment, PaymentStatus, PaymentType};
+    use utoipa::{
+        ToSchema,
+        openapi::path::{Parameter, ParameterIn},
+    };
+
+    use super::{ALREADY_CANCELLED, ApiError, INVALID_PAGE, KINDS, NOT_FOUND, NOT_OWNER};
+    use crate::{
+        error::{FieldProblem, FieldProblems},
+        operation::{
+            description::{Body, Description, Success, body, caller, keyed, page_of},
+            parameters::{id, idempotency_key, page_parameter, parameter, search_parameter, string},
+        },
+    };
+
+    pub(super) fn list() -> Description {
+        Description {
+            tag: "payments".into(),
+            summary: "List one's own payments".into(),
+            more: "Newest first, 20 a page.".into(),
+            parameters: payment_parameters(),
+            body: None,
+            success: Success::of(200, page_of(Payment::name())),
+            errors: caller([
+                (&INVALID_PAGE).into(),
+                ApiError::Fields(FieldProblems::of("from", FieldProblem::InvalidDate)),
+            ]),
+            cpu_bound: false,
+        }
+    }
+
+    pub(super) fn get() -> Description {
+        Description {
+            tag: "payments".into(),
+            summary: "Get one of one's own payments".into(),
+            more: "".into(),
+            parameters: vec![id("payment")],
+            body: None,
+            success: Success::named(200, Payment::name()),
+            errors: caller([(&NOT_FOUND).into()]),
+            cpu_bound: false,
+        }
+    }
+
+    pub(super) fn cancel() -> Description {
+        Description {
+            tag: "payments".into(),
+            summary: "Cancel one's own payment and the registration that it paid for".into(),
+            more: "The user may register again afterwards.".into(),
+            parameters: vec![id("payment"), idempotency_key()],
+            body: Some(Body {
+                schema: Cancel::name(),
+                required: false,
+            }),
+            success: Success::named(200, Cancelled::name()).replayable(),
+            errors: caller(
+                [
+                    ApiError::from(&NOT_FOUND),
+                    (&NOT_OWNER).into(),
+                    (&ALREADY_CANCELLED).into(),
+                ]
+                .into_iter()
+                .chain(KINDS.map(|kind| (&kind.item_completed).into()))
+                .chain(body())
+                .chain(keyed()),
+            ),
+            cpu_bound: false,
+        }
+    }
+
+    fn payment_parameters() -> Vec<Parameter> {
+        let words = |words: Vec<&'static str>| string().enum_values(Some(words)).build();
+        let statuses = PaymentStatus::ALL.iter().map(|status| status.as_str()).collect();
+        let types = PaymentType::ALL.iter().map(|kind| kind.as_str()).collect();
+        let day = || {
+            string().format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
+                utoipa::openapi::KnownFormat::Date,
+            )))
+        };
+        vec![
+            page_parameter(),
+            parameter(
+                "status",
+                ParameterIn::Query,
+                "Only those with this status.",
+                words(statuses),
+            ),
+            parameter("payment_type", ParameterIn::Query, "Only those for this.", words(types)),
+            parameter(
+                "from",
+                ParameterIn::Query,
+                "Only those paid on this day (UTC) or later. Empty filters nothing.",
+                day().build(),
+            ),
+            parameter(
+                "to",
+                ParameterIn::Query,
+                "Only those paid on this day (UTC) or earlier. Empty filters nothing.",
+                day().build(),
+            ),
+            search_parameter("the title of what was paid for"),
+        ]
     }
 }

@@ -13,12 +13,20 @@ use crate::{
     extract::forms,
     http::Response,
     kind::ItemKind,
+    operation::ItemOperation,
     payment_rules,
     store::{
         FunctionRow, Outcome,
         functions::{Complete, Register},
         with_lock,
     },
+};
+
+pub(crate) static REGISTER: ItemOperation = ItemOperation {
+    id: |kind| kind.register_operation.to_owned(),
+    handler: |ctx, caller, kind| Box::pin(register(ctx, caller, kind)),
+    #[cfg(test)]
+    describe: description::register,
 };
 
 /// Registers the caller for an item and pays.
@@ -86,6 +94,13 @@ fn registered(
     })
 }
 
+pub(crate) static COMPLETE: ItemOperation = ItemOperation {
+    id: |kind| format!("complete_{}", kind.names.0),
+    handler: |ctx, caller, kind| Box::pin(complete(ctx, caller, kind)),
+    #[cfg(test)]
+    describe: description::complete,
+};
+
 /// Completes the caller's registration. The body is optional; if there is one, it must be JSON.
 pub(crate) async fn complete(
     ctx: &RequestContext<'_>,
@@ -119,5 +134,108 @@ pub(crate) async fn complete(
         Outcome::AlreadyCompleted => Err((&kind.already_completed).into()),
         Outcome::Cancelled => Err((&kind.registration_cancelled).into()),
         _ => Err(row.unexpected()),
+    }
+}
+
+#[cfg(test)]
+mod description {
+    use serde_json::json;
+    use sugang_sdk::types::{
+        Completed, PaymentId, PaymentMethod, Register, Registration, RegistrationId, TransactionMetadata,
+    };
+    use utoipa::{
+        ToSchema,
+        openapi::{ObjectBuilder, Ref, RefOr, Schema},
+    };
+
+    use super::{AMOUNT_OUT_OF_BOUNDS, ApiError, ItemKind, NOT_FOUND, SOLD_OUT};
+    use crate::{
+        operation::{
+            description::{Body, Description, Success, body, caller, keyed, required},
+            parameters::{id, idempotency_key, string},
+        },
+        payment_rules::accepted_amounts,
+    };
+
+    pub(super) fn register(kind: &'static ItemKind) -> Description {
+        let (one, several) = kind.names;
+        Description {
+            tag: several.into(),
+            summary: format!("Register for one {one} and pay"),
+            more: format!("Amounts that the methods take, both ends included: {}.", bounds()).into(),
+            parameters: vec![id(one), idempotency_key()],
+            body: Some(Body {
+                schema: Register::name(),
+                required: true,
+            }),
+            success: Success::of(201, registered(kind)).replayable(),
+            errors: caller(
+                [
+                    required("amount"),
+                    (&NOT_FOUND).into(),
+                    (&kind.already_registered).into(),
+                    (&kind.not_open).into(),
+                    (&kind.amount_mismatch).into(),
+                    (&AMOUNT_OUT_OF_BOUNDS).into(),
+                    (&SOLD_OUT).into(),
+                ]
+                .into_iter()
+                .chain(body())
+                .chain(keyed()),
+            ),
+            cpu_bound: false,
+        }
+    }
+
+    pub(super) fn complete(kind: &'static ItemKind) -> Description {
+        let (one, several) = kind.names;
+        Description {
+            tag: several.into(),
+            summary: format!("Mark one's own registration for one {one} as completed"),
+            more: "Needs no body. What is completed can no longer be cancelled.".into(),
+            parameters: vec![id(one)],
+            body: None,
+            success: Success::named(200, Completed::name()),
+            errors: caller([
+                ApiError::from(&kind.not_registered),
+                (&kind.already_completed).into(),
+                (&kind.registration_cancelled).into(),
+            ]),
+            cpu_bound: false,
+        }
+    }
+
+    fn bounds() -> String {
+        let bounds = PaymentMethod::ALL.iter().map(|method| {
+            let accepted = accepted_amounts(*method);
+            format!("`{method}` {} to {}", accepted.start(), accepted.end())
+        });
+        bounds.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the schema of a registration's response, in which the key of the id depends on the kind.
+    fn registered(kind: &ItemKind) -> Schema {
+        let key = match (kind.registration)(RegistrationId(1)) {
+            Registration::Application(_) => "registration_id",
+            Registration::Enrolment(_) => "enrollment_id",
+        };
+        let mut registered = ObjectBuilder::new();
+        for (name, schema) in [
+            (
+                "message",
+                string().examples([json!(kind.registered.korean)]).build().into(),
+            ),
+            ("payment_id", Ref::from_schema_name(PaymentId::name()).into()),
+            (key, Ref::from_schema_name(RegistrationId::name()).into()),
+            ("payment_method", Ref::from_schema_name(PaymentMethod::name()).into()),
+            (
+                "transaction_metadata",
+                Ref::from_schema_name(TransactionMetadata::name()).into(),
+            ),
+        ] {
+            let schema: RefOr<Schema> = schema;
+            registered = registered.property(name, schema).required(name);
+        }
+        registered.build().into()
     }
 }

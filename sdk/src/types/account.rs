@@ -11,7 +11,7 @@ use super::UserId;
 #[cfg_attr(
     feature = "openapi",
     derive(utoipa::ToSchema),
-    schema(description = "A password or a token.")
+    schema(description = "A password or a token.", min_length = 1)
 )]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -45,8 +45,10 @@ impl<T: Into<String>> From<T> for Secret {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Signup {
     /// E-mail address; unique without regard to case.
+    #[cfg_attr(feature = "openapi", schema(examples("minsu@example.com")))]
     pub email: String,
     /// Unique; at most 150 characters: letters of any script, digits and `@.+-_`.
+    #[cfg_attr(feature = "openapi", schema(examples("김민수")))]
     pub username: String,
     /// At least 8 characters, with a letter and a digit among them.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
@@ -58,6 +60,7 @@ pub struct Signup {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Login {
     /// E-mail address of the account.
+    #[cfg_attr(feature = "openapi", schema(examples("minsu@example.com"), min_length = 1))]
     pub email: String,
     /// Its password.
     pub password: Secret,
@@ -78,8 +81,10 @@ pub struct User {
     /// Id of the account.
     pub id: UserId,
     /// E-mail address.
+    #[cfg_attr(feature = "openapi", schema(examples("minsu@example.com")))]
     pub email: String,
     /// Display name.
+    #[cfg_attr(feature = "openapi", schema(examples("김민수")))]
     pub username: String,
 }
 
@@ -88,6 +93,7 @@ pub struct User {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignedUp {
     /// What happened, for people.
+    #[cfg_attr(feature = "openapi", schema(examples("회원가입이 완료되었습니다.")))]
     pub message: String,
     /// The new account.
     pub user: User,

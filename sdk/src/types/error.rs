@@ -112,7 +112,7 @@ codes! {
     Internal = "internal",
     /// The instance that served the request crashed; the request may have taken effect.
     InstanceCrashed = "internal_error",
-    /// A store is away; try again after `Retry-After`.
+    /// A store is unavailable; try again after `Retry-After`.
     Unavailable = "unavailable",
     /// This request waited too long for its turn, and nothing was done; try again after `Retry-After`.
     Overloaded = "overloaded",

@@ -35,21 +35,28 @@ pub struct Item<Id> {
     /// Its id.
     pub id: Id,
     /// Title, at most 255 characters.
+    #[cfg_attr(feature = "openapi", schema(examples("정보처리기사 실기 모의시험")))]
     pub title: String,
     /// Description, if it has one.
     #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(examples("기출 문제로 보는 3시간 시험")))]
     pub description: Option<String>,
     /// What it costs; exactly this much must be paid.
     pub price: Money,
     /// First instant at which one may register for it.
+    #[cfg_attr(feature = "openapi", schema(examples("2026-11-01T00:00:00Z")))]
     pub start_at: DateTime,
     /// Last instant at which one may register for it.
+    #[cfg_attr(feature = "openapi", schema(examples("2026-11-30T14:59:59Z")))]
     pub end_at: DateTime,
     /// When it was put into the catalogue.
+    #[cfg_attr(feature = "openapi", schema(examples("2026-10-01T00:00:00Z")))]
     pub created_at: DateTime,
     /// Whether the caller holds a registration for it that is not cancelled.
+    #[cfg_attr(feature = "openapi", schema(examples(false)))]
     pub is_registered: bool,
     /// How many registrations that are not cancelled there are, everybody's.
+    #[cfg_attr(feature = "openapi", schema(examples(12)))]
     pub registration_count: i64,
     /// How many may register; null for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,9 +136,11 @@ impl Registration {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Completed {
     /// What happened, for people.
+    #[cfg_attr(feature = "openapi", schema(examples("시험이 완료되었습니다")))]
     pub message: String,
     /// The registration that is completed (the same key for exams and courses).
     pub registration_id: RegistrationId,
     /// When it was completed.
+    #[cfg_attr(feature = "openapi", schema(examples("2026-11-23T03:21:26.123456Z")))]
     pub completed_at: DateTime,
 }

@@ -87,8 +87,10 @@ pub struct TransactionMetadata {
     /// Whether it can be given back.
     pub supports_refund: bool,
     /// The gateway's share of the amount; with the fee below the only float on the wire, and for display only.
+    #[cfg_attr(feature = "openapi", schema(examples(0.029)))]
     pub processing_fee_rate: f64,
     /// The amount times the rate, in won; for display only.
+    #[cfg_attr(feature = "openapi", schema(examples(1305.0)))]
     pub estimated_fee: f64,
 }
 
@@ -128,11 +130,13 @@ pub struct Payment {
     pub payment_type: Word<PaymentType>,
     /// Title of what was paid for.
     #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(examples("정보처리기사 실기 모의시험")))]
     pub target_title: Option<String>,
     /// The same as `payment_type`.
     #[cfg_attr(feature = "openapi", schema(value_type = PaymentType))]
     pub target_type: Word<PaymentType>,
     /// Id of the exam or course.
+    #[cfg_attr(feature = "openapi", schema(examples(1)))]
     pub target_id: i64,
     /// What was paid.
     pub amount: Money,
@@ -143,12 +147,14 @@ pub struct Payment {
     #[cfg_attr(feature = "openapi", schema(value_type = PaymentStatus))]
     pub status: Word<PaymentStatus>,
     /// When it was paid.
+    #[cfg_attr(feature = "openapi", schema(examples("2026-11-23T03:21:26.123456Z")))]
     pub paid_at: DateTime,
     /// When it was cancelled, if it was.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub cancelled_at: Option<DateTime>,
     /// When the registration that it paid for was made, if there is one.
     #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(examples("2026-11-23T03:21:26.123456Z")))]
     pub registration_time: Option<DateTime>,
 }
 
@@ -158,6 +164,7 @@ pub struct Payment {
 pub struct Cancel {
     /// Why, kept with the payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(examples("단순 변심")))]
     pub refund_reason: Option<String>,
 }
 
@@ -166,9 +173,11 @@ pub struct Cancel {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cancelled {
     /// What happened, for people.
+    #[cfg_attr(feature = "openapi", schema(examples("결제가 취소되었습니다")))]
     pub message: String,
     /// The payment that is cancelled.
     pub payment_id: PaymentId,
     /// When it was cancelled.
+    #[cfg_attr(feature = "openapi", schema(examples("2026-11-23T03:21:26.123456Z")))]
     pub cancelled_at: DateTime,
 }

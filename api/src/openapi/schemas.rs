@@ -1,0 +1,87 @@
+//! The schemas of the document: the wire types with the server's limits.
+
+use sugang_sdk::types::{
+    AccessToken, Cancel, Cancelled, Completed, Course, CourseId, Exam, ExamId, Login, Money, Payment, PaymentId,
+    PaymentMethod, PaymentStatus, PaymentType, Refresh, Register, RegistrationId, Secret, SignedUp, Signup, Tokens,
+    TransactionMetadata, User, UserId,
+};
+use utoipa::{
+    PartialSchema,
+    openapi::{
+        Components, ComponentsBuilder, Object, RefOr, Schema,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::{BEARER, CODE, ERROR, errors};
+use crate::extract::forms::signup::{MAX_EMAIL_CHARS, MAX_USERNAME_CHARS, MIN_PASSWORD_CHARS};
+
+/// Examples of a course, whose type it shares with an exam.
+const COURSE_EXAMPLES: [(&str, &str); 2] = [("title", "실전 SQL 튜닝"), ("description", "실행 계획을 읽는 8주 수업")];
+
+/// The minimum and the maximum characters of a text, by the rules of the server, which the SDK does not know.
+const LENGTHS: [(&str, &str, usize, Option<usize>); 3] = [
+    ("Signup", "email", 1, Some(MAX_EMAIL_CHARS)),
+    ("Signup", "username", 1, Some(MAX_USERNAME_CHARS)),
+    ("Signup", "password", MIN_PASSWORD_CHARS, None),
+];
+
+pub(super) fn components() -> Components {
+    let mut components = ComponentsBuilder::new()
+        .schema_from::<Signup>()
+        .schema_from::<Login>()
+        .schema_from::<Refresh>()
+        .schema_from::<SignedUp>()
+        .schema_from::<Tokens>()
+        .schema_from::<AccessToken>()
+        .schema_from::<User>()
+        .schema_from::<Register>()
+        .schema_from::<TransactionMetadata>()
+        .schema_from::<Completed>()
+        .schema_from::<Payment>()
+        .schema_from::<Cancel>()
+        .schema_from::<Cancelled>()
+        .schema_from::<PaymentMethod>()
+        .schema_from::<PaymentStatus>()
+        .schema_from::<PaymentType>()
+        .schema_from::<Money>()
+        .schema_from::<Secret>()
+        .schema_from::<UserId>()
+        .schema_from::<ExamId>()
+        .schema_from::<CourseId>()
+        .schema_from::<PaymentId>()
+        .schema_from::<RegistrationId>()
+        .schema("Exam", Exam::schema())
+        .schema("Course", Course::schema())
+        .schema(CODE, errors::error_code())
+        .schema(ERROR, errors::error())
+        .build();
+    for (name, example) in COURSE_EXAMPLES {
+        property(&mut components, "Course", name).examples = vec![example.into()];
+    }
+    for (schema, name, least, most) in LENGTHS {
+        let text = property(&mut components, schema, name);
+        (text.min_length, text.max_length) = (Some(least), most);
+    }
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("The access token that a login answered."))
+        .build();
+    components
+        .security_schemes
+        .insert(BEARER.into(), SecurityScheme::Http(bearer).into());
+    components
+}
+
+fn property<'a>(components: &'a mut Components, schema: &str, property: &str) -> &'a mut Object {
+    let found = components.schemas.get_mut(schema);
+    let Some(RefOr::T(Schema::Object(object))) = found else {
+        panic!("{schema} is no object")
+    };
+    let found = object.properties.get_mut(property);
+    let Some(RefOr::T(Schema::Object(property))) = found else {
+        panic!("{schema} has no {property} of a plain type")
+    };
+    property
+}
