@@ -228,9 +228,10 @@ begin
     return coalesce(known, sugang.course_count_available(p_now));
 end $$;
 
--- Counts the items that have started less those that have ended, and keeps the result until the next one starts or ends.
--- Volatile, so that each statement sees what was committed before it. On a large table the planner expects a statement
--- that reads a few rows to read many; compiling it or starting parallel workers would take longer than the rows.
+-- Counts the items that have started less those that have ended, and keeps the result until the next one starts or
+-- ends. Volatile, so that each statement sees what was committed before it. On a large table the planner expects a
+-- statement that reads a few rows to read many; compiling it or starting parallel workers would take longer than the
+-- rows.
 create or replace function sugang.course_count_available(p_now timestamptz) returns bigint
 language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
@@ -238,8 +239,8 @@ declare
     counted bigint;
     keeps boolean;
 begin
-    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock nothing
-    -- is kept: another request counts, or a writer is at work.
+    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
+    -- nothing is kept: another request counts, or a writer is at work.
     perform from sugang.available_counts where kind = 'course' for update skip locked;
     keeps := found;
     counted := sugang.count_before_hour('course', 'start', p_now) - sugang.count_before_hour('course', 'end', p_now)
@@ -275,9 +276,10 @@ begin
     return coalesce(known, sugang.test_count_available(p_now));
 end $$;
 
--- Counts the items that have started less those that have ended, and keeps the result until the next one starts or ends.
--- Volatile, so that each statement sees what was committed before it. On a large table the planner expects a statement
--- that reads a few rows to read many; compiling it or starting parallel workers would take longer than the rows.
+-- Counts the items that have started less those that have ended, and keeps the result until the next one starts or
+-- ends. Volatile, so that each statement sees what was committed before it. On a large table the planner expects a
+-- statement that reads a few rows to read many; compiling it or starting parallel workers would take longer than the
+-- rows.
 create or replace function sugang.test_count_available(p_now timestamptz) returns bigint
 language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
@@ -285,8 +287,8 @@ declare
     counted bigint;
     keeps boolean;
 begin
-    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock nothing
-    -- is kept: another request counts, or a writer is at work.
+    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
+    -- nothing is kept: another request counts, or a writer is at work.
     perform from sugang.available_counts where kind = 'test' for update skip locked;
     keeps := found;
     counted := sugang.count_before_hour('test', 'start', p_now) - sugang.count_before_hour('test', 'end', p_now)
@@ -312,8 +314,8 @@ end $$;
 
 -- Keeps and reads sugang.bucket_counts.
 
--- Adds the sign of each given item to its buckets, and invalidates the available count, in the transaction of the change.
--- Buckets are always locked in the same order, so two writers never deadlock on them.
+-- Adds the sign of each given item to its buckets, and invalidates the available count, in the transaction of the
+-- change. Buckets are always locked in the same order, so two writers never deadlock on them.
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
@@ -384,7 +386,7 @@ create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out 
 language plpgsql stable as $$
 declare
     finer text;
-    begins timestamptz := '-infinity';
+    begins timestamptz := '-infinity'::timestamptz;
 begin
     created_before := 'infinity';
     skip := p_offset;
@@ -593,7 +595,7 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_before timestamptz := 'infinity';
+    created_before timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
@@ -667,7 +669,7 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_before timestamptz := 'infinity';
+    created_before timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
@@ -791,8 +793,8 @@ create or replace trigger sugang_search_truncate after truncate on tests
 
 -- One kind: the number of items that a search matches.
 
--- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is impossible.
--- Comparing with `is true` keeps the planner from the search index: few items start or end in between.
+-- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is
+-- impossible. Comparing with `is true` keeps the planner from the search index: few items start or end in between.
 create or replace function sugang.course_adjust_search_count(p_known sugang.search_counts, p_query tsquery,
                                                              p_as_of timestamptz, out n bigint,
                                                              out snapshot pg_snapshot)
@@ -840,8 +842,8 @@ begin
         if found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     known := sugang.stored_search_count('course', p_available, fingerprint);
-    -- One request counts before the stored count is too old to show, and no other request waits for it. Requests without
-    -- a count to show wait for the one that counts, and use its result.
+    -- One request counts before the stored count is too old to show, and no other request waits for it. Requests
+    -- without a count to show wait for the one that counts, and use its result.
     if known.counted_at > clock_timestamp() - sugang.search_count_max_age() / 2 then return known.n; end if;
     if not pg_try_advisory_xact_lock(lock_key) then
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
@@ -891,8 +893,8 @@ end $$;
 
 -- One kind: the number of items that a search matches.
 
--- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is impossible.
--- Comparing with `is true` keeps the planner from the search index: few items start or end in between.
+-- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is
+-- impossible. Comparing with `is true` keeps the planner from the search index: few items start or end in between.
 create or replace function sugang.test_adjust_search_count(p_known sugang.search_counts, p_query tsquery,
                                                              p_as_of timestamptz, out n bigint,
                                                              out snapshot pg_snapshot)
@@ -940,8 +942,8 @@ begin
         if found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     known := sugang.stored_search_count('test', p_available, fingerprint);
-    -- One request counts before the stored count is too old to show, and no other request waits for it. Requests without
-    -- a count to show wait for the one that counts, and use its result.
+    -- One request counts before the stored count is too old to show, and no other request waits for it. Requests
+    -- without a count to show wait for the one that counts, and use its result.
     if known.counted_at > clock_timestamp() - sugang.search_count_max_age() / 2 then return known.n; end if;
     if not pg_try_advisory_xact_lock(lock_key) then
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
@@ -1016,8 +1018,8 @@ begin
     return case when words like '% & %' then null else words::tsquery end;
 end $$;
 
--- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was committed
--- before it.
+-- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was
+-- committed before it.
 create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
 returns sugang.search_counts language plpgsql as $$
 declare
@@ -1029,8 +1031,8 @@ begin
     return known;
 end $$;
 
--- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that is
--- being taken may not include them, so the last pruned change stays as a marker for all before it.
+-- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that
+-- is being taken may not include them, so the last pruned change stays as a marker for all before it.
 create or replace function sugang.prune_search_counts(p_kind text) returns void language plpgsql as $$
 declare
     needed xid8;
@@ -1157,8 +1159,8 @@ alter domain sugang.outcome add constraint known check (value in (
 
 create or replace function sugang.page_size() returns integer language sql immutable parallel safe as $$ select 20 $$;
 
--- Fills count, page and pages of a list; the outcome is null when the page exists. Page 0 is the last page. An empty list
--- has one page.
+-- Fills count, page and pages of a list; the outcome is null when the page exists. Page 0 is the last page. An empty
+-- list has one page.
 create or replace function sugang.paginate(p_count bigint, p_page bigint) returns sugang.function_row
 language plpgsql immutable as $$
 declare
@@ -1176,15 +1178,17 @@ end $$;
 -- Fills the snapshot of a payment that another program writes without it, as the Django service does.
 create or replace function sugang.payment_snapshot() returns trigger language plpgsql as $$
 declare
-    snapshot record;
+    title text;
+    registration_id bigint;
+    registration_time timestamptz;
 begin
     execute format('select * from sugang.%I($1, $2)',
                    (select kind from sugang.kinds where content_type_id = new.content_type_id) || '_payment_snapshot')
-        into snapshot using new.user_id, new.object_id::bigint;
-    new.target_title := snapshot.title;
-    new.registration_id := snapshot.registration_id;
-    new.registration_time := coalesce(snapshot.registration_time, new.paid_at);
-    new.search_vector := coalesce(new.search_vector, to_tsvector('simple', coalesce(snapshot.title, '')));
+        into title, registration_id, registration_time using new.user_id, new.object_id::bigint;
+    new.target_title := title;
+    new.registration_id := registration_id;
+    new.registration_time := coalesce(registration_time, new.paid_at);
+    new.search_vector := coalesce(new.search_vector, to_tsvector('simple', coalesce(title, '')));
     return new;
 end $$;
 create or replace trigger sugang_payment_snapshot before insert on payments
@@ -1252,7 +1256,8 @@ begin
         select count(*) into found_n from payments where user_id = p_user;
     else
         select count(*) into found_n from payments
-            where user_id = p_user and (p_status is null or status = p_status) and (p_type is null or payment_type = p_type)
+            where user_id = p_user and (p_status is null or status = p_status)
+              and (p_type is null or payment_type = p_type)
               and (not_before is null or paid_at >= not_before) and (before is null or paid_at < before)
               and (query is null or search_vector @@ query);
     end if;
@@ -1289,11 +1294,11 @@ $$;
 
 -- ===== registrations (course)
 
--- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks, locks,
--- writes and builds the response.
+-- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
+-- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The item
--- is last because all registrations for it contend for its row: the row stays locked only until the commit.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
+-- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
 
 create or replace function sugang.do_register_course(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -1405,11 +1410,11 @@ end $$;
 
 -- ===== registrations (test)
 
--- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks, locks,
--- writes and builds the response.
+-- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
+-- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The item
--- is last because all registrations for it contend for its row: the row stays locked only until the commit.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
+-- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
 
 create or replace function sugang.do_register_test(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -1543,9 +1548,9 @@ begin
     return found;
 end $$;
 
--- Uses a refresh token. With rotation each token is used once. A token that is used again means that it or its successor
--- was stolen; the two cases cannot be told apart, so the whole family is revoked.
--- p_keep_seconds: the longest lifetime that any token of the family may have.
+-- Uses a refresh token. With rotation each token is used once. A token that is used again means that it or its
+-- successor was stolen; the two cases cannot be told apart, so the whole family is revoked. p_keep_seconds: the longest
+-- lifetime that any token of the family may have.
 create or replace function sugang.refresh(p_user bigint, p_jti text, p_family text, p_keep_seconds bigint,
                                           p_rotate boolean)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$

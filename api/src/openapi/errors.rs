@@ -12,7 +12,7 @@ use utoipa::openapi::{
     schema::{AdditionalProperties, ArrayBuilder, Type},
 };
 
-use super::{CODE, ERROR};
+use super::names::{CODE, ERROR};
 use crate::{
     error::ApiError,
     http::Response as Answer,

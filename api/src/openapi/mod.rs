@@ -4,6 +4,7 @@
 
 mod errors;
 mod info;
+mod names;
 mod paths;
 mod schemas;
 
@@ -14,10 +15,6 @@ use serde_json::Value;
 use utoipa::openapi::{HttpMethod, OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Server};
 
 use crate::routes::TABLE;
-
-const ERROR: &str = "Error";
-const CODE: &str = "ErrorCode";
-const BEARER: &str = "bearer";
 
 /// The whole document.
 fn document() -> OpenApi {

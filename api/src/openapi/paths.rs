@@ -9,8 +9,8 @@ use utoipa::openapi::{
 };
 
 use super::{
-    BEARER,
     errors::{by_status, error_response, header},
+    names::BEARER,
 };
 use crate::{
     operation::description::{Body, Description, JSON, Success},

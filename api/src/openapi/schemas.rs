@@ -13,7 +13,10 @@ use utoipa::{
     },
 };
 
-use super::{BEARER, CODE, ERROR, errors};
+use super::{
+    errors,
+    names::{BEARER, CODE, ERROR},
+};
 use crate::extract::forms::signup::{MAX_EMAIL_CHARS, MAX_USERNAME_CHARS, MIN_PASSWORD_CHARS};
 
 /// Examples of a course, whose type it shares with an exam.

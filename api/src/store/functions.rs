@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use spin_sdk::pg::ParameterValue;
 
-use super::postgres::Retry;
+use super::retry::Retry;
 
 /// A call of an SQL function with its arguments.
 pub(crate) trait FunctionCall {

@@ -8,6 +8,7 @@ mod outcome;
 mod pool;
 mod postgres;
 mod redis;
+mod retry;
 mod row;
 
 pub(crate) use lock::with_lock;
