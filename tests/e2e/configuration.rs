@@ -3,7 +3,7 @@
 use sugang_tests::App;
 
 #[tokio::test]
-async fn what_is_wrong_stops_the_start_and_is_named() {
+async fn a_wrong_value_stops_the_start_and_is_named() {
     let app = App::start().await;
     let mut table = String::new();
     for (variable, value) in [
@@ -74,7 +74,7 @@ async fn what_is_wrong_stops_the_start_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_does_not_stop_the_start() {
+async fn an_unavailable_store_does_not_stop_the_start() {
     let app = App::with("database_url", "postgres://nobody@127.0.0.1:1/nothing")
         .with("redis_url", "redis://127.0.0.1:1")
         .start()

@@ -1,4 +1,4 @@
-//! More requests than the host works on at once.
+//! More requests than the host admits.
 
 use std::{
     future::IntoFuture,
@@ -13,7 +13,7 @@ use sugang_tests::{App, EXAM, Item, PASSWORD, assert_answer};
 use crate::support::{Hold, register, tally};
 
 #[tokio::test]
-async fn those_who_come_on_top_queue() {
+async fn further_requests_queue() {
     let app = App::limited(|limits| (limits.requests, limits.cpu_bound_requests) = (2, 1)).await;
     let minsu = app.user("minsu").await;
     let login = || {
@@ -27,7 +27,7 @@ async fn those_who_come_on_top_queue() {
 }
 
 #[tokio::test]
-async fn who_queues_for_too_long_is_sent_away() {
+async fn a_request_that_queues_for_too_long_is_refused() {
     let app = App::limited(|limits| {
         limits.requests = 1;
         limits.request_wait_timeout = Duration::from_millis(100);
@@ -35,7 +35,7 @@ async fn who_queues_for_too_long_is_sent_away() {
     .await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
-    // A registration waits for a row of ours, and nobody else has a place meanwhile.
+    // A registration waits for a row that the test has locked, and takes the only place meanwhile.
     let hold = Hold::new(&app, &format!("select from tests where id = {id} for update")).await;
     let (registered, ()) = join(register(&app, EXAM, id, &minsu).into_future(), async {
         hold.is_waited_for().await;
@@ -50,15 +50,28 @@ async fn who_queues_for_too_long_is_sent_away() {
           }
         }
         "#);
+        for (language, detail) in [
+            ("fr, en;q=0.5", "Too many requests. Try again in a moment."),
+            ("en;q=0.1, ko", "요청이 많습니다. 잠시 후 다시 시도해주세요"),
+        ] {
+            let refused = app.get("/tests/").by(&minsu).header("accept-language", language).await;
+            assert_eq!(refused.says("detail", detail).status, 503);
+        }
         hold.release().await;
     })
     .await;
     assert_eq!(registered.status, 201);
     assert_eq!(app.get("/tests/").by(&minsu).await.status, 200);
+
+    // The component weighs the languages in the same way.
+    for (language, detail) in [("fr, en;q=0.5", "Not found."), ("en;q=0.1, ko", "찾을 수 없습니다.")] {
+        let unknown = app.get("/nowhere/").header("accept-language", language).await;
+        assert_eq!(unknown.says("detail", detail).status, 404);
+    }
 }
 
-/// Hashed in the instance that serves the lists, a password would hold up all of them; and so would those who wait for
-/// theirs, if they took the places of others.
+/// A password that is hashed in the instance that serves the lists would delay all of them. So would the logins that
+/// queue, if they took the places of other requests.
 #[tokio::test]
 async fn lists_are_answered_while_passwords_are_hashed() {
     let app = App::with("argon2_memory_kib", 19_456)
