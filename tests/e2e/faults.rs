@@ -4,10 +4,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -20,7 +19,7 @@ use sugang_sdk::{
     Client, IdempotencyKey, RetryPolicy, Session,
     types::{self, Cancel, ErrorCode, Money, PaymentId, PaymentMethod, Register, Tokens},
 };
-use sugang_tests::{App, EXAM, Item, Kind, Link, Supervisor, User, runtime, token};
+use sugang_tests::{App, EXAM, Item, Kind, Link, Supervisor, User, host_program, runtime, token};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinHandle,
@@ -423,38 +422,11 @@ struct Host {
     port: u16,
 }
 
-/// The host's program: the one that `cargo xtask test` names, or else one that is built now.
-fn host_program(root: &Path) -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(program) = std::env::var_os("SUGANG_TEST_HOST") {
-            return program.into();
-        }
-        // target/<profile>/deps/e2e-…
-        let test = std::env::current_exe().expect("a test is a program");
-        let profile = test.ancestors().nth(2).expect("it stands in a folder of the profile");
-        let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-        build
-            .args(["build", "--quiet", "--package", "sugang-host", "--bin", "sugang-host"])
-            .arg("--target-dir")
-            .arg(profile.parent().expect("the profile is in a target folder"))
-            .current_dir(root);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo runs").success(), "the host is built");
-        profile.join("sugang-host")
-    })
-}
-
 impl Host {
     /// Starts a host on the app's stores and this port (0: any).
     fn start(app: &App, port: u16) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let program = host_program(&root);
-        let mut process = Command::new(program)
+        let mut process = host_program()
             .args(["--listen", &format!("127.0.0.1:{port}")])
-            .current_dir(root)
             .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
             .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
             .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)

@@ -12,6 +12,7 @@ mod errors;
 mod faults;
 mod functions;
 mod health;
+mod host_commands;
 mod idempotency;
 mod malformed_input;
 mod migrations;

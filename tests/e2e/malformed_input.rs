@@ -815,6 +815,20 @@ async fn malformed_bytes_get_documented_responses() {
         assert!(!answer.contains("panicked") && !answer.contains(".rs:"), "{answer}");
         assert_eq!(app.get("/tests/").by(&minsu).await.status, 200, "after {shown:?}");
     }
+    // The host's own refusal has the body of every error, in the client's language.
+    for (language, detail) in [("", "잘못된 요청입니다"), ("fr, en;q=0.5", "The request is malformed.")] {
+        let request = format!(
+            "GET /tests/ HTTP/1.1\r\nHost: a/b\r\nConnection: close\r\nX-Request-Id: r-1\r\nAccept-Language: {language}\r\n\r\n"
+        );
+        let answer = String::from_utf8(app.raw(request.as_bytes()).await).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with("HTTP/1.1 400 ") && head.contains("x-request-id: r-1"),
+            "{head}"
+        );
+        let expected = serde_json::json!({"detail": detail, "code": "bad_request", "request_id": "r-1"});
+        assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap(), expected);
+    }
     // A client that disconnects in the middle of its request.
     for cut in [
         "POST /login/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",

@@ -50,11 +50,24 @@ async fn a_request_that_queues_too_long_is_refused() {
           }
         }
         "#);
+        for (language, detail) in [
+            ("fr, en;q=0.5", "Too many requests. Try again in a moment."),
+            ("en;q=0.1, ko", "요청이 많습니다. 잠시 후 다시 시도해주세요"),
+        ] {
+            let refused = app.get("/tests/").by(&minsu).header("accept-language", language).await;
+            assert_eq!(refused.says("detail", detail).status, 503);
+        }
         hold.release().await;
     })
     .await;
     assert_eq!(registered.status, 201);
     assert_eq!(app.get("/tests/").by(&minsu).await.status, 200);
+
+    // The component weighs the languages in the same way.
+    for (language, detail) in [("fr, en;q=0.5", "Not found."), ("en;q=0.1, ko", "찾을 수 없습니다.")] {
+        let unknown = app.get("/nowhere/").header("accept-language", language).await;
+        assert_eq!(unknown.says("detail", detail).status, 404);
+    }
 }
 
 /// A hash would delay the lists in its instance, and logins that wait for a hash would occupy the places of other

@@ -28,16 +28,23 @@ impl Output {
     fn push(&self, bytes: &[u8]) {
         let mut pending = lock(&self.0);
         pending.extend_from_slice(bytes);
-        let end = match pending.iter().rposition(|byte| *byte == b'\n') {
-            Some(newline) => newline + 1,
-            None if pending.len() >= MAX_LINE => {
-                pending.push(b'\n');
-                pending.len()
-            }
-            None => return,
-        };
-        log::emit(&pending[..end]);
-        pending.drain(..end);
+        let complete = complete_lines(&mut pending);
+        if complete > 0 {
+            log::emit(&pending[..complete]);
+            pending.drain(..complete);
+        }
+    }
+}
+
+/// The length of the whole lines in `pending`; a line that is too long is broken.
+fn complete_lines(pending: &mut Vec<u8>) -> usize {
+    match pending.iter().rposition(|byte| *byte == b'\n') {
+        Some(newline) => newline + 1,
+        None if pending.len() >= MAX_LINE => {
+            pending.push(b'\n');
+            pending.len()
+        }
+        None => 0,
     }
 }
 
@@ -106,12 +113,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unfinished_line_is_kept_up_to_a_limit() {
-        let output = Output::default();
-        output.push(b"");
-        output.push(b"{\"level\":\"info\"}\nunfinished");
-        assert_eq!(*lock(&output.0), b"unfinished");
-        output.push(&vec![b'x'; MAX_LINE]);
-        assert!(lock(&output.0).is_empty());
+    fn only_whole_lines_are_complete_unless_they_are_too_long() {
+        for (pending, complete) in [("", 0), ("unfinished", 0), ("one\n", 4), ("one\ntwo\nunfin", 8)] {
+            assert_eq!(complete_lines(&mut pending.into()), complete, "{pending:?}");
+        }
+        let mut long = vec![b'x'; MAX_LINE];
+        assert_eq!(complete_lines(&mut long), MAX_LINE + 1);
+        assert_eq!(long.last(), Some(&b'\n'));
     }
 }

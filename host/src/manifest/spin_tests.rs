@@ -412,12 +412,10 @@ fn fill_in(text: &str) -> String {
     text
 }
 
-/// Whether a message quotes a key of the manifest, or the one that is missing.
+/// Whether a message quotes a key of the manifest, or one that is missing there.
 fn names_a_key(error: &str, manifest: &str) -> bool {
     let quoted = error.split('`').skip(1).step_by(2);
     let mut words = quoted.flat_map(|key| key.split(|char: char| !(char.is_alphanumeric() || "_-".contains(char))));
-    words.any(|word| {
-        let missing = ["spin_manifest_version", "route", "trigger", "component"];
-        !word.is_empty() && (manifest.contains(word) || missing.contains(&word))
-    })
+    let missing = ["component", "route", "source", "spin_manifest_version", "trigger"];
+    words.any(|word| !word.is_empty() && (manifest.contains(word) || missing.contains(&word)))
 }
