@@ -1,6 +1,6 @@
 //! The kinds of items that users register for. Exams and courses differ only in what this module describes.
 //!
-//! A third kind is a third description (and one for the database, in `migrations/src/kind.rs`).
+//! A third kind needs a description here, and one for the database in `migrations/src/kind.rs`.
 
 use std::sync::LazyLock;
 
