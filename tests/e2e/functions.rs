@@ -30,18 +30,14 @@ async fn differences(app: &App, declared: &Value) -> Vec<String> {
             let known = app
                 .database()
                 .query(
-                    "select pg_get_function_identity_arguments(oid), pg_get_function_result(oid) from pg_proc
-                     where pronamespace = 'sugang'::regnamespace and proname = $1",
+                    "select pg_get_function_identity_arguments(oid), prorettype = 'sugang.function_row'::regtype
+                     from pg_proc where pronamespace = 'sugang'::regnamespace and proname = $1",
                     &[&name],
                 )
                 .await
                 .unwrap_or_else(|error| panic!("{error:?}"));
-            let known: Vec<(String, String)> = known.iter().map(|row| (row.get(0), row.get(1))).collect();
-            let expected = (
-                words(&function["parameters"]).join(", "),
-                "sugang.function_row".to_owned(),
-            );
-            if known != [expected] {
+            let known: Vec<(String, bool)> = known.iter().map(|row| (row.get(0), row.get(1))).collect();
+            if known != [(words(&function["parameters"]).join(", "), true)] {
                 found.push(format!("{name}: {known:?}"));
             }
         }
