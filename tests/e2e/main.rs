@@ -1,6 +1,5 @@
 //! End-to-end tests, in the shape of the URLs. The harness, `sugang_tests`, says how to write one.
 
-mod attempts;
 mod audit;
 mod authorization;
 mod bodies;
@@ -34,6 +33,7 @@ mod payments {
     mod list;
 }
 mod races;
+mod rate_limit;
 mod sdk;
 mod signup;
 mod statements;

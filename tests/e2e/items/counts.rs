@@ -122,7 +122,7 @@ async fn a_kept_count_is_never_behind_a_writer(#[values(EXAM, COURSE)] kind: Kin
     let app = App::start().await;
     assert_eq!(wrong_counts(&app, kind, "status=available").await, 0);
 
-    // That it would show: nobody forgets the count any more.
+    // The control: without the invalidation, a count stays behind.
     let app = App::start().await;
     app.database()
         .batch_execute(
@@ -205,7 +205,7 @@ async fn the_count_of_a_search_grows_old_but_not_too_old(#[values(EXAM, COURSE)]
         let answer = app.get(format!("{}?search=사전", kind.path)).by(&minsu).await;
         answer.json()["count"].as_i64().unwrap()
     };
-    // Nobody knows it yet, and all ask at once.
+    // No count is kept yet, and all requests come at the same moment.
     assert_eq!(join_all((0..20).map(|_| count())).await, [1_500; 20]);
     let deleted = Instant::now();
     app.run(&format!("delete from {} where id <= 400", kind.items), &[])
@@ -244,8 +244,8 @@ async fn add_words(app: &App, kind: Kind, first: i64, n: i64) {
     app.run(&fill, &[&first, &(first + n - 1)]).await;
 }
 
-/// A kept count is corrected at every request here, and each kind of change is one that it has to see. That it was
-/// corrected, and not counted anew, shows where it was wrong by seven before: it is wrong by seven after.
+/// Every request here adjusts the kept count, and each kind of change must reach it. A count that was wrong by seven before
+/// stays wrong by seven, which shows that it was adjusted and not counted again.
 #[rstest]
 #[tokio::test]
 async fn the_count_of_a_search_is_corrected_by_what_has_changed(#[values(EXAM, COURSE)] kind: Kind) {
@@ -255,7 +255,7 @@ async fn the_count_of_a_search_is_corrected_by_what_has_changed(#[values(EXAM, C
     let items = kind.items;
     add_words(&app, kind, 1, 2_600).await;
     let wrong_by_seven = "update sugang.search_counts set n = n + 7";
-    let check = async |what: &str, anew: bool| {
+    let check = async |what: &str, counted: bool| {
         for (words, status) in [
             ("사전", ""),
             ("사전", "available"),
@@ -269,14 +269,14 @@ async fn the_count_of_a_search_is_corrected_by_what_has_changed(#[values(EXAM, C
                  and ($2 = '' or now() between start_at and end_at)"
             );
             let matching: i64 = app.one(&matching, &[&words, &status]).await;
-            let error = match anew || words == "-셋" {
+            let error = match counted || words == "-셋" {
                 true => 0,
                 false => 7,
             };
             assert_eq!(answer.json()["count"], matching + error, "{what}: {words:?} {status}");
         }
     };
-    check("nobody has asked", true).await;
+    check("the first request", true).await;
     app.run(wrong_by_seven, &[]).await;
     check("nothing has changed", false).await;
     for (what, sql) in [
