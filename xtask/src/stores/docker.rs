@@ -11,6 +11,7 @@ use testcontainers::{
     ContainerAsync, GenericImage, ImageExt,
     bollard::{
         Docker as Engine,
+        errors::Error::DockerResponseServerError,
         query_parameters::{
             KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
             RemoveVolumeOptionsBuilder,
@@ -19,7 +20,7 @@ use testcontainers::{
     core::client::docker_client_instance,
     runners::AsyncRunner,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     choice::{Lifetime, Source},
@@ -211,11 +212,23 @@ pub async fn remove_leftovers(engine: &Engine, checkout: Option<&str>) -> anyhow
         if (is_ours || !is_supervised)
             && let Some(id) = container.id
         {
-            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-            engine.remove_container(&id, Some(options)).await?;
+            remove(engine, &id).await?;
         }
     }
     Ok(())
+}
+
+/// Removes a container, or waits until another process that removes it has finished.
+async fn remove(engine: &Engine, id: &str) -> anyhow::Result<()> {
+    for _ in 0..100 {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match engine.remove_container(id, Some(options)).await {
+            Err(DockerResponseServerError { status_code: 409, .. }) => sleep(Duration::from_millis(100)).await,
+            Ok(()) | Err(DockerResponseServerError { status_code: 404, .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bail!("the container {id} is still being removed")
 }
 
 /// Deletes the kept data of this checkout.
