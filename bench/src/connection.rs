@@ -11,6 +11,7 @@ use http::{
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use sugang_migrations::function_call;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_postgres::{Client, Statement};
 use url::Url;
@@ -146,7 +147,7 @@ impl Sql {
             Some(("get", _)) => "",
             _ => ", replayed",
         };
-        let text = format!("select outcome, body{rest} from sugang.{call}");
+        let text = format!("select outcome, body{rest} from {}", function_call(call));
         let statement = self.client.prepare(&text).await?;
         self.prepared.push((call, statement.clone()));
         Ok(statement)

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use console::style;
 use futures::{StreamExt, stream::poll_fn};
+use sugang_migrations::function_call;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
@@ -54,7 +55,9 @@ async fn execute(
     request: &Request,
 ) -> anyhow::Result<()> {
     let (call, parameters) = &request.statement;
-    let statement = client.prepare(&format!("select outcome from sugang.{call}")).await?;
+    let statement = client
+        .prepare(&format!("select outcome from {}", function_call(call)))
+        .await?;
     let parameters = parameters.iter().map(|parameter| &**parameter as _).collect::<Vec<_>>();
     for _ in 0..WARM_UPS {
         client.query_one(&statement, &parameters).await?;

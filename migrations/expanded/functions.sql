@@ -6,12 +6,13 @@ create or replace function sugang.user_json(users) returns text language sql sta
     select json_build_object('id', $1.id, 'email', $1.email, 'username', $1.username)::text
 $$;
 
-create or replace function sugang.signup(p_email text, p_username text, p_password text) returns sugang.function_row
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+create or replace function sugang.signup(p_function text, p_email text, p_username text, p_password text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
     created users;
 begin
+    if p_function is distinct from 'signup' then perform sugang.misrouted(p_function, 'signup'); end if;
     -- Without a check first: the unique indexes decide, between concurrent requests as well.
     insert into users (email, username, password) values (p_email, p_username, p_password)
         on conflict do nothing returning * into created;
@@ -30,11 +31,12 @@ end $$;
 
 -- The stored hash that a login is verified against. An unknown and an inactive user give the same outcome, so that a
 -- client cannot tell them apart.
-create or replace function sugang.credentials(p_email text) returns sugang.function_row
+create or replace function sugang.credentials(p_function text, p_email text) returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'credentials' then perform sugang.misrouted(p_function, 'credentials'); end if;
     select 'ok', json_build_object('id', id, 'email', email, 'username', username, 'password', password)::text
         into a.outcome, a.body from users where lower(email) = lower(p_email) and is_active;
     a.outcome := coalesce(a.outcome, 'unknown');
@@ -42,11 +44,12 @@ begin
 end $$;
 
 -- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime.
-create or replace function sugang.logged_in(p_user bigint, p_old_password text, p_new_password text)
+create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'logged_in' then perform sugang.misrouted(p_function, 'logged_in'); end if;
     update users
         set last_login = now(),
             password = case when password = p_old_password then coalesce(p_new_password, password) else password end
@@ -204,12 +207,14 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.cancel_payment(p_user bigint, p_id bigint, p_reason text, p_request_id text,
-                                                 p_key text, p_fingerprint text)
+create or replace function sugang.cancel_payment(p_function text, p_user bigint, p_id bigint, p_reason text,
+                                                 p_request_id text, p_key text, p_fingerprint text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
-    a sugang.function_row := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+    a sugang.function_row;
 begin
+    if p_function is distinct from 'cancel_payment' then perform sugang.misrouted(p_function, 'cancel_payment'); end if;
+    a := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_payment(p_user, p_id, p_reason));
 end $$;
@@ -453,8 +458,8 @@ end $$;
 
 -- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
 -- client_min_messages.
-create or replace function sugang.list_course(p_user bigint, p_page bigint, p_available boolean, p_search text,
-                                              p_popular boolean)
+create or replace function sugang.list_course(p_function text, p_user bigint, p_page bigint, p_available boolean,
+                                              p_search text, p_popular boolean)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -463,12 +468,10 @@ declare
     query tsquery;
     from_row bigint;
     asked_at timestamptz := now();
-    denied sugang.outcome := sugang.authorization_error(p_user);
 begin
-    if denied is not null then
-        a.outcome := denied;
-        return a;
-    end if;
+    if p_function is distinct from 'list_course' then perform sugang.misrouted(p_function, 'list_course'); end if;
+    a.outcome := sugang.authorization_error(p_user);
+    if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := websearch_to_tsquery('simple', p_search);
         a := sugang.paginate(sugang.course_search_count(p_available, query, asked_at), p_page);
@@ -495,11 +498,12 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_course(p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_course(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'get_course' then perform sugang.misrouted(p_function, 'get_course'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     a.body := sugang.course_json(p_user, array[p_id]);
@@ -530,8 +534,8 @@ end $$;
 
 -- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
 -- client_min_messages.
-create or replace function sugang.list_test(p_user bigint, p_page bigint, p_available boolean, p_search text,
-                                              p_popular boolean)
+create or replace function sugang.list_test(p_function text, p_user bigint, p_page bigint, p_available boolean,
+                                              p_search text, p_popular boolean)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -540,12 +544,10 @@ declare
     query tsquery;
     from_row bigint;
     asked_at timestamptz := now();
-    denied sugang.outcome := sugang.authorization_error(p_user);
 begin
-    if denied is not null then
-        a.outcome := denied;
-        return a;
-    end if;
+    if p_function is distinct from 'list_test' then perform sugang.misrouted(p_function, 'list_test'); end if;
+    a.outcome := sugang.authorization_error(p_user);
+    if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := websearch_to_tsquery('simple', p_search);
         a := sugang.paginate(sugang.test_search_count(p_available, query, asked_at), p_page);
@@ -572,11 +574,12 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_test(p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_test(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'get_test' then perform sugang.misrouted(p_function, 'get_test'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     a.body := sugang.test_json(p_user, array[p_id]);
@@ -1136,6 +1139,18 @@ begin
     return p_row;
 end $$;
 
+-- ===== misrouted
+
+-- Every function that the API calls is told the name that it is called by. Behind a connection pooler, a session may
+-- execute another prepared statement than the one that was meant; the function that is reached then refuses the call,
+-- before it reads or writes anything.
+
+-- Raises the error by which the API recognizes such a call.
+create or replace function sugang.misrouted(p_called text, p_reached text) returns void language plpgsql as $$
+begin
+    raise sqlstate 'SG001' using message = format('a call of %s reached %s', coalesce(p_called, 'nothing'), p_reached);
+end $$;
+
 -- ===== outcomes
 
 -- Every word that a function may return as its outcome. The API turns each into a status and a message.
@@ -1234,8 +1249,8 @@ $$;
 
 -- p_from and p_to are days in UTC, both inclusive. A long list costs no more than a short one: a page is read along the
 -- index in the order of the list and never sorted, and the count of all payments is an index-only scan.
-create or replace function sugang.list_payments(p_user bigint, p_page bigint, p_status text, p_type text, p_from text,
-                                                p_to text, p_search text)
+create or replace function sugang.list_payments(p_function text, p_user bigint, p_page bigint, p_status text,
+                                                p_type text, p_from text, p_to text, p_search text)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning set enable_bitmapscan = off set enable_sort = off
 set max_parallel_workers_per_gather = 0 as $$
@@ -1243,14 +1258,14 @@ declare
     a sugang.function_row;
     found_n bigint;
     query tsquery;
-    not_before timestamptz := (p_from || ' 00:00:00+00')::timestamptz;
-    before timestamptz := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
-    denied sugang.outcome := sugang.authorization_error(p_user);
+    not_before timestamptz;
+    before timestamptz;
 begin
-    if denied is not null then
-        a.outcome := denied;
-        return a;
-    end if;
+    if p_function is distinct from 'list_payments' then perform sugang.misrouted(p_function, 'list_payments'); end if;
+    a.outcome := sugang.authorization_error(p_user);
+    if a.outcome is not null then return a; end if;
+    not_before := (p_from || ' 00:00:00+00')::timestamptz;
+    before := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
     if btrim(p_search) <> '' then query := websearch_to_tsquery('simple', p_search); end if;
     if coalesce(p_status, p_type, p_from, p_to, query::text) is null then
         select count(*) into found_n from payments where user_id = p_user;
@@ -1274,11 +1289,12 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_payment(p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_payment(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'get_payment' then perform sugang.misrouted(p_function, 'get_payment'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     select object into a.body from payments p, sugang.payment_json(p) where id = p_id and user_id = p_user;
@@ -1288,9 +1304,11 @@ end $$;
 
 -- ===== ready
 
-create or replace function sugang.ready() returns sugang.function_row language sql stable as $$
-    select row('ok', null, null, null, null, null)::sugang.function_row
-$$;
+create or replace function sugang.ready(p_function text) returns sugang.function_row language plpgsql stable as $$
+begin
+    if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
+    return row('ok', null, null, null, null, null)::sugang.function_row;
+end $$;
 
 -- ===== registrations (course)
 
@@ -1359,24 +1377,32 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.register_course(p_user bigint, p_id bigint, p_amount text, p_method text, p_min text,
-                                                  p_max text, p_external_id text, p_request_id text, p_key text,
-                                                  p_fingerprint text)
+create or replace function sugang.register_course(p_function text, p_user bigint, p_id bigint, p_amount text,
+                                                  p_method text, p_min text, p_max text, p_external_id text,
+                                                  p_request_id text, p_key text, p_fingerprint text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
-    a sugang.function_row := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+    a sugang.function_row;
 begin
+    if p_function is distinct from 'register_course' then
+        perform sugang.misrouted(p_function, 'register_course');
+    end if;
+    a := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_course(
         p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
 end $$;
 
-create or replace function sugang.complete_course(p_user bigint, p_id bigint, p_request_id text)
+create or replace function sugang.complete_course(p_function text, p_user bigint, p_id bigint, p_request_id text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
-    a sugang.function_row := sugang.begin_idempotent(p_user, p_request_id, null, null);
+    a sugang.function_row;
     registration course_registrations;
 begin
+    if p_function is distinct from 'complete_course' then
+        perform sugang.misrouted(p_function, 'complete_course');
+    end if;
+    a := sugang.begin_idempotent(p_user, p_request_id, null, null);
     if a.outcome is not null then return a; end if;
     select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
     a.outcome := case
@@ -1475,24 +1501,32 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.register_test(p_user bigint, p_id bigint, p_amount text, p_method text, p_min text,
-                                                  p_max text, p_external_id text, p_request_id text, p_key text,
-                                                  p_fingerprint text)
+create or replace function sugang.register_test(p_function text, p_user bigint, p_id bigint, p_amount text,
+                                                  p_method text, p_min text, p_max text, p_external_id text,
+                                                  p_request_id text, p_key text, p_fingerprint text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
-    a sugang.function_row := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+    a sugang.function_row;
 begin
+    if p_function is distinct from 'register_test' then
+        perform sugang.misrouted(p_function, 'register_test');
+    end if;
+    a := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_test(
         p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
 end $$;
 
-create or replace function sugang.complete_test(p_user bigint, p_id bigint, p_request_id text)
+create or replace function sugang.complete_test(p_function text, p_user bigint, p_id bigint, p_request_id text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
-    a sugang.function_row := sugang.begin_idempotent(p_user, p_request_id, null, null);
+    a sugang.function_row;
     registration test_registrations;
 begin
+    if p_function is distinct from 'complete_test' then
+        perform sugang.misrouted(p_function, 'complete_test');
+    end if;
+    a := sugang.begin_idempotent(p_user, p_request_id, null, null);
     if a.outcome is not null then return a; end if;
     select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
     a.outcome := case
@@ -1551,12 +1585,13 @@ end $$;
 -- Uses a refresh token. With rotation each token is used once. A token that is used again means that it or its
 -- successor was stolen; the two cases cannot be told apart, so the whole family is revoked. p_keep_seconds: the longest
 -- lifetime that any token of the family may have.
-create or replace function sugang.refresh(p_user bigint, p_jti text, p_family text, p_keep_seconds bigint,
-                                          p_rotate boolean)
+create or replace function sugang.refresh(p_function text, p_user bigint, p_jti text, p_family text,
+                                          p_keep_seconds bigint, p_rotate boolean)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'refresh' then perform sugang.misrouted(p_function, 'refresh'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     if exists (select from sugang.revoked_tokens where name = 'family ' || p_family) then
@@ -1573,11 +1608,12 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.logout(p_user bigint, p_family text, p_keep_seconds bigint)
+create or replace function sugang.logout(p_function text, p_user bigint, p_family text, p_keep_seconds bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'logout' then perform sugang.misrouted(p_function, 'logout'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     perform sugang.revoke_token('family ' || p_family, p_user, p_keep_seconds);

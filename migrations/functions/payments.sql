@@ -12,8 +12,8 @@ $$;
 
 -- p_from and p_to are days in UTC, both inclusive. A long list costs no more than a short one: a page is read along the
 -- index in the order of the list and never sorted, and the count of all payments is an index-only scan.
-create or replace function sugang.list_payments(p_user bigint, p_page bigint, p_status text, p_type text, p_from text,
-                                                p_to text, p_search text)
+create or replace function sugang.list_payments(p_function text, p_user bigint, p_page bigint, p_status text,
+                                                p_type text, p_from text, p_to text, p_search text)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning set enable_bitmapscan = off set enable_sort = off
 set max_parallel_workers_per_gather = 0 as $$
@@ -21,14 +21,14 @@ declare
     a sugang.function_row;
     found_n bigint;
     query tsquery;
-    not_before timestamptz := (p_from || ' 00:00:00+00')::timestamptz;
-    before timestamptz := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
-    denied sugang.outcome := sugang.authorization_error(p_user);
+    not_before timestamptz;
+    before timestamptz;
 begin
-    if denied is not null then
-        a.outcome := denied;
-        return a;
-    end if;
+    if p_function is distinct from 'list_payments' then perform sugang.misrouted(p_function, 'list_payments'); end if;
+    a.outcome := sugang.authorization_error(p_user);
+    if a.outcome is not null then return a; end if;
+    not_before := (p_from || ' 00:00:00+00')::timestamptz;
+    before := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
     if btrim(p_search) <> '' then query := websearch_to_tsquery('simple', p_search); end if;
     if coalesce(p_status, p_type, p_from, p_to, query::text) is null then
         select count(*) into found_n from payments where user_id = p_user;
@@ -52,11 +52,12 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_payment(p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_payment(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'get_payment' then perform sugang.misrouted(p_function, 'get_payment'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     select object into a.body from payments p, sugang.payment_json(p) where id = p_id and user_id = p_user;

@@ -16,12 +16,13 @@ end $$;
 -- Uses a refresh token. With rotation each token is used once. A token that is used again means that it or its
 -- successor was stolen; the two cases cannot be told apart, so the whole family is revoked. p_keep_seconds: the longest
 -- lifetime that any token of the family may have.
-create or replace function sugang.refresh(p_user bigint, p_jti text, p_family text, p_keep_seconds bigint,
-                                          p_rotate boolean)
+create or replace function sugang.refresh(p_function text, p_user bigint, p_jti text, p_family text,
+                                          p_keep_seconds bigint, p_rotate boolean)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'refresh' then perform sugang.misrouted(p_function, 'refresh'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     if exists (select from sugang.revoked_tokens where name = 'family ' || p_family) then
@@ -38,11 +39,12 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.logout(p_user bigint, p_family text, p_keep_seconds bigint)
+create or replace function sugang.logout(p_function text, p_user bigint, p_family text, p_keep_seconds bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'logout' then perform sugang.misrouted(p_function, 'logout'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     perform sugang.revoke_token('family ' || p_family, p_user, p_keep_seconds);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use sugang_migrations::function_call;
 use sugang_tests::{App, COURSE, EXAM};
 
 fn declared() -> Value {
@@ -17,8 +18,8 @@ fn words(list: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// What is wrong with the declared functions in this database.
-async fn differences(app: &App, declared: &Value) -> Vec<String> {
+/// The names of the declared functions, of all kinds, with the SQL types of their parameters.
+fn functions(declared: &Value) -> Vec<(String, Vec<&str>)> {
     let mut found = Vec::new();
     for function in declared["functions"].as_array().into_iter().flatten() {
         let template = function["name"].as_str().unwrap_or_default();
@@ -26,20 +27,27 @@ async fn differences(app: &App, declared: &Value) -> Vec<String> {
             .map(|kind| template.replace("{kind}", kind.payment_type))
             .into();
         names.dedup();
-        for name in names {
-            let known = app
-                .database()
-                .query(
-                    "select pg_get_function_identity_arguments(oid), prorettype = 'sugang.function_row'::regtype
-                     from pg_proc where pronamespace = 'sugang'::regnamespace and proname = $1",
-                    &[&name],
-                )
-                .await
-                .unwrap_or_else(|error| panic!("{error:?}"));
-            let known: Vec<(String, bool)> = known.iter().map(|row| (row.get(0), row.get(1))).collect();
-            if known != [(words(&function["parameters"]).join(", "), true)] {
-                found.push(format!("{name}: {known:?}"));
-            }
+        found.extend(names.into_iter().map(|name| (name, words(&function["parameters"]))));
+    }
+    found
+}
+
+/// What is wrong with the declared functions in this database.
+async fn differences(app: &App, declared: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, parameters) in functions(declared) {
+        let known = app
+            .database()
+            .query(
+                "select pg_get_function_identity_arguments(oid), prorettype = 'sugang.function_row'::regtype
+                 from pg_proc where pronamespace = 'sugang'::regnamespace and proname = $1",
+                &[&name],
+            )
+            .await
+            .unwrap_or_else(|error| panic!("{error:?}"));
+        let known: Vec<(String, bool)> = known.iter().map(|row| (row.get(0), row.get(1))).collect();
+        if known != [(parameters.join(", "), true)] {
+            found.push(format!("{name}: {known:?}"));
         }
     }
     let outcomes: String = app
@@ -84,4 +92,40 @@ async fn a_difference_is_found() {
         starts,
         ["cancel_payment", "get_course", "outcome full", "outcome sold_out"]
     );
+}
+
+/// Behind a connection pooler, a session may execute another prepared statement than the one that was meant.
+#[tokio::test]
+async fn a_function_refuses_a_call_that_was_meant_for_another() {
+    let app = App::start().await;
+    let declared = declared();
+    let functions = functions(&declared);
+    for (function, parameters) in &functions {
+        let call = async |called: &str| {
+            let arguments = vec!["null"; parameters.len() - 1];
+            let call = format!("{function}({})", arguments.join(", "));
+            let call = function_call(&call).replacen(&format!("('{function}'"), &format!("({called}"), 1);
+            let refused = app.database().query(&format!("select {call}"), &[]).await.err();
+            refused.and_then(|error| {
+                let error = error.as_db_error()?.clone();
+                (error.code().code() == "SG001").then(|| error.message().to_owned())
+            })
+        };
+        let others = functions
+            .iter()
+            .map(|(other, _)| other)
+            .filter(|other| *other != function);
+        for other in others {
+            assert_eq!(
+                call(&format!("'{other}'")).await,
+                Some(format!("a call of {other} reached {function}"))
+            );
+        }
+        assert_eq!(
+            call("null").await,
+            Some(format!("a call of nothing reached {function}"))
+        );
+        assert_eq!(call(&format!("'{function}'")).await, None, "its own name");
+    }
+    assert!(functions.len() > 15, "{functions:?}");
 }

@@ -1,7 +1,7 @@
 //! Migrations: once, together, or not at all; on a database of any state.
 
 use futures::future::join_all;
-use sugang_migrations::{ItemKind, KINDS, audit_with, run, run_with};
+use sugang_migrations::{ItemKind, KINDS, audit_with, function_call, run, run_with};
 use sugang_tests::App;
 
 /// A kind that the service does not have.
@@ -158,7 +158,10 @@ async fn a_kind_may_be_added_later() {
 
     let minsu = later.user("minsu").await;
     let call = async |call: &str| {
-        let row = format!("select outcome || coalesce(' ' || count, '') from sugang.{call}");
+        let row = format!(
+            "select outcome || coalesce(' ' || count, '') from {}",
+            function_call(call)
+        );
         later.one::<String>(&row, &[&minsu.id]).await
     };
     later

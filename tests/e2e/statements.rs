@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use futures::{StreamExt, stream::poll_fn};
 use serde_json::Value;
+use sugang_migrations::function_call;
 use sugang_tests::{App, COURSE, ENDPOINTS, EXAM, Item, Kind, token};
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, NoTls, types::ToSql};
@@ -89,7 +90,7 @@ impl Explained {
 
     /// The plans that a session which has asked this often before uses. What it changes is taken back.
     async fn plans(&mut self, call: &str, parameters: &[&(dyn ToSql + Sync)]) -> Vec<Value> {
-        let statement = format!("select outcome from sugang.{call}");
+        let statement = format!("select outcome from {}", function_call(call));
         let statement = self.client.prepare(&statement).await.unwrap();
         // The sixth time PostgreSQL decides for a plan to keep.
         for time in 0..8 {
@@ -125,7 +126,7 @@ async fn no_answer_comes_with_a_notice() {
             "list_test($1, 1, false, $2, false)",
             "list_payments($1, 1, null, null, null, null, $2)",
         ] {
-            let statement = format!("select outcome from sugang.{list}");
+            let statement = format!("select outcome from {}", function_call(list));
             session
                 .client
                 .query_one(&statement, &[&minsu.id, &words])

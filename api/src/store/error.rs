@@ -1,6 +1,6 @@
 //! Errors of PostgreSQL, by what they mean for the request.
 
-use spin_sdk::pg::{Error, PgError, QueryError};
+use spin_sdk::pg::{DbError as PostgresError, Error, PgError, QueryError};
 use sugang_sdk::types::ErrorCode;
 
 use crate::{
@@ -17,6 +17,9 @@ pub(super) enum DbError {
         sent: bool,
         cause: String,
     },
+    /// The session executed, or would have executed, another statement than the one that was sent, or its plan was
+    /// outdated. Nothing was written.
+    Misrouted(String),
     /// PostgreSQL works, but lacks connections, memory, disk or time.
     Overloaded(String),
     /// Another transaction was first.
@@ -41,6 +44,9 @@ impl DbError {
             PgError::QueryFailed(QueryError::DbError(error)) => {
                 // The detail may hold a user's data; code and message do not.
                 let cause = format!("SQLSTATE {}: {}", error.code, error.message);
+                if is_misrouted(&error) {
+                    return Self::Misrouted(cause);
+                }
                 match (error.code.get(..2).unwrap_or_default(), error.code.as_str()) {
                     // Connection exceptions; shutdowns and crashes.
                     ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25006") => lost(cause),
@@ -55,10 +61,18 @@ impl DbError {
         }
     }
 
+    /// The answer of `function` is that of another statement, so it is unknown what has happened to the one that was sent.
+    pub(super) fn foreign_answer(function: &str) -> Self {
+        Self::ConnectionLost {
+            sent: true,
+            cause: format!("the answer to {function} is that of another statement"),
+        }
+    }
+
     /// Converts the error, and hides `url` from its cause: a host may name the address, with its password.
     pub(super) fn into_api_error(self, url: &str) -> ApiError {
         match self {
-            Self::ConnectionLost { cause, .. } | Self::Overloaded(cause) => {
+            Self::ConnectionLost { cause, .. } | Self::Misrouted(cause) | Self::Overloaded(cause) => {
                 ApiError::unavailable(cause.replace(url, "database_url"))
             }
             Self::Conflict(cause) => {
@@ -70,10 +84,23 @@ impl DbError {
     }
 }
 
+/// Whether PostgreSQL refused the statement because the session has another one, or an outdated one, by its name.
+fn is_misrouted(error: &PostgresError) -> bool {
+    match error.code.as_str() {
+        // Ours, raised by the function that was reached; then the parameters do not fit, in number or in format; the name
+        // is unknown, or taken by another client.
+        "SG001" | "08P01" | "22P03" | "26000" | "42P05" => true,
+        // The plan was made for other types than the table has by now. The message may be in any language.
+        "0A000" => error
+            .extras
+            .iter()
+            .any(|(name, value)| name == "routine" && value == "RevalidateCachedQuery"),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use spin_sdk::pg::DbError as PostgresError;
-
     use super::*;
 
     #[test]
@@ -93,6 +120,9 @@ mod tests {
         for code in ["57P01", "57P02", "57P03", "08006", "25006"] {
             let cause = cause(code);
             assert_eq!(classified(code), DbError::ConnectionLost { sent: true, cause });
+        }
+        for code in ["SG001", "08P01", "22P03", "26000", "42P05"] {
+            assert_eq!(classified(code), DbError::Misrouted(cause(code)));
         }
         for code in ["53300", "53200", "57014"] {
             assert_eq!(classified(code), DbError::Overloaded(cause(code)));

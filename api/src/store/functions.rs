@@ -1,6 +1,9 @@
 //! The functions of the schema `sugang` that the component calls, each declared once: its name, its parameters, the
 //! columns that its operation reads, and whether a call may be sent again.
 //!
+//! A call proves what it means, since a connection pooler may let a session execute another prepared statement: the
+//! function is told the name that it is called by, and refuses any other; and the row names the statement that made it.
+//!
 //! A call is a struct with named fields. `functions.json` beside the sources lists the declarations and the outcomes; a
 //! unit test keeps it up to date, and an end-to-end test compares it with the database.
 
@@ -15,14 +18,21 @@ pub(crate) trait FunctionCall {
     /// The texts of the statements of the group that the function belongs to.
     type Statements: 'static;
 
-    /// Selects the text of the statement.
-    fn statement(statements: &'static Self::Statements) -> &'static str;
+    /// Selects the statement.
+    fn statement(statements: &'static Self::Statements) -> &'static Statement;
 
     /// Returns the arguments in the order of the parameters.
     fn arguments(self) -> Vec<ParameterValue>;
 
     /// Returns whether the call may be sent again after its connection was lost.
     fn retry(&self) -> Retry;
+}
+
+/// The statement that calls a function.
+pub(crate) struct Statement {
+    /// The name of the function without the schema: its first argument, and the first column of its row.
+    pub(super) function: String,
+    pub(super) text: String,
 }
 
 /// The columns that an operation reads. Each column is copied through host and component, so none is read in vain.
@@ -70,21 +80,25 @@ sql_types! {
 struct Declaration {
     /// The name without the schema; `{kind}` stands for the kind.
     name: &'static str,
-    /// The Rust names and the SQL types of the parameters. In SQL a name has the prefix `p_`.
+    /// The Rust names and the SQL types of the parameters after the name of the function. In SQL a name has the prefix
+    /// `p_`.
     parameters: &'static [(&'static str, &'static str)],
     columns: Columns,
 }
 
 impl Declaration {
-    /// The text of the statement that calls the function.
-    fn statement(&self, kind: &str) -> String {
-        let placeholders: Vec<_> = (1..=self.parameters.len()).map(|number| format!("${number}")).collect();
-        format!(
-            "select {} from sugang.{}({})",
+    /// The statement that calls the function of a kind.
+    fn statement(&self, kind: &str) -> Statement {
+        let function = self.name.replace("{kind}", kind);
+        let placeholders: Vec<_> = (1..=self.parameters.len() + 1)
+            .map(|number| format!("${number}"))
+            .collect();
+        let text = format!(
+            "select '{function}' as function, {} from sugang.{function}({})",
             self.columns.names(),
-            self.name.replace("{kind}", kind),
             placeholders.join(", ")
-        )
+        );
+        Statement { function, text }
     }
 }
 
@@ -102,20 +116,20 @@ macro_rules! functions {
     ) => {
         $(#[$group_doc])*
         pub(crate) struct $group {
-            $($field: String,)*
+            $($field: Statement,)*
         }
 
         impl $group {
-            const DECLARATIONS: &[Declaration] = &[$(Declaration {
+            const DECLARATIONS: &[Declaration; [$($name),*].len()] = &[$(Declaration {
                 name: $name,
                 parameters: &[$((stringify!($parameter), <$type as SqlType>::NAME)),*],
                 columns: Columns::$columns,
             }),*];
 
             fn new(kind: &str) -> Self {
-                let mut statements = Self::DECLARATIONS.iter().map(|declaration| declaration.statement(kind));
+                let [$($field),*] = Self::DECLARATIONS;
                 Self {
-                    $($field: statements.next().unwrap_or_default(),)*
+                    $($field: $field.statement(kind),)*
                 }
             }
         }
@@ -129,7 +143,7 @@ macro_rules! functions {
             impl FunctionCall for $call {
                 type Statements = $group;
 
-                fn statement(statements: &'static $group) -> &'static str {
+                fn statement(statements: &'static $group) -> &'static Statement {
                     &statements.$field
                 }
 
@@ -281,14 +295,20 @@ mod tests {
     #[test]
     fn a_statement_selects_the_columns_that_its_operation_reads() {
         assert_eq!(
-            Signup::statement(shared()),
-            "select outcome, body, replayed from sugang.signup($1, $2, $3)"
+            Signup::statement(shared()).text,
+            "select 'signup' as function, outcome, body, replayed from sugang.signup($1, $2, $3, $4)"
         );
-        assert_eq!(Ready::statement(shared()), "select outcome, body from sugang.ready()");
+        let ready = Ready::statement(shared());
+        assert_eq!(
+            ready.text,
+            "select 'ready' as function, outcome, body from sugang.ready($1)"
+        );
+        assert_eq!(ready.function, "ready");
         static WORKSHOP: LazyLock<KindFunctions> = LazyLock::new(|| KindFunctions::of_kind("workshop"));
         assert_eq!(
-            ListItems::statement(&WORKSHOP),
-            "select outcome, body, count, page, pages from sugang.list_workshop($1, $2, $3, $4, $5)"
+            ListItems::statement(&WORKSHOP).text,
+            "select 'list_workshop' as function, outcome, body, count, page, pages \
+             from sugang.list_workshop($1, $2, $3, $4, $5, $6)"
         );
     }
 
@@ -307,9 +327,9 @@ mod tests {
     }
 
     fn declared(declaration: &Declaration) -> Value {
-        let parameters = declaration
-            .parameters
+        let parameters = [("function", "text")]
             .iter()
+            .chain(declaration.parameters)
             .map(|(name, sql_type)| format!("p_{} {sql_type}", name.trim_end_matches('_')));
         json!({
             "name": declaration.name,

@@ -5,7 +5,14 @@ use std::time::{Duration, Instant};
 
 use spin_sdk::pg::{Connection, DbValue, Error, ParameterValue};
 
-use super::{deadline::within, error::DbError, functions::FunctionCall, pool::Pool, retry::Retry, row::FunctionRow};
+use super::{
+    deadline::within,
+    error::DbError,
+    functions::{FunctionCall, Statement},
+    pool::Pool,
+    retry::Retry,
+    row::FunctionRow,
+};
 use crate::error::ApiError;
 
 /// The database, with the idle connections of the instance.
@@ -34,13 +41,17 @@ impl Database {
         statements: &'static C::Statements,
         call: C,
     ) -> Result<FunctionRow, ApiError> {
-        let (statement, retry, parameters) = (C::statement(statements), call.retry(), call.arguments());
+        let (statement, retry) = (C::statement(statements), call.retry());
+        let mut parameters = vec![ParameterValue::Str(statement.function.clone())];
+        parameters.extend(call.arguments());
         let work = async {
             match self.attempt(statement, parameters.clone()).await {
                 // The connection was idle, here or in the host's pool, and may be older than PostgreSQL's last restart.
                 Err(DbError::ConnectionLost { sent: true, .. }) if retry == Retry::Idempotent => {
                     self.attempt(statement, parameters).await
                 }
+                // Nothing was written, so any call may be sent again.
+                Err(DbError::Misrouted(_)) => self.attempt(statement, parameters).await,
                 result => result,
             }
         };
@@ -51,7 +62,7 @@ impl Database {
         }
     }
 
-    async fn attempt(&self, statement: &'static str, parameters: Vec<ParameterValue>) -> Result<FunctionRow, DbError> {
+    async fn attempt(&self, statement: &Statement, parameters: Vec<ParameterValue>) -> Result<FunctionRow, DbError> {
         // Taken out of the pool: if this future is dropped at its deadline, the connection is dropped with it, and never
         // reused while the statement still runs on it.
         let pooled = match self.pool.take() {
@@ -63,20 +74,15 @@ impl Database {
                 self.pool.opened(opened, begun.elapsed(), Instant::now())
             }
         };
-        match query(&pooled.connection, statement, parameters).await {
-            Ok(row) => {
-                self.pool.put_back(pooled, Instant::now());
-                FunctionRow::decode(row)
-            }
-            Err(error) => {
-                let error = DbError::new(error, true);
-                match error {
-                    DbError::ConnectionLost { .. } => self.pool.clear(),
-                    _ => self.pool.put_back(pooled, Instant::now()),
-                }
-                Err(error)
-            }
+        let row = match query(&pooled.connection, &statement.text, parameters).await {
+            Ok(row) => FunctionRow::decode(row, &statement.function),
+            Err(error) => Err(DbError::new(error, true)),
+        };
+        match row {
+            Err(DbError::ConnectionLost { .. } | DbError::Misrouted(_)) => self.pool.clear(),
+            _ => self.pool.put_back(pooled, Instant::now()),
         }
+        row
     }
 }
 

@@ -25,10 +25,14 @@ pub(crate) struct FunctionRow {
 }
 
 impl FunctionRow {
-    /// Reads the row by the position of its columns, as [`super::functions`] selects them.
-    pub(super) fn decode(row: Option<Vec<DbValue>>) -> Result<Self, DbError> {
-        let unknown = || DbError::Defect("a statement did not answer one row of known columns".into());
+    /// Reads the row of `function` by the position of its columns, as [`super::functions`] selects them.
+    pub(super) fn decode(row: Option<Vec<DbValue>>, function: &str) -> Result<Self, DbError> {
+        let unknown = || DbError::foreign_answer(function);
         let mut values = row.ok_or_else(unknown)?.into_iter();
+        match values.next() {
+            Some(DbValue::Str(answered)) if answered == function => {}
+            _ => return Err(unknown()),
+        }
         let mut text = || match values.next() {
             Some(DbValue::Str(text)) => Ok(text),
             Some(_) => Ok(String::new()),
@@ -89,8 +93,8 @@ mod tests {
     #[test]
     fn a_row_is_decoded_by_position() {
         let decoded = |rest: &[DbValue]| {
-            let row = [&[DbValue::Str("ok".into()), DbValue::Str("[]".into())], rest].concat();
-            let row = FunctionRow::decode(Some(row)).unwrap();
+            let row = [&["list_test", "ok", "[]"].map(|text| DbValue::Str(text.into())), rest].concat();
+            let row = FunctionRow::decode(Some(row), "list_test").unwrap();
             assert_eq!((row.outcome, row.body.as_str()), (Outcome::Ok, "[]"));
             (row.count, row.page, row.pages, row.replayed)
         };
@@ -98,14 +102,28 @@ mod tests {
         assert_eq!(decoded(&[DbValue::Boolean(true)]), (0, 0, 0, true));
         assert_eq!(decoded(&[DbValue::DbNull]), (0, 0, 0, false));
         assert_eq!(decoded(&[41, 2, 3].map(DbValue::Int64)), (41, 2, 3, false));
-        for row in [
-            None,
-            Some(vec![DbValue::DbNull]),
-            Some(vec![DbValue::DbNull; 4]),
-            Some(vec![DbValue::DbNull; 6]),
-            Some(vec![DbValue::Str("of_tomorrow".into()), DbValue::Str("[]".into())]),
-        ] {
-            assert!(matches!(FunctionRow::decode(row), Err(DbError::Defect(_))));
-        }
+        let texts = |texts: &[&str]| Some(texts.iter().map(|text| DbValue::Str((*text).into())).collect());
+        let word_of_tomorrow = FunctionRow::decode(texts(&["list_test", "of_tomorrow", "[]"]), "list_test");
+        assert!(matches!(word_of_tomorrow, Err(DbError::Defect(_))));
+    }
+
+    #[test]
+    fn a_row_of_another_statement_is_no_answer() {
+        let foreign = |row| {
+            let error = FunctionRow::decode(row, "get_test").unwrap_err();
+            assert!(
+                matches!(error, DbError::ConnectionLost { sent: true, .. }),
+                "it may have taken effect: {error:?}"
+            );
+        };
+        let texts = |texts: &[&str]| Some(texts.iter().map(|text| DbValue::Str((*text).into())).collect());
+        foreign(None);
+        foreign(texts(&[]));
+        foreign(texts(&["ok", "[]"]));
+        foreign(texts(&["get_course", "ok", "[]"]));
+        foreign(texts(&["get_test", "ok"]));
+        foreign(Some(vec![DbValue::DbNull; 3]));
+        foreign(texts(&["get_test", "ok", "[]", "1", "2"]));
+        foreign(texts(&["get_test", "ok", "[]", "1", "2", "3", "4"]));
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use sugang_migrations::function_call;
 use tokio_postgres::Client;
 
 use crate::{
@@ -47,7 +48,7 @@ pub(crate) async fn counts(database: &Client, user: i64) -> anyhow::Result<Vec<G
         ("of the list", "sugang.total_count('test')", false),
         ("of what is available", "sugang.test_available_count(now())", true),
     ] {
-        let list = format!("sugang.list_test({user}, 1, {available}, null, false)");
+        let list = function_call(&format!("list_test({user}, 1, {available}, null, false)"));
         let time = async |statement: &str| {
             let row = database
                 .query_one("select pg_temp.micros($1, $2)", &[&statement, &EXECUTIONS])

@@ -19,8 +19,8 @@ end $$;
 
 -- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
 -- client_min_messages.
-create or replace function sugang.list_{kind}(p_user bigint, p_page bigint, p_available boolean, p_search text,
-                                              p_popular boolean)
+create or replace function sugang.list_{kind}(p_function text, p_user bigint, p_page bigint, p_available boolean,
+                                              p_search text, p_popular boolean)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -29,12 +29,10 @@ declare
     query tsquery;
     from_row bigint;
     asked_at timestamptz := now();
-    denied sugang.outcome := sugang.authorization_error(p_user);
 begin
-    if denied is not null then
-        a.outcome := denied;
-        return a;
-    end if;
+    if p_function is distinct from 'list_{kind}' then perform sugang.misrouted(p_function, 'list_{kind}'); end if;
+    a.outcome := sugang.authorization_error(p_user);
+    if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := websearch_to_tsquery('simple', p_search);
         a := sugang.paginate(sugang.{kind}_search_count(p_available, query, asked_at), p_page);
@@ -61,11 +59,12 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_{kind}(p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_{kind}(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
+    if p_function is distinct from 'get_{kind}' then perform sugang.misrouted(p_function, 'get_{kind}'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     a.body := sugang.{kind}_json(p_user, array[p_id]);

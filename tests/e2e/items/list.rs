@@ -2,6 +2,7 @@ use std::fmt::Write;
 
 use rstest::rstest;
 use serde_json::{Value, json};
+use sugang_migrations::function_call;
 use sugang_tests::{Answer, App, COURSE, EXAM, Item, Kind, User, assert_answer, spellings};
 
 const AGES_AGO: &str = "1999-12-31T23:59:59Z";
@@ -393,10 +394,8 @@ async fn both_ends_of_a_period_belong_to_it(#[values(EXAM, COURSE)] kind: Kind) 
         .unwrap();
     for sort_popular in [false, true] {
         for search in [None, Some("now")] {
-            let list = format!(
-                "select body, count from sugang.list_{}($1, 1, true, $2, $3)",
-                kind.payment_type
-            );
+            let call = format!("list_{}($1, 1, true, $2, $3)", kind.payment_type);
+            let list = format!("select body, count from {}", function_call(&call));
             let row = app
                 .database()
                 .query_one(&list, &[&minsu.id, &search, &sort_popular])

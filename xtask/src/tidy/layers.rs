@@ -38,7 +38,7 @@ const CRATES: &[Crate] = &[
     // A run and the audit take scripts, which are expanded for each kind.
     Crate {
         sources: "migrations/src",
-        layers: &[&["report"], &["audit", "run"], &["scripts"], &["kind"]],
+        layers: &[&["report"], &["audit", "run"], &["scripts"], &["call", "kind"]],
         denies_circles: true,
         since: "",
     },
