@@ -26,10 +26,13 @@ use crate::{
 
 /// A body, read as each form: what is read, sent again, is read the same; everything else is a client's error.
 pub fn body(bytes: &[u8]) {
+    const JSON: &str = "application/json";
+
     fn read<T: Serialize + PartialEq + Debug>(object: &Object<'_>, form: fn(&Object<'_>) -> Result<T, ApiError>) {
         match form(object) {
             Ok(first) => {
-                let again = Body::from(serde_json::to_vec(&first).expect("a form is JSON"));
+                let again = serde_json::to_vec(&first).expect("a form is JSON");
+                let again = Body::declared(again, JSON).ok().expect("it is declared as JSON");
                 let second = again.object().and_then(|object| form(&object)).ok();
                 assert_eq!(second, Some(first));
             }
@@ -37,24 +40,34 @@ pub fn body(bytes: &[u8]) {
         }
     }
 
-    let body = Body::from(bytes.to_vec());
-    let Ok(object) = body.object() else { return };
-    read(&object, signup);
-    read(&object, login);
-    read(&object, refresh);
-    read(&object, register);
-    read(&object, cancel);
+    for content_type in [
+        JSON,
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ] {
+        let Ok(body) = Body::declared(bytes.to_vec(), content_type) else {
+            continue;
+        };
+        let Ok(object) = body.object() else { continue };
+        read(&object, signup);
+        read(&object, login);
+        read(&object, refresh);
+        read(&object, register);
+        read(&object, cancel);
+    }
 }
 
 /// A stored hash of Django or Argon2: any text is handled, and none matches a password that it was not made of.
 pub fn password(stored: &str) {
     // A cost just within the bounds takes a second, which is not a finding.
+    let least_costly = if stored.starts_with("bcrypt") { 8 } else { 1_000 };
     let costly = stored
         .split(|c: char| !c.is_ascii_digit())
         .filter_map(|number| number.parse::<u64>().ok())
-        .any(|number| (1_000..=2_000_000).contains(&number));
+        .any(|number| (least_costly..=2_000_000).contains(&number));
     if !costly {
-        let verdict = passwords::verify("not the password", stored, &Params::default());
+        let cheap = Params::new(8, 1, 1, None).expect("the lowest cost");
+        let verdict = passwords::verify("not the password", stored, &cheap);
         assert_eq!(verdict, Verdict::Wrong);
     }
 }
@@ -64,13 +77,13 @@ pub fn query(text: &str) {
     let query = Query::parse(text);
     assert!(query.page().map_or(true, |page| page >= 0));
     let _ = query.days(["from", "to"]);
-    let search = query.text("search");
+    let Ok(search) = query.text("search") else { return };
     for page in [1, 2, i64::MAX] {
         let link = query.link("/tests/", page);
         assert!(link.bytes().all(|byte| byte.is_ascii_graphic()), "{link}");
         let linked = Query::parse(link.split_once('?').map_or("", |(_, query)| query));
         assert_eq!(linked.page().ok(), Some(page));
-        assert_eq!(linked.text("search"), search);
+        assert_eq!(linked.text("search").ok(), Some(search.clone()));
         assert_eq!(linked.link("/tests/", page), link);
     }
 }

@@ -17,7 +17,7 @@
 //! | `store` | PostgreSQL, and locks in Redis |
 //! | `config` | the variables of `spin.toml` |
 //! | `error` | every refusal with its text |
-//! | `http`, `log` | plain requests and responses; the log |
+//! | `http`, `log`, `text` | plain requests and responses; the log; text as people type it |
 //!
 //! What the embedded host must answer alike (languages, request ids, the status of an error) is in [`sugang_protocol`].
 
@@ -41,3 +41,4 @@ mod routes;
 mod service;
 mod state;
 mod store;
+mod text;

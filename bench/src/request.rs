@@ -244,7 +244,7 @@ impl State {
             method: Method::POST,
             path: "/login/".to_owned(),
             body: Some(json!({"email": self.email, "password": DEMO_PASSWORD}).to_string()),
-            statement: ("credentials($1)", vec![Box::new(self.email.clone())]),
+            statement: ("credentials($1, $1, null)", vec![Box::new(self.email.clone())]),
             by_writer: false,
             is_measured: true,
             effect: Effect::Nothing,

@@ -110,7 +110,7 @@ async fn add_users(client: &Client, users: i64) -> anyhow::Result<()> {
         .execute(
             "insert into users (email, username, password)
              select 'demo' || n || '@example.com', 'demo' || n, $2 from generate_series(1, $1::bigint) n
-             where not exists (select from users where lower(email) = 'demo' || n || '@example.com') order by n
+             where not exists (select from users where sugang.email_key(email) = 'demo' || n || '@example.com') order by n
              on conflict do nothing",
             &[&users, &hash.to_string()],
         )

@@ -1,10 +1,24 @@
 -- Accounts. The API hashes and verifies passwords; the database stores the hashes.
 
+-- The key that all spellings of an e-mail address share: case is ignored for ASCII letters alone, whatever the collation, and
+-- composed and decomposed characters are equal. The index users_email_key_unique has this expression.
+create or replace function sugang.email_key(p_email text) returns text language sql immutable as $$
+    select translate(normalize(p_email, nfc), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')
+$$;
+
+-- The key that all spellings of a username share. The index users_username_key_unique has this expression.
+create or replace function sugang.username_key(p_username text) returns text language sql immutable as $$
+    select normalize(p_username, nfkc)
+$$;
+
 create or replace function sugang.user_json(users) returns text language sql stable as $$
     select json_build_object('id', $1.id, 'email', $1.email, 'username', $1.username)::text
 $$;
 
-create or replace function sugang.signup(p_function text, p_email text, p_username text, p_password text)
+-- p_ascii_key is the key of the address with its domain in ASCII, if it has another domain: another program may have stored
+-- it like that.
+create or replace function sugang.signup(p_function text, p_email text, p_ascii_key text, p_username text,
+                                         p_password text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -12,7 +26,9 @@ declare
 begin
     if p_function is distinct from 'signup' then perform sugang.misrouted(p_function, 'signup'); end if;
     -- Without a check first: the unique indexes decide, between concurrent requests as well.
-    insert into users (email, username, password) values (p_email, p_username, p_password)
+    insert into users (email, username, password)
+        select p_email, p_username, p_password
+        where not exists (select from users where sugang.email_key(email) = p_ascii_key)
         on conflict do nothing returning * into created;
     if found then
         a.outcome := 'ok';
@@ -20,23 +36,29 @@ begin
     else
         a.outcome := 'taken';
         a.body := (select coalesce(json_agg(field), '[]') from (
-            select 'email' as field where exists (select from users where lower(email) = lower(p_email))
+            select 'email' as field where exists (
+                select from users where sugang.email_key(email) in (sugang.email_key(p_email), p_ascii_key))
             union all
-            select 'username' where exists (select from users where username = p_username)) taken)::text;
+            select 'username' where exists (
+                select from users where sugang.username_key(username) = sugang.username_key(p_username))) taken)::text;
     end if;
     return a;
 end $$;
 
--- The stored hash that a login is verified against. An unknown and an inactive user give the same outcome, so that a
--- client cannot tell them apart.
-create or replace function sugang.credentials(p_function text, p_email text) returns sugang.function_row
-language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+-- The stored hash that a login is verified against. The keys are those of the address in its one spelling, as the client
+-- sent it, and with its domain in ASCII; where another program stored several, that of the client counts. An unknown and an
+-- inactive user give the same outcome, so that a client cannot tell them apart.
+create or replace function sugang.credentials(p_function text, p_key text, p_typed_key text, p_ascii_key text)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'credentials' then perform sugang.misrouted(p_function, 'credentials'); end if;
     select 'ok', json_build_object('id', id, 'email', email, 'username', username, 'password', password)::text
-        into a.outcome, a.body from users where lower(email) = lower(p_email) and is_active;
+        into a.outcome, a.body from users
+        where sugang.email_key(email) in (p_key, p_typed_key, p_ascii_key) and is_active
+        order by sugang.email_key(email) = p_typed_key desc, sugang.email_key(email) = p_key desc
+        limit 1;
     a.outcome := coalesce(a.outcome, 'unknown');
     return a;
 end $$;

@@ -1,4 +1,4 @@
-//! Rules for every body: its type, its syntax, its size.
+//! Rules for every body: its type, its syntax, its size. Forms have more of them in `forms.rs`.
 
 use sugang_tests::{App, Call, ENDPOINTS, Endpoint, User, assert_answer};
 
@@ -15,14 +15,14 @@ fn post<'a>(app: &'a App, endpoint: &Endpoint, user: &User) -> Call<'a> {
 }
 
 #[tokio::test]
-async fn a_body_is_declared_as_json() {
+async fn a_body_is_declared_as_json_or_a_form() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     for endpoint in posts() {
         for media_type in [
             "text/plain",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=x",
+            "application/x-www-form-urlencoded; charset=euc-kr",
+            "multipart/mixed; boundary=x",
             "application/xml",
             "application/jsonp",
             "application/problem+json",
@@ -102,7 +102,7 @@ async fn broken_json_is_refused() {
         b"{} x",
         b"[]",
         b"[{}]",
-        b"null",
+        b"nul",
         b"true",
         b"1",
         b"\"{}\"",

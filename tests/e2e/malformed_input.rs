@@ -528,9 +528,13 @@ fn lists(cases: &mut Vec<Case>) {
             cases.push(case("GET", format!("{path}?page={page}"), "", 404, "invalid_page"));
         }
         for text in odd_texts().iter().filter(|text| text.len() < 1000) {
+            let null = text.contains('\0');
             let text: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
             for parameter in ["search", "status", "sort", "payment_type", &text] {
-                cases.push(case("GET", format!("{path}?{parameter}={text}"), "", 200, ""));
+                let is_text =
+                    parameter == "search" || path == "/me/payments/" && ["status", "payment_type"].contains(&parameter);
+                let (status, code) = if is_text && null { (400, "invalid") } else { (200, "") };
+                cases.push(case("GET", format!("{path}?{parameter}={text}"), "", status, code));
             }
         }
         for query in [
@@ -548,7 +552,7 @@ fn lists(cases: &mut Vec<Case>) {
             "?search=((((",
             "?status[]=available",
             "?page",
-            "?status=available&status=%00",
+            "?sort=popular&sort=%00",
         ] {
             cases.push(case("GET", format!("{path}{query}"), "", 200, ""));
         }
@@ -615,10 +619,16 @@ fn everywhere(cases: &mut Vec<Case>, minsu: &User) {
             push(b"{\"a\":".repeat(10_000), 400, "malformed_json");
             push(b"[]".to_vec(), 400, "malformed_json");
             push(b"\"text\"".to_vec(), 400, "malformed_json");
+            for (media_type, body) in [
+                ("multipart/form-data", "{}"),
+                ("multipart/form-data; boundary=x", "--x"),
+                ("application/x-www-form-urlencoded", "a=%ff"),
+            ] {
+                cases.push(case("POST", endpoint.path, body, 400, "malformed_form").with("content-type", media_type));
+            }
             for media_type in [
                 "text/plain",
-                "multipart/form-data",
-                "application/x-www-form-urlencoded",
+                "multipart/mixed; boundary=x",
                 "\u{ff}",
                 "application/json; charset=utf-16",
             ] {

@@ -49,7 +49,8 @@ return 0";
 /// An attempt to log in or to sign up.
 pub(crate) struct Attempt<'a> {
     pub(crate) action: Action,
-    pub(crate) email: &'a str,
+    /// The key of the account's e-mail address ([`Address::keys`](crate::text::Address)), by which the database finds it too.
+    pub(crate) account: &'a str,
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -73,7 +74,7 @@ pub(crate) async fn check(
     let mut keys = Vec::new();
     let mut key_limits = Vec::new();
     if limits.per_account > 0 {
-        keys.push(account_key(attempt.action, attempt.email));
+        keys.push(account_key(attempt.action, attempt.account));
         key_limits.push(limits.per_account.to_string());
     }
     if let Some(address) = attempt.address.filter(|_| limits.per_address > 0) {
@@ -99,9 +100,9 @@ pub(crate) async fn check(
 /// Resets the counter of an account after a successful attempt.
 ///
 /// Repeated failed logins lock the account's owner out as well; the right password shows that the owner is back.
-pub(crate) async fn reset(redis: &Redis, action: Action, email: &str) {
+pub(crate) async fn reset(redis: &Redis, action: Action, account: &str) {
     // If this fails, the window passes by itself.
-    let _ = redis.execute("DEL", &[&account_key(action, email)]).await;
+    let _ = redis.execute("DEL", &[&account_key(action, account)]).await;
 }
 
 impl Action {
@@ -113,8 +114,8 @@ impl Action {
     }
 }
 
-fn account_key(action: Action, email: &str) -> String {
-    key(action, "account", &email.to_lowercase())
+fn account_key(action: Action, account: &str) -> String {
+    key(action, "account", account)
 }
 
 /// Builds a key with a hash of its subject, because arguments of Redis reach traces.
@@ -150,9 +151,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_shows_no_email_address_and_ignores_its_case() {
-        let key = account_key(Action::Login, "Minsu@Example.com");
-        assert_eq!(key, account_key(Action::Login, "minsu@example.com"));
+    fn a_key_shows_no_email_address() {
+        let key = account_key(Action::Login, "minsu@example.com");
+        assert_ne!(key, account_key(Action::Login, "jisu@example.com"));
         assert_ne!(key, account_key(Action::Signup, "minsu@example.com"));
         assert!(key.starts_with("sugang:attempts:login:account:") && !key.contains('@'));
     }

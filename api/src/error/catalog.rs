@@ -13,6 +13,8 @@ macro_rules! errors {
 errors! {
     /// The body is broken JSON, broken UTF-8, or not an object.
     MALFORMED_JSON = detail MalformedJson "요청 본문이 올바른 JSON 객체가 아닙니다." "The body is not a JSON object.";
+    /// The form is broken UTF-8, has no parts or too many, or breaks off.
+    MALFORMED_FORM = detail MalformedForm "요청 본문이 올바른 폼이 아닙니다." "The body is not a form.";
     /// The amount is outside the bounds of the payment method.
     AMOUNT_OUT_OF_BOUNDS = error AmountOutOfBounds
         "결제 수단의 허용 금액 범위를 벗어났습니다" "The amount is outside what the payment method takes";
@@ -47,7 +49,7 @@ errors! {
     ALREADY_CANCELLED = error AlreadyCancelled "이미 취소된 결제입니다" "This payment is cancelled already";
     /// The body is longer than the configured limit.
     PAYLOAD_TOO_LARGE = detail PayloadTooLarge "요청 본문이 너무 큽니다." "The body is too large.";
-    /// The body is not declared as JSON.
+    /// The body is declared neither as JSON nor as a form.
     UNSUPPORTED_MEDIA_TYPE = detail UnsupportedMediaType
         "지원하지 않는 미디어 타입입니다. application/json으로 보내주세요."
         "Unsupported media type. Send application/json.";

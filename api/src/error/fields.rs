@@ -28,6 +28,10 @@ pub(crate) enum FieldProblem {
     UsernameTaken,
     /// The username has a character outside its alphabet.
     InvalidUsername,
+    /// The username mixes scripts or digits that look alike.
+    MixedUsername,
+    /// The password has a character that Unicode does not define yet.
+    UnassignedCharacter,
     MissingLetter,
     MissingDigit,
     InvalidNumber,
@@ -69,6 +73,14 @@ impl FieldProblem {
             Self::InvalidUsername => text(
                 "사용자 이름은 문자, 숫자와 @.+-_ 만 포함할 수 있습니다.",
                 "A username may have letters, digits and @.+-_ only.",
+            ),
+            Self::MixedUsername => text(
+                "사용자 이름에 서로 혼동될 수 있는 문자를 섞어 쓸 수 없습니다.",
+                "A username may not mix scripts or digits that look alike.",
+            ),
+            Self::UnassignedCharacter => text(
+                "유니코드에 정의되지 않은 문자는 사용할 수 없습니다.",
+                "Characters that Unicode does not define are not allowed.",
             ),
             Self::MissingLetter => text(
                 "비밀번호는 최소 하나의 문자를 포함해야 합니다.",

@@ -61,7 +61,12 @@ mod tests {
 
     fn read(headers: &[(&str, &str)], path: &str, body: &str) -> Option<Idempotency> {
         let head = RequestHead::with_headers(Method::POST, headers);
-        Idempotency::read(&head, path, &Body::from(body.as_bytes().to_vec())).ok()
+        Idempotency::read(
+            &head,
+            path,
+            &Body::declared(body.as_bytes().to_vec(), "application/json").ok()?,
+        )
+        .ok()
     }
 
     #[test]

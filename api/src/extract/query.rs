@@ -3,7 +3,10 @@
 use chrono::NaiveDate;
 use form_urlencoded::Serializer;
 
-use crate::error::{ApiError, FieldProblem, FieldProblems, catalog::INVALID_PAGE};
+use crate::{
+    error::{ApiError, FieldProblem, FieldProblems, catalog::INVALID_PAGE},
+    text::nfc,
+};
 
 /// A search is cut off after this many characters, because its cost in PostgreSQL grows with its length.
 const MAX_SEARCH_CHARS: usize = 1_000;
@@ -24,15 +27,21 @@ impl Query {
         last.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// Returns a parameter as text for PostgreSQL, which cannot store every control character: they become spaces.
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
-        let text: String = self
-            .get(name)?
+    /// Returns a parameter as text in NFC, in which control characters are spaces; `None` if there is nothing else in it.
+    ///
+    /// # Errors
+    /// 400 for a null character, which PostgreSQL cannot store.
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        if text.contains('\0') {
+            return Err(ApiError::Fields(FieldProblems::of(name, FieldProblem::NullCharacter)));
+        }
+        let text: String = nfc(text)
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(MAX_SEARCH_CHARS)
             .collect();
-        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+        Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
     }
 
     /// Returns the requested page; 0 stands for the last page.
@@ -145,9 +154,11 @@ mod tests {
 
     #[test]
     fn a_search_is_cut_off_and_has_no_control_characters() {
-        let search = |query: &str| Query::parse(query).text("search");
-        assert_eq!(search("search=%EA%B0%80+b%00c%0Ad"), Some("가 b c d".into()));
-        assert_eq!(search("search=%00"), None);
+        assert!(Query::parse("search=a%00").text("search").is_err());
+        let search = |query: &str| Query::parse(query).text("search").ok().unwrap();
+        assert_eq!(search("search=%EA%B0%80+b%01c%0Ad"), Some("가 b c d".into()));
+        assert_eq!(search("search=%e1%84%80%e1%85%a1"), Some("가".into()));
+        assert_eq!(search("search=%01"), None);
         assert_eq!(search("search="), None);
         assert_eq!(search("page=1"), None);
         assert_eq!(
@@ -234,7 +245,8 @@ mod tests {
         fn any_parameter_is_handled(query in any::<String>(), value in any::<String>()) {
             let query = Query::parse(&format!("{query}&{}", Serializer::new(String::new()).append_pair("x", &value).finish()));
             prop_assert_eq!(query.get("x"), Some(value.as_str()).filter(|value| !value.is_empty()));
-            if let Some(text) = query.text("x") {
+            prop_assert_eq!(query.text("x").is_err(), value.contains('\0'));
+            if let Ok(Some(text)) = query.text("x") {
                 prop_assert!(text.chars().count() <= MAX_SEARCH_CHARS && !text.contains(char::is_control));
             }
             prop_assert!(query.page().map_or(true, |page| page >= 0));

@@ -21,6 +21,7 @@ use crate::{
         Outcome,
         functions::{self, LoggedIn, Logout, Refresh, Signup},
     },
+    text::{Address, AddressKeys},
 };
 
 const SIGNED_UP: Text = Text::new("회원가입이 완료되었습니다.", "The sign-up is complete.");
@@ -36,12 +37,14 @@ pub(crate) static SIGNUP: Operation = Operation {
 pub(crate) async fn signup(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
     let body = ctx.body().await?;
     let form = forms::signup(&body.object()?)?;
-    check_rate_limit(ctx, Action::Signup, &form.email).await?;
+    let keys = Address::new(&form.email).keys();
+    check_rate_limit(ctx, Action::Signup, &keys.key).await?;
     let Some(hash) = passwords::hash(form.password.expose(), &ctx.state.config.argon2) else {
         return Err(ApiError::internal("a password could not be hashed"));
     };
     let call = Signup {
         email: form.email,
+        ascii_key: keys.ascii,
         username: form.username,
         password: hash,
     };
@@ -91,15 +94,21 @@ pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError
     let form = forms::login(&body.object()?)?;
     let password = form.password.expose();
     // Before any hash is computed: the hash is what makes an attempt expensive.
-    check_rate_limit(ctx, Action::Login, &form.email).await?;
-    let Credentials { user, password: stored } = credentials(ctx, &form.email, password).await?;
+    let AddressKeys { key, typed, ascii } = Address::new(&form.email).keys();
+    check_rate_limit(ctx, Action::Login, &key).await?;
+    let lookup = functions::Credentials {
+        key: key.clone(),
+        typed_key: typed,
+        ascii_key: ascii,
+    };
+    let Credentials { user, password: stored } = credentials(ctx, lookup, password).await?;
     let argon2 = &ctx.state.config.argon2;
     let rehashed = match passwords::verify(password, &stored, argon2) {
         Verdict::Wrong => return Err((&INVALID_CREDENTIALS).into()),
         Verdict::Right => None,
         Verdict::NeedsRehash => passwords::hash(password, argon2),
     };
-    rate_limit::reset(&ctx.state.redis, Action::Login, &form.email).await;
+    rate_limit::reset(&ctx.state.redis, Action::Login, &key).await;
     let call = LoggedIn {
         user: user.id.0,
         old_password: stored,
@@ -115,11 +124,12 @@ pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError
 }
 
 /// Reads the credentials of an account. Without an account, takes the time of verifying `password`.
-async fn credentials(ctx: &RequestContext<'_>, email: &str, password: &str) -> Result<Credentials, ApiError> {
-    let call = functions::Credentials {
-        email: email.to_owned(),
-    };
-    let row = ctx.execute(functions::shared(), call).await?;
+async fn credentials(
+    ctx: &RequestContext<'_>,
+    lookup: functions::Credentials,
+    password: &str,
+) -> Result<Credentials, ApiError> {
+    let row = ctx.execute(functions::shared(), lookup).await?;
     match row.outcome {
         Outcome::Ok => row.payload(),
         Outcome::Unknown => {
@@ -201,7 +211,7 @@ async fn refresh_token_of_body(ctx: &RequestContext<'_>) -> Result<VerifiedToken
     token.ok_or(ApiError::Refused(&REFRESH_NOT_VALID))
 }
 
-async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, email: &str) -> Result<(), ApiError> {
+async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, account: &str) -> Result<(), ApiError> {
     let config = &ctx.state.config;
     let limits = match action {
         Action::Login => config.login_limits,
@@ -209,7 +219,7 @@ async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, email: &str)
     };
     let attempt = Attempt {
         action,
-        email,
+        account,
         address: ctx.client_address(),
     };
     rate_limit::check(&ctx.state.redis, &attempt, limits, config.rate_limit_window).await

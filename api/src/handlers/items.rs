@@ -37,7 +37,7 @@ pub(crate) async fn list(
         user: caller.id(),
         page: query.page()?,
         available: query.get("status") == Some("available"),
-        search: query.text("search"),
+        search: query.text("search")?,
         popular: query.get("sort") == Some("popular"),
     };
     let row = ctx.execute(kind.functions(), call).await?;
@@ -80,7 +80,7 @@ mod description {
 
     use super::{INVALID_PAGE, ItemKind, NOT_FOUND};
     use crate::operation::{
-        description::{Description, Success, caller, item, page_of},
+        description::{Description, Success, caller, item, null_character, page_of},
         parameters::{id, page_parameter, parameter, search_parameter, string},
     };
 
@@ -93,7 +93,7 @@ mod description {
             parameters: list_parameters(),
             body: None,
             success: Success::of(200, page_of(item(kind))),
-            errors: caller([(&INVALID_PAGE).into()]),
+            errors: caller([(&INVALID_PAGE).into(), null_character("search")]),
             cpu_bound: false,
         }
     }

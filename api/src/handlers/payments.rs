@@ -39,11 +39,11 @@ pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Res
     let call = ListPayments {
         user: caller.id(),
         page: query.page()?,
-        status: query.text("status"),
-        type_: query.text("payment_type"),
+        status: query.text("status")?,
+        type_: query.text("payment_type")?,
         from,
         to,
-        search: query.text("search"),
+        search: query.text("search")?,
     };
     let row = ctx.execute(functions::shared(), call).await?;
     match row.outcome {

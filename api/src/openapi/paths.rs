@@ -13,7 +13,7 @@ use super::{
     names::BEARER,
 };
 use crate::{
-    operation::description::{Body, Description, JSON, Success},
+    operation::description::{BODIES, Body, Description, Success},
     routes::Route,
 };
 
@@ -45,8 +45,11 @@ pub(super) fn operation(route: &Route, description: Description) -> Documented {
     if let Some(Body { schema, required }) = body {
         let content = Content::new(Some(Ref::from_schema_name(schema)));
         let required = if required { Required::True } else { Required::False };
-        let body = RequestBodyBuilder::new()
-            .content(JSON, content)
+        let body = BODIES
+            .iter()
+            .fold(RequestBodyBuilder::new(), |body, media_type| {
+                body.content(*media_type, content.clone())
+            })
             .required(Some(required))
             .build();
         operation = operation.request_body(Some(body));

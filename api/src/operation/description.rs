@@ -12,14 +12,16 @@ use crate::{
     error::{
         ApiError, FieldProblem, FieldProblems, Misconfigured,
         catalog::{
-            BUSY, IDEMPOTENCY_KEY_REUSED, MALFORMED_JSON, NOT_AUTHENTICATED, PAYLOAD_TOO_LARGE, REQUEST_IN_PROGRESS,
-            TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND,
+            BUSY, IDEMPOTENCY_KEY_REUSED, MALFORMED_FORM, MALFORMED_JSON, NOT_AUTHENTICATED, PAYLOAD_TOO_LARGE,
+            REQUEST_IN_PROGRESS, TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND,
         },
     },
     kind::ItemKind,
 };
 
 pub(crate) const JSON: &str = "application/json";
+/// The media types of bodies.
+pub(crate) const BODIES: [&str; 3] = [JSON, "application/x-www-form-urlencoded", "multipart/form-data"];
 
 /// The description of an operation.
 pub(crate) struct Description {
@@ -73,6 +75,11 @@ pub(crate) fn service(summary: &str, more: &'static str, success: Success, error
     }
 }
 
+/// Returns the error of a null character in a parameter.
+pub(crate) fn null_character(parameter: &'static str) -> ApiError {
+    ApiError::Fields(FieldProblems::of(parameter, FieldProblem::NullCharacter))
+}
+
 pub(crate) fn required(field: &'static str) -> ApiError {
     ApiError::Fields(FieldProblems::of(field, FieldProblem::Required))
 }
@@ -88,9 +95,14 @@ pub(crate) fn caller(own: impl IntoIterator<Item = ApiError>) -> Vec<ApiError> {
 
 /// Returns the errors of reading a body.
 pub(crate) fn body() -> impl Iterator<Item = ApiError> {
-    [&MALFORMED_JSON, &PAYLOAD_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE]
-        .into_iter()
-        .map(ApiError::from)
+    [
+        &MALFORMED_JSON,
+        &MALFORMED_FORM,
+        &PAYLOAD_TOO_LARGE,
+        &UNSUPPORTED_MEDIA_TYPE,
+    ]
+    .into_iter()
+    .map(ApiError::from)
 }
 
 /// Returns the errors of a lock and of an idempotency key.

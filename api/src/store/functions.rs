@@ -165,13 +165,16 @@ functions! {
         /// Creates an account.
         signup Signup = "signup" Change {
             email: String,
+            ascii_key: Option<String>,
             username: String,
             password: String,
         } retry(self) Retry::Never;
 
-        /// Reads the stored hash of an account.
+        /// Reads the stored hash of an account, by the keys of its e-mail address.
         credentials Credentials = "credentials" One {
-            email: String,
+            key: String,
+            typed_key: String,
+            ascii_key: Option<String>,
         } retry(self) Retry::Idempotent;
 
         /// Records a login, and replaces the stored hash if there is a new one.
@@ -296,7 +299,7 @@ mod tests {
     fn a_statement_selects_the_columns_that_its_operation_reads() {
         assert_eq!(
             Signup::statement(shared()).text,
-            "select 'signup' as function, outcome, body, replayed from sugang.signup($1, $2, $3, $4)"
+            "select 'signup' as function, outcome, body, replayed from sugang.signup($1, $2, $3, $4, $5)"
         );
         let ready = Ready::statement(shared());
         assert_eq!(

@@ -8,6 +8,7 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         ErrorCode::BadRequest
         | ErrorCode::Invalid
         | ErrorCode::MalformedJson
+        | ErrorCode::MalformedForm
         | ErrorCode::AlreadyRegistered
         | ErrorCode::NotOpen
         | ErrorCode::AmountMismatch

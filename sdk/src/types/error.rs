@@ -58,6 +58,8 @@ codes! {
     Invalid = "invalid",
     /// The body is not JSON, or not a JSON object.
     MalformedJson = "malformed_json",
+    /// The body is not the form that it is declared as.
+    MalformedForm = "malformed_form",
     /// The caller holds a registration for this already.
     AlreadyRegistered = "already_registered",
     /// It is not in its registration period now.
@@ -102,7 +104,7 @@ codes! {
     SoldOut = "sold_out",
     /// The body is longer than the service takes.
     PayloadTooLarge = "payload_too_large",
-    /// The body is not declared as JSON.
+    /// The body is declared neither as JSON nor as a form.
     UnsupportedMediaType = "unsupported_media_type",
     /// The idempotency key was used before with another request.
     IdempotencyKeyReused = "idempotency_key_reused",

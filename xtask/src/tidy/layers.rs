@@ -79,7 +79,7 @@ const CRATES: &[Crate] = &[
             &["config", "store"],
             &["error"],
             &["http"],
-            &["log"],
+            &["log", "text"],
         ],
         denies_circles: true,
         since: "handlers",

@@ -6,6 +6,7 @@ use super::text::text;
 use crate::{
     error::{ApiError, FieldProblem, FieldProblems},
     extract::body::Object,
+    text::nfc,
 };
 
 /// Reads a cancellation; the reason is optional.
@@ -17,7 +18,7 @@ pub(crate) fn cancel(object: &Object<'_>) -> Result<Cancel, ApiError> {
     match object.get(REASON).map(|raw| text(raw)) {
         None | Some(Err(FieldProblem::Null | FieldProblem::Blank)) => Ok(Cancel::default()),
         Some(Ok(reason)) => Ok(Cancel {
-            refund_reason: Some(reason),
+            refund_reason: Some(nfc(&reason).into_owned()),
         }),
         Some(Err(problem)) => Err(ApiError::Fields(FieldProblems::of(REASON, problem))),
     }

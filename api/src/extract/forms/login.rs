@@ -11,7 +11,7 @@ use crate::{error::ApiError, extract::body::Object};
 /// 400 with everything that is wrong.
 pub(crate) fn login(object: &Object<'_>) -> Result<Login, ApiError> {
     let mut form = FormReader::new(object);
-    match (form.text("email"), form.text("password")) {
+    match (form.text("email"), form.password()) {
         (Some(email), Some(password)) => Ok(Login {
             email,
             password: password.into(),

@@ -6,6 +6,7 @@ use super::text::text;
 use crate::{
     error::{FieldProblem, FieldProblems},
     extract::body::Object,
+    text::nfc,
 };
 
 /// A form that is being read, with the problems found so far.
@@ -32,20 +33,26 @@ impl<'a> FormReader<'a> {
         self.keep(name, value)
     }
 
-    /// Reads a field that must be a text, and not blank.
+    /// Reads a field that must be a text, and not blank. The text is in NFC.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         let raw = self.value(name)?;
-        self.keep(name, text(raw))
+        self.keep(name, text(raw).map(|text| nfc(&text).into_owned()))
     }
 
-    /// Applies rules to a text that was read.
-    pub(super) fn check<const N: usize>(
+    /// Reads a password as it was typed: hashing normalizes it.
+    pub(super) fn password(&mut self) -> Option<String> {
+        let raw = self.value("password")?;
+        self.keep("password", text(raw))
+    }
+
+    /// Applies rules to a value that was read.
+    pub(super) fn check<T: ?Sized, const N: usize>(
         &mut self,
         name: &'static str,
-        text: &Option<String>,
-        rules: impl FnOnce(&str) -> [Option<FieldProblem>; N],
+        value: Option<&T>,
+        rules: impl FnOnce(&T) -> [Option<FieldProblem>; N],
     ) {
-        for problem in text.as_deref().map(rules).into_iter().flatten().flatten() {
+        for problem in value.map(rules).into_iter().flatten().flatten() {
             self.problems.push(name, problem);
         }
     }

@@ -6,6 +6,7 @@ use super::{email::is_email, reader::FormReader};
 use crate::{
     error::{ApiError, FieldProblem},
     extract::body::Object,
+    text::{Address, NameError, check_name, is_unassigned, nfc},
 };
 
 /// The length of the column `users.email`.
@@ -20,32 +21,40 @@ pub(crate) const MIN_PASSWORD_CHARS: usize = 8;
 /// 400 with everything that is wrong.
 pub(crate) fn signup(object: &Object<'_>) -> Result<Signup, ApiError> {
     let mut form = FormReader::new(object);
-    let email = form.text("email");
+    let email = form.text("email").map(|email| Address::new(&email));
     let username = form.text("username");
-    let password = form.text("password");
-    form.check("email", &email, |email| {
+    let password = form.password();
+    form.check("email", email.as_ref(), |email| {
         [
-            (email.chars().count() > MAX_EMAIL_CHARS).then_some(FieldProblem::TooLong(MAX_EMAIL_CHARS)),
+            (email.as_ascii().chars().count() > MAX_EMAIL_CHARS).then_some(FieldProblem::TooLong(MAX_EMAIL_CHARS)),
             (!is_email(email)).then_some(FieldProblem::InvalidEmail),
         ]
     });
-    form.check("username", &username, |username| {
+    form.check("username", username.as_deref(), |username| {
         [
             (username.chars().count() > MAX_USERNAME_CHARS).then_some(FieldProblem::TooLong(MAX_USERNAME_CHARS)),
-            (!username.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c)))
-                .then_some(FieldProblem::InvalidUsername),
+            check_name(username).err().map(|error| match error {
+                NameError::Character => FieldProblem::InvalidUsername,
+                NameError::Mixed => FieldProblem::MixedUsername,
+            }),
         ]
     });
-    form.check("password", &password, |password| {
+    form.check("password", password.as_deref(), |password| {
+        // A syllable is one character, whichever keyboard composed it.
+        let composed = nfc(password);
         [
-            (password.chars().count() < MIN_PASSWORD_CHARS).then_some(FieldProblem::TooShort(MIN_PASSWORD_CHARS)),
-            (!password.chars().any(char::is_alphabetic)).then_some(FieldProblem::MissingLetter),
-            (!password.chars().any(char::is_numeric)).then_some(FieldProblem::MissingDigit),
+            (composed.chars().count() < MIN_PASSWORD_CHARS).then_some(FieldProblem::TooShort(MIN_PASSWORD_CHARS)),
+            (!composed.chars().any(char::is_alphabetic)).then_some(FieldProblem::MissingLetter),
+            (!composed.chars().any(char::is_numeric)).then_some(FieldProblem::MissingDigit),
+            // Its normal form would be another one day, and with it the hash.
+            composed
+                .contains(is_unassigned)
+                .then_some(FieldProblem::UnassignedCharacter),
         ]
     });
     match (email, username, password) {
         (Some(email), Some(username), Some(password)) if form.problems.is_empty() => Ok(Signup {
-            email,
+            email: email.as_str().to_owned(),
             username,
             password: password.into(),
         }),
