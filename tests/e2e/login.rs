@@ -296,6 +296,99 @@ async fn a_password_with_few_iterations_is_rehashed_too() {
     );
 }
 
+/// Written by Django 5.2's `make_password("django-pass1")`, at its own costs.
+const DJANGO_HASHES: &[&str] = &[
+    "pbkdf2_sha1$1000000$uQIx907H88eNhqLmSketFg$L2s8pu8h3el+wNCrpbfjblsWqkM=",
+    "argon2$argon2id$v=19$m=102400,t=2,p=8$dFV5RDhNbHZIVEtndVdmZnFHMXZ1ag$cLWHjbLoXIUTZ1vte66FkS7JdRoInsGQ3xr+b2tEwSI",
+    "bcrypt_sha256$$2b$12$kxQuZpamO8o//0EnwhvfLuEWaw.u7xplrzMFaIb6wJR2w/uajQhtW",
+    "bcrypt$$2b$12$1zQHZORi8LcaJntwUqenuuRNrMa6RpjLUPHbae0H7TE79xtuSEJd2",
+    "scrypt$16384$ArqSCUQfU9EBo49V7sXSXO$8$5$nFp5Dl1gtDv/KgvbVC2ktIK5bvqXKXlNOk8Rc06o/qL6EMfY38Z5b4/1cWFx6y3zQWFhxWWnC0qSYy7fAfS9CQ==",
+    "md5$sJkv6rf6ZnUyWjaDvCDz9i$58c68f221e7cebaf43fd581d026e15bc",
+];
+
+#[tokio::test]
+async fn a_password_of_every_django_hasher_logs_in_and_is_rehashed() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    for hash in DJANGO_HASHES {
+        app.run("update users set password = $1", &[hash]).await;
+        assert_eq!(
+            login(&app, "minsu@example.com", "django-pass2").await.code(),
+            "invalid_credentials",
+            "{hash}"
+        );
+        let stored = async || app.one::<String>("select password from users", &[]).await;
+        assert_eq!(stored().await, *hash, "a wrong one changes nothing");
+
+        assert_eq!(
+            login(&app, "minsu@example.com", "django-pass1").await.status,
+            200,
+            "{hash}"
+        );
+        let rewritten = stored().await;
+        assert!(rewritten.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{rewritten}");
+        assert_eq!(
+            login(&app, "minsu@example.com", "django-pass1").await.status,
+            200,
+            "{hash}"
+        );
+        assert_eq!(
+            login(&app, "minsu@example.com", "django-pass2").await.status,
+            401,
+            "{hash}"
+        );
+        assert_eq!(stored().await, rewritten, "it is rewritten once");
+    }
+}
+
+/// Whatever is stored, a refusal takes as long as for an account that does not exist.
+#[tokio::test]
+async fn no_stored_hash_tells_that_its_account_exists() {
+    let app = App::with("argon2_memory_kib", 19456)
+        .with("argon2_iterations", 2)
+        .start()
+        .await;
+    app.user("minsu").await;
+    // The last one is normalized, and so is compared in two forms.
+    for password in ["wrong-pass1", "ｗrong-pass1"] {
+        let time = async |email: &str| {
+            let begun = Instant::now();
+            assert_eq!(login(&app, email, password).await.status, 401);
+            begun.elapsed()
+        };
+        for hash in [
+            "",
+            "!f80KeBinPWdHcFwE5nZN8vaCu9BFjoaNL00cYzdP",
+            "correct1",
+            "sha1$seasalt$f5e3c1a0",
+            "md5$seasalt$d41d8cd98f00b204e9800998ecf8427e",
+            "pbkdf2_sha256$",
+            "pbkdf2_sha1$1$seasalt$ApSOQeck+5uxfnGZAvLEA5aKpoU=",
+            "bcrypt$$2b$31$oNK2l1PWSdQWnXf4NSdrxu2rbxEVyQjBmZK/nA8YGUlD/K8kTWaFi",
+            "bcrypt$$2b$04$oNK2l1PWSdQWnXf4NSdrxu2rbxEVyQjBmZK/nA8YGUlD/K8kTWaFi",
+            "scrypt$1073741824$seasalt$8$1$AAAA",
+            "scrypt$16$seasalt$8$1$AAAA",
+            "argon2$argon2id$v=19$m=4194304,t=2,p=8$dFV5RDhNbHZIVEtndVdmZnFHMXZ1ag$cLWHjbLoXIUTZ1vte66FkS7JdRoInsGQ3xr+b2tEwSI",
+            "$argon2id$v=19$m=8,t=1,p=1$PNdqudET2Fjkm76hwJcLHQ$f7YNlF4lrAM7B5skd+y4Tv3vziTmHXHAXHhhm0m20ag",
+            "$argon2id$v=19$m=19456,t=2,p=1$PNdqudET2Fjkm76hwJcLHQ",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$f7YNlF4lrAM7B5skd+y4Tv3vziTmHXHAXHhhm0m20ag",
+        ] {
+            app.run("update users set password = $1", &[&hash]).await;
+            // The shortest of several pairs, and more of them while other load on the machine hides it.
+            let (mut stored, mut unknown) = (Duration::MAX, Duration::MAX);
+            let alike = |stored, unknown: Duration| stored > unknown / 2 && stored < unknown * 2;
+            for pairs in 1..=30 {
+                stored = time("minsu@example.com").await.min(stored);
+                unknown = time("nobody@example.com").await.min(unknown);
+                if pairs >= 3 && alike(stored, unknown) {
+                    break;
+                }
+            }
+            assert!(alike(stored, unknown), "{hash}: {stored:?}, unknown: {unknown:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_unusable_password_never_logs_in() {
     let app = App::start().await;

@@ -103,3 +103,44 @@ async fn lists_are_answered_while_passwords_are_hashed() {
     assert_eq!(tally(&signups), [(201, 4)]);
     assert!(lists >= 20, "{lists} lists while four passwords were hashed");
 }
+
+/// The hashes of the Django service cost more than ours, and are computed in the same few places.
+#[tokio::test]
+async fn lists_are_answered_while_passwords_of_django_are_verified() {
+    // Written by Django 5.2's `make_password("django-pass1")`.
+    let hashes = [
+        "bcrypt_sha256$$2b$12$kxQuZpamO8o//0EnwhvfLuEWaw.u7xplrzMFaIb6wJR2w/uajQhtW",
+        "scrypt$16384$ArqSCUQfU9EBo49V7sXSXO$8$5$nFp5Dl1gtDv/KgvbVC2ktIK5bvqXKXlNOk8Rc06o/qL6EMfY38Z5b4/1cWFx6y3zQWFhxWWnC0qSYy7fAfS9CQ==",
+        "argon2$argon2id$v=19$m=102400,t=2,p=8$dFV5RDhNbHZIVEtndVdmZnFHMXZ1ag$cLWHjbLoXIUTZ1vte66FkS7JdRoInsGQ3xr+b2tEwSI",
+        "pbkdf2_sha1$1000000$uQIx907H88eNhqLmSketFg$L2s8pu8h3el+wNCrpbfjblsWqkM=",
+    ];
+    let app = App::limited(|limits| (limits.requests, limits.cpu_bound_requests) = (2, 1)).await;
+    let mut users = Vec::new();
+    for (number, hash) in hashes.iter().enumerate() {
+        let user = app.user(&format!("user{number}")).await;
+        app.run("update users set password = $1 where id = $2", &[hash, &user.id])
+            .await;
+        users.push(user);
+    }
+    let verified = AtomicBool::new(false);
+    let login = async |email: &str| {
+        let account = json!({"email": email, "password": "django-pass1"});
+        app.post("/login/").json(&account).await
+    };
+    let logins = async {
+        let answers = join_all(users.iter().map(|user| login(&user.email))).await;
+        verified.store(true, Relaxed);
+        answers
+    };
+    let lists = async {
+        let mut answered = 0;
+        while !verified.load(Relaxed) {
+            assert_eq!(app.get("/tests/").by(&users[0]).await.status, 200);
+            answered += 1;
+        }
+        answered
+    };
+    let (logins, lists) = join(logins, lists).await;
+    assert_eq!(tally(&logins), [(200, 4)]);
+    assert!(lists >= 20, "{lists} lists while four passwords were verified");
+}
