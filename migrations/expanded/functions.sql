@@ -72,6 +72,11 @@ declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'logged_in' then perform sugang.misrouted(p_function, 'logged_in'); end if;
+    -- Reads need no more than a token.
+    if sugang.is_read_only() then
+        a.outcome := case when exists (select from users where id = p_user and is_active) then 'ok' else 'unknown' end;
+        return a;
+    end if;
     update users
         set last_login = now(),
             password = case when password = p_old_password then coalesce(p_new_password, password) else password end
@@ -264,12 +269,14 @@ language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
-    keeps boolean;
+    keeps boolean := false;
 begin
     -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
     -- nothing is kept: another request counts, or a writer is at work.
-    perform from sugang.available_counts where kind = 'course' for update skip locked;
-    keeps := found;
+    if not sugang.is_read_only() then
+        perform from sugang.available_counts where kind = 'course' for update skip locked;
+        keeps := found;
+    end if;
     counted := sugang.count_before_hour('course', 'start', p_now) - sugang.count_before_hour('course', 'end', p_now)
         + (select count(*) from courses where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
         - (select count(*) from courses where end_at >= this_hour and end_at < p_now and start_at <= end_at);
@@ -312,12 +319,14 @@ language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
-    keeps boolean;
+    keeps boolean := false;
 begin
     -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
     -- nothing is kept: another request counts, or a writer is at work.
-    perform from sugang.available_counts where kind = 'test' for update skip locked;
-    keeps := found;
+    if not sugang.is_read_only() then
+        perform from sugang.available_counts where kind = 'test' for update skip locked;
+        keeps := found;
+    end if;
     counted := sugang.count_before_hour('test', 'start', p_now) - sugang.count_before_hour('test', 'end', p_now)
         + (select count(*) from tests where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
         - (select count(*) from tests where end_at >= this_hour and end_at < p_now and start_at <= end_at);
@@ -898,7 +907,7 @@ begin
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('course', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
@@ -998,7 +1007,7 @@ begin
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('test', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
@@ -1323,6 +1332,14 @@ begin
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;
     return a;
 end $$;
+
+-- ===== read_only
+
+-- Whether the database takes no changes: a standby, or a primary that an operator has set so. Functions that only keep
+-- something for later requests then leave that out; every other change is refused by PostgreSQL.
+create or replace function sugang.is_read_only() returns boolean language sql stable as $$
+    select current_setting('transaction_read_only') = 'on'
+$$;
 
 -- ===== ready
 

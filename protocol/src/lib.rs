@@ -7,6 +7,7 @@
 mod error;
 mod language;
 pub mod request_id;
+pub mod session;
 
 pub use error::{ErrorResponse, ErrorSpec, host, status_of};
 pub use language::{Language, Text};

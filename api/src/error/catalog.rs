@@ -61,6 +61,10 @@ errors! {
     /// A store is unavailable or too slow.
     UNAVAILABLE = detail Unavailable
         "잠시 후 다시 시도해주세요." "The service is unavailable. Please try again in a moment.";
+    /// The database takes no changes, as a standby does.
+    READ_ONLY = detail ReadOnly
+        "지금은 조회만 가능합니다. 잠시 후 다시 시도해주세요."
+        "Changes are not possible at the moment. Please try again in a moment.";
     /// The rate limit of logins or sign-ups is exceeded.
     RATE_LIMITED = detail RateLimited
         "시도 횟수가 너무 많습니다. 잠시 후 다시 시도해주세요." "Too many attempts. Please try again later.";

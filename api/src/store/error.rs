@@ -1,10 +1,14 @@
 //! Errors of PostgreSQL, by what they mean for the request.
 
-use spin_sdk::pg::{DbError as PostgresError, Error, PgError, QueryError};
+use spin_sdk::pg::{Error, PgError, QueryError};
+use sugang_protocol::session;
 use sugang_sdk::types::ErrorCode;
 
 use crate::{
-    error::{ApiError, catalog::BUSY},
+    error::{
+        ApiError,
+        catalog::{BUSY, READ_ONLY},
+    },
     log,
 };
 
@@ -17,9 +21,11 @@ pub(super) enum DbError {
         sent: bool,
         cause: String,
     },
-    /// The session executed, or would have executed, another statement than the one that was sent, or its plan was
-    /// outdated. Nothing was written.
-    Misrouted(String),
+    /// The session is at fault: it has another statement than the one that was sent, or an outdated plan. Nothing was
+    /// written.
+    Session(String),
+    /// The session is read-only. Nothing was written.
+    ReadOnly(String),
     /// PostgreSQL works, but lacks connections, memory, disk or time.
     Overloaded(String),
     /// Another transaction was first.
@@ -44,12 +50,16 @@ impl DbError {
             PgError::QueryFailed(QueryError::DbError(error)) => {
                 // The detail may hold a user's data; code and message do not.
                 let cause = format!("SQLSTATE {}: {}", error.code, error.message);
-                if is_misrouted(&error) {
-                    return Self::Misrouted(cause);
+                let routine = error.extras.iter().find(|(name, _)| name == "routine");
+                if session::is_fault_of_session(&error.code, routine.map(|(_, routine)| routine.as_str())) {
+                    return Self::Session(cause);
+                }
+                if error.code == session::READ_ONLY {
+                    return Self::ReadOnly(cause);
                 }
                 match (error.code.get(..2).unwrap_or_default(), error.code.as_str()) {
                     // Connection exceptions; shutdowns and crashes.
-                    ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25006") => lost(cause),
+                    ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => lost(cause),
                     // Out of connections, memory or disk; cancelled by PostgreSQL's own timeout.
                     ("53", _) | (_, "57014") => Self::Overloaded(cause),
                     // Serialization failures and deadlocks; a lock that was not available; a row that another writer,
@@ -72,35 +82,26 @@ impl DbError {
     /// Converts the error, and hides `url` from its cause: a host may name the address, with its password.
     pub(super) fn into_api_error(self, url: &str) -> ApiError {
         match self {
-            Self::ConnectionLost { cause, .. } | Self::Misrouted(cause) | Self::Overloaded(cause) => {
+            Self::ConnectionLost { cause, .. } | Self::Session(cause) | Self::Overloaded(cause) => {
                 ApiError::unavailable(cause.replace(url, "database_url"))
             }
             Self::Conflict(cause) => {
                 log::warning(ErrorCode::Busy.as_str(), &cause);
                 (&BUSY).into()
             }
+            Self::ReadOnly(cause) => {
+                log::warning(ErrorCode::ReadOnly.as_str(), &cause);
+                (&READ_ONLY).into()
+            }
             Self::Defect(cause) => ApiError::internal(cause),
         }
     }
 }
 
-/// Whether PostgreSQL refused the statement because the session has another one, or an outdated one, by its name.
-fn is_misrouted(error: &PostgresError) -> bool {
-    match error.code.as_str() {
-        // Ours, raised by the function that was reached; then the parameters do not fit, in number or in format; the name
-        // is unknown, or taken by another client.
-        "SG001" | "08P01" | "22P03" | "26000" | "42P05" => true,
-        // The plan was made for other types than the table has by now. The message may be in any language.
-        "0A000" => error
-            .extras
-            .iter()
-            .any(|(name, value)| name == "routine" && value == "RevalidateCachedQuery"),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use spin_sdk::pg::DbError as PostgresError;
+
     use super::*;
 
     #[test]
@@ -117,13 +118,14 @@ mod tests {
             DbError::new(Error::PgError(PgError::QueryFailed(QueryError::DbError(error))), true)
         };
         let cause = |code: &str| format!("SQLSTATE {code}: m");
-        for code in ["57P01", "57P02", "57P03", "08006", "25006"] {
+        for code in ["57P01", "57P02", "57P03", "08006", "08P01"] {
             let cause = cause(code);
             assert_eq!(classified(code), DbError::ConnectionLost { sent: true, cause });
         }
-        for code in ["SG001", "08P01", "22P03", "26000", "42P05"] {
-            assert_eq!(classified(code), DbError::Misrouted(cause(code)));
+        for code in ["SG001", "26000"] {
+            assert_eq!(classified(code), DbError::Session(cause(code)));
         }
+        assert_eq!(classified("25006"), DbError::ReadOnly(cause("25006")));
         for code in ["53300", "53200", "57014"] {
             assert_eq!(classified(code), DbError::Overloaded(cause(code)));
         }

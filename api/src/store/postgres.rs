@@ -13,7 +13,7 @@ use super::{
     retry::Retry,
     row::FunctionRow,
 };
-use crate::error::ApiError;
+use crate::{error::ApiError, log};
 
 /// The database, with the idle connections of the instance.
 pub(crate) struct Database {
@@ -50,8 +50,13 @@ impl Database {
                 Err(DbError::ConnectionLost { sent: true, .. }) if retry == Retry::Idempotent => {
                     self.attempt(statement, parameters).await
                 }
-                // Nothing was written, so any call may be sent again.
-                Err(DbError::Misrouted(_)) => self.attempt(statement, parameters).await,
+                // Nothing was written, so any call may be sent again. A session that is read-only may have outlasted the time
+                // in which its server was.
+                Err(DbError::ReadOnly(_)) => self.attempt(statement, parameters).await,
+                Err(DbError::Session(cause)) => {
+                    log::warning("session_at_fault", &cause);
+                    self.attempt(statement, parameters).await
+                }
                 result => result,
             }
         };
@@ -79,7 +84,7 @@ impl Database {
             Err(error) => Err(DbError::new(error, true)),
         };
         match row {
-            Err(DbError::ConnectionLost { .. } | DbError::Misrouted(_)) => self.pool.clear(),
+            Err(DbError::ConnectionLost { .. } | DbError::Session(_) | DbError::ReadOnly(_)) => self.pool.clear(),
             _ => self.pool.put_back(pooled, Instant::now()),
         }
         row

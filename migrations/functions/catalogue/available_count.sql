@@ -19,12 +19,14 @@ language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
-    keeps boolean;
+    keeps boolean := false;
 begin
     -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
     -- nothing is kept: another request counts, or a writer is at work.
-    perform from sugang.available_counts where kind = '{kind}' for update skip locked;
-    keeps := found;
+    if not sugang.is_read_only() then
+        perform from sugang.available_counts where kind = '{kind}' for update skip locked;
+        keeps := found;
+    end if;
     counted := sugang.count_before_hour('{kind}', 'start', p_now) - sugang.count_before_hour('{kind}', 'end', p_now)
         + (select count(*) from {items} where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
         - (select count(*) from {items} where end_at >= this_hour and end_at < p_now and start_at <= end_at);

@@ -31,7 +31,7 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         ErrorCode::IdempotencyKeyReused => 422,
         ErrorCode::RateLimited => 429,
         ErrorCode::Internal | ErrorCode::InstanceCrashed | ErrorCode::Other(_) => 500,
-        ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::Misconfigured => 503,
+        ErrorCode::Unavailable | ErrorCode::ReadOnly | ErrorCode::Overloaded | ErrorCode::Misconfigured => 503,
         ErrorCode::Timeout => 504,
     }
 }
@@ -44,6 +44,7 @@ pub(super) const fn retry_after_s(code: &ErrorCode) -> Option<&'static str> {
         ErrorCode::Busy
         | ErrorCode::RequestInProgress
         | ErrorCode::Unavailable
+        | ErrorCode::ReadOnly
         | ErrorCode::Overloaded
         | ErrorCode::Timeout => Some("1"),
         _ => None,

@@ -59,9 +59,9 @@ impl Outcome {
 
     fn of_response(status: u16, code: &ErrorCode, retry_after: Option<Duration>) -> Option<Self> {
         match (status, code) {
-            (429, _) | (409, ErrorCode::Busy | ErrorCode::RequestInProgress) | (503, ErrorCode::Overloaded) => {
-                Some(Self::NotDone { retry_after })
-            }
+            (429, _)
+            | (409, ErrorCode::Busy | ErrorCode::RequestInProgress)
+            | (503, ErrorCode::Overloaded | ErrorCode::ReadOnly) => Some(Self::NotDone { retry_after }),
             (503, ErrorCode::Misconfigured) => None,
             (502..=504, _) => Some(Self::Unknown { retry_after }),
             _ => None,
@@ -114,6 +114,7 @@ mod tests {
             (502, other(), None, unknown(None)),
             (503, ErrorCode::Unavailable, Some(SECOND), unknown(Some(SECOND))),
             (503, ErrorCode::Overloaded, Some(SECOND), not_done(Some(SECOND))),
+            (503, ErrorCode::ReadOnly, Some(SECOND), not_done(Some(SECOND))),
             (503, ErrorCode::Misconfigured, Some(SECOND), None),
             (504, other(), None, unknown(None)),
             (500, ErrorCode::Internal, None, None),

@@ -116,6 +116,8 @@ codes! {
     InstanceCrashed = "internal_error",
     /// A store is unavailable; try again after `Retry-After`.
     Unavailable = "unavailable",
+    /// The database takes no changes now, and nothing was done; try again after `Retry-After`. Reads are answered.
+    ReadOnly = "read_only",
     /// This request waited too long for its turn, and nothing was done; try again after `Retry-After`.
     Overloaded = "overloaded",
     /// The service is not configured as it must be; the operator has to act.
