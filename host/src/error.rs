@@ -36,6 +36,12 @@ pub enum StartError {
         /// The probe's path.
         path: String,
     },
+    /// PostgreSQL, or the pooler before it, refuses every connection until an operator changes a setting.
+    #[error("PostgreSQL cannot be used: {reason}")]
+    Postgres {
+        /// What to change.
+        reason: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {

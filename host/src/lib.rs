@@ -50,4 +50,4 @@ mod wit;
 pub use application::Application;
 pub use error::StartError;
 pub use server::Server;
-pub use settings::{Limits, PostgresLimits, RedisLimits, Settings, default_parallelism};
+pub use settings::{Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};

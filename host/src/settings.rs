@@ -109,11 +109,26 @@ impl Default for Limits {
     }
 }
 
+/// Whether statements stay prepared on a connection to PostgreSQL. A pooler that gives each statement to another session
+/// mixes up prepared ones, unless it tracks them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Prepare {
+    /// They do, unless a pooler is recognized.
+    #[default]
+    Auto,
+    /// They do, also behind a pooler: for one that tracks them.
+    Always,
+    /// They do not.
+    Never,
+}
+
 /// Limits of the connections to PostgreSQL, for each address.
 #[derive(Clone, Debug)]
 pub struct PostgresLimits {
-    /// Connections. Default 64.
+    /// Connections. Default 20: four processes fit a PostgreSQL that takes 100, and leave it room for others.
     pub connections: usize,
+    /// Whether statements stay prepared. Default [`Prepare::Auto`].
+    pub prepare: Prepare,
     /// Statements that PostgreSQL executes concurrently; further ones queue. A statement that runs for longer than 20 ms
     /// stops counting. Default two for each processor of this machine, and at least four, which fits a PostgreSQL on this
     /// machine; raise it for one that has more processors or is far away.
@@ -127,6 +142,12 @@ pub struct PostgresLimits {
     pub recycle_timeout: Duration,
     /// The time that an idle connection is kept. Default 5 min.
     pub idle_timeout: Duration,
+    /// The time that a connection is used at all, less up to an eighth. Default 30 min.
+    pub max_age: Duration,
+    /// The pause after which a connection is checked before its next use. Default 1 s.
+    pub check_after: Duration,
+    /// The time for a sign of life. Default 1 s.
+    pub check_timeout: Duration,
     /// Prepared statements cached for each connection. Default 256.
     pub statements: usize,
     /// Bytes of a result that is not streamed, or of one row of a streamed one. Default 32 MiB.
@@ -136,12 +157,16 @@ pub struct PostgresLimits {
 impl Default for PostgresLimits {
     fn default() -> Self {
         Self {
-            connections: 64,
+            connections: 20,
+            prepare: Prepare::Auto,
             at_once: (2 * processors()).max(4),
             wait_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(2),
             recycle_timeout: Duration::from_millis(250),
             idle_timeout: Duration::from_secs(300),
+            max_age: Duration::from_secs(1800),
+            check_after: Duration::from_secs(1),
+            check_timeout: Duration::from_secs(1),
             statements: 256,
             result_bytes: 32 << 20,
         }

@@ -149,7 +149,7 @@ impl Service {
     /// Requests the probe before the server listens.
     ///
     /// # Errors
-    /// The component crashes, or reports that its configuration is wrong.
+    /// The component crashes, or reports that its configuration is wrong, or PostgreSQL refuses it for good.
     pub(super) async fn probe(&self, path: String, listen: SocketAddr) -> Result<(), StartError> {
         let failed = || StartError::Probe { path: path.clone() };
         let request = Request::get(path.as_str())
@@ -165,7 +165,10 @@ impl Service {
                 _ => {}
             }
         }
-        Ok(())
+        match self.stores.postgres.refusal() {
+            Some(reason) => Err(StartError::Postgres { reason }),
+            None => Ok(()),
+        }
     }
 
     /// Ends all instances, the idle ones at once, then closes the connections to the stores.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use sugang_host::{Limits, PostgresLimits, RedisLimits, Settings, default_parallelism};
+use sugang_host::{Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};
 
 /// Serves the component of a spin.toml over HTTP, with PostgreSQL, Redis and variables behind it.
 ///
@@ -22,7 +22,7 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Command {
     /// Serve the application; this is also what happens without a subcommand.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Bring the database up to date and exit; a second time changes nothing.
     Migrate(Database),
     /// Prove that the books are right: seats, money, counts, history.
@@ -95,6 +95,13 @@ struct LimitArguments {
     /// Connections to PostgreSQL.
     #[arg(long, default_value_t = PostgresLimits::default().connections)]
     postgres_connections: usize,
+    /// Whether statements stay prepared on a connection. `auto`: unless a pooler is recognized between the host and
+    /// PostgreSQL. `always`: also behind a pooler, for one that tracks prepared statements
+    #[arg(long, value_enum, default_value_t = PostgresLimits::default().prepare)]
+    postgres_prepare: Prepare,
+    /// Seconds that a connection to PostgreSQL is used at all.
+    #[arg(long, default_value_t = PostgresLimits::default().max_age.as_secs())]
+    postgres_max_age_s: u64,
     /// Statements that PostgreSQL executes at the same time; further ones queue. A statement stops counting after 20 ms.
     /// The default is two for each processor of this machine, and at least four
     #[arg(long, default_value_t = PostgresLimits::default().at_once)]
@@ -147,6 +154,8 @@ impl LimitArguments {
             cpu_bound: self.max_cpu_bound.max(1),
             postgres: PostgresLimits {
                 connections: self.postgres_connections,
+                prepare: self.postgres_prepare,
+                max_age: Duration::from_secs(self.postgres_max_age_s),
                 at_once: self.postgres_at_once.max(1),
                 wait_timeout: Duration::from_millis(self.postgres_wait_timeout_ms),
                 connect_timeout: Duration::from_millis(self.postgres_connect_timeout_ms),

@@ -10,6 +10,9 @@ use tokio_postgres::{
 use super::Error;
 use crate::stores::AllowedHosts;
 
+/// The time after which the kernel asks for a sign of life on an idle connection.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// Parses an address and checks every host that it names. Only what passes here is ever connected to.
 ///
 /// # Errors
@@ -26,8 +29,23 @@ pub(super) fn parse(address: &str, allowed: &AllowedHosts, connect_timeout: Dura
             "the address requires TLS, which this host does not support; use sslmode=prefer".to_owned(),
         ));
     }
-    config.connect_timeout(connect_timeout);
-    config.tcp_user_timeout(connect_timeout * 5);
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(connect_timeout);
+    }
+    // Data that the network does not deliver end a connection early enough to use another one within a request.
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(connect_timeout);
+    }
+    // The driver's default is two hours; a firewall forgets an idle connection within minutes.
+    if !address.contains("keepalives_idle") {
+        config.keepalives_idle(KEEPALIVE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE / 3);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
     if config.get_application_name().is_none() {
         config.application_name("sugang-host");
     }

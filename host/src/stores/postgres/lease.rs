@@ -6,9 +6,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::Stream;
+use futures::{Stream, TryStreamExt as _};
+use sugang_protocol::session::{READ_ONLY, is_fault_of_session};
 use tokio::sync::OnceCell;
-use tokio_postgres::{RowStream, Statement, error::Severity, types::BorrowToSql};
+use tokio_postgres::{
+    Column, Row, RowStream, Statement,
+    error::Severity,
+    types::{BorrowToSql, Type},
+};
 
 use super::{
     Error, Pool,
@@ -29,10 +34,33 @@ pub(crate) struct Lease {
     result_bytes: usize,
 }
 
+/// The parameters of a statement, before their types are known.
+pub(crate) trait Parameters {
+    type Parameter: BorrowToSql;
+    type Error: From<Error>;
+
+    /// The types that the parameters have by themselves.
+    fn own_types(&self) -> Vec<Type>;
+
+    /// Converts the parameters to the types that the statement takes.
+    ///
+    /// # Errors
+    /// Their number or a type is wrong, or a value cannot be converted.
+    fn bind(&self, types: &[Type]) -> Result<Vec<Self::Parameter>, Self::Error>;
+}
+
 /// The rows of a running statement, with the connection that they come from.
 pub(crate) struct RunningStatement {
+    shape: Shape,
     rows: Pin<Box<RowStream>>,
     connection: Arc<PooledConnection>,
+}
+
+/// What tells the columns of a result.
+enum Shape {
+    Prepared(Statement),
+    /// Of an unprepared statement only a row does: the first one, and whether it was given out.
+    FirstRow(Option<Row>, bool),
 }
 
 impl Lease {
@@ -44,25 +72,22 @@ impl Lease {
         }
     }
 
-    /// Sends a statement and its parameters: in one round trip if the session has it prepared, else in two.
-    ///
-    /// `bind` makes the parameters, once the types are known that the statement takes.
+    /// Sends a statement and its parameters: in one round trip if the session has it prepared, else in two. Behind a
+    /// pooler nothing is prepared, and each statement takes one.
     ///
     /// # Errors
-    /// There is no connection, PostgreSQL refuses the statement, or `bind` fails.
-    pub(crate) async fn start<P, E>(
-        &self,
-        sql: &str,
-        bind: impl Fn(&Statement) -> Result<Vec<P>, E>,
-    ) -> Result<(Statement, RunningStatement), E>
-    where
-        P: BorrowToSql,
-        E: From<Error>,
-    {
+    /// There is no connection, PostgreSQL refuses the statement, or a parameter does not fit.
+    pub(crate) async fn start<P: Parameters>(&self, sql: &str, parameters: P) -> Result<RunningStatement, P::Error> {
         let connection = self.connection(sql).await?;
-        let (statement, rows) = send(&connection, sql, bind).await?;
-        let rows = Box::pin(rows);
-        Ok((statement, RunningStatement { rows, connection }))
+        let (shape, rows) = match connection.get().prepares {
+            true => send(&connection, sql, parameters).await?,
+            false => send_unprepared(&connection, sql, parameters).await?,
+        };
+        Ok(RunningStatement {
+            shape,
+            rows,
+            connection,
+        })
     }
 
     async fn connection(&self, sql: &str) -> Result<Arc<PooledConnection>, Error> {
@@ -82,15 +107,11 @@ impl Lease {
     }
 }
 
-async fn send<P, E>(
+async fn send<P: Parameters>(
     connection: &PooledConnection,
     sql: &str,
-    bind: impl Fn(&Statement) -> Result<Vec<P>, E>,
-) -> Result<(Statement, RowStream), E>
-where
-    P: BorrowToSql,
-    E: From<Error>,
-{
+    parameters: P,
+) -> Result<(Shape, Pin<Box<RowStream>>), P::Error> {
     let session = connection.get();
     loop {
         let cached = lock(&session.statements).get(sql);
@@ -106,10 +127,10 @@ where
                 statement
             }
         };
-        let parameters = bind(&statement)?;
+        let parameters = parameters.bind(statement.params())?;
         connection.set_condition(Condition::Running);
         match session.client.query_raw(&statement, parameters).await {
-            Ok(rows) => return Ok((statement, rows)),
+            Ok(rows) => return Ok((Shape::Prepared(statement), Box::pin(rows))),
             // It was refused before it ran, so preparing and sending it once more repeats no effect.
             Err(error) if was_cached && is_outdated(&error) => {
                 connection.set_condition(Condition::Clean);
@@ -123,18 +144,57 @@ where
     }
 }
 
+/// Sends a statement without a name. One message has all of it, so a pooler lets one session execute all of it.
+async fn send_unprepared<P: Parameters>(
+    connection: &PooledConnection,
+    sql: &str,
+    parameters: P,
+) -> Result<(Shape, Pin<Box<RowStream>>), P::Error> {
+    let types = parameters.own_types();
+    let parameters = parameters.bind(&types)?;
+    connection.set_condition(Condition::Running);
+    let sent = async {
+        let parameters = parameters.into_iter().zip(types);
+        let mut rows = Box::pin(connection.get().client.query_typed_raw(sql, parameters).await?);
+        let first = rows.try_next().await?;
+        Ok((first, rows))
+    };
+    let (first, rows) = sent
+        .await
+        .inspect_err(|error| note_failure(connection, error))
+        .map_err(Error::from)?;
+    if first.is_none() {
+        connection.set_condition(Condition::Clean);
+    }
+    Ok((Shape::FirstRow(first, false), rows))
+}
+
 /// Notes the condition of a connection after a failed statement.
 fn note_failure(connection: &PooledConnection, error: &tokio_postgres::Error) {
-    // Only an error that PostgreSQL itself reports ends the statement; after any other it may still run.
-    if let Some(error) = error.as_db_error() {
-        connection.set_condition(match error.parsed_severity() {
-            Some(Severity::Fatal | Severity::Panic) => Condition::Ended,
-            _ => Condition::Clean,
-        });
+    match error.as_db_error() {
+        // What is not PostgreSQL's own report is a broken connection, or an answer to something else.
+        None => connection.suspect(),
+        Some(error) if matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) => {
+            connection.suspect();
+        }
+        Some(error) if error.code().code() == READ_ONLY => connection.renew(),
+        Some(error) if is_fault_of_session(error.code().code(), error.routine()) => {
+            connection.set_condition(Condition::Ended);
+        }
+        // The statement has ended, and nothing is left of it.
+        Some(_) => connection.set_condition(Condition::Clean),
     }
 }
 
 impl RunningStatement {
+    /// The columns of the result; of an unprepared statement without a row, none.
+    pub(crate) fn columns(&self) -> &[Column] {
+        match &self.shape {
+            Shape::Prepared(statement) => statement.columns(),
+            Shape::FirstRow(first, _) => first.as_ref().map_or(&[], Row::columns),
+        }
+    }
+
     /// The number of rows that the statement has changed, once its last row was read.
     pub(crate) fn rows_affected(&self) -> Option<u64> {
         self.rows.rows_affected()
@@ -142,9 +202,13 @@ impl RunningStatement {
 }
 
 impl Stream for RunningStatement {
-    type Item = Result<tokio_postgres::Row, tokio_postgres::Error>;
+    type Item = Result<Row, tokio_postgres::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Shape::FirstRow(first, was_given @ false) = &mut self.shape {
+            *was_given = true;
+            return Poll::Ready(first.clone().map(Ok));
+        }
         let row = self.rows.as_mut().poll_next(context);
         match &row {
             Poll::Ready(None) => self.connection.set_condition(Condition::Clean),

@@ -9,7 +9,9 @@
 //! component drops it.
 
 mod address;
+mod cancel_request;
 mod error;
+mod facts;
 mod lease;
 mod session;
 mod statements;
@@ -23,7 +25,8 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use error::Error;
-pub(crate) use lease::{Lease, RunningStatement};
+use facts::Recognition;
+pub(crate) use lease::{Lease, Parameters, RunningStatement};
 use session::SessionManager;
 
 use super::{
@@ -79,9 +82,11 @@ impl Pools {
         let manager = SessionManager {
             config: address::parse(address, &self.allowed, self.limits.connect_timeout)?,
             connect_timeout: self.limits.connect_timeout,
+            prepare: self.limits.prepare,
             statements: self.limits.statements,
             runtime: self.runtime.clone(),
             tasks: self.tasks.clone(),
+            recognition: Recognition::default(),
         };
         let limits = PoolLimits {
             connections: self.limits.connections,
@@ -89,10 +94,19 @@ impl Pools {
             wait: self.limits.wait_timeout,
             recycle: self.limits.recycle_timeout,
             idle: self.limits.idle_timeout,
+            age: self.limits.max_age,
+            pause: self.limits.check_after,
+            check: self.limits.check_timeout,
         };
         let pool = Arc::new(Pool::new(manager, limits, self.runtime.clone(), self.tasks.clone()));
         pools.insert(address.to_owned(), pool.clone());
         Ok(pool)
+    }
+
+    /// Why an address refuses every connection until an operator changes a setting.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let pools = lock(&self.pools);
+        pools.values().find_map(|pool| pool.manager().recognition.refusal())
     }
 
     /// Closes all connections and waits until PostgreSQL has been told so. Borrowed connections close when they are
@@ -108,7 +122,24 @@ impl Pools {
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::types::Type;
+
     use super::*;
+
+    struct NoParameters;
+
+    impl Parameters for NoParameters {
+        type Parameter = i32;
+        type Error = Error;
+
+        fn own_types(&self) -> Vec<Type> {
+            Vec::new()
+        }
+
+        fn bind(&self, _: &[Type]) -> Result<Vec<i32>, Error> {
+            Ok(Vec::new())
+        }
+    }
 
     fn pools() -> Pools {
         Pools::new(
@@ -148,8 +179,7 @@ mod tests {
             pools.open("postgres://u@a/b").err().unwrap().to_string(),
             "the server is stopping"
         );
-        let bind = |_: &tokio_postgres::Statement| Ok::<Vec<i32>, Error>(Vec::new());
-        let error = lease.start("select 1", bind).await.err().unwrap().to_string();
+        let error = lease.start("select 1", NoParameters).await.err().unwrap().to_string();
         assert_eq!(error, "the server is stopping");
     }
 }

@@ -1,63 +1,131 @@
-//! Sessions of PostgreSQL, and how a pool opens, cleans and ends them.
+//! Sessions of PostgreSQL, and how a pool opens, checks, cleans and ends them.
 
 use std::{sync::Mutex, time::Duration};
 
+use serde_json::json;
 use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls, config::Host, error::SqlState};
 use tokio_util::task::TaskTracker;
 
-use super::{error::describe, statements::StatementCache};
-use crate::stores::pool::Manager;
+use super::{
+    cancel_request::CancelRequest,
+    error::describe,
+    facts::{Facts, Recognition},
+    statements::StatementCache,
+};
+use crate::{
+    log,
+    settings::Prepare,
+    stores::pool::{ConnectError, Manager},
+};
 
 /// Removes what a session may keep, beside an open transaction.
 const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
-    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
+    SET default_transaction_isolation = 'read committed'";
 
-/// An open connection to PostgreSQL.
+/// The isolation that the SQL functions are written for.
+const ISOLATION: &str = "read committed";
+
+/// An open connection to PostgreSQL, or to a pooler before it.
 pub(super) struct Session {
     pub(super) client: Client,
     /// The task that reads and writes the socket.
     driver: AbortHandle,
+    /// Whether statements are prepared on it.
+    pub(super) prepares: bool,
     pub(super) statements: Mutex<StatementCache>,
+    /// Whether a pooler may give each statement to another session of PostgreSQL.
+    is_pooled: bool,
+    is_read_only: bool,
 }
 
 /// Opens, cleans and ends the sessions of one address.
 pub(super) struct SessionManager {
     pub(super) config: Config,
+    /// For each host of the address.
     pub(super) connect_timeout: Duration,
+    pub(super) prepare: Prepare,
     /// Prepared statements cached for each session.
     pub(super) statements: usize,
     /// Where the drivers run: an instance that connects may end before its session does.
     pub(super) runtime: Handle,
     pub(super) tasks: TaskTracker,
+    pub(super) recognition: Recognition,
 }
 
-impl Manager for SessionManager {
-    type Connection = Session;
-
-    async fn connect(&self) -> Result<Session, String> {
-        let limit = self.connect_timeout;
-        let (client, connection) = timeout(limit, self.config.connect(NoTls))
-            .await
-            .map_err(|_| format!("PostgreSQL did not answer within {limit:?}"))?
-            .map_err(|error| describe(&error))?;
+impl SessionManager {
+    async fn open(&self) -> Result<Session, ConnectError> {
+        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| refusal(&error))?;
         let driver = async {
             // The running statement reports its error.
             _ = connection.await;
         };
         let driver = self.runtime.spawn(self.tasks.track_future(driver)).abort_handle();
+        let facts = Facts::learn(&client).await.map_err(|error| refusal(&error))?;
+        let is_pooled = match self.prepare {
+            Prepare::Auto => facts.is_pooled,
+            Prepare::Always => false,
+            Prepare::Never => true,
+        };
+        if self.recognition.is_new(&facts) {
+            let fields = json!({ "pooler": facts.is_pooled, "prepares": !is_pooled, "read_only": facts.is_read_only });
+            log::write("info", "connected to PostgreSQL", fields);
+        }
+        if facts.isolation != ISOLATION {
+            let set = format!("set default_transaction_isolation = '{ISOLATION}'");
+            if facts.is_pooled {
+                return Err(ConnectError::Refused(format!(
+                    "the database's default isolation is {}, and behind a pooler no session can {set}: alter role … {set}",
+                    facts.isolation
+                )));
+            }
+            client.batch_execute(&set).await.map_err(|error| refusal(&error))?;
+        }
         Ok(Session {
             client,
             driver,
+            prepares: !is_pooled,
             statements: Mutex::new(StatementCache::new(self.statements)),
+            is_pooled: facts.is_pooled,
+            is_read_only: facts.is_read_only,
         })
+    }
+}
+
+impl Manager for SessionManager {
+    type Connection = Session;
+
+    async fn connect(&self) -> Result<Session, ConnectError> {
+        let limit = self.connect_timeout * u32::try_from(hosts(&self.config).len()).unwrap_or(u32::MAX);
+        let opened = timeout(limit, self.open()).await.unwrap_or_else(|_| {
+            Err(ConnectError::Failed(format!(
+                "PostgreSQL did not answer within {limit:?}"
+            )))
+        });
+        self.recognition.note_refusal(opened.as_ref().err());
+        opened
     }
 
     fn is_closed(&self, session: &Session) -> bool {
         session.client.is_closed()
     }
 
+    /// A session that began read-only may stay so after its server takes changes again.
+    fn is_second_rate(&self, session: &Session) -> bool {
+        session.is_read_only
+    }
+
+    async fn check(&self, session: &Session) -> bool {
+        session.client.check_connection().await.is_ok()
+    }
+
     async fn clean(&self, session: &Session, in_transaction: bool) -> bool {
+        if session.is_pooled {
+            // The next statement may be another session's. A statement leaves nothing; a transaction ends with the
+            // connection.
+            return !in_transaction && session.client.check_connection().await.is_ok();
+        }
         let clean = async {
             // Outside of a transaction PostgreSQL would log a warning.
             if in_transaction {
@@ -73,9 +141,53 @@ impl Manager for SessionManager {
     }
 
     async fn abandon(&self, session: &Session) {
-        session.driver.abort();
-        let cancel = session.client.cancel_token();
+        let cancel = async {
+            if !session.is_pooled {
+                return session.client.cancel_token().cancel_query(NoTls).await;
+            }
+            let request = CancelRequest::of(&session.client).await?;
+            for (host, port) in hosts(&self.config) {
+                // A pooler of another host does not know it.
+                _ = request.send(&host, port).await;
+            }
+            // The pooler forgets what it has to cancel when the connection closes.
+            session.client.check_connection().await
+        };
         // If PostgreSQL as a whole hangs, the cancellation fails too, and closing the socket has to suffice.
-        _ = timeout(self.connect_timeout, cancel.cancel_query(NoTls)).await;
+        _ = timeout(self.connect_timeout, cancel).await;
+        session.driver.abort();
+    }
+}
+
+/// The hosts and ports that an address names.
+fn hosts(config: &Config) -> Vec<(String, u16)> {
+    let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let host = |index: usize| {
+        let name = match (addresses.get(index), names.get(index)) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(Host::Tcp(name))) => name.clone(),
+            (None, _) => String::new(),
+        };
+        (name, ports.get(index).or(ports.first()).copied().unwrap_or(5432))
+    };
+    (0..names.len().max(addresses.len())).map(host).collect()
+}
+
+/// Why no session was opened.
+fn refusal(error: &tokio_postgres::Error) -> ConnectError {
+    let cause = describe(error);
+    let Some(database) = error.as_db_error() else {
+        return ConnectError::Failed(cause);
+    };
+    let message = database.message();
+    if *database.code() == SqlState::TOO_MANY_CONNECTIONS || message.contains("no more connections allowed") {
+        return ConnectError::Full(cause);
+    }
+    match message.strip_prefix("unsupported startup parameter") {
+        Some(parameter) => ConnectError::Refused(format!(
+            "the pooler refuses what the address asks for{parameter}: remove it from the address, or let the pooler \
+             ignore it (PgBouncer: ignore_startup_parameters) and set it by `alter role`"
+        )),
+        None => ConnectError::Failed(cause),
     }
 }

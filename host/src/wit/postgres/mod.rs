@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use tokio::sync::oneshot;
+use tokio_postgres::types::Type;
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
 use self::{
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::stores::{
     Stores,
-    postgres::{Lease, RunningStatement},
+    postgres::{Lease, Parameters},
 };
 
 /// The resource `connection`. Statements that are still running share it.
@@ -114,9 +115,9 @@ impl HostConnection for View<'_> {
         params: Vec<ParameterValue>,
     ) -> Result<RowSet, Error> {
         let lease = self.lease(&connection)?;
-        let (statement, mut rows) = start(&lease, &statement, &params).await?;
+        let mut rows = lease.start(&statement, Values(&params)).await?;
         let mut set = RowSet {
-            columns: types::columns(statement.columns()),
+            columns: types::columns(rows.columns()),
             rows: Vec::new(),
         };
         let mut bytes = 0;
@@ -160,7 +161,8 @@ impl<T: Send> HostConnectionWithStore<T> for HasView {
         params: Vec<ParameterValue>,
     ) -> Result<(Vec<Column>, StreamReader<Row>, FutureReader<Result<(), Error>>), Error> {
         let lease = accessor.with(|mut instance| instance.get().lease(&connection))?;
-        let (statement, stream) = start(&lease, &statement, &params).await?;
+        let stream = lease.start(&statement, Values(&params)).await?;
+        let columns = types::columns(stream.columns());
         let (outcome, result) = oneshot::channel();
         let mut rows = Rows::new(lease, stream, outcome);
         rows.fetch_first().await;
@@ -168,7 +170,6 @@ impl<T: Send> HostConnectionWithStore<T> for HasView {
         let result = async { wasmtime::error::Ok(result.await.unwrap_or(Ok(()))) };
         accessor.with(|mut store| {
             let failed = |error: wasmtime::Error| Error::Other(error.to_string());
-            let columns = types::columns(statement.columns());
             let rows = StreamReader::new(&mut store, rows).map_err(failed)?;
             Ok((columns, rows, FutureReader::new(&mut store, result).map_err(failed)?))
         })
@@ -185,18 +186,24 @@ impl<T: Send> HostConnectionWithStore<T> for HasView {
     }
 }
 
-async fn start(
-    lease: &Lease,
-    statement: &str,
-    parameters: &[ParameterValue],
-) -> Result<(tokio_postgres::Statement, RunningStatement), Error> {
-    lease
-        .start(statement, |statement| types::parameters(statement, parameters))
-        .await
+/// The component's parameters of a statement.
+struct Values<'a>(&'a [ParameterValue]);
+
+impl Parameters for Values<'_> {
+    type Parameter = types::Parameter;
+    type Error = Error;
+
+    fn own_types(&self) -> Vec<Type> {
+        self.0.iter().map(types::own_type).collect()
+    }
+
+    fn bind(&self, types: &[Type]) -> Result<Vec<types::Parameter>, Error> {
+        types::parameters(types, self.0)
+    }
 }
 
 async fn execute(lease: &Lease, statement: &str, parameters: &[ParameterValue]) -> Result<u64, Error> {
-    let (_, mut rows) = start(lease, statement, parameters).await?;
+    let mut rows = lease.start(statement, Values(parameters)).await?;
     while rows.try_next().await.map_err(from_driver)?.is_some() {}
     Ok(rows.rows_affected().unwrap_or(0))
 }

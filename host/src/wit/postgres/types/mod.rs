@@ -11,7 +11,7 @@ mod time;
 mod value;
 
 pub(super) use column::columns;
-pub(super) use parameter::parameters;
+pub(super) use parameter::{Parameter, own_type, parameters};
 pub(super) use value::{row, size};
 
 /// The error type of the driver's conversions.

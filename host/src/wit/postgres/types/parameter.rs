@@ -2,10 +2,7 @@
 
 use bytes::{BufMut as _, BytesMut};
 use chrono::{DateTime, Utc};
-use tokio_postgres::{
-    Statement,
-    types::{IsNull, ToSql, Type},
-};
+use tokio_postgres::types::{IsNull, ToSql, Type};
 use uuid::Uuid;
 
 use super::{Fallible, decimal::Decimal, interval, range, time};
@@ -39,11 +36,7 @@ impl ToSql for Parameter {
 ///
 /// # Errors
 /// `bad-parameter` for a wrong number or type, `value-conversion-failed` for a value that its own type does not have.
-pub(in crate::wit::postgres) fn parameters(
-    statement: &Statement,
-    values: &[ParameterValue],
-) -> Result<Vec<Parameter>, Error> {
-    let types = statement.params();
+pub(in crate::wit::postgres) fn parameters(types: &[Type], values: &[ParameterValue]) -> Result<Vec<Parameter>, Error> {
     if types.len() != values.len() {
         let message = format!("the statement takes {} parameters, not {}", types.len(), values.len());
         return Err(Error::BadParameter(message));
@@ -62,6 +55,38 @@ pub(in crate::wit::postgres) fn parameters(
         }
     };
     values.iter().zip(types).enumerate().map(parameter).collect()
+}
+
+/// The type that a value has by itself, for a statement whose types are not known before it is sent. PostgreSQL finds out
+/// the type of a null.
+pub(in crate::wit::postgres) fn own_type(value: &ParameterValue) -> Type {
+    match value {
+        ParameterValue::DbNull => Type::UNKNOWN,
+        ParameterValue::Boolean(_) => Type::BOOL,
+        ParameterValue::Int8(_) => Type::CHAR,
+        ParameterValue::Int16(_) => Type::INT2,
+        ParameterValue::Int32(_) => Type::INT4,
+        ParameterValue::Int64(_) => Type::INT8,
+        ParameterValue::Floating32(_) => Type::FLOAT4,
+        ParameterValue::Floating64(_) => Type::FLOAT8,
+        ParameterValue::Str(_) => Type::TEXT,
+        ParameterValue::Binary(_) => Type::BYTEA,
+        ParameterValue::Date(_) => Type::DATE,
+        ParameterValue::Time(_) => Type::TIME,
+        ParameterValue::Datetime(_) => Type::TIMESTAMP,
+        ParameterValue::Timestamp(_) => Type::TIMESTAMPTZ,
+        ParameterValue::Uuid(_) => Type::UUID,
+        ParameterValue::Jsonb(_) => Type::JSONB,
+        ParameterValue::Decimal(_) => Type::NUMERIC,
+        ParameterValue::RangeInt32(_) => Type::INT4_RANGE,
+        ParameterValue::RangeInt64(_) => Type::INT8_RANGE,
+        ParameterValue::RangeDecimal(_) => Type::NUM_RANGE,
+        ParameterValue::ArrayInt32(_) => Type::INT4_ARRAY,
+        ParameterValue::ArrayInt64(_) => Type::INT8_ARRAY,
+        ParameterValue::ArrayDecimal(_) => Type::NUMERIC_ARRAY,
+        ParameterValue::ArrayStr(_) => Type::TEXT_ARRAY,
+        ParameterValue::Interval(_) => Type::INTERVAL,
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

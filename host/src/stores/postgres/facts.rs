@@ -1,0 +1,66 @@
+//! What a new session tells about itself.
+
+use std::sync::Mutex;
+
+use tokio_postgres::Client;
+
+use super::cancel_request::CancelRequest;
+use crate::{stores::pool::ConnectError, sync::lock};
+
+/// What the host must know of a session before it uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Whether statements are executed by another process than the one that the connection names: a pooler is between.
+    pub(super) is_pooled: bool,
+    pub(super) is_read_only: bool,
+    /// The isolation of transactions that do not ask for another one.
+    pub(super) isolation: String,
+}
+
+/// What was found at an address.
+#[derive(Default)]
+pub(super) struct Recognition {
+    facts: Mutex<Option<Facts>>,
+    refusal: Mutex<Option<String>>,
+}
+
+const QUERY: &str = "select pg_backend_pid(), current_setting('transaction_read_only') = 'on', \
+    current_setting('default_transaction_isolation')";
+
+impl Facts {
+    /// Asks a session. The question has no name: a pooler might mix it up.
+    pub(super) async fn learn(client: &Client) -> Result<Self, tokio_postgres::Error> {
+        let row = client.query_typed_one(QUERY, &[]).await?;
+        let process: i32 = row.try_get(0)?;
+        Ok(Self {
+            is_pooled: process_of(client).await != Some(process),
+            is_read_only: row.try_get(1)?,
+            isolation: row.try_get(2)?,
+        })
+    }
+}
+
+impl Recognition {
+    /// Notes what was found, and returns whether it differs from what was found before.
+    pub(super) fn is_new(&self, facts: &Facts) -> bool {
+        lock(&self.facts).replace(facts.clone()).as_ref() != Some(facts)
+    }
+
+    /// Notes whether the last connection was refused for a reason that only an operator can mend.
+    pub(super) fn note_refusal(&self, error: Option<&ConnectError>) {
+        *lock(&self.refusal) = match error {
+            Some(ConnectError::Refused(cause)) => Some(cause.clone()),
+            _ => None,
+        };
+    }
+
+    /// The reason for which the last connection was refused, if only an operator can mend it.
+    pub(super) fn refusal(&self) -> Option<String> {
+        lock(&self.refusal).clone()
+    }
+}
+
+/// The process that the connection named when it was opened; `None` if the driver does not tell.
+async fn process_of(client: &Client) -> Option<i32> {
+    CancelRequest::of(client).await.ok()?.process()
+}
