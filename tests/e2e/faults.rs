@@ -3,8 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader},
-    process::{Child, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -19,7 +17,7 @@ use sugang_sdk::{
     Client, IdempotencyKey, RetryPolicy, Session,
     types::{self, Cancel, ErrorCode, Money, PaymentId, PaymentMethod, Register, Tokens},
 };
-use sugang_tests::{App, EXAM, Item, Kind, Link, Supervisor, User, host_program, runtime, token};
+use sugang_tests::{App, EXAM, HostOptions, HostProcess, Item, Kind, Link, Supervisor, User, runtime, token};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinHandle,
@@ -401,7 +399,7 @@ async fn confirmed_payments_survive_failing_stores(
 async fn confirmed_payments_survive_a_killed_host() {
     let app = App::start().await;
     let storm = Storm::gather(&app, CUSTOMERS).await;
-    let mut host = Host::start(&app, 0);
+    let mut host = HostProcess::start(&app, HostOptions::default());
     let customers = Customers::of(&storm, &host.base());
     customers.go_on(60).await;
 
@@ -409,55 +407,17 @@ async fn confirmed_payments_survive_a_killed_host() {
         let port = host.port;
         // SIGKILL: the host cannot clean up.
         drop(host);
-        host = Host::start(&app, port);
+        host = HostProcess::start(
+            &app,
+            HostOptions {
+                port,
+                ..HostOptions::default()
+            },
+        );
         customers.go_on(40).await;
     }
 
     assert_told(&app, &customers.close().await).await;
-}
-
-/// The service as a separate process, which is killed on drop.
-struct Host {
-    process: Child,
-    port: u16,
-}
-
-impl Host {
-    /// Starts a host on the app's stores and this port (0: any).
-    fn start(app: &App, port: u16) -> Self {
-        let mut process = host_program()
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
-            .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
-            .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
-            // Bounds the wait for the lock of a killed holder.
-            .env("SPIN_VARIABLE_LOCK_TTL_MS", "500")
-            .env("SPIN_VARIABLE_LOG_REQUESTS", "false")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the host starts");
-        let mut line = String::new();
-        let stdout = process.stdout.take().expect("its output is a pipe");
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("the host says where it serves");
-        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
-        Self {
-            process,
-            port: port.unwrap_or_else(|| panic!("the host says {line:?}")),
-        }
-    }
-
-    fn base(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
 }
 
 #[tokio::test]

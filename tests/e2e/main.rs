@@ -4,10 +4,12 @@ mod audit;
 mod authorization;
 mod bodies;
 mod configuration;
+mod connections;
 mod developer;
 mod django;
 mod docs;
 mod errors;
+mod failover;
 mod faults;
 mod forms;
 mod functions;
@@ -33,6 +35,7 @@ mod payments {
     mod get;
     mod list;
 }
+mod pgbouncer;
 mod races;
 mod rate_limit;
 mod sdk;

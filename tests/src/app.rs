@@ -84,6 +84,11 @@ impl App {
         Builder::default().limits(set).start().await
     }
 
+    /// The service on the stores of this supervisor.
+    pub fn on(supervisor: &Supervisor) -> Builder {
+        Builder::default().on(supervisor)
+    }
+
     /// The service with a [`Proxy`] before each store.
     pub fn proxied() -> Builder {
         Builder::default().proxied()
@@ -165,6 +170,13 @@ impl App {
         let server = serve(self.settings.clone()).await.expect("the service starts again");
         self.base = format!("http://{}", server.addr());
         self.server = Some(server);
+    }
+
+    /// Stops the service; further hosts may serve its data.
+    pub async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
     }
 
     /// What stands before PostgreSQL.

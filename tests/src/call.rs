@@ -30,6 +30,15 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Sends the request to another host, whose address begins with `base`, before anything else is said about it.
+    pub fn at(mut self, base: &str) -> Self {
+        self.request = self
+            .app
+            .client
+            .request(self.method.clone(), format!("{base}{}", self.path));
+        self
+    }
+
     /// Sends the user's access token.
     pub fn by(self, user: &User) -> Self {
         self.bearer(&user.access)

@@ -1,8 +1,89 @@
 use std::{
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::OnceLock,
 };
+
+use crate::{App, token};
+
+/// The service as a separate process, which is killed on drop.
+pub struct HostProcess {
+    process: Child,
+    /// Where it listens.
+    pub port: u16,
+}
+
+/// How a [`HostProcess`] is started.
+#[derive(Clone, Copy, Default)]
+pub struct HostOptions<'a> {
+    /// Where it listens; 0: any port.
+    pub port: u16,
+    /// Its PostgreSQL, if not the app's.
+    pub database_url: Option<&'a str>,
+    /// Further arguments.
+    pub arguments: &'a [&'a str],
+}
+
+impl HostProcess {
+    /// Starts a host on the app's stores.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start(app: &App, options: HostOptions<'_>) -> Self {
+        Self::try_start(app, options).unwrap_or_else(|said| panic!("the host says {said}"))
+    }
+
+    /// Starts a host on the app's stores, and returns what it says if it does not start.
+    ///
+    /// # Panics
+    /// There is no host.
+    pub fn try_start(app: &App, options: HostOptions<'_>) -> Result<Self, String> {
+        let mut process = host_program()
+            .args(["--listen", &format!("127.0.0.1:{}", options.port)])
+            .args(options.arguments)
+            .env(
+                "SPIN_VARIABLE_DATABASE_URL",
+                options.database_url.unwrap_or(app.database_url()),
+            )
+            .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
+            .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
+            // Bounds the wait for the lock of a killed holder.
+            .env("SPIN_VARIABLE_LOCK_TTL_MS", "500")
+            .env("SPIN_VARIABLE_LOG_REQUESTS", "false")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the host starts");
+        let (mut line, stdout) = (String::new(), process.stdout.take().expect("its output is a pipe"));
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("the host says where it serves");
+        let mut stderr = process.stderr.take().expect("its log is a pipe");
+        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
+        let Some(port) = port else {
+            let mut said = String::new();
+            stderr.read_to_string(&mut said).ok();
+            process.wait().ok();
+            return Err(said);
+        };
+        // Its log joins that of the tests.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::stderr()));
+        Ok(Self { process, port })
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
 
 /// A command of `sugang-host` in the folder of `spin.toml`: the program that `cargo xtask test` has built and names, else
 /// one that is built now.

@@ -9,6 +9,8 @@
 //!   in a snapshot hides only what differs from run to run, after it has checked what that is.
 //! - [`Kind`] describes exams and courses: what is written for a kind runs for both.
 //! - [`ENDPOINTS`] is the one list of paths for everything that must hold on all of them.
+//! - [`HostProcess`] is a further host on an app's stores, and [`Call::at`] sends a request there.
+//! - [`PgBouncer`] is a pooler before PostgreSQL.
 //! - [`Proxy`] stands between the service and a store, to cut or hang the link.
 
 mod answer;
@@ -18,6 +20,7 @@ mod call;
 mod endpoints;
 mod host;
 mod kind;
+mod pgbouncer;
 mod proxy;
 mod stores;
 mod supervisor;
@@ -30,8 +33,9 @@ pub use app::{App, Builder};
 pub use arrange::{Item, PASSWORD, User};
 pub use call::Call;
 pub use endpoints::{ENDPOINTS, Endpoint, OWN_METHODS, spellings};
-pub use host::host_program;
+pub use host::{HostOptions, HostProcess, host_program};
 pub use kind::{COURSE, EXAM, Kind, Says};
+pub use pgbouncer::PgBouncer;
 pub use proxy::{Link, Proxy};
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]

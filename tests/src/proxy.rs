@@ -32,6 +32,8 @@ pub enum Link {
 pub struct Proxy {
     url: Url,
     link: watch::Sender<Link>,
+    /// How often the network has lost all connections.
+    losses: watch::Sender<u64>,
     executed: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
@@ -47,6 +49,7 @@ impl Proxy {
         let host = target.host_str().context("the store's URL has a host")?.to_owned();
         let port = target.port().unwrap_or(default_port);
         let (link, watched) = watch::channel(Link::Up);
+        let (losses, lost) = watch::channel(0);
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let mut url = target.clone();
         url.set_host(Some("127.0.0.1"))?;
@@ -59,12 +62,26 @@ impl Proxy {
         let accepting = runtime().spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let statements = counted.then(|| Statements::new(counter.clone()));
-                tokio::spawn(pass(client, (host.clone(), port), watched.clone(), statements));
+                let (before, mut lost) = (*lost.borrow(), lost.clone());
+                let passing = pass(client, (host.clone(), port), watched.clone(), statements);
+                tokio::spawn(async move {
+                    let mut passing = std::pin::pin!(passing);
+                    let lost = async { lost.wait_for(|losses| *losses > before).await.is_ok() };
+                    let is_lost = tokio::select! {
+                        () = &mut passing => false,
+                        is_lost = lost => is_lost,
+                    };
+                    if is_lost {
+                        // The sockets stay open, and nothing passes them any more.
+                        std::future::pending::<()>().await;
+                    }
+                });
             }
         });
         Ok(Self {
             url,
             link,
+            losses,
             executed,
             accepting,
         })
@@ -78,6 +95,11 @@ impl Proxy {
     /// Where the service finds the store now.
     pub(crate) fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Loses all open connections as a network does, without a word to either side. Those to come work.
+    pub fn lose_connections(&self) {
+        self.losses.send_modify(|losses| *losses += 1);
     }
 
     /// Changes the link, of open connections and of those to come.

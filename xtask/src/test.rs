@@ -1,11 +1,16 @@
 //! `cargo xtask test`: everything that must hold before a change lands.
 
-use std::{env, ffi::OsString, fs::File, path::Path};
+use std::{
+    env,
+    ffi::OsString,
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 
 use crate::{
-    deny,
+    apt, deny,
     progress::{self, Step},
     project, sql,
     stores::{Access, StoresChoice, Supervisor},
@@ -45,12 +50,16 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !arguments.e2e_only {
         unit_tests(arguments).await?;
     }
+    let pooler = pooler().await;
     let supervisor = Supervisor::start(arguments.stores, Access::Throwaway, "test").await?;
     let checked = sql::check_functions(&supervisor.stores).await;
     let tested = match checked {
-        Ok(()) => end_to_end_tests(arguments, &host, &supervisor).await,
+        Ok(()) => end_to_end_tests(arguments, &host, pooler.as_ref().ok(), &supervisor).await,
         Err(error) => Err(error),
     };
+    if let Err(error) = pooler {
+        eprintln!("The tests behind a pooler tested nothing, because there is no PgBouncer: {error:#}");
+    }
     tested.and(supervisor.stop().await)
 }
 
@@ -77,7 +86,22 @@ async fn unit_tests(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end_to_end_tests(arguments: &Arguments, host: &Path, supervisor: &Supervisor) -> anyhow::Result<()> {
+/// The program of PgBouncer, installed if that is possible.
+async fn pooler() -> anyhow::Result<PathBuf> {
+    let find = || which::which("pgbouncer").or_else(|_| which::which("/usr/sbin/pgbouncer"));
+    if let Ok(program) = find() {
+        return Ok(program);
+    }
+    apt::install(&["pgbouncer"]).await?;
+    Ok(find()?)
+}
+
+async fn end_to_end_tests(
+    arguments: &Arguments,
+    host: &Path,
+    pooler: Option<&PathBuf>,
+    supervisor: &Supervisor,
+) -> anyhow::Result<()> {
     let stores = &supervisor.stores;
     let step = Step::loud(format!("End-to-end tests on {}", stores.description));
     // Hundreds of services write their logs, also while tests break their stores.
@@ -89,6 +113,7 @@ async fn end_to_end_tests(arguments: &Arguments, host: &Path, supervisor: &Super
         .env("SUGANG_TEST_REDIS_URL", &stores.redis_url)
         .env("SUGANG_TEST_HOST", host)
         .env("SUGANG_TEST_XTASK", env::current_exe()?)
+        .envs(pooler.map(|program| ("SUGANG_TEST_PGBOUNCER", program)))
         // A snapshot that differs fails the test. INSTA_UPDATE=new also records it for `cargo insta review`.
         .env(
             "INSTA_UPDATE",
