@@ -11,6 +11,7 @@ mod errors;
 mod faults;
 mod forms;
 mod functions;
+mod growth;
 mod health;
 mod host_commands;
 mod idempotency;
@@ -20,6 +21,7 @@ mod overload;
 mod items {
     mod complete;
     mod counts;
+    mod far_times;
     mod get;
     mod list;
     mod register;
@@ -33,6 +35,7 @@ mod payments {
     mod get;
     mod list;
 }
+mod preflight;
 mod races;
 mod rate_limit;
 mod sdk;
