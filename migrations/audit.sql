@@ -86,7 +86,7 @@ with edges as (
     union all
     select 'end', end_at from {items} where start_at <= end_at
 ), hours as (
-    select edge, date_trunc('hour', at, 'UTC') as bucket, count(*) as n from edges group by 1, 2
+    select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n from edges group by 1, 2
 ), counted as (
     select edge, level, date_trunc(level, bucket, 'UTC') as bucket, sum(n) as n
     from hours cross join (values ('month'), ('day'), ('hour')) l (level) group by 1, 2, 3

@@ -287,7 +287,7 @@ begin
                                       (select max(end_at) from courses where end_at < p_now)
                                           + interval '1 microsecond'),
                 valid_until = least((select min(start_at) from courses where start_at > p_now),
-                                    (select min(end_at) from courses where end_at >= p_now)
+                                    sugang.readable_time((select min(end_at) from courses where end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
             where kind = 'course';
         -- A count that is lost in a crash is taken again.
@@ -337,7 +337,7 @@ begin
                                       (select max(end_at) from tests where end_at < p_now)
                                           + interval '1 microsecond'),
                 valid_until = least((select min(start_at) from tests where start_at > p_now),
-                                    (select min(end_at) from tests where end_at >= p_now)
+                                    sugang.readable_time((select min(end_at) from tests where end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
             where kind = 'test';
         -- A count that is lost in a crash is taken again.
@@ -350,8 +350,9 @@ end $$;
 
 -- Keeps and reads sugang.bucket_counts.
 
--- Adds the sign of each given item to its buckets, and invalidates the available count, in the transaction of the
--- change. Buckets are always locked in the same order, so two writers never deadlock on them.
+-- Adds the sign of each given item to its buckets, deletes buckets that are empty then, and invalidates the available
+-- count, in the transaction of the change. Buckets are always locked in the same order, so two writers never deadlock
+-- on them.
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
@@ -362,13 +363,20 @@ returns void language sql as $$
             cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
             where s.start_at <= s.end_at
     ), hours as (
-        select edge, date_trunc('hour', at, 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
+        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
     )
     insert into sugang.bucket_counts (kind, edge, level, bucket, n)
         select p_kind, edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
         from hours cross join (values ('month'), ('day'), ('hour')) l (level)
         group by 1, 2, 3, 4 having sum(n) <> 0 order by 2, 3, 4
     on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
+    -- Their rows are locked since the statement above. Without this, a period that moves leaves a row in each hour.
+    delete from sugang.bucket_counts
+        where -1 = any (p_sign) and kind = p_kind and n = 0
+          and bucket = any (array(
+              select distinct date_trunc(level, sugang.readable_time(at), 'UTC')
+              from unnest(p_created || p_start || p_end, p_sign || p_sign || p_sign) s (at, sign)
+              cross join (values ('month'), ('day'), ('hour')) l (level) where sign < 0));
     update sugang.available_counts set valid_from = 'infinity' where kind = p_kind;
 $$;
 
@@ -415,16 +423,16 @@ begin
             where kind = p_kind and edge = 'created' and level = 'month');
 end $$;
 
--- Finds the item at p_offset in newest-first order: it was created before created_before, after `skip` other items of
--- that hour. Nulls when there are fewer items.
-create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out created_before timestamptz,
+-- Finds the item at p_offset in newest-first order: it was created no later than created_until, after `skip` other
+-- items of that hour. Nulls when there are fewer items.
+create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out created_until timestamptz,
                                               out skip bigint)
 language plpgsql stable as $$
 declare
     finer text;
     begins timestamptz := '-infinity'::timestamptz;
+    created_before timestamptz := 'infinity'::timestamptz;
 begin
-    created_before := 'infinity';
     skip := p_offset;
     foreach finer in array array['month', 'day', 'hour'] loop
         select t.bucket, skip - (t.upto - t.n) into begins, skip from (
@@ -434,6 +442,9 @@ begin
         where t.upto > skip order by t.bucket desc limit 1;
         created_before := (begins at time zone 'UTC' + ('1 ' || finer)::interval) at time zone 'UTC';
     end loop;
+    created_until := created_before - interval '1 microsecond';
+    -- The last hour has all later times as well.
+    if created_until >= sugang.readable_time('infinity') then created_until := 'infinity'; end if;
 end $$;
 
 -- ===== catalogue/bucket_counts_of_items (course)
@@ -629,7 +640,7 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_before timestamptz := 'infinity'::timestamptz;
+    created_until timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
@@ -647,10 +658,10 @@ begin
             order by created_at desc, id desc);
     end if;
     if not p_available and p_offset > 0 then
-        select * into created_before, p_offset from sugang.seek_newest('course', p_offset);
+        select * into created_until, p_offset from sugang.seek_newest('course', p_offset);
     end if;
     return array(select id from courses
-        where created_at < created_before and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -703,7 +714,7 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_before timestamptz := 'infinity'::timestamptz;
+    created_until timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
@@ -721,10 +732,10 @@ begin
             order by created_at desc, id desc);
     end if;
     if not p_available and p_offset > 0 then
-        select * into created_before, p_offset from sugang.seek_newest('test', p_offset);
+        select * into created_until, p_offset from sugang.seek_newest('test', p_offset);
     end if;
     return array(select id from tests
-        where created_at < created_before and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -771,12 +782,29 @@ end $$;
 -- Records the changes of items that a search can see, in sugang.search_changes. For triggers: the first argument is the
 -- kind; the second one, after a statement, is the sign.
 
--- Recording more than 1,000 changes would take longer than counting again.
+-- Whether the next p_n changes of this transaction are to be recorded. Recording and reading more than 1,000 would take
+-- longer than counting again, so one row stands for all changes of a transaction that makes more. Each hundred changes
+-- prune once on average, so the table stays short however seldom searches are counted.
+create or replace function sugang.records_search_changes(p_kind text, p_n bigint) returns boolean
+language plpgsql as $$
+declare
+    setting text := 'sugang.search_changes_of_' || p_kind;
+    made bigint := coalesce(nullif(current_setting(setting, true), '')::bigint, 0);
+begin
+    if p_n = 0 or made > 1000 then return false; end if;
+    -- Ends with the transaction.
+    perform set_config(setting, (made + p_n)::text, true);
+    if random() < p_n / 100.0 then perform sugang.prune_search_changes(p_kind); end if;
+    if made + p_n > 1000 then
+        insert into sugang.search_changes (kind) values (p_kind);
+        return false;
+    end if;
+    return true;
+end $$;
+
 create or replace function sugang.record_search_changes() returns trigger language plpgsql as $$
 begin
-    if exists (select from changed offset 1000) then
-        insert into sugang.search_changes (kind) values (tg_argv[0]);
-    else
+    if sugang.records_search_changes(tg_argv[0], (select count(*) from (select from changed limit 1001) c)) then
         insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
             select tg_argv[0], tg_argv[1]::integer, search_vector, start_at, end_at from changed;
     end if;
@@ -784,9 +812,11 @@ begin
 end $$;
 create or replace function sugang.record_search_update() returns trigger language plpgsql as $$
 begin
-    insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-        values (tg_argv[0], -1, old.search_vector, old.start_at, old.end_at),
-               (tg_argv[0], 1, new.search_vector, new.start_at, new.end_at);
+    if sugang.records_search_changes(tg_argv[0], 2) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            values (tg_argv[0], -1, old.search_vector, old.start_at, old.end_at),
+                   (tg_argv[0], 1, new.search_vector, new.start_at, new.end_at);
+    end if;
     return null;
 end $$;
 create or replace function sugang.record_search_truncate() returns trigger language plpgsql as $$
@@ -1065,11 +1095,8 @@ begin
     return known;
 end $$;
 
--- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that
--- is being taken may not include them, so the last pruned change stays as a marker for all before it.
+-- Deletes expired counts, all but the latest 10,000, and then the changes that no remaining count needs.
 create or replace function sugang.prune_search_counts(p_kind text) returns void language plpgsql as $$
-declare
-    needed xid8;
 begin
     -- One at a time; another session prunes soon enough.
     if not pg_try_advisory_xact_lock(hashtextextended('prune_search_counts ' || p_kind, 0)) then return; end if;
@@ -1078,12 +1105,30 @@ begin
           and (table_oid <> tableoid or counted_at < clock_timestamp() - sugang.search_count_lifetime()
               or counted_at < (select counted_at from sugang.search_counts where kind = p_kind
                                order by counted_at desc offset 10000 limit 1));
-    needed := coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts where kind = p_kind
-                        order by 1 limit 1), pg_snapshot_xmin(pg_current_snapshot()));
+    perform sugang.prune_search_changes(p_kind);
+end $$;
+
+-- Deletes the changes that every count includes, and all but the latest 10,000: a count that needs an older one is
+-- taken again. A count that is being taken may not include them, so the last pruned change stays as a marker for all
+-- before it. Writers call this too: it locks no row of sugang.search_counts, since a search would wait for that.
+create or replace function sugang.prune_search_changes(p_kind text) returns void language plpgsql as $$
+declare
+    needed xid8;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('prune_search_changes ' || p_kind, 0)) then return; end if;
+    needed := greatest(
+        coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts
+                  where kind = p_kind and table_oid = tableoid
+                    and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+                  order by 1 limit 1),
+                 pg_snapshot_xmin(pg_current_snapshot())),
+        (select xid from sugang.search_changes where kind = p_kind order by xid desc offset 10000 limit 1));
     with pruned as (
-        -- A change of a future transaction comes from a restored dump.
+        -- A change of a future transaction comes from a restored dump. This transaction's own may look like one.
         delete from sugang.search_changes
-            where kind = p_kind and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())) returning xid)
+            where kind = p_kind
+              and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())
+                  and xid is distinct from pg_current_xact_id_if_assigned()) returning xid)
     insert into sugang.search_changes (kind, xid, sign)
         select p_kind, xid, 0 from pruned where xid < needed order by xid desc limit 1;
 end $$;
@@ -1295,8 +1340,8 @@ begin
     if p_function is distinct from 'list_payments' then perform sugang.misrouted(p_function, 'list_payments'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
-    not_before := (p_from || ' 00:00:00+00')::timestamptz;
-    before := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
+    not_before := sugang.day_begin(p_from);
+    before := sugang.day_end(p_to);
     if btrim(p_search) <> '' then query := websearch_to_tsquery('simple', p_search); end if;
     if coalesce(p_status, p_type, p_from, p_to, query::text) is null then
         select count(*) into found_n from payments where user_id = p_user;
@@ -1599,9 +1644,30 @@ end $$;
 
 -- ===== time
 
--- A time as the Django service writes it: ISO 8601 in UTC, with microseconds only where they are not zero.
+-- The times of the API: ISO 8601 in UTC, from year 1 to year 9999. PostgreSQL also knows times before and after, and
+-- 'infinity' and '-infinity'. Rows keep them, comparisons and orders follow them, and the API shows the first or the
+-- last time that it can write: what never ends is shown to end at 9999-12-31T23:59:59.999999Z.
+
+create or replace function sugang.readable_time(timestamptz) returns timestamptz
+language sql immutable parallel safe as $$
+    select case when $1 < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'
+                when $1 > '9999-12-31 23:59:59.999999+00' then '9999-12-31 23:59:59.999999+00'
+                else $1 end
+$$;
+
+-- A time as the Django service writes it, with microseconds only where they are not zero.
 create or replace function sugang.iso(timestamptz) returns text language sql stable parallel safe as $$
-    select replace(to_char($1 at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', '') || 'Z'
+    select replace(to_char(sugang.readable_time($1) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', '')
+        || 'Z'
+$$;
+
+-- When a day (YYYY-MM-DD) begins and when the next one does. The first and the last day have no such bound, so that
+-- they contain all times that are shown as theirs.
+create or replace function sugang.day_begin(p_day text) returns timestamptz language sql stable parallel safe as $$
+    select (nullif(p_day, '0001-01-01') || ' 00:00:00+00')::timestamptz
+$$;
+create or replace function sugang.day_end(p_day text) returns timestamptz language sql stable parallel safe as $$
+    select (nullif(p_day, '9999-12-31') || ' 00:00:00+00')::timestamptz + interval '24 hours'
 $$;
 
 -- ===== tokens

@@ -518,6 +518,54 @@ group by 1, 2, 3, 4;
 
 insert into sugang.available_counts (kind) values ('test');
 
+-- ===== V15__bucket_counts_of_far_times (course)
+
+-- One kind: an item outside the years 1 to 9999 counts in the first or the last hour of them. See functions/time.sql.
+
+-- No item may be written between this and the functions that count so.
+lock table courses in share row exclusive mode;
+
+with moved as (
+    delete from sugang.bucket_counts
+    where kind = 'course' and (bucket < '0001-01-01 00:00:00+00' or bucket > '9999-12-31 23:00:00+00')
+    returning edge, level, bucket, n
+)
+insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+select 'course', edge, level,
+       date_trunc(level, case when bucket < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'::timestamptz
+                              else '9999-12-31 23:00:00+00'::timestamptz end, 'UTC'),
+       sum(n)
+from moved
+group by 1, 2, 3, 4
+on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
+
+-- Buckets that are empty are not kept any more.
+delete from sugang.bucket_counts where kind = 'course' and n = 0;
+
+-- ===== V15__bucket_counts_of_far_times (test)
+
+-- One kind: an item outside the years 1 to 9999 counts in the first or the last hour of them. See functions/time.sql.
+
+-- No item may be written between this and the functions that count so.
+lock table tests in share row exclusive mode;
+
+with moved as (
+    delete from sugang.bucket_counts
+    where kind = 'test' and (bucket < '0001-01-01 00:00:00+00' or bucket > '9999-12-31 23:00:00+00')
+    returning edge, level, bucket, n
+)
+insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+select 'test', edge, level,
+       date_trunc(level, case when bucket < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'::timestamptz
+                              else '9999-12-31 23:00:00+00'::timestamptz end, 'UTC'),
+       sum(n)
+from moved
+group by 1, 2, 3, 4
+on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
+
+-- Buckets that are empty are not kept any more.
+delete from sugang.bucket_counts where kind = 'test' and n = 0;
+
 -- ===== V22__account_keys
 
 -- Accounts are unique by what people see, not by bytes. The expressions are those of sugang.email_key and

@@ -27,8 +27,8 @@ begin
     if p_function is distinct from 'list_payments' then perform sugang.misrouted(p_function, 'list_payments'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
-    not_before := (p_from || ' 00:00:00+00')::timestamptz;
-    before := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
+    not_before := sugang.day_begin(p_from);
+    before := sugang.day_end(p_to);
     if btrim(p_search) <> '' then query := websearch_to_tsquery('simple', p_search); end if;
     if coalesce(p_status, p_type, p_from, p_to, query::text) is null then
         select count(*) into found_n from payments where user_id = p_user;

@@ -5,6 +5,8 @@
 mod audit;
 mod call;
 mod kind;
+mod preflight;
+mod progress;
 mod report;
 mod run;
 mod scripts;
@@ -12,5 +14,6 @@ mod scripts;
 pub use audit::{Finding, audit, audit_with};
 pub use call::function_call;
 pub use kind::{ItemKind, KINDS};
-pub use report::{audit_database, report};
-pub use run::{run, run_with};
+pub use preflight::{Blocked, Level, Preflight, PreflightFinding, Unchecked};
+pub use report::{EXIT_BLOCKED, audit_database, migrate_database, report};
+pub use run::{Migration, Options, migrate, run, run_with};

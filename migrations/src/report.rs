@@ -1,10 +1,15 @@
-//! The audit as a command: what `cargo xtask audit` and `sugang-host audit` have in common.
+//! The audit and the migration as commands: what `cargo xtask` and `sugang-host` have in common.
 
 use anyhow::{Context, bail};
 use console::style;
 use tokio_postgres::NoTls;
 
-use crate::audit::{Finding, audit};
+use crate::{
+    audit::{Finding, audit},
+    kind::KINDS,
+    preflight::Blocked,
+    run::{Migration, Options, migrate},
+};
 
 /// The most ids that are printed for one check.
 const MAX_IDS: usize = 20;
@@ -22,6 +27,39 @@ pub async fn audit_database(database_url: &str) -> anyhow::Result<Vec<Finding>> 
     drop(client);
     driver.await??;
     Ok(findings)
+}
+
+/// The exit status of a migration that did not begin: [`Blocked`].
+pub const EXIT_BLOCKED: u8 = 3;
+
+/// Migrates the database at `database_url`, or only checks it, and prints what was found and done.
+///
+/// # Errors
+/// Those of [`migrate`]; [`Blocked`] after its findings have been printed.
+pub async fn migrate_database(database_url: &str, check_only: bool) -> anyhow::Result<()> {
+    let mut options = Options::default();
+    options.check_only = check_only;
+    options.progress = true;
+    let migrated = migrate(database_url, KINDS, options).await;
+    let preflight = match &migrated {
+        Ok(migration) => migration.preflight.as_ref(),
+        Err(error) => error.downcast_ref::<Blocked>().map(|Blocked(preflight)| preflight),
+    };
+    // A database without anything to say about it, such as a new one, is migrated without a word.
+    if let Some(preflight) = preflight.filter(|preflight| check_only || preflight.says_something()) {
+        println!("{preflight}");
+    }
+    println!("{}", summary(&migrated?, check_only));
+    Ok(())
+}
+
+fn summary(migration: &Migration, check_only: bool) -> String {
+    let applied = migration.applied.join(", ");
+    match (applied.is_empty(), check_only) {
+        (true, _) => "The database is up to date".to_owned(),
+        (false, false) => format!("Applied {applied}"),
+        (false, true) => format!("Nothing stands in the way. To apply: {applied}"),
+    }
 }
 
 /// Prints what each check found: "ok", or the ids of what violates it.

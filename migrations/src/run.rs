@@ -11,19 +11,55 @@ use tokio_postgres::{Client, IsolationLevel, NoTls, Transaction, error::SqlState
 
 use crate::{
     kind::{ItemKind, KINDS},
+    preflight::{self, Blocked, Level, Preflight, Scope},
+    progress::Progress,
     scripts::{self, Script},
 };
 
 /// The row of `sugang.migrations` that holds the hash of all functions.
 const FUNCTIONS: &str = "functions";
 
+/// What every transaction of a migration or a preflight begins with.
+///
+/// Django's tables are in `public`; without the search path, a database user called `sugang` would get tables in our
+/// schema. A function may be defined before another that it calls. A role's own timeouts suit requests, not this.
+pub(crate) const SESSION: &str = "
+    set local search_path = public;
+    set local check_function_bodies = off;
+    set local statement_timeout = 0;
+    set local idle_in_transaction_session_timeout = 0;
+    set local client_min_messages = warning;
+    set local datestyle = 'ISO, YMD';
+    set local timezone = 'UTC';
+    set local jit = off;
+    set local work_mem = '64MB'";
+
+/// How to migrate.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// Runs the preflight and changes nothing.
+    pub check_only: bool,
+    /// Shows on standard error what takes long.
+    pub progress: bool,
+}
+
+/// What a migration did.
+#[derive(Debug, Clone)]
+pub struct Migration {
+    /// The names of the files that it applied, or with [`Options::check_only`] would apply.
+    pub applied: Vec<String>,
+    /// What the preflight found. There is none where no file of `schema/` is new.
+    pub preflight: Option<Preflight>,
+}
+
 /// Brings a database up to date and returns the names of the files that this call applied.
 ///
 /// The database may be empty, or one that the Django service made. A second call applies nothing.
 ///
 /// # Errors
-/// When the database cannot be reached, a file fails, or the database does not fit this version. The database is then
-/// as it was before.
+/// When the database cannot be reached, a file fails, or the database does not fit this version; [`Blocked`] when the
+/// preflight finds what stands in the way. The database is then as it was before.
 pub async fn run(database_url: &str) -> anyhow::Result<Vec<String>> {
     run_with(database_url, KINDS).await
 }
@@ -33,39 +69,68 @@ pub async fn run(database_url: &str) -> anyhow::Result<Vec<String>> {
 /// # Errors
 /// Those of [`run`].
 pub async fn run_with(database_url: &str, kinds: &[ItemKind]) -> anyhow::Result<Vec<String>> {
+    Ok(migrate(database_url, kinds, Options::default()).await?.applied)
+}
+
+/// Like [`run_with`], with options, and with what the preflight found.
+///
+/// # Errors
+/// Those of [`run`].
+pub async fn migrate(database_url: &str, kinds: &[ItemKind], options: Options) -> anyhow::Result<Migration> {
     let (mut client, connection) = tokio_postgres::connect(database_url, NoTls)
         .await
         .context("cannot reach the database to migrate it")?;
     let driver = tokio::spawn(connection);
-    let applied = migrate(&mut client, kinds)
-        .await
-        .context("the migration failed; the database is as it was before")?;
+    let progress = Progress::start(options.progress);
+    let migrated = migrate_client(&mut client, kinds, options, &progress).await;
+    drop(progress);
     drop(client);
-    driver.await??;
-    Ok(applied)
+    let closed = driver.await;
+    let migration = migrated?;
+    closed??;
+    Ok(migration)
 }
 
-async fn migrate(client: &mut Client, kinds: &[ItemKind]) -> anyhow::Result<Vec<String>> {
+async fn migrate_client(
+    client: &mut Client,
+    kinds: &[ItemKind],
+    options: Options,
+    progress: &Progress,
+) -> anyhow::Result<Migration> {
+    let error = match migrate_at_once(client, kinds, options, progress).await {
+        Err(error) if !error.is::<Blocked>() && !options.check_only => error,
+        outcome => return outcome,
+    };
+    // Rows that were written since the preflight may be the reason.
+    match preflight::inspect(client, kinds, progress).await {
+        Ok(preflight) if preflight.blocks() => Err(Blocked(preflight).into()),
+        _ => Err(error.context("the migration failed; the database is as it was before")),
+    }
+}
+
+async fn migrate_at_once(
+    client: &mut Client,
+    kinds: &[ItemKind],
+    options: Options,
+    progress: &Progress,
+) -> anyhow::Result<Migration> {
     let transaction = client
         .build_transaction()
         // A statement must see what the previous holder of the lock has committed.
         .isolation_level(IsolationLevel::ReadCommitted)
         .start()
         .await?;
+    transaction.batch_execute(SESSION).await?;
+    progress.step("wait until no other migration runs".to_owned());
     transaction
-        .batch_execute(
-            // Django's tables are in `public`; without this, a database user called `sugang` would get tables in our
-            // schema. A function may be defined before another that it calls.
-            "set local search_path = public;
-             set local check_function_bodies = off;
-             select pg_advisory_xact_lock(hashtextextended('sugang.migrations', 0))",
-        )
+        .batch_execute("select pg_advisory_xact_lock(hashtextextended('sugang.migrations', 0))")
         .await?;
+
     let mut known = known(&transaction).await?;
-    let mut applied = Vec::new();
+    let mut pending = Vec::new();
     for script in scripts::schema(kinds) {
-        if apply_once(&transaction, &script, &mut known).await? {
-            applied.push(script.label());
+        if !is_known(&script, &mut known)? {
+            pending.push(script);
         }
     }
     let functions = scripts::functions(kinds);
@@ -74,13 +139,53 @@ async fn migrate(client: &mut Client, kinds: &[ItemKind]) -> anyhow::Result<Vec<
     if let Some((script, kind)) = known.into_keys().next() {
         bail!("the database has {script} {kind}, which this version does not know: a newer version migrated it");
     }
-    if !applied.is_empty() || current.as_ref() != Some(&hash) {
-        replace_functions(&transaction, &functions).await?;
-        record(&transaction, FUNCTIONS, "", &hash).await?;
+    let mut applied: Vec<_> = pending.iter().map(Script::label).collect();
+    let replaces_functions = !pending.is_empty() || current.as_ref() != Some(&hash);
+    if replaces_functions {
         applied.push(FUNCTIONS.to_owned());
     }
-    transaction.commit().await?;
-    Ok(applied)
+
+    let scope = match pending.is_empty() && !options.check_only {
+        true => Scope::Sequences,
+        false => Scope::All,
+    };
+    let mut preflight = preflight::inspect_within(&transaction, kinds, scope, progress).await?;
+    if preflight.blocks() {
+        return Err(Blocked(preflight).into());
+    }
+    if !options.check_only {
+        repair(&transaction, &preflight, progress).await?;
+        preflight.repaired = true;
+        create_migrations(&transaction).await?;
+        for script in pending {
+            progress.step(script.label());
+            apply(&transaction, &script).await?;
+        }
+        if replaces_functions {
+            progress.step("replace the functions".to_owned());
+            replace_functions(&transaction, &functions).await?;
+            record(&transaction, FUNCTIONS, "", &hash).await?;
+        }
+        progress.step("commit".to_owned());
+        transaction.commit().await?;
+    }
+    let says_something = scope == Scope::All || !preflight.findings.is_empty();
+    Ok(Migration {
+        applied,
+        preflight: says_something.then_some(preflight),
+    })
+}
+
+/// Makes the repairs that the preflight has announced.
+async fn repair(transaction: &Transaction<'_>, preflight: &Preflight, progress: &Progress) -> anyhow::Result<()> {
+    for finding in preflight.of(Level::Repair) {
+        progress.step(format!("repair: {}", finding.label()));
+        transaction
+            .batch_execute(&finding.remedy)
+            .await
+            .with_context(|| format!("the repair of {} failed", finding.label()))?;
+    }
+    Ok(())
 }
 
 /// The hash of everything that has been applied, by script and kind.
@@ -94,23 +199,24 @@ async fn known(transaction: &Transaction<'_>) -> anyhow::Result<HashMap<(String,
          `cargo xtask reset --delete-data` deletes that of `cargo xtask up`"
     );
     if new {
-        transaction
-            .batch_execute(
-                "create schema if not exists sugang;
-                 create table sugang.migrations (
-                     script     text not null,            -- a file of schema/, or 'functions' for all of functions/
-                     kind       text not null default '', -- of a file that runs for each kind
-                     hash       text not null,
-                     applied_at timestamptz not null default now(),
-                     primary key (script, kind)
-                 )",
-            )
-            .await?;
+        return Ok(HashMap::new());
     }
     let rows = transaction
         .query("select script, kind, hash from sugang.migrations", &[])
         .await?;
     Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
+}
+
+async fn create_migrations(transaction: &Transaction<'_>) -> anyhow::Result<()> {
+    let create = "create schema if not exists sugang;
+                  create table if not exists sugang.migrations (
+                      script     text not null,            -- a file of schema/, or 'functions' for all of functions/
+                      kind       text not null default '', -- of a file that runs for each kind
+                      hash       text not null,
+                      applied_at timestamptz not null default now(),
+                      primary key (script, kind)
+                  )";
+    Ok(transaction.batch_execute(create).await?)
 }
 
 async fn record(transaction: &Transaction<'_>, script: &str, kind: &str, hash: &str) -> anyhow::Result<()> {
@@ -120,27 +226,30 @@ async fn record(transaction: &Transaction<'_>, script: &str, kind: &str, hash: &
     Ok(())
 }
 
-/// Runs a file of `schema/` unless it is known, and returns whether it ran.
-async fn apply_once(
-    transaction: &Transaction<'_>,
-    script: &Script,
-    known: &mut HashMap<(String, String), String>,
-) -> anyhow::Result<bool> {
-    let hash = scripts::hash([script]);
-    if let Some(before) = known.remove(&(script.name.clone(), script.kind.to_owned())) {
-        ensure!(
-            before == hash,
-            "schema/{}.sql has changed since it was applied to this database: add a new file instead",
-            script.name
-        );
+/// Whether a file of `schema/` has been applied. It is removed from those that are known.
+fn is_known(script: &Script, known: &mut HashMap<(String, String), String>) -> anyhow::Result<bool> {
+    let Some(before) = known.remove(&(script.name.clone(), script.kind.to_owned())) else {
         return Ok(false);
-    }
+    };
+    ensure!(
+        before == scripts::hash([script]),
+        "schema/{}.sql has changed since it was applied to this database: add a new file instead",
+        script.name
+    );
+    Ok(true)
+}
+
+/// Runs a file of `schema/`.
+async fn apply(transaction: &Transaction<'_>, script: &Script) -> anyhow::Result<()> {
     transaction
         .batch_execute(&script.sql)
         .await
         .with_context(|| script.label())?;
-    record(transaction, &script.name, script.kind, &hash).await?;
-    Ok(true)
+    if let Some(amendment) = scripts::amendment(&script.name) {
+        let label = || format!("the amendment of {}", script.label());
+        transaction.batch_execute(amendment).await.with_context(label)?;
+    }
+    record(transaction, &script.name, script.kind, &scripts::hash([script])).await
 }
 
 /// Replaces all functions and triggers, and drops those that no file defines any more.

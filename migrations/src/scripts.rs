@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::kind::{ItemKind, expand_all};
 
 static SCHEMA: Dir = include_dir!("$CARGO_MANIFEST_DIR/schema");
+static AMENDMENTS: Dir = include_dir!("$CARGO_MANIFEST_DIR/amendments");
 static FUNCTIONS: Dir = include_dir!("$CARGO_MANIFEST_DIR/functions");
 
 /// One file as PostgreSQL gets it.
@@ -37,6 +38,11 @@ impl Script {
 /// The files of `schema/`, each of which runs once.
 pub(crate) fn schema(kinds: &[ItemKind]) -> Vec<Script> {
     scripts(&SCHEMA, kinds)
+}
+
+/// What runs directly after a file of `schema/`, because that file is frozen and refuses data that a later one accepts.
+pub(crate) fn amendment(name: &str) -> Option<&'static str> {
+    AMENDMENTS.get_file(format!("{name}.sql"))?.contents_utf8()
 }
 
 /// The files of `functions/`, all of which run whenever one of them has changed.

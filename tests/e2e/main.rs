@@ -13,6 +13,7 @@ mod failover;
 mod faults;
 mod forms;
 mod functions;
+mod growth;
 mod health;
 mod host_commands;
 mod idempotency;
@@ -22,6 +23,7 @@ mod overload;
 mod items {
     mod complete;
     mod counts;
+    mod far_times;
     mod get;
     mod list;
     mod register;
@@ -36,6 +38,7 @@ mod payments {
     mod list;
 }
 mod pgbouncer;
+mod preflight;
 mod races;
 mod rate_limit;
 mod sdk;

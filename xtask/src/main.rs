@@ -78,7 +78,10 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
-            ExitCode::FAILURE
+            match error.is::<sugang_migrations::Blocked>() {
+                true => ExitCode::from(sugang_migrations::EXIT_BLOCKED),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -17,9 +17,11 @@ pub use functions::check_functions;
 use tools::Tools;
 
 /// The SQL of this repository. Generated SQL and the dump of a Django database are not among it.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 7] = [
+    "migrations/amendments",
     "migrations/schema",
     "migrations/functions",
+    "migrations/preflight",
     "migrations/audit.sql",
     "bench/src",
     "xtask/src",

@@ -37,7 +37,7 @@ begin
                                       (select max(end_at) from {items} where end_at < p_now)
                                           + interval '1 microsecond'),
                 valid_until = least((select min(start_at) from {items} where start_at > p_now),
-                                    (select min(end_at) from {items} where end_at >= p_now)
+                                    sugang.readable_time((select min(end_at) from {items} where end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
             where kind = '{kind}';
         -- A count that is lost in a crash is taken again.

@@ -1,7 +1,8 @@
 -- Keeps and reads sugang.bucket_counts.
 
--- Adds the sign of each given item to its buckets, and invalidates the available count, in the transaction of the
--- change. Buckets are always locked in the same order, so two writers never deadlock on them.
+-- Adds the sign of each given item to its buckets, deletes buckets that are empty then, and invalidates the available
+-- count, in the transaction of the change. Buckets are always locked in the same order, so two writers never deadlock
+-- on them.
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
@@ -12,13 +13,20 @@ returns void language sql as $$
             cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
             where s.start_at <= s.end_at
     ), hours as (
-        select edge, date_trunc('hour', at, 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
+        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
     )
     insert into sugang.bucket_counts (kind, edge, level, bucket, n)
         select p_kind, edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
         from hours cross join (values ('month'), ('day'), ('hour')) l (level)
         group by 1, 2, 3, 4 having sum(n) <> 0 order by 2, 3, 4
     on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
+    -- Their rows are locked since the statement above. Without this, a period that moves leaves a row in each hour.
+    delete from sugang.bucket_counts
+        where -1 = any (p_sign) and kind = p_kind and n = 0
+          and bucket = any (array(
+              select distinct date_trunc(level, sugang.readable_time(at), 'UTC')
+              from unnest(p_created || p_start || p_end, p_sign || p_sign || p_sign) s (at, sign)
+              cross join (values ('month'), ('day'), ('hour')) l (level) where sign < 0));
     update sugang.available_counts set valid_from = 'infinity' where kind = p_kind;
 $$;
 
@@ -65,16 +73,16 @@ begin
             where kind = p_kind and edge = 'created' and level = 'month');
 end $$;
 
--- Finds the item at p_offset in newest-first order: it was created before created_before, after `skip` other items of
--- that hour. Nulls when there are fewer items.
-create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out created_before timestamptz,
+-- Finds the item at p_offset in newest-first order: it was created no later than created_until, after `skip` other
+-- items of that hour. Nulls when there are fewer items.
+create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out created_until timestamptz,
                                               out skip bigint)
 language plpgsql stable as $$
 declare
     finer text;
     begins timestamptz := '-infinity'::timestamptz;
+    created_before timestamptz := 'infinity'::timestamptz;
 begin
-    created_before := 'infinity';
     skip := p_offset;
     foreach finer in array array['month', 'day', 'hour'] loop
         select t.bucket, skip - (t.upto - t.n) into begins, skip from (
@@ -84,4 +92,7 @@ begin
         where t.upto > skip order by t.bucket desc limit 1;
         created_before := (begins at time zone 'UTC' + ('1 ' || finer)::interval) at time zone 'UTC';
     end loop;
+    created_until := created_before - interval '1 microsecond';
+    -- The last hour has all later times as well.
+    if created_until >= sugang.readable_time('infinity') then created_until := 'infinity'; end if;
 end $$;

@@ -7,7 +7,7 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_before timestamptz := 'infinity'::timestamptz;
+    created_until timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
@@ -25,10 +25,10 @@ begin
             order by created_at desc, id desc);
     end if;
     if not p_available and p_offset > 0 then
-        select * into created_before, p_offset from sugang.seek_newest('{kind}', p_offset);
+        select * into created_until, p_offset from sugang.seek_newest('{kind}', p_offset);
     end if;
     return array(select id from {items}
-        where created_at < created_before and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 

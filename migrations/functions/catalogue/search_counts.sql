@@ -38,11 +38,8 @@ begin
     return known;
 end $$;
 
--- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that
--- is being taken may not include them, so the last pruned change stays as a marker for all before it.
+-- Deletes expired counts, all but the latest 10,000, and then the changes that no remaining count needs.
 create or replace function sugang.prune_search_counts(p_kind text) returns void language plpgsql as $$
-declare
-    needed xid8;
 begin
     -- One at a time; another session prunes soon enough.
     if not pg_try_advisory_xact_lock(hashtextextended('prune_search_counts ' || p_kind, 0)) then return; end if;
@@ -51,12 +48,30 @@ begin
           and (table_oid <> tableoid or counted_at < clock_timestamp() - sugang.search_count_lifetime()
               or counted_at < (select counted_at from sugang.search_counts where kind = p_kind
                                order by counted_at desc offset 10000 limit 1));
-    needed := coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts where kind = p_kind
-                        order by 1 limit 1), pg_snapshot_xmin(pg_current_snapshot()));
+    perform sugang.prune_search_changes(p_kind);
+end $$;
+
+-- Deletes the changes that every count includes, and all but the latest 10,000: a count that needs an older one is
+-- taken again. A count that is being taken may not include them, so the last pruned change stays as a marker for all
+-- before it. Writers call this too: it locks no row of sugang.search_counts, since a search would wait for that.
+create or replace function sugang.prune_search_changes(p_kind text) returns void language plpgsql as $$
+declare
+    needed xid8;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('prune_search_changes ' || p_kind, 0)) then return; end if;
+    needed := greatest(
+        coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts
+                  where kind = p_kind and table_oid = tableoid
+                    and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+                  order by 1 limit 1),
+                 pg_snapshot_xmin(pg_current_snapshot())),
+        (select xid from sugang.search_changes where kind = p_kind order by xid desc offset 10000 limit 1));
     with pruned as (
-        -- A change of a future transaction comes from a restored dump.
+        -- A change of a future transaction comes from a restored dump. This transaction's own may look like one.
         delete from sugang.search_changes
-            where kind = p_kind and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())) returning xid)
+            where kind = p_kind
+              and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())
+                  and xid is distinct from pg_current_xact_id_if_assigned()) returning xid)
     insert into sugang.search_changes (kind, xid, sign)
         select p_kind, xid, 0 from pruned where xid < needed order by xid desc limit 1;
 end $$;

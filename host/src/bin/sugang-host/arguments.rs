@@ -24,7 +24,10 @@ pub enum Command {
     /// Serve the application; this is also what happens without a subcommand.
     Serve(Box<Serve>),
     /// Bring the database up to date and exit; a second time changes nothing.
-    Migrate(Database),
+    ///
+    /// A preflight looks at the whole database first. If anything stands in the way, all of it is printed with its rows
+    /// and a remedy, nothing is changed, and the exit status is 3.
+    Migrate(Migrate),
     /// Prove that the books are right: seats, money, counts, history.
     ///
     /// Runs every check on one snapshot of the database, while the service may be at work. Prints each check with "ok" or
@@ -37,6 +40,15 @@ pub struct Database {
     /// The database, as postgres://user:password@host:port/name.
     #[arg(long, env = "SPIN_VARIABLE_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
+}
+
+#[derive(Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    pub database: Database,
+    /// Only run the preflight: print what stands in the way, what would be repaired, and what is worth knowing.
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Args)]

@@ -14,7 +14,10 @@ use arguments::{Arguments, Command, Serve};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
-        Some(Command::Migrate(database)) => run(1, migrate(&database.database_url)),
+        Some(Command::Migrate(migrate)) => run(
+            1,
+            sugang_migrations::migrate_database(&migrate.database.database_url, migrate.check),
+        ),
         Some(Command::Audit(database)) => run(1, audit(&database.database_url)),
         Some(Command::Serve(serve_arguments)) => run(serve_arguments.threads, serve(serve_arguments)),
         None => run(arguments.serve.threads, serve(&arguments.serve)),
@@ -23,7 +26,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            match error.is::<sugang_migrations::Blocked>() {
+                true => ExitCode::from(sugang_migrations::EXIT_BLOCKED),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -70,15 +76,6 @@ fn raise_open_file_limit() {
         // If it is refused, connections wait until others have ended.
         _ = setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(FILES)), hard);
     }
-}
-
-async fn migrate(database_url: &str) -> Result<()> {
-    let applied = sugang_migrations::run(database_url).await?;
-    match applied.as_slice() {
-        [] => println!("The database is up to date"),
-        applied => println!("Applied {}", applied.join(", ")),
-    }
-    Ok(())
 }
 
 async fn audit(database_url: &str) -> Result<()> {

@@ -1,0 +1,5 @@
+-- A free item has payments of 0.00. V06 writes each payment again, and the constraint would refuse these before V14
+-- corrects it.
+alter table payments
+    drop constraint payments_amount_positive,
+    add constraint payments_amount_positive check (amount >= 0) not valid;

@@ -1,0 +1,28 @@
+-- finds: The database uses a name that this service needs for something of its own.
+-- advice: Rename what has it. The Django service must then use the new name.
+
+select format('%s has a column %I', a.attrelid::regclass, a.attname) as finding,
+       format('alter table %s rename column %I to %I;', a.attrelid::regclass, a.attname, 'django_' || a.attname)
+           as remedy
+from pg_attribute a
+where a.attrelid = to_regclass('public.payments') and not a.attisdropped
+  and a.attname in ('target_title', 'registration_id', 'registration_time')
+  and to_regclass('sugang.audit_log') is null
+union all
+select format('there is an index %s', c.oid::regclass),
+       format('alter index %s rename to %I;', c.oid::regclass, 'django_' || c.relname)
+from pg_class c
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('i', 'I')
+  and c.relname in ('users_email_unique_ci', 'payments_one_active', 'payments_external_id', 'payments_user_newest')
+  and to_regclass('sugang.audit_log') is null
+union all
+select format('%s has a constraint %I', conrelid::regclass, conname),
+       format('alter table %s rename constraint %I to %I;', conrelid::regclass, conname, 'django_' || conname)
+from pg_constraint
+where connamespace = 'public'::regnamespace and conname in ('payments_status_known', 'payments_amount_positive')
+  and to_regclass('sugang.audit_log') is null
+union all
+select 'there is a schema sugang that is not of this service', 'alter schema sugang rename to sugang_before;'
+where to_regclass('sugang.migrations') is null
+  and exists (select from pg_class where relnamespace = to_regnamespace('sugang'))
+order by 1;

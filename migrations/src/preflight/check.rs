@@ -1,0 +1,128 @@
+//! The files of `preflight/`.
+
+use include_dir::{Dir, include_dir};
+
+use super::Level;
+use crate::kind::{ItemKind, expand_all};
+
+static PREFLIGHT: Dir = include_dir!("$CARGO_MANIFEST_DIR/preflight");
+
+const FOLDERS: [(&str, Level); 3] = [
+    ("obstacles", Level::Obstacle),
+    ("repairs", Level::Repair),
+    ("notes", Level::Note),
+];
+
+/// One file, for one kind.
+pub(super) struct Check {
+    pub name: String,
+    pub kind: Option<&'static str>,
+    pub level: Level,
+    pub finds: String,
+    pub advice: String,
+    /// Returns a text for each row that it finds, and may return SQL that removes it.
+    pub query: String,
+    pub remedy: String,
+}
+
+impl Check {
+    pub(super) fn label(&self) -> String {
+        label(&self.name, self.kind)
+    }
+}
+
+/// The name with the kind, for messages.
+pub(super) fn label(name: &str, kind: Option<&str>) -> String {
+    kind.map_or_else(|| name.to_owned(), |kind| format!("{name} ({kind})"))
+}
+
+/// All checks: obstacles, repairs and notes, each in the order of the files' names.
+pub(super) fn checks(kinds: &[ItemKind]) -> Vec<Check> {
+    let list = kinds.iter().map(|kind| format!("'{}'", kind.kind));
+    let list = list.collect::<Vec<_>>().join(", ");
+    let mut checks = Vec::new();
+    for (folder, level) in FOLDERS {
+        let folder = PREFLIGHT.get_dir(folder).into_iter();
+        let mut files: Vec<_> = folder.flat_map(Dir::files).collect();
+        files.sort_unstable_by_key(|file| file.path());
+        for file in files {
+            let name = file
+                .path()
+                .file_stem()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            let text = file.contents_utf8().unwrap_or_default().replace("{kinds}", &list);
+            for (kind, text) in expand_all(&text, kinds) {
+                checks.push(parse(name, kind.map(|kind| kind.kind), level, &text));
+            }
+        }
+    }
+    checks
+}
+
+/// Reads the lines `-- finds:` and `-- advice:` (for a repair, `-- repair:`), which go on until the first line without a
+/// comment, then the query, then `-- remedy:` and its statements.
+fn parse(name: &str, kind: Option<&'static str>, level: Level, text: &str) -> Check {
+    let (head, remedy) = text.split_once("-- remedy:\n").unwrap_or((text, ""));
+    let (mut finds, mut advice) = (String::new(), String::new());
+    let mut lines = head.lines();
+    let mut current = &mut finds;
+    for line in lines.by_ref() {
+        let Some(comment) = line.strip_prefix("-- ") else { break };
+        let comment = match comment.split_once(": ") {
+            Some(("finds", rest)) => rest,
+            Some(("advice" | "repair", rest)) => {
+                current = &mut advice;
+                rest
+            }
+            _ => comment,
+        };
+        if !current.is_empty() {
+            current.push(' ');
+        }
+        current.push_str(comment);
+    }
+    let query = lines.collect::<Vec<_>>().join("\n");
+    Check {
+        name: name.strip_suffix("_of_kind").unwrap_or(name).to_owned(),
+        kind,
+        level,
+        finds,
+        advice,
+        query: query.trim().trim_end_matches(';').to_owned(),
+        remedy: remedy.trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::kind::KINDS;
+
+    #[test]
+    fn each_check_says_what_it_finds_and_how_to_remove_it() {
+        let checks = checks(KINDS);
+        assert!(checks.len() > 50, "{}", checks.len());
+        for check in &checks {
+            let label = check.label();
+            assert!(check.finds.ends_with('.') && !check.query.is_empty(), "{label}");
+            let statement = check.query.split_whitespace().next();
+            assert!(matches!(statement, Some("select" | "with")), "{label}: {}", check.query);
+            assert!(!check.query.contains(";\n"), "{label} is one statement");
+            assert!(check.remedy.is_empty() || check.remedy.ends_with(';'), "{label}");
+            // What stands in the way comes with a way out.
+            assert!(check.level != Level::Obstacle || !check.advice.is_empty(), "{label}");
+            assert!(!format!("{}{}", check.query, check.remedy).contains("{kind"), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_check_is_there_once_for_each_kind() {
+        let labels: Vec<_> = checks(KINDS).iter().map(Check::label).collect();
+        assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len(), "{labels:?}");
+        assert!(labels.contains(&"payment_twice".to_owned()));
+        assert!(labels.contains(&"registration_twice (course)".to_owned()));
+    }
+}

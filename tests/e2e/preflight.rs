@@ -1,0 +1,503 @@
+//! What `migrate` says about an old database before it changes anything, and what it repairs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Output,
+};
+
+use serde_json::Value;
+use sugang_migrations::{Blocked, KINDS, Level, Migration, Options, Preflight, audit, migrate};
+use sugang_tests::{App, host_program};
+
+const DJANGO: &str = include_str!("../fixtures/django.sql");
+const SPOILED_ROWS: &str = include_str!("../fixtures/django_spoiled_rows.sql");
+const SPOILED_SCHEMA: &str = include_str!("../fixtures/django_spoiled_schema.sql");
+
+/// A database that the Django service made, and what has happened to it since.
+async fn django(spoiled: &str) -> App {
+    let app = App::start().await;
+    let empty = "drop schema sugang cascade; drop schema public cascade; create schema public;";
+    for statements in [empty, DJANGO, spoiled] {
+        batch(&app, statements).await;
+    }
+    app
+}
+
+async fn batch(app: &App, statements: &str) {
+    let done = app.database().batch_execute(statements).await;
+    done.unwrap_or_else(|error| panic!("{statements}: {error:?}"));
+}
+
+fn command(app: &App, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = host_program()
+        .args(arguments)
+        .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
+        .output()
+        .expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// What the preflight finds on a database that it does not migrate.
+async fn blocked(url: &str) -> Preflight {
+    let error = migrate(url, KINDS, Options::default())
+        .await
+        .expect_err("it is in the way");
+    error
+        .downcast::<Blocked>()
+        .unwrap_or_else(|error| panic!("{error:#}"))
+        .0
+}
+
+async fn migrated(app: &App) -> Migration {
+    let migrated = migrate(app.database_url(), KINDS, Options::default()).await;
+    migrated.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// The rows of each finding of a level.
+fn rows(preflight: &Preflight, level: Level) -> BTreeMap<String, Vec<&str>> {
+    let findings = preflight.of(level);
+    let rows = findings.map(|finding| (finding.label(), finding.rows.iter().map(String::as_str).collect()));
+    rows.collect()
+}
+
+fn expected<'a>(rows: &[(&str, &[&'a str])]) -> BTreeMap<String, Vec<&'a str>> {
+    rows.iter()
+        .map(|(check, rows)| ((*check).to_owned(), rows.to_vec()))
+        .collect()
+}
+
+/// The SQL of the remedies as the command prints them.
+fn remedies(printed: &str) -> String {
+    let lines = printed.lines().filter_map(|line| line.strip_prefix("        "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Everything in the database: each row of each table, each sequence, and each version of each row of the catalog.
+async fn everything(app: &App) -> Value {
+    let tables = app
+        .database()
+        .query(
+            "select c.oid::regclass::text, relkind = 'S' from pg_class c join pg_namespace n on n.oid = relnamespace
+             where relkind in ('r', 'S') and nspname not like 'pg\\_%' and nspname <> 'information_schema' order by c.oid",
+            &[],
+        )
+        .await
+        .unwrap();
+    let tables = tables
+        .iter()
+        .map(|row| (row.get::<_, String>(0), row.get::<_, bool>(1)));
+    let mut everything = Vec::new();
+    for (table, is_sequence) in tables {
+        let row = if is_sequence {
+            "concat(last_value, is_called)"
+        } else {
+            "concat(t.xmin, ' ', t)"
+        };
+        let rows = format!("select coalesce(string_agg({row}, '\n' order by {row}), '') from {table} t");
+        everything.push(Value::from(vec![table, app.one(&rows, &[]).await]));
+    }
+    let catalog = app
+        .rows(
+            "select 'class' as what, string_agg(oid || ' ' || xmin, ',' order by oid) as rows
+             from pg_class where relkind <> 'S' and relnamespace = 'public'::regnamespace
+             union all select 'attribute', string_agg(attrelid || ' ' || attnum || ' ' || xmin, ',' order by attrelid, attnum)
+             from pg_attribute where attrelid >= 16384
+             union all select 'namespace', string_agg(oid || ' ' || xmin, ',' order by oid) from pg_namespace
+             union all select 'function', string_agg(oid || ' ' || xmin, ',' order by oid) from pg_proc where oid >= 16384
+             union all select 'trigger', string_agg(oid || ' ' || xmin, ',' order by oid) from pg_trigger",
+        )
+        .await;
+    everything.push(catalog);
+    Value::from(everything)
+}
+
+/// The checks whose rows are those of `SPOILED_ROWS`.
+const OBSTACLES: &[(&str, &[&str])] = &[
+    ("column_unknown", &["users.phone"]),
+    ("column_unknown (test)", &["test_registrations.source"]),
+    ("content_type_twice", &["tests.test: 7, 902"]),
+    ("email_twice", &["min@example.com: users 401, 402"]),
+    ("names_taken", &["there is an index payments_one_active"]),
+    ("names_taken (test)", &["tests has a column capacity"]),
+    (
+        "payment_amount_invalid",
+        &["payment 104: -99000.00", "payment 105: NaN"],
+    ),
+    (
+        "payment_content_type (test)",
+        &["content type 901 (exams.test): 2 payments, such as 110"],
+    ),
+    ("payment_free_with_amount", &["payment 112: 10.00"]),
+    (
+        "payment_kind_unknown",
+        &["payment_type 'voucher': 1 payments, such as 108"],
+    ),
+    (
+        "payment_of_nothing (test)",
+        &["payment 106: user 2, test 2 at 20000.00"],
+    ),
+    (
+        "payment_status_unknown",
+        &["payment 102: 'pending'", "payment 103: 'PAID'"],
+    ),
+    (
+        "payment_twice",
+        &["user 1, test 1: payments 1, 101", "user 1, course 1: payments 2, 103"],
+    ),
+    ("payment_without_item (test)", &["payment 107: user 2, test 404"]),
+    ("price_invalid (test)", &["test 201: -100.00", "test 202: NaN"]),
+    ("registration_count_negative (test)", &["test 203: -1"]),
+    (
+        "registration_of_nothing (test)",
+        &["registration 303: user 404, test 206"],
+    ),
+    ("registration_status_unknown (test)", &["registration 302: 'waiting'"]),
+    ("registration_twice (test)", &["user 1, test 1: registrations 1, 301"]),
+    ("time_too_early (test)", &["test 207"]),
+    ("title_too_long (course)", &["course 201: 300 characters"]),
+    ("user_gone", &["user 404: payments 109"]),
+    ("username_twice", &["민수: users 401, 402"]),
+    ("value_missing", &["payment 111"]),
+    ("value_missing (test)", &["tests 208"]),
+    ("view_of_object_id", &["paid"]),
+    (
+        "without_key",
+        &[
+            "django_content_type (app_label, model) is not unique",
+            "users (username) is not unique",
+        ],
+    ),
+];
+
+/// In the order in which they are printed; a sequence's row has its own name.
+const REPAIRS: &[(&str, &[&str])] = &[
+    ("payment_of_free_item (test)", &["payment 113: card"]),
+    ("payment_snapshot_missing (course)", &["2", "103", "104", "112"]),
+    (
+        "payment_snapshot_missing (test)",
+        &["1", "3", "101", "102", "105", "106", "110", "111", "113"],
+    ),
+    (
+        "registration_count (test)",
+        &["test 1: 1 -> 2", "test 204: 7 -> 0", "test 206: 0 -> 2"],
+    ),
+    ("search_vector_missing (course)", &["course 201"]),
+    (
+        "sequences",
+        &[
+            "django_content_type_id_seq: at 11, the largest id is 902",
+            "payments_id_seq: at 1, the largest id is 113",
+            "users_id_seq: at 2, the largest id is 402",
+        ],
+    ),
+    ("sequences (course)", &["courses_id_seq: at 1, the largest id is 201"]),
+    (
+        "sequences (test)",
+        &[
+            "test_registrations_id_seq: at 2, the largest id is 305",
+            "tests_id_seq: at 2, the largest id is 209",
+        ],
+    ),
+];
+
+const NOTES: &[&str] = &[
+    "cancellation_time",
+    "password_unreadable",
+    "payment_without_registration (test)",
+    "period_reversed (test)",
+    "registration_time (test)",
+    "registration_without_payment (test)",
+    "time_far",
+    "time_far (test)",
+    "user_inactive",
+];
+
+#[tokio::test]
+async fn every_row_in_the_way_is_named_at_once_and_its_remedy_removes_it() {
+    let app = django(SPOILED_ROWS).await;
+    let before = everything(&app).await;
+
+    let found = blocked(app.database_url()).await;
+    assert_eq!(rows(&found, Level::Obstacle), expected(OBSTACLES));
+    assert_eq!(rows(&found, Level::Repair), expected(REPAIRS));
+    assert_eq!(rows(&found, Level::Note).into_keys().collect::<Vec<_>>(), NOTES);
+    assert_eq!(found.unchecked, []);
+    let (status, printed, error) = command(&app, &["migrate"]);
+    assert_eq!(status, Some(3), "{error}");
+    assert!(error.contains("nothing has been changed: column_unknown, "), "{error}");
+    for (check, rows) in OBSTACLES.iter().chain(REPAIRS) {
+        assert!(
+            printed.contains(&format!("\n  {check}: {}\n", rows.len())),
+            "{check}: {printed}"
+        );
+        assert!(
+            rows.iter().all(|row| printed.contains(&format!("      - {row}\n"))),
+            "{check}: {printed}"
+        );
+    }
+    assert_eq!(command(&app, &["migrate", "--check"]).0, Some(3));
+    assert_eq!(everything(&app).await, before, "a refusal changes nothing");
+
+    batch(&app, &remedies(&printed)).await;
+    let (status, printed, error) = command(&app, &["migrate"]);
+    assert_eq!(status, Some(0), "{printed}{error}");
+    assert!(
+        printed.contains("\nREPAIRED\n") && printed.contains("      - test 204: 7 -> 0\n"),
+        "{printed}"
+    );
+    for finding in audit(app.database()).await.expect("it is migrated") {
+        assert_eq!(finding.ids, [] as [String; 0], "{finding:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_does_not_fit_is_named_at_once_and_its_remedies_make_it_fit() {
+    let app = django(SPOILED_SCHEMA).await;
+    let before = everything(&app).await;
+    let found = blocked(app.database_url()).await;
+    let schema = expected(&[
+        (
+            "columns",
+            &[
+                "payments.amount is numeric(8,0), not numeric(10,2)",
+                "payments.refund_reason is missing",
+            ],
+        ),
+        (
+            "columns (test)",
+            &[
+                "tests.description is missing",
+                "tests.end_at is timestamp without time zone, not timestamp with time zone",
+                "tests.price is double precision, not numeric(10,2)",
+                "tests.search_vector is a generated column",
+                "tests.title is missing, there is name",
+            ],
+        ),
+        ("table_missing (course)", &["courses, there is courses_course"]),
+        (
+            "without_key",
+            &["payments (id) is not unique", "users.id has no sequence"],
+        ),
+    ]);
+    assert_eq!(rows(&found, Level::Obstacle), schema);
+    let unchecked: Vec<_> = found
+        .unchecked
+        .iter()
+        .map(|unchecked| unchecked.check.as_str())
+        .collect();
+    assert_eq!(unchecked, ["value_missing (test)"], "{:?}", found.unchecked);
+    let (status, printed, _) = command(&app, &["migrate"]);
+    assert_eq!(status, Some(3));
+    assert_eq!(everything(&app).await, before, "a refusal changes nothing");
+
+    batch(&app, &remedies(&printed)).await;
+    migrated(&app).await;
+    for finding in audit(app.database()).await.expect("it is migrated") {
+        assert_eq!(finding.ids, [] as [String; 0], "{finding:?}");
+    }
+}
+
+/// A check that finds something in every database proves nothing.
+#[tokio::test]
+async fn a_sound_database_is_taken_over_without_an_obstacle() {
+    let app = django("").await;
+    let (status, printed, error) = command(&app, &["migrate", "--check"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert!(
+        printed.contains("Nothing stands in the way. To apply: V01__kinds, "),
+        "{printed}"
+    );
+    assert_eq!(
+        app.one::<bool>("select to_regnamespace('sugang') is null", &[]).await,
+        true
+    );
+
+    let preflight = migrated(&app).await.preflight.expect("the database was old");
+    let snapshots = expected(&[
+        ("payment_snapshot_missing (course)", &["2"]),
+        ("payment_snapshot_missing (test)", &["1", "3"]),
+    ]);
+    assert_eq!(rows(&preflight, Level::Repair), snapshots);
+    assert_eq!(preflight.findings.len(), 2, "{preflight}");
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_which() {
+    let app = django("").await;
+    let role = format!("sugang_e2e_role_{}", std::process::id());
+    let database: String = app.one("select current_database()::text", &[]).await;
+    let make = format!(
+        "create role {role} login password 'pass-1'; grant select on all tables in schema public to {role};
+         grant usage on schema public to {role}; revoke create on schema public from public;
+         revoke usage on language plpgsql from public"
+    );
+    batch(&app, &make).await;
+    let mut url: url::Url = app.database_url().parse().expect("a URL");
+    url.set_username(&role).expect("it has a host");
+    url.set_password(Some("pass-1")).expect("it has a host");
+
+    let found = blocked(url.as_str()).await;
+    let granted: Vec<_> = found
+        .of(Level::Obstacle)
+        .map(|finding| finding.remedy.clone())
+        .collect();
+    let found = rows(&found, Level::Obstacle);
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        [
+            "language_missing",
+            "rights_of_role",
+            "rights_of_tables",
+            "rights_of_tables (course)",
+            "rights_of_tables (test)"
+        ]
+    );
+    assert_eq!(found["rights_of_role"].len(), 2, "{found:?}");
+    batch(&app, &granted.join("\n")).await;
+    migrate(url.as_str(), KINDS, Options::default())
+        .await
+        .expect("it has the rights");
+
+    let forget = format!("reassign owned by {role} to current_user; drop owned by {role}; drop role {role}");
+    batch(&app, &forget.replace("current_user", "session_user")).await;
+    assert!(!database.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_or_database_that_cannot_serve_is_named() {
+    let app = App::start().await;
+    let database: String = app.one("select current_database()::text", &[]).await;
+    let korean = format!("{database}_euc_kr");
+    batch(
+        &app,
+        &format!("create database {korean} encoding 'EUC_KR' locale 'C' template template0"),
+    )
+    .await;
+    let mut url: url::Url = app.database_url().parse().expect("a URL");
+    url.set_path(&korean);
+    let found = blocked(url.as_str()).await;
+    assert_eq!(
+        rows(&found, Level::Obstacle)["encoding"],
+        [format!("database {korean}: EUC_KR")]
+    );
+    batch(&app, &format!("drop database {korean} with (force)")).await;
+
+    batch(
+        &app,
+        &format!("alter database {database} set default_transaction_read_only = on"),
+    )
+    .await;
+    let options = || {
+        let mut options = Options::default();
+        options.check_only = true;
+        options
+    };
+    let error = migrate(app.database_url(), KINDS, options())
+        .await
+        .expect_err("it is read-only");
+    let found = error.downcast::<Blocked>().expect("the preflight sees it").0;
+    assert_eq!(
+        rows(&found, Level::Obstacle)["server_read_only"],
+        ["transactions are read-only"]
+    );
+
+    // No server here is that old, but one may be newer than another number.
+    let check = include_str!("../../migrations/preflight/obstacles/server_version.sql");
+    assert!(app.database().query_opt(check, &[]).await.unwrap().is_none());
+    assert!(check.contains("150000"));
+    let found = app
+        .database()
+        .query_opt(&check.replace("150000", "990000"), &[])
+        .await
+        .unwrap();
+    assert!(found.unwrap().get::<_, String>(0).starts_with("PostgreSQL 1"));
+}
+
+/// A dump is restored without the sequences that gave its ids, also one of a database that was migrated before.
+#[tokio::test]
+async fn sequences_of_a_current_database_are_repaired_and_named() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    batch(
+        &app,
+        "select setval('users_id_seq', 1, false); insert into users values (7, 'x', null, 'a@b', 'a')",
+    )
+    .await;
+    let (status, printed, error) = command(&app, &["migrate"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert!(
+        printed.contains("REPAIRED") && printed.contains("users_id_seq: at 0, the largest id is 7"),
+        "{printed}"
+    );
+    assert!(printed.ends_with("The database is up to date\n"), "{printed}");
+    assert_eq!(app.user("jisu").await.id, 8);
+    assert_eq!(command(&app, &["migrate"]).1, "The database is up to date\n");
+}
+
+/// Rows that come after the preflight make the migration fail; it says what they are all the same.
+#[tokio::test]
+async fn a_row_that_comes_late_is_named_as_well() {
+    let app = django("").await;
+    // Holds the migration up after its preflight: repairs need this table, checks do not.
+    let late = app.connect().await;
+    late.batch_execute("begin; lock table users in row exclusive mode")
+        .await
+        .unwrap();
+    let url = app.database_url().to_owned();
+    let migration = tokio::spawn(async move { migrate(&url, KINDS, Options::default()).await });
+    let waits = "select count(*) from pg_locks where not granted and database = (
+                     select oid from pg_database where datname = current_database())";
+    while app.one::<i64>(waits, &[]).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    late.batch_execute(
+        "insert into users (id, password, is_superuser, username, first_name, last_name, is_staff, is_active,
+                            date_joined, email)
+         values (9, 'x', false, 'late', '', '', false, true, now(), 'DJANGO@example.com');
+         commit",
+    )
+    .await
+    .unwrap();
+    let error = migration.await.unwrap().expect_err("two users have one address");
+    let found = error
+        .downcast::<Blocked>()
+        .unwrap_or_else(|error| panic!("{error:#}"))
+        .0;
+    assert_eq!(
+        rows(&found, Level::Obstacle),
+        expected(&[("email_twice", &["django@example.com: users 1, 9"])])
+    );
+}
+
+/// A check whose file is added comes with rows that it finds.
+#[test]
+fn every_check_is_shown_to_find_something() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/preflight");
+    let mut checks = BTreeSet::new();
+    for level in ["obstacles", "repairs", "notes"] {
+        for file in fs::read_dir(folder.join(level)).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let name = name.strip_suffix(".sql").unwrap();
+            checks.insert(name.strip_suffix("_of_kind").unwrap_or(name).to_owned());
+        }
+    }
+    let name = |label: &str| label.split(' ').next().unwrap_or_default().to_owned();
+    let mut shown: BTreeSet<_> = OBSTACLES.iter().chain(REPAIRS).map(|(check, _)| name(check)).collect();
+    shown.extend(NOTES.iter().map(|check| name(check)));
+    // Those of the other tests.
+    let others = [
+        "columns",
+        "table_missing",
+        "encoding",
+        "language_missing",
+        "rights_of_role",
+        "rights_of_tables",
+        "server_read_only",
+        "server_version",
+    ];
+    shown.extend(others.map(str::to_owned));
+    assert_eq!(shown, checks);
+}
