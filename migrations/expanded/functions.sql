@@ -495,7 +495,7 @@ begin
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
-        query := websearch_to_tsquery('simple', p_search);
+        query := sugang.search_query(p_search);
         a := sugang.paginate(sugang.course_search_count(p_available, query, asked_at), p_page);
     elsif p_available then
         a := sugang.paginate(sugang.course_available_count(asked_at), p_page);
@@ -571,7 +571,7 @@ begin
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
-        query := websearch_to_tsquery('simple', p_search);
+        query := sugang.search_query(p_search);
         a := sugang.paginate(sugang.test_search_count(p_available, query, asked_at), p_page);
     elsif p_available then
         a := sugang.paginate(sugang.test_available_count(asked_at), p_page);
@@ -625,9 +625,9 @@ begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
         -- word is frequent.
-        return array(select id from courses
+        return array(select item_id from sugang.course_search
             where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by created_at desc, id desc offset p_offset limit sugang.page_size());
+            order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
     end if;
     if p_available and p_offset > p_count / 2 then
         return array(select id from (
@@ -650,12 +650,13 @@ create or replace function sugang.course_popular_page(p_available boolean, p_que
                                                       p_count bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set enable_hashjoin = off set enable_mergejoin = off set max_parallel_workers_per_gather = 0 as $$
 begin
     if p_query is not null then
-        return array(select id from courses
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
+        return array(select i.id from courses i join sugang.course_search s on s.item_id = i.id
+            where s.search_vector @@ p_query and (not p_available or (i.start_at <= p_now and i.end_at >= p_now))
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
     end if;
     if p_offset > p_count / 2 then
         return array(select id from (
@@ -674,13 +675,24 @@ end $$;
 create or replace function sugang.course_matching_page(p_available boolean, p_query tsquery, p_popular boolean,
                                                        p_offset bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set max_parallel_workers_per_gather = 0 as $$
 begin
-    return array(select id from courses
-        where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-        order by case when p_popular then registration_count end desc nulls last, created_at desc, id desc
-        offset p_offset limit sugang.page_size());
+    -- Materialized, since the planner would hope that a walk along the order soon fills the page.
+    if p_popular then
+        return array(
+            with found as materialized (
+                select item_id from sugang.course_search
+                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select i.id from found join courses i on i.id = item_id
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
+    end if;
+    return array(
+        with found as materialized (
+            select item_id, created_at from sugang.course_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;
 
 -- ===== catalogue/pages (test)
@@ -699,9 +711,9 @@ begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
         -- word is frequent.
-        return array(select id from tests
+        return array(select item_id from sugang.test_search
             where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by created_at desc, id desc offset p_offset limit sugang.page_size());
+            order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
     end if;
     if p_available and p_offset > p_count / 2 then
         return array(select id from (
@@ -724,12 +736,13 @@ create or replace function sugang.test_popular_page(p_available boolean, p_query
                                                       p_count bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set enable_hashjoin = off set enable_mergejoin = off set max_parallel_workers_per_gather = 0 as $$
 begin
     if p_query is not null then
-        return array(select id from tests
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
+        return array(select i.id from tests i join sugang.test_search s on s.item_id = i.id
+            where s.search_vector @@ p_query and (not p_available or (i.start_at <= p_now and i.end_at >= p_now))
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
     end if;
     if p_offset > p_count / 2 then
         return array(select id from (
@@ -748,13 +761,24 @@ end $$;
 create or replace function sugang.test_matching_page(p_available boolean, p_query tsquery, p_popular boolean,
                                                        p_offset bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set max_parallel_workers_per_gather = 0 as $$
 begin
-    return array(select id from tests
-        where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-        order by case when p_popular then registration_count end desc nulls last, created_at desc, id desc
-        offset p_offset limit sugang.page_size());
+    -- Materialized, since the planner would hope that a walk along the order soon fills the page.
+    if p_popular then
+        return array(
+            with found as materialized (
+                select item_id from sugang.test_search
+                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select i.id from found join tests i on i.id = item_id
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
+    end if;
+    return array(
+        with found as materialized (
+            select item_id, created_at from sugang.test_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;
 
 -- ===== catalogue/search_changes
@@ -789,29 +813,29 @@ end $$;
 -- ===== catalogue/search_changes_of_items (course)
 
 -- One kind: the triggers that record its changes in sugang.search_changes.
-create or replace trigger sugang_search_insert after insert on courses referencing new table as changed
+create or replace trigger sugang_search_insert after insert on sugang.course_search referencing new table as changed
     for each statement execute function sugang.record_search_changes('course', '1');
-create or replace trigger sugang_search_delete after delete on courses referencing old table as changed
+create or replace trigger sugang_search_delete after delete on sugang.course_search referencing old table as changed
     for each statement execute function sugang.record_search_changes('course', '-1');
 create or replace trigger sugang_search_update
-    after update of title, description, search_vector, start_at, end_at on courses for each row
+    after update on sugang.course_search for each row
     when ((old.search_vector, old.start_at, old.end_at) is distinct from (new.search_vector, new.start_at, new.end_at))
     execute function sugang.record_search_update('course');
-create or replace trigger sugang_search_truncate after truncate on courses
+create or replace trigger sugang_search_truncate after truncate on sugang.course_search
     for each statement execute function sugang.record_search_truncate('course');
 
 -- ===== catalogue/search_changes_of_items (test)
 
 -- One kind: the triggers that record its changes in sugang.search_changes.
-create or replace trigger sugang_search_insert after insert on tests referencing new table as changed
+create or replace trigger sugang_search_insert after insert on sugang.test_search referencing new table as changed
     for each statement execute function sugang.record_search_changes('test', '1');
-create or replace trigger sugang_search_delete after delete on tests referencing old table as changed
+create or replace trigger sugang_search_delete after delete on sugang.test_search referencing old table as changed
     for each statement execute function sugang.record_search_changes('test', '-1');
 create or replace trigger sugang_search_update
-    after update of title, description, search_vector, start_at, end_at on tests for each row
+    after update on sugang.test_search for each row
     when ((old.search_vector, old.start_at, old.end_at) is distinct from (new.search_vector, new.start_at, new.end_at))
     execute function sugang.record_search_update('test');
-create or replace trigger sugang_search_truncate after truncate on tests
+create or replace trigger sugang_search_truncate after truncate on sugang.test_search
     for each statement execute function sugang.record_search_truncate('test');
 
 -- ===== catalogue/search_count_of_items (course)
@@ -831,12 +855,12 @@ begin
             where c.search_vector @@ p_query and (not p_known.available
                 or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
         + case when p_known.available then
-            (select count(*) from courses
-             where start_at > p_known.as_of and start_at <= p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
-          - (select count(*) from courses
-             where end_at >= p_known.as_of and end_at < p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
+            (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
+             where i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
+          - (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
+             where i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
         into n, snapshot
@@ -850,7 +874,8 @@ create or replace function sugang.course_search_count(p_available boolean, p_que
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    fingerprint text := md5(p_query::text);
+    -- Not the hash of the query alone: a session may still count as it did before V17.
+    fingerprint text := md5('lexemes ' || p_query::text);
     lock_key bigint := hashtextextended('course ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
@@ -861,8 +886,6 @@ begin
     if negated_terms is not null then
         found_n := case when p_available then sugang.course_available_count(p_now)
                         else sugang.total_count('course') end
-            - (select count(*) from courses where search_vector is null
-               and (not p_available or (start_at <= p_now and end_at >= p_now)))
             - sugang.course_search_count(p_available, negated_terms, p_now);
         if found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
@@ -884,16 +907,16 @@ begin
     -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
     -- all.)
     elsif querytree(p_query) <> 'T' then
-        select count(*) into found_n from (
-            select from courses
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            limit sugang.search_count_exact_limit() + 1) probe;
+        with found as materialized (
+            select from sugang.course_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     if snapshot_now is null then
         -- Planned for these very words: for some of them reading the whole table is faster.
         perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from courses
+        execute 'select count(*), pg_current_snapshot() from sugang.course_search
                  where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
@@ -931,12 +954,12 @@ begin
             where c.search_vector @@ p_query and (not p_known.available
                 or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
         + case when p_known.available then
-            (select count(*) from tests
-             where start_at > p_known.as_of and start_at <= p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
-          - (select count(*) from tests
-             where end_at >= p_known.as_of and end_at < p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
+            (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
+             where i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
+          - (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
+             where i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
         into n, snapshot
@@ -950,7 +973,8 @@ create or replace function sugang.test_search_count(p_available boolean, p_query
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    fingerprint text := md5(p_query::text);
+    -- Not the hash of the query alone: a session may still count as it did before V17.
+    fingerprint text := md5('lexemes ' || p_query::text);
     lock_key bigint := hashtextextended('test ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
@@ -961,8 +985,6 @@ begin
     if negated_terms is not null then
         found_n := case when p_available then sugang.test_available_count(p_now)
                         else sugang.total_count('test') end
-            - (select count(*) from tests where search_vector is null
-               and (not p_available or (start_at <= p_now and end_at >= p_now)))
             - sugang.test_search_count(p_available, negated_terms, p_now);
         if found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
@@ -984,16 +1006,16 @@ begin
     -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
     -- all.)
     elsif querytree(p_query) <> 'T' then
-        select count(*) into found_n from (
-            select from tests
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            limit sugang.search_count_exact_limit() + 1) probe;
+        with found as materialized (
+            select from sugang.test_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     if snapshot_now is null then
         -- Planned for these very words: for some of them reading the whole table is faster.
         perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from tests
+        execute 'select count(*), pg_current_snapshot() from sugang.test_search
                  where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
@@ -1035,12 +1057,26 @@ $$;
 -- excludes are counted: this returns the search for them, and null for any other search.
 create or replace function sugang.negated_terms(p_query tsquery) returns tsquery language plpgsql immutable as $$
 declare
-    words text := p_query::text;
+    word text;
+    words text := '';
+    depth integer := 0;
+    begins boolean := true;
 begin
     -- 'T': no term is required. Blanks separate the operators of a query and occur in no word.
-    if querytree(p_query) <> 'T' or words not like '!%' or words like '% | %' then return null; end if;
-    words := replace(substr(words, 2), ' & !', ' | ');
-    return case when words like '% & %' then null else words::tsquery end;
+    if querytree(p_query) <> 'T' then return null; end if;
+    foreach word in array string_to_array(p_query::text, ' ') loop
+        if depth = 0 and word = '&' then
+            words := words || ' |';
+            begins := true;
+        elsif depth = 0 and (word = '|' or begins and word not like '!%') then
+            return null;
+        else
+            words := words || ' ' || case when begins then substr(word, 2) else word end;
+            depth := depth + length(replace(word, ')', '')) - length(replace(word, '(', ''));
+            begins := false;
+        end if;
+    end loop;
+    return words::tsquery;
 end $$;
 
 -- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was
@@ -1078,6 +1114,96 @@ begin
     insert into sugang.search_changes (kind, xid, sign)
         select p_kind, xid, 0 from pruned where xid < needed order by xid desc limit 1;
 end $$;
+
+-- ===== catalogue/search_table_of_items (course)
+
+-- One kind: the triggers that keep sugang.course_search.
+
+create or replace function sugang.course_search_inserted() returns trigger language plpgsql as $$
+begin
+    insert into sugang.course_search (item_id, created_at, start_at, end_at, search_vector)
+        select id, created_at, start_at, end_at, sugang.search_vector(title, description)
+        from changed order by created_at;
+    return null;
+end $$;
+create or replace function sugang.course_search_updated() returns trigger language plpgsql as $$
+begin
+    if old.id <> new.id then delete from sugang.course_search where item_id = old.id; end if;
+    insert into sugang.course_search as s (item_id, created_at, start_at, end_at, search_vector)
+        values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
+        on conflict (item_id) do update
+        set created_at = excluded.created_at, start_at = excluded.start_at, end_at = excluded.end_at,
+            search_vector = excluded.search_vector;
+    return null;
+end $$;
+create or replace function sugang.course_search_deleted() returns trigger language plpgsql as $$
+begin
+    delete from sugang.course_search where item_id in (select id from changed);
+    return null;
+end $$;
+create or replace function sugang.course_search_truncated() returns trigger language plpgsql as $$
+begin
+    truncate sugang.course_search;
+    return null;
+end $$;
+
+create or replace trigger sugang_search_table_insert after insert on courses referencing new table as changed
+    for each statement execute function sugang.course_search_inserted();
+-- For each row, because a statement's trigger would run on every change of registration_count.
+create or replace trigger sugang_search_table_update
+    after update of id, title, description, created_at, start_at, end_at on courses for each row
+    when ((old.id, old.title, old.description, old.created_at, old.start_at, old.end_at)
+          is distinct from (new.id, new.title, new.description, new.created_at, new.start_at, new.end_at))
+    execute function sugang.course_search_updated();
+create or replace trigger sugang_search_table_delete after delete on courses referencing old table as changed
+    for each statement execute function sugang.course_search_deleted();
+create or replace trigger sugang_search_table_truncate after truncate on courses
+    for each statement execute function sugang.course_search_truncated();
+
+-- ===== catalogue/search_table_of_items (test)
+
+-- One kind: the triggers that keep sugang.test_search.
+
+create or replace function sugang.test_search_inserted() returns trigger language plpgsql as $$
+begin
+    insert into sugang.test_search (item_id, created_at, start_at, end_at, search_vector)
+        select id, created_at, start_at, end_at, sugang.search_vector(title, description)
+        from changed order by created_at;
+    return null;
+end $$;
+create or replace function sugang.test_search_updated() returns trigger language plpgsql as $$
+begin
+    if old.id <> new.id then delete from sugang.test_search where item_id = old.id; end if;
+    insert into sugang.test_search as s (item_id, created_at, start_at, end_at, search_vector)
+        values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
+        on conflict (item_id) do update
+        set created_at = excluded.created_at, start_at = excluded.start_at, end_at = excluded.end_at,
+            search_vector = excluded.search_vector;
+    return null;
+end $$;
+create or replace function sugang.test_search_deleted() returns trigger language plpgsql as $$
+begin
+    delete from sugang.test_search where item_id in (select id from changed);
+    return null;
+end $$;
+create or replace function sugang.test_search_truncated() returns trigger language plpgsql as $$
+begin
+    truncate sugang.test_search;
+    return null;
+end $$;
+
+create or replace trigger sugang_search_table_insert after insert on tests referencing new table as changed
+    for each statement execute function sugang.test_search_inserted();
+-- For each row, because a statement's trigger would run on every change of registration_count.
+create or replace trigger sugang_search_table_update
+    after update of id, title, description, created_at, start_at, end_at on tests for each row
+    when ((old.id, old.title, old.description, old.created_at, old.start_at, old.end_at)
+          is distinct from (new.id, new.title, new.description, new.created_at, new.start_at, new.end_at))
+    execute function sugang.test_search_updated();
+create or replace trigger sugang_search_table_delete after delete on tests referencing old table as changed
+    for each statement execute function sugang.test_search_deleted();
+create or replace trigger sugang_search_table_truncate after truncate on tests
+    for each statement execute function sugang.test_search_truncated();
 
 -- ===== catalogue/search_vector (course)
 
@@ -1255,6 +1381,20 @@ language sql stable as $$
     where i.id = p_item
 $$;
 
+-- ===== payment_title
+
+-- Keeps payments.title_vector, whatever writes the title.
+create or replace function sugang.payment_title() returns trigger language plpgsql as $$
+begin
+    new.title_vector := sugang.search_vector(new.target_title, null);
+    return new;
+end $$;
+-- After sugang_payment_snapshot, which fills the title: triggers run in the order of their names.
+create or replace trigger sugang_payment_title_insert before insert on payments
+    for each row when (new.title_vector is null) execute function sugang.payment_title();
+create or replace trigger sugang_payment_title_update before update of target_title on payments
+    for each row when (old.target_title is distinct from new.target_title) execute function sugang.payment_title();
+
 -- ===== payments
 
 -- The payments of one user.
@@ -1288,7 +1428,7 @@ begin
     if a.outcome is not null then return a; end if;
     not_before := (p_from || ' 00:00:00+00')::timestamptz;
     before := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
-    if btrim(p_search) <> '' then query := websearch_to_tsquery('simple', p_search); end if;
+    if btrim(p_search) <> '' then query := sugang.search_query(p_search); end if;
     if coalesce(p_status, p_type, p_from, p_to, query::text) is null then
         select count(*) into found_n from payments where user_id = p_user;
     else
@@ -1296,7 +1436,7 @@ begin
             where user_id = p_user and (p_status is null or status = p_status)
               and (p_type is null or payment_type = p_type)
               and (not_before is null or paid_at >= not_before) and (before is null or paid_at < before)
-              and (query is null or search_vector @@ query);
+              and (query is null or coalesce(title_vector, sugang.search_vector(target_title, null)) @@ query);
     end if;
     a := sugang.paginate(found_n, p_page);
     if a.outcome is not null then return a; end if;
@@ -1305,7 +1445,7 @@ begin
         select * from payments
         where user_id = p_user and (p_status is null or status = p_status) and (p_type is null or payment_type = p_type)
           and (not_before is null or paid_at >= not_before) and (before is null or paid_at < before)
-          and (query is null or search_vector @@ query)
+          and (query is null or coalesce(title_vector, sugang.search_vector(target_title, null)) @@ query)
         order by paid_at desc, id desc
         offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) p, sugang.payment_json(p)), '') || ']';
     return a;
@@ -1388,10 +1528,11 @@ begin
     end if;
     select content_type_id into content_type from sugang.kinds where kind = 'course';
     insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector,
+                          external_transaction_id, status, paid_at, search_vector, title_vector,
                           target_title, registration_id, registration_time)
         values (p_user, 'course', content_type, p_id, p_amount, p_method,
                 p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
+                (select ts_filter(search_vector, array['a'::"char"]) from sugang.course_search where item_id = p_id),
                 item.title, registration.id, happened_at)
         returning id into payment_id;
     a.outcome := 'ok';
@@ -1512,10 +1653,11 @@ begin
     end if;
     select content_type_id into content_type from sugang.kinds where kind = 'test';
     insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector,
+                          external_transaction_id, status, paid_at, search_vector, title_vector,
                           target_title, registration_id, registration_time)
         values (p_user, 'test', content_type, p_id, p_amount, p_method,
                 p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
+                (select ts_filter(search_vector, array['a'::"char"]) from sugang.test_search where item_id = p_id),
                 item.title, registration.id, happened_at)
         returning id into payment_id;
     a.outcome := 'ok';
@@ -1578,6 +1720,153 @@ begin
         update tests set registration_count = registration_count - 1 where id = p_id;
     end if;
     return true;
+end $$;
+
+-- ===== search
+
+-- How text is searched: what a title, a description and a query are made of.
+--
+-- A text is a sequence of runs: of syllables (Hangul, and other scripts that write no blank between words), of digits,
+-- or of letters. A run of letters or digits is one lexeme. A run of syllables is one lexeme for each pair of neighbors,
+-- at the position of the first one (정보처리 is 정보, 보처, 처리), so that every part of two syllables or more is found by
+-- exact look-ups; a run of a single syllable is that syllable. In a title, the last syllable of a run also pairs with
+-- the first one of the next run, with _ between them, so that a query may leave out blanks that the title has.
+
+-- The form in which texts and queries are compared: NFKC, lower case, without invisible characters. A + or # behind a
+-- letter belongs to it (C++, C#, A+): private characters stand for them.
+create or replace function sugang.search_fold(p_text text) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    folded text := lower(normalize(translate(p_text, U&'\00AD\200B\200C\200D\2060\FEFF', ''), nfkc));
+begin
+    if folded ~ '[+#]' then
+        folded := regexp_replace(folded, '([a-z])\+\+', U&'\\1\E000', 'g');
+        folded := regexp_replace(folded, '([a-z])#', U&'\\1\E001', 'g');
+        folded := regexp_replace(folded, '([a-z])\+(?![a-z0-9])', U&'\\1\E002', 'g');
+    end if;
+    return folded;
+end $$;
+
+-- For bracket expressions: the syllables (Hangul, Kana, Han), and what separates runs.
+create or replace function sugang.search_syllables() returns text language sql immutable parallel safe as $$
+    select '\uAC00-\uD7A3\u1100-\u115E\u1161-\u119D\u119F-\u11FF\u3041-\u3096\u309D-\u30FA\u30FC-\u30FF\u31F0-\u31FF'
+        '\u3005-\u3007\u3400-\u4DBF\u4E00-\u9FFF\uF900-\uFAFF\U00020000-\U000323AF'
+$$;
+create or replace function sugang.search_separators() returns text language sql immutable parallel safe as $$
+    select '\u0001-\u002F\u003A-\u0040\u005B-\u0060\u007B-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7'
+        '\u060C\u061B\u061F\u0964\u0965\u115F\u1160\u119E\u2000-\u206F\u20A0-\u2BFF\u2E00-\u2E7F\u3000-\u3004'
+        '\u3008-\u3020\u3030-\u303F\u3099-\u309C\u30FB\uFE00-\uFE6F\uFFF0-\uFFFF\U0001F000-\U0001FAFF'
+        '\U000E0000-\U000E0FFF'
+$$;
+
+-- The lexemes of a text, separated by blanks, one for each position; a dot is a position without a lexeme.
+-- With p_joined, each run of syllables is paired with the next one: x_y, or x~y when x is a run by itself.
+-- Cut off after 16,000 characters: a tsvector has not more positions.
+create or replace function sugang.search_lexemes(p_text text, p_joined boolean) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    t text := left(sugang.search_fold(p_text), 16000);
+begin
+    -- Blanks around each run of digits or letters, and one blank for all else that separates.
+    t := regexp_replace(t, '[0-9]+|[^0-9' || sugang.search_syllables() || sugang.search_separators() || ']+', ' \& ', 'g');
+    t := btrim(regexp_replace(t, '[' || sugang.search_separators() || ']+', ' ', 'g'));
+    -- ab cde f g: ab. cde. f g
+    t := regexp_replace(t, '[' || sugang.search_syllables() || ']{2,}', '\&.', 'g');
+    if p_joined then
+        -- ab_cde_f~g
+        t := regexp_replace(t, '\. (?=[' || sugang.search_syllables() || '])', '_', 'g');
+        t := regexp_replace(t, '(?<=[' || sugang.search_syllables() || ']) (?=[' || sugang.search_syllables() || '])',
+                            '~', 'g');
+    end if;
+    -- ab b_c cd de e_f f~g g, or ab. cd de. f g
+    t := regexp_replace(t, '(?<=[_~' || sugang.search_syllables() || '])[' || sugang.search_syllables() || '](?=[_~'
+                           || sugang.search_syllables() || '])|(?<=[_~])[' || sugang.search_syllables() || ']',
+                        '\& \&', 'g');
+    return replace(t, '.', ' .');
+end $$;
+
+-- The lexemes of a title and a description, with the weights A and B. No phrase reaches from one into the other.
+create or replace function sugang.search_vector(p_title text, p_description text) returns tsvector
+language plpgsql immutable parallel safe as $$
+declare
+    title text := coalesce(sugang.search_lexemes(p_title, true), '');
+    title_length integer := length(title) - length(replace(title, ' ', '')) + 1;
+    lexemes text := concat_ws(' . ', title, sugang.search_lexemes(p_description, false));
+begin
+    return (select coalesce(string_agg(left(lexeme, 64) || case when n > title_length then ':' || n || 'B'
+                                       else ':' || n || 'A' end, ' '), '')
+            from string_to_table(lexemes, ' ') with ordinality l (lexeme, n) where lexeme not in ('', '.'))::tsvector;
+end $$;
+
+-- The query for one word or quoted phrase, in the syntax of a tsquery; null when it has nothing to look for.
+--
+-- Its runs stand side by side. Parts of a run of syllables match; the last run of letters or digits is a beginning,
+-- unless quoted; a single syllable alone is a run of its own. A run of four syllables or more also matches across the
+-- runs of a title, unless quoted.
+create or replace function sugang.search_term(p_term text, p_quoted boolean) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    runs text[] := array(select m[1] from regexp_matches(p_term,
+        '[' || sugang.search_syllables() || ']+|[0-9]+|[^0-9' || sugang.search_syllables()
+            || sugang.search_separators() || ']+', 'g') m);
+    run text;
+    term text;
+    steps integer := 0; -- positions since the last lexeme
+begin
+    for i in 1..cardinality(runs) loop
+        run := runs[i];
+        if run !~ ('^[' || sugang.search_syllables() || ']') then
+            run := '''' || left(run, 64) || case when i = cardinality(runs) and not p_quoted then ''':*' else '''' end;
+            term := concat_ws(' <' || steps || '> ', term, run);
+            steps := 1;
+        elsif length(run) = 1 then
+            -- Behind another run, it is the beginning of its own.
+            run := case when i = cardinality(runs) and i > 1 and not p_quoted then '''' || run || ''':*'
+                        else '(''' || run || ''' | ''' || run || '~'':*)' end;
+            term := concat_ws(' <' || steps || '> ', term, run);
+            steps := 1;
+        else
+            for j in 1..length(run) - 1 loop
+                term := concat_ws(' <' || steps || '> ', term,
+                    case when p_quoted or length(run) < 4 then '''' || substr(run, j, 2) || ''''
+                         else format('(''%1$s%2$s'' | ''%1$s_%2$s'' | ''%1$s~%2$s'')', substr(run, j, 1),
+                                     substr(run, j + 1, 1)) end);
+                steps := 1;
+            end loop;
+            steps := 2;
+        end if;
+    end loop;
+    return '(' || term || ')';
+end $$;
+
+-- A search as websearch_to_tsquery reads it: words are and-ed; "phrase", or, -not. PostgreSQL reads a text in which a
+-- name stands for each word and phrase, and the names are replaced by what they stand for.
+create or replace function sugang.search_query(p_search text) returns tsquery
+language plpgsql immutable strict parallel safe as $$
+declare
+    terms text[] := '{}';
+    names text := '';
+    term text;
+    word record;
+begin
+    for word in select m[1] as dashes, m[2] as phrase, m[3] as plain
+            from regexp_matches(translate(sugang.search_fold(p_search), '“”„‟«»!&|()', '""""""     '),
+                                '(-*)(?:"([^"]*)"?|([^\s"]+))', 'g') m loop
+        if word.plain = 'or' and word.dashes = '' then
+            names := names || ' or';
+        elsif word.plain ~ '^-+$' then
+            names := names || ' ' || word.plain;
+        else
+            term := sugang.search_term(coalesce(word.phrase, word.plain), word.phrase is not null);
+            if term is not null then terms := terms || term; end if;
+            -- What has nothing to look for is a word that PostgreSQL ignores.
+            names := names || ' ' || word.dashes || case when term is null then '+' else 'w' || cardinality(terms) end;
+        end if;
+    end loop;
+    -- In the text of a tsquery, every second part is between quotes.
+    return (select coalesce(string_agg(case when n % 2 = 1 then part when part = 'or' then '''or'':*'
+                                       else terms[substr(part, 2)::integer] end, '' order by n), '')
+            from string_to_table(websearch_to_tsquery('simple', names)::text, '''') with ordinality p (part, n))::tsquery;
 end $$;
 
 -- ===== time
