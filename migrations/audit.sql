@@ -78,6 +78,17 @@ full join (select item_id as id, sum(seats) as seats from sugang.audit_log where
     using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0);
 
+-- check: search_table
+select coalesce(i.id, s.item_id)::text from {items} i full join sugang.{kind}_search s on s.item_id = i.id
+where (i.id, i.created_at, i.start_at, i.end_at)
+    is distinct from (s.item_id, s.created_at, s.start_at, s.end_at);
+
+-- check: search_vector
+-- Of the latest 10,000 items: to make all of them again takes minutes on a large table.
+select i.id::text from (select * from {items} order by id desc limit 10000) i
+join sugang.{kind}_search s on s.item_id = i.id
+where s.search_vector <> sugang.search_vector(i.title, i.description);
+
 -- check: bucket_counts
 with edges as (
     select 'created' as edge, created_at as at from {items}

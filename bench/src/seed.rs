@@ -193,8 +193,8 @@ impl Kind {
         self.progress.phase("vacuum and analyze");
         client
             .batch_execute(&format!(
-                "vacuum (analyze) {}, {}",
-                self.kind.items, self.kind.registrations
+                "vacuum (analyze) {}, sugang.{}_search, {}",
+                self.kind.items, self.kind.kind, self.kind.registrations
             ))
             .await?;
         let rows = count(client, self.kind.items).await?;

@@ -18,6 +18,7 @@ create temporary table parts (
     number integer not null,
     words text not null,
     vector tsvector not null,
+    lexemes tsvector not null, -- what a search reads
     primary key (kind, part, number)
 );
 
@@ -34,6 +35,25 @@ begin
                                unnest(string_to_array(list, '|')) with ordinality words (word, j) order by i, j);
     end loop;
     insert into parts
-        select p_kind, p_part, i, words, setweight(to_tsvector('simple', words), p_weight)
+        select p_kind, p_part, i, words, setweight(to_tsvector('simple', words), p_weight),
+               pg_temp.part_lexemes(words, p_weight = 'A', p_weight,
+                                    case p_part when 'about' then 2 when 'teacher' then 1 else 0 end)
         from unnest(combined) with ordinality c (words, i);
 end $$;
+
+-- What a search reads of a part, after so many positions without a lexeme.
+create function pg_temp.part_lexemes(p_words text, p_joined boolean, p_weight "char", p_after integer) returns tsvector
+language sql
+return (select string_agg(format('''%s'':%s%s', lexeme, n + p_after, p_weight), ' ')::tsvector
+        from string_to_table(sugang.search_lexemes(p_words, p_joined), ' ') with ordinality l (lexeme, n)
+        where lexeme <> '.');
+
+-- The subjects as they are behind a region: its last syllable and their first one are a lexeme.
+create temporary table subjects (
+    kind text not null,
+    part text not null,
+    number integer not null,
+    syllable text not null,
+    lexemes tsvector not null,
+    primary key (kind, part, number, syllable)
+);

@@ -33,8 +33,13 @@ begin
     perform pg_temp.add_part('{kind}', 'teacher', 'B',
         case when exam then '출제위원' else '강사' end, teachers,
         '이론|기출|실습', '위주.');
+    insert into subjects
+        select kind, part, number, syllable,
+               format('''%s_%s'':1A', syllable, left(words, 1))::tsvector || lexemes
+        from parts cross join (select distinct right(words, 1) as syllable from parts where part = 'edition') e
+        where kind = '{kind}' and part in ('subject', 'rare', 'uncommon');
 end $$;
-analyze parts;
+analyze parts, subjects;
 
 -- Disables the triggers and drops the indexes that enforce nothing, since both make many rows slow. Returns
 -- the statements that make up for it afterwards.
@@ -52,8 +57,12 @@ begin
     return next format('select sugang.add_to_bucket_counts(''{kind}'', array_agg(1), array_agg(created_at),
             array_agg(start_at), array_agg(end_at)) from {items} where id > %s having count(*) > 0',
         (select coalesce(max(id), 0) from {items}));
+    return next format('select pg_temp.search_{kind}(%s, %s)', (select count(*) from {items}),
+                       (select coalesce(max(id), 0) from {items}));
+    return next 'delete from sugang.search_counts where kind = ''{kind}''';
     for index in select indexrelid, pg_get_indexdef(indexrelid) as definition from pg_index
-            where indrelid = '{items}'::regclass and not indisunique and not indisexclusion
+            where indrelid in ('{items}'::regclass, 'sugang.{kind}_search'::regclass)
+              and not indisunique and not indisexclusion
             order by indexrelid loop
         execute format('drop index %s', index.indexrelid::regclass);
         return next index.definition;
@@ -92,6 +101,33 @@ begin
     cross join lateral (select p_today - ((n * 10368889) & 16777215) * interval '3.759 seconds'
                                - (pg_temp.pick(n, 10, 3758999)) * interval '1 microsecond' as at) created
     order by n;
+end $$;
+
+-- Writes what a search reads of the items behind p_id, which are rows p_before + 1 and so on.
+create function pg_temp.search_{kind}(p_before bigint, p_id bigint) returns void
+language plpgsql set plan_cache_mode = force_custom_plan as $$
+declare
+    editions integer := (select count(*) from parts where kind = '{kind}' and part = 'edition');
+    subjects integer := (select count(*) from parts where kind = '{kind}' and part = 'subject');
+    abouts   integer := (select count(*) from parts where kind = '{kind}' and part = 'about');
+    teachers integer := (select count(*) from parts where kind = '{kind}' and part = 'teacher');
+begin
+    alter table sugang.{kind}_search disable trigger user;
+    insert into sugang.{kind}_search (item_id, created_at, start_at, end_at, search_vector)
+    select i.id, i.created_at, i.start_at, i.end_at,
+           e.lexemes || s.lexemes || a.lexemes || t.lexemes
+    from (select id, created_at, start_at, end_at, n, case when rtrim(n::text, '0') = '7' then 'rare'
+                                                           when n % 20000 = 19999 then 'uncommon' end as seldom
+          from (select id, created_at, start_at, end_at, p_before + row_number() over (order by id) as n
+                from {items} where id > p_id) numbered
+          -- Narrow rows are sorted, and the joins keep their order.
+          order by created_at offset 0) i
+    join parts e on e.kind = '{kind}' and e.part = 'edition' and e.number = pg_temp.pick(n, 1, editions)
+    join subjects s on s.kind = '{kind}' and s.part = coalesce(seldom, 'subject') and s.syllable = right(e.words, 1)
+        and s.number = case when seldom is null then pg_temp.pick(n, 2, subjects) else 1 end
+    join parts a on a.kind = '{kind}' and a.part = 'about' and a.number = pg_temp.pick(n, 3, abouts)
+    join parts t on t.kind = '{kind}' and t.part = 'teacher' and t.number = pg_temp.pick(n, 4, teachers);
+    alter table sugang.{kind}_search enable trigger user;
 end $$;
 
 -- Lets the users of these addresses register p_wanted times for items whose period had begun before today,

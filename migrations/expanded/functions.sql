@@ -72,11 +72,6 @@ declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'logged_in' then perform sugang.misrouted(p_function, 'logged_in'); end if;
-    -- Reads need no more than a token.
-    if sugang.is_read_only() then
-        a.outcome := case when exists (select from users where id = p_user and is_active) then 'ok' else 'unknown' end;
-        return a;
-    end if;
     update users
         set last_login = now(),
             password = case when password = p_old_password then coalesce(p_new_password, password) else password end
@@ -269,14 +264,12 @@ language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
-    keeps boolean := false;
+    keeps boolean;
 begin
     -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
     -- nothing is kept: another request counts, or a writer is at work.
-    if not sugang.is_read_only() then
-        perform from sugang.available_counts where kind = 'course' for update skip locked;
-        keeps := found;
-    end if;
+    perform from sugang.available_counts where kind = 'course' for update skip locked;
+    keeps := found;
     counted := sugang.count_before_hour('course', 'start', p_now) - sugang.count_before_hour('course', 'end', p_now)
         + (select count(*) from courses where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
         - (select count(*) from courses where end_at >= this_hour and end_at < p_now and start_at <= end_at);
@@ -287,7 +280,7 @@ begin
                                       (select max(end_at) from courses where end_at < p_now)
                                           + interval '1 microsecond'),
                 valid_until = least((select min(start_at) from courses where start_at > p_now),
-                                    sugang.readable_time((select min(end_at) from courses where end_at >= p_now))
+                                    (select min(end_at) from courses where end_at >= p_now)
                                         + interval '1 microsecond', 'infinity')
             where kind = 'course';
         -- A count that is lost in a crash is taken again.
@@ -319,14 +312,12 @@ language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
-    keeps boolean := false;
+    keeps boolean;
 begin
     -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
     -- nothing is kept: another request counts, or a writer is at work.
-    if not sugang.is_read_only() then
-        perform from sugang.available_counts where kind = 'test' for update skip locked;
-        keeps := found;
-    end if;
+    perform from sugang.available_counts where kind = 'test' for update skip locked;
+    keeps := found;
     counted := sugang.count_before_hour('test', 'start', p_now) - sugang.count_before_hour('test', 'end', p_now)
         + (select count(*) from tests where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
         - (select count(*) from tests where end_at >= this_hour and end_at < p_now and start_at <= end_at);
@@ -337,7 +328,7 @@ begin
                                       (select max(end_at) from tests where end_at < p_now)
                                           + interval '1 microsecond'),
                 valid_until = least((select min(start_at) from tests where start_at > p_now),
-                                    sugang.readable_time((select min(end_at) from tests where end_at >= p_now))
+                                    (select min(end_at) from tests where end_at >= p_now)
                                         + interval '1 microsecond', 'infinity')
             where kind = 'test';
         -- A count that is lost in a crash is taken again.
@@ -350,9 +341,8 @@ end $$;
 
 -- Keeps and reads sugang.bucket_counts.
 
--- Adds the sign of each given item to its buckets, deletes buckets that are empty then, and invalidates the available
--- count, in the transaction of the change. Buckets are always locked in the same order, so two writers never deadlock
--- on them.
+-- Adds the sign of each given item to its buckets, and invalidates the available count, in the transaction of the
+-- change. Buckets are always locked in the same order, so two writers never deadlock on them.
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
@@ -363,20 +353,13 @@ returns void language sql as $$
             cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
             where s.start_at <= s.end_at
     ), hours as (
-        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
+        select edge, date_trunc('hour', at, 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
     )
     insert into sugang.bucket_counts (kind, edge, level, bucket, n)
         select p_kind, edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
         from hours cross join (values ('month'), ('day'), ('hour')) l (level)
         group by 1, 2, 3, 4 having sum(n) <> 0 order by 2, 3, 4
     on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
-    -- Their rows are locked since the statement above. Without this, a period that moves leaves a row in each hour.
-    delete from sugang.bucket_counts
-        where -1 = any (p_sign) and kind = p_kind and n = 0
-          and bucket = any (array(
-              select distinct date_trunc(level, sugang.readable_time(at), 'UTC')
-              from unnest(p_created || p_start || p_end, p_sign || p_sign || p_sign) s (at, sign)
-              cross join (values ('month'), ('day'), ('hour')) l (level) where sign < 0));
     update sugang.available_counts set valid_from = 'infinity' where kind = p_kind;
 $$;
 
@@ -423,16 +406,16 @@ begin
             where kind = p_kind and edge = 'created' and level = 'month');
 end $$;
 
--- Finds the item at p_offset in newest-first order: it was created no later than created_until, after `skip` other
--- items of that hour. Nulls when there are fewer items.
-create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out created_until timestamptz,
+-- Finds the item at p_offset in newest-first order: it was created before created_before, after `skip` other items of
+-- that hour. Nulls when there are fewer items.
+create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out created_before timestamptz,
                                               out skip bigint)
 language plpgsql stable as $$
 declare
     finer text;
     begins timestamptz := '-infinity'::timestamptz;
-    created_before timestamptz := 'infinity'::timestamptz;
 begin
+    created_before := 'infinity';
     skip := p_offset;
     foreach finer in array array['month', 'day', 'hour'] loop
         select t.bucket, skip - (t.upto - t.n) into begins, skip from (
@@ -442,9 +425,6 @@ begin
         where t.upto > skip order by t.bucket desc limit 1;
         created_before := (begins at time zone 'UTC' + ('1 ' || finer)::interval) at time zone 'UTC';
     end loop;
-    created_until := created_before - interval '1 microsecond';
-    -- The last hour has all later times as well.
-    if created_until >= sugang.readable_time('infinity') then created_until := 'infinity'; end if;
 end $$;
 
 -- ===== catalogue/bucket_counts_of_items (course)
@@ -515,7 +495,7 @@ begin
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
-        query := websearch_to_tsquery('simple', p_search);
+        query := sugang.search_query(p_search);
         a := sugang.paginate(sugang.course_search_count(p_available, query, asked_at), p_page);
     elsif p_available then
         a := sugang.paginate(sugang.course_available_count(asked_at), p_page);
@@ -591,7 +571,7 @@ begin
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
-        query := websearch_to_tsquery('simple', p_search);
+        query := sugang.search_query(p_search);
         a := sugang.paginate(sugang.test_search_count(p_available, query, asked_at), p_page);
     elsif p_available then
         a := sugang.paginate(sugang.test_available_count(asked_at), p_page);
@@ -640,14 +620,14 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_until timestamptz := 'infinity'::timestamptz;
+    created_before timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
         -- word is frequent.
-        return array(select id from courses
+        return array(select item_id from sugang.course_search
             where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by created_at desc, id desc offset p_offset limit sugang.page_size());
+            order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
     end if;
     if p_available and p_offset > p_count / 2 then
         return array(select id from (
@@ -658,10 +638,10 @@ begin
             order by created_at desc, id desc);
     end if;
     if not p_available and p_offset > 0 then
-        select * into created_until, p_offset from sugang.seek_newest('course', p_offset);
+        select * into created_before, p_offset from sugang.seek_newest('course', p_offset);
     end if;
     return array(select id from courses
-        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where created_at < created_before and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -670,12 +650,13 @@ create or replace function sugang.course_popular_page(p_available boolean, p_que
                                                       p_count bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set enable_hashjoin = off set enable_mergejoin = off set max_parallel_workers_per_gather = 0 as $$
 begin
     if p_query is not null then
-        return array(select id from courses
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
+        return array(select i.id from courses i join sugang.course_search s on s.item_id = i.id
+            where s.search_vector @@ p_query and (not p_available or (i.start_at <= p_now and i.end_at >= p_now))
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
     end if;
     if p_offset > p_count / 2 then
         return array(select id from (
@@ -694,13 +675,24 @@ end $$;
 create or replace function sugang.course_matching_page(p_available boolean, p_query tsquery, p_popular boolean,
                                                        p_offset bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set max_parallel_workers_per_gather = 0 as $$
 begin
-    return array(select id from courses
-        where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-        order by case when p_popular then registration_count end desc nulls last, created_at desc, id desc
-        offset p_offset limit sugang.page_size());
+    -- Materialized, since the planner would hope that a walk along the order soon fills the page.
+    if p_popular then
+        return array(
+            with found as materialized (
+                select item_id from sugang.course_search
+                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select i.id from found join courses i on i.id = item_id
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
+    end if;
+    return array(
+        with found as materialized (
+            select item_id, created_at from sugang.course_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;
 
 -- ===== catalogue/pages (test)
@@ -714,14 +706,14 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_until timestamptz := 'infinity'::timestamptz;
+    created_before timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
         -- word is frequent.
-        return array(select id from tests
+        return array(select item_id from sugang.test_search
             where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by created_at desc, id desc offset p_offset limit sugang.page_size());
+            order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
     end if;
     if p_available and p_offset > p_count / 2 then
         return array(select id from (
@@ -732,10 +724,10 @@ begin
             order by created_at desc, id desc);
     end if;
     if not p_available and p_offset > 0 then
-        select * into created_until, p_offset from sugang.seek_newest('test', p_offset);
+        select * into created_before, p_offset from sugang.seek_newest('test', p_offset);
     end if;
     return array(select id from tests
-        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where created_at < created_before and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -744,12 +736,13 @@ create or replace function sugang.test_popular_page(p_available boolean, p_query
                                                       p_count bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set enable_hashjoin = off set enable_mergejoin = off set max_parallel_workers_per_gather = 0 as $$
 begin
     if p_query is not null then
-        return array(select id from tests
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
+        return array(select i.id from tests i join sugang.test_search s on s.item_id = i.id
+            where s.search_vector @@ p_query and (not p_available or (i.start_at <= p_now and i.end_at >= p_now))
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
     end if;
     if p_offset > p_count / 2 then
         return array(select id from (
@@ -768,13 +761,24 @@ end $$;
 create or replace function sugang.test_matching_page(p_available boolean, p_query tsquery, p_popular boolean,
                                                        p_offset bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set max_parallel_workers_per_gather = 0 as $$
 begin
-    return array(select id from tests
-        where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-        order by case when p_popular then registration_count end desc nulls last, created_at desc, id desc
-        offset p_offset limit sugang.page_size());
+    -- Materialized, since the planner would hope that a walk along the order soon fills the page.
+    if p_popular then
+        return array(
+            with found as materialized (
+                select item_id from sugang.test_search
+                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select i.id from found join tests i on i.id = item_id
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
+    end if;
+    return array(
+        with found as materialized (
+            select item_id, created_at from sugang.test_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;
 
 -- ===== catalogue/search_changes
@@ -782,29 +786,12 @@ end $$;
 -- Records the changes of items that a search can see, in sugang.search_changes. For triggers: the first argument is the
 -- kind; the second one, after a statement, is the sign.
 
--- Whether the next p_n changes of this transaction are to be recorded. Recording and reading more than 1,000 would take
--- longer than counting again, so one row stands for all changes of a transaction that makes more. Each hundred changes
--- prune once on average, so the table stays short however seldom searches are counted.
-create or replace function sugang.records_search_changes(p_kind text, p_n bigint) returns boolean
-language plpgsql as $$
-declare
-    setting text := 'sugang.search_changes_of_' || p_kind;
-    made bigint := coalesce(nullif(current_setting(setting, true), '')::bigint, 0);
-begin
-    if p_n = 0 or made > 1000 then return false; end if;
-    -- Ends with the transaction.
-    perform set_config(setting, (made + p_n)::text, true);
-    if random() < p_n / 100.0 then perform sugang.prune_search_changes(p_kind); end if;
-    if made + p_n > 1000 then
-        insert into sugang.search_changes (kind) values (p_kind);
-        return false;
-    end if;
-    return true;
-end $$;
-
+-- Recording more than 1,000 changes would take longer than counting again.
 create or replace function sugang.record_search_changes() returns trigger language plpgsql as $$
 begin
-    if sugang.records_search_changes(tg_argv[0], (select count(*) from (select from changed limit 1001) c)) then
+    if exists (select from changed offset 1000) then
+        insert into sugang.search_changes (kind) values (tg_argv[0]);
+    else
         insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
             select tg_argv[0], tg_argv[1]::integer, search_vector, start_at, end_at from changed;
     end if;
@@ -812,11 +799,9 @@ begin
 end $$;
 create or replace function sugang.record_search_update() returns trigger language plpgsql as $$
 begin
-    if sugang.records_search_changes(tg_argv[0], 2) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            values (tg_argv[0], -1, old.search_vector, old.start_at, old.end_at),
-                   (tg_argv[0], 1, new.search_vector, new.start_at, new.end_at);
-    end if;
+    insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+        values (tg_argv[0], -1, old.search_vector, old.start_at, old.end_at),
+               (tg_argv[0], 1, new.search_vector, new.start_at, new.end_at);
     return null;
 end $$;
 create or replace function sugang.record_search_truncate() returns trigger language plpgsql as $$
@@ -828,29 +813,29 @@ end $$;
 -- ===== catalogue/search_changes_of_items (course)
 
 -- One kind: the triggers that record its changes in sugang.search_changes.
-create or replace trigger sugang_search_insert after insert on courses referencing new table as changed
+create or replace trigger sugang_search_insert after insert on sugang.course_search referencing new table as changed
     for each statement execute function sugang.record_search_changes('course', '1');
-create or replace trigger sugang_search_delete after delete on courses referencing old table as changed
+create or replace trigger sugang_search_delete after delete on sugang.course_search referencing old table as changed
     for each statement execute function sugang.record_search_changes('course', '-1');
 create or replace trigger sugang_search_update
-    after update of title, description, search_vector, start_at, end_at on courses for each row
+    after update on sugang.course_search for each row
     when ((old.search_vector, old.start_at, old.end_at) is distinct from (new.search_vector, new.start_at, new.end_at))
     execute function sugang.record_search_update('course');
-create or replace trigger sugang_search_truncate after truncate on courses
+create or replace trigger sugang_search_truncate after truncate on sugang.course_search
     for each statement execute function sugang.record_search_truncate('course');
 
 -- ===== catalogue/search_changes_of_items (test)
 
 -- One kind: the triggers that record its changes in sugang.search_changes.
-create or replace trigger sugang_search_insert after insert on tests referencing new table as changed
+create or replace trigger sugang_search_insert after insert on sugang.test_search referencing new table as changed
     for each statement execute function sugang.record_search_changes('test', '1');
-create or replace trigger sugang_search_delete after delete on tests referencing old table as changed
+create or replace trigger sugang_search_delete after delete on sugang.test_search referencing old table as changed
     for each statement execute function sugang.record_search_changes('test', '-1');
 create or replace trigger sugang_search_update
-    after update of title, description, search_vector, start_at, end_at on tests for each row
+    after update on sugang.test_search for each row
     when ((old.search_vector, old.start_at, old.end_at) is distinct from (new.search_vector, new.start_at, new.end_at))
     execute function sugang.record_search_update('test');
-create or replace trigger sugang_search_truncate after truncate on tests
+create or replace trigger sugang_search_truncate after truncate on sugang.test_search
     for each statement execute function sugang.record_search_truncate('test');
 
 -- ===== catalogue/search_count_of_items (course)
@@ -870,12 +855,12 @@ begin
             where c.search_vector @@ p_query and (not p_known.available
                 or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
         + case when p_known.available then
-            (select count(*) from courses
-             where start_at > p_known.as_of and start_at <= p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
-          - (select count(*) from courses
-             where end_at >= p_known.as_of and end_at < p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
+            (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
+             where i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
+          - (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
+             where i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
         into n, snapshot
@@ -889,7 +874,8 @@ create or replace function sugang.course_search_count(p_available boolean, p_que
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    fingerprint text := md5(p_query::text);
+    -- Not the hash of the query alone: a session may still count as it did before V17.
+    fingerprint text := md5('lexemes ' || p_query::text);
     lock_key bigint := hashtextextended('course ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
@@ -900,8 +886,6 @@ begin
     if negated_terms is not null then
         found_n := case when p_available then sugang.course_available_count(p_now)
                         else sugang.total_count('course') end
-            - (select count(*) from courses where search_vector is null
-               and (not p_available or (start_at <= p_now and end_at >= p_now)))
             - sugang.course_search_count(p_available, negated_terms, p_now);
         if found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
@@ -923,21 +907,21 @@ begin
     -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
     -- all.)
     elsif querytree(p_query) <> 'T' then
-        select count(*) into found_n from (
-            select from courses
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            limit sugang.search_count_exact_limit() + 1) probe;
+        with found as materialized (
+            select from sugang.course_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     if snapshot_now is null then
         -- Planned for these very words: for some of them reading the whole table is faster.
         perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from courses
+        execute 'select count(*), pg_current_snapshot() from sugang.course_search
                  where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('course', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
@@ -970,12 +954,12 @@ begin
             where c.search_vector @@ p_query and (not p_known.available
                 or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
         + case when p_known.available then
-            (select count(*) from tests
-             where start_at > p_known.as_of and start_at <= p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
-          - (select count(*) from tests
-             where end_at >= p_known.as_of and end_at < p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
+            (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
+             where i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
+          - (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
+             where i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
         into n, snapshot
@@ -989,7 +973,8 @@ create or replace function sugang.test_search_count(p_available boolean, p_query
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    fingerprint text := md5(p_query::text);
+    -- Not the hash of the query alone: a session may still count as it did before V17.
+    fingerprint text := md5('lexemes ' || p_query::text);
     lock_key bigint := hashtextextended('test ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
@@ -1000,8 +985,6 @@ begin
     if negated_terms is not null then
         found_n := case when p_available then sugang.test_available_count(p_now)
                         else sugang.total_count('test') end
-            - (select count(*) from tests where search_vector is null
-               and (not p_available or (start_at <= p_now and end_at >= p_now)))
             - sugang.test_search_count(p_available, negated_terms, p_now);
         if found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
@@ -1023,21 +1006,21 @@ begin
     -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
     -- all.)
     elsif querytree(p_query) <> 'T' then
-        select count(*) into found_n from (
-            select from tests
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            limit sugang.search_count_exact_limit() + 1) probe;
+        with found as materialized (
+            select from sugang.test_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     if snapshot_now is null then
         -- Planned for these very words: for some of them reading the whole table is faster.
         perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from tests
+        execute 'select count(*), pg_current_snapshot() from sugang.test_search
                  where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('test', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
@@ -1074,12 +1057,26 @@ $$;
 -- excludes are counted: this returns the search for them, and null for any other search.
 create or replace function sugang.negated_terms(p_query tsquery) returns tsquery language plpgsql immutable as $$
 declare
-    words text := p_query::text;
+    word text;
+    words text := '';
+    depth integer := 0;
+    begins boolean := true;
 begin
     -- 'T': no term is required. Blanks separate the operators of a query and occur in no word.
-    if querytree(p_query) <> 'T' or words not like '!%' or words like '% | %' then return null; end if;
-    words := replace(substr(words, 2), ' & !', ' | ');
-    return case when words like '% & %' then null else words::tsquery end;
+    if querytree(p_query) <> 'T' then return null; end if;
+    foreach word in array string_to_array(p_query::text, ' ') loop
+        if depth = 0 and word = '&' then
+            words := words || ' |';
+            begins := true;
+        elsif depth = 0 and (word = '|' or begins and word not like '!%') then
+            return null;
+        else
+            words := words || ' ' || case when begins then substr(word, 2) else word end;
+            depth := depth + length(replace(word, ')', '')) - length(replace(word, '(', ''));
+            begins := false;
+        end if;
+    end loop;
+    return words::tsquery;
 end $$;
 
 -- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was
@@ -1095,8 +1092,11 @@ begin
     return known;
 end $$;
 
--- Deletes expired counts, all but the latest 10,000, and then the changes that no remaining count needs.
+-- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that
+-- is being taken may not include them, so the last pruned change stays as a marker for all before it.
 create or replace function sugang.prune_search_counts(p_kind text) returns void language plpgsql as $$
+declare
+    needed xid8;
 begin
     -- One at a time; another session prunes soon enough.
     if not pg_try_advisory_xact_lock(hashtextextended('prune_search_counts ' || p_kind, 0)) then return; end if;
@@ -1105,33 +1105,105 @@ begin
           and (table_oid <> tableoid or counted_at < clock_timestamp() - sugang.search_count_lifetime()
               or counted_at < (select counted_at from sugang.search_counts where kind = p_kind
                                order by counted_at desc offset 10000 limit 1));
-    perform sugang.prune_search_changes(p_kind);
-end $$;
-
--- Deletes the changes that every count includes, and all but the latest 10,000: a count that needs an older one is
--- taken again. A count that is being taken may not include them, so the last pruned change stays as a marker for all
--- before it. Writers call this too: it locks no row of sugang.search_counts, since a search would wait for that.
-create or replace function sugang.prune_search_changes(p_kind text) returns void language plpgsql as $$
-declare
-    needed xid8;
-begin
-    if not pg_try_advisory_xact_lock(hashtextextended('prune_search_changes ' || p_kind, 0)) then return; end if;
-    needed := greatest(
-        coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts
-                  where kind = p_kind and table_oid = tableoid
-                    and counted_at > clock_timestamp() - sugang.search_count_lifetime()
-                  order by 1 limit 1),
-                 pg_snapshot_xmin(pg_current_snapshot())),
-        (select xid from sugang.search_changes where kind = p_kind order by xid desc offset 10000 limit 1));
+    needed := coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts where kind = p_kind
+                        order by 1 limit 1), pg_snapshot_xmin(pg_current_snapshot()));
     with pruned as (
-        -- A change of a future transaction comes from a restored dump. This transaction's own may look like one.
+        -- A change of a future transaction comes from a restored dump.
         delete from sugang.search_changes
-            where kind = p_kind
-              and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())
-                  and xid is distinct from pg_current_xact_id_if_assigned()) returning xid)
+            where kind = p_kind and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())) returning xid)
     insert into sugang.search_changes (kind, xid, sign)
         select p_kind, xid, 0 from pruned where xid < needed order by xid desc limit 1;
 end $$;
+
+-- ===== catalogue/search_table_of_items (course)
+
+-- One kind: the triggers that keep sugang.course_search.
+
+create or replace function sugang.course_search_inserted() returns trigger language plpgsql as $$
+begin
+    insert into sugang.course_search (item_id, created_at, start_at, end_at, search_vector)
+        select id, created_at, start_at, end_at, sugang.search_vector(title, description)
+        from changed order by created_at;
+    return null;
+end $$;
+create or replace function sugang.course_search_updated() returns trigger language plpgsql as $$
+begin
+    if old.id <> new.id then delete from sugang.course_search where item_id = old.id; end if;
+    insert into sugang.course_search as s (item_id, created_at, start_at, end_at, search_vector)
+        values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
+        on conflict (item_id) do update
+        set created_at = excluded.created_at, start_at = excluded.start_at, end_at = excluded.end_at,
+            search_vector = excluded.search_vector;
+    return null;
+end $$;
+create or replace function sugang.course_search_deleted() returns trigger language plpgsql as $$
+begin
+    delete from sugang.course_search where item_id in (select id from changed);
+    return null;
+end $$;
+create or replace function sugang.course_search_truncated() returns trigger language plpgsql as $$
+begin
+    truncate sugang.course_search;
+    return null;
+end $$;
+
+create or replace trigger sugang_search_table_insert after insert on courses referencing new table as changed
+    for each statement execute function sugang.course_search_inserted();
+-- For each row, because a statement's trigger would run on every change of registration_count.
+create or replace trigger sugang_search_table_update
+    after update of id, title, description, created_at, start_at, end_at on courses for each row
+    when ((old.id, old.title, old.description, old.created_at, old.start_at, old.end_at)
+          is distinct from (new.id, new.title, new.description, new.created_at, new.start_at, new.end_at))
+    execute function sugang.course_search_updated();
+create or replace trigger sugang_search_table_delete after delete on courses referencing old table as changed
+    for each statement execute function sugang.course_search_deleted();
+create or replace trigger sugang_search_table_truncate after truncate on courses
+    for each statement execute function sugang.course_search_truncated();
+
+-- ===== catalogue/search_table_of_items (test)
+
+-- One kind: the triggers that keep sugang.test_search.
+
+create or replace function sugang.test_search_inserted() returns trigger language plpgsql as $$
+begin
+    insert into sugang.test_search (item_id, created_at, start_at, end_at, search_vector)
+        select id, created_at, start_at, end_at, sugang.search_vector(title, description)
+        from changed order by created_at;
+    return null;
+end $$;
+create or replace function sugang.test_search_updated() returns trigger language plpgsql as $$
+begin
+    if old.id <> new.id then delete from sugang.test_search where item_id = old.id; end if;
+    insert into sugang.test_search as s (item_id, created_at, start_at, end_at, search_vector)
+        values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
+        on conflict (item_id) do update
+        set created_at = excluded.created_at, start_at = excluded.start_at, end_at = excluded.end_at,
+            search_vector = excluded.search_vector;
+    return null;
+end $$;
+create or replace function sugang.test_search_deleted() returns trigger language plpgsql as $$
+begin
+    delete from sugang.test_search where item_id in (select id from changed);
+    return null;
+end $$;
+create or replace function sugang.test_search_truncated() returns trigger language plpgsql as $$
+begin
+    truncate sugang.test_search;
+    return null;
+end $$;
+
+create or replace trigger sugang_search_table_insert after insert on tests referencing new table as changed
+    for each statement execute function sugang.test_search_inserted();
+-- For each row, because a statement's trigger would run on every change of registration_count.
+create or replace trigger sugang_search_table_update
+    after update of id, title, description, created_at, start_at, end_at on tests for each row
+    when ((old.id, old.title, old.description, old.created_at, old.start_at, old.end_at)
+          is distinct from (new.id, new.title, new.description, new.created_at, new.start_at, new.end_at))
+    execute function sugang.test_search_updated();
+create or replace trigger sugang_search_table_delete after delete on tests referencing old table as changed
+    for each statement execute function sugang.test_search_deleted();
+create or replace trigger sugang_search_table_truncate after truncate on tests
+    for each statement execute function sugang.test_search_truncated();
 
 -- ===== catalogue/search_vector (course)
 
@@ -1309,6 +1381,20 @@ language sql stable as $$
     where i.id = p_item
 $$;
 
+-- ===== payment_title
+
+-- Keeps payments.title_vector, whatever writes the title.
+create or replace function sugang.payment_title() returns trigger language plpgsql as $$
+begin
+    new.title_vector := sugang.search_vector(new.target_title, null);
+    return new;
+end $$;
+-- After sugang_payment_snapshot, which fills the title: triggers run in the order of their names.
+create or replace trigger sugang_payment_title_insert before insert on payments
+    for each row when (new.title_vector is null) execute function sugang.payment_title();
+create or replace trigger sugang_payment_title_update before update of target_title on payments
+    for each row when (old.target_title is distinct from new.target_title) execute function sugang.payment_title();
+
 -- ===== payments
 
 -- The payments of one user.
@@ -1340,9 +1426,9 @@ begin
     if p_function is distinct from 'list_payments' then perform sugang.misrouted(p_function, 'list_payments'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
-    not_before := sugang.day_begin(p_from);
-    before := sugang.day_end(p_to);
-    if btrim(p_search) <> '' then query := websearch_to_tsquery('simple', p_search); end if;
+    not_before := (p_from || ' 00:00:00+00')::timestamptz;
+    before := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
+    if btrim(p_search) <> '' then query := sugang.search_query(p_search); end if;
     if coalesce(p_status, p_type, p_from, p_to, query::text) is null then
         select count(*) into found_n from payments where user_id = p_user;
     else
@@ -1350,7 +1436,7 @@ begin
             where user_id = p_user and (p_status is null or status = p_status)
               and (p_type is null or payment_type = p_type)
               and (not_before is null or paid_at >= not_before) and (before is null or paid_at < before)
-              and (query is null or search_vector @@ query);
+              and (query is null or coalesce(title_vector, sugang.search_vector(target_title, null)) @@ query);
     end if;
     a := sugang.paginate(found_n, p_page);
     if a.outcome is not null then return a; end if;
@@ -1359,7 +1445,7 @@ begin
         select * from payments
         where user_id = p_user and (p_status is null or status = p_status) and (p_type is null or payment_type = p_type)
           and (not_before is null or paid_at >= not_before) and (before is null or paid_at < before)
-          and (query is null or search_vector @@ query)
+          and (query is null or coalesce(title_vector, sugang.search_vector(target_title, null)) @@ query)
         order by paid_at desc, id desc
         offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) p, sugang.payment_json(p)), '') || ']';
     return a;
@@ -1377,14 +1463,6 @@ begin
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;
     return a;
 end $$;
-
--- ===== read_only
-
--- Whether the database takes no changes: a standby, or a primary that an operator has set so. Functions that only keep
--- something for later requests then leave that out; every other change is refused by PostgreSQL.
-create or replace function sugang.is_read_only() returns boolean language sql stable as $$
-    select current_setting('transaction_read_only') = 'on'
-$$;
 
 -- ===== ready
 
@@ -1450,10 +1528,11 @@ begin
     end if;
     select content_type_id into content_type from sugang.kinds where kind = 'course';
     insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector,
+                          external_transaction_id, status, paid_at, search_vector, title_vector,
                           target_title, registration_id, registration_time)
         values (p_user, 'course', content_type, p_id, p_amount, p_method,
                 p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
+                (select ts_filter(search_vector, array['a'::"char"]) from sugang.course_search where item_id = p_id),
                 item.title, registration.id, happened_at)
         returning id into payment_id;
     a.outcome := 'ok';
@@ -1574,10 +1653,11 @@ begin
     end if;
     select content_type_id into content_type from sugang.kinds where kind = 'test';
     insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector,
+                          external_transaction_id, status, paid_at, search_vector, title_vector,
                           target_title, registration_id, registration_time)
         values (p_user, 'test', content_type, p_id, p_amount, p_method,
                 p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
+                (select ts_filter(search_vector, array['a'::"char"]) from sugang.test_search where item_id = p_id),
                 item.title, registration.id, happened_at)
         returning id into payment_id;
     a.outcome := 'ok';
@@ -1642,32 +1722,158 @@ begin
     return true;
 end $$;
 
+-- ===== search
+
+-- How text is searched: what a title, a description and a query are made of.
+--
+-- A text is a sequence of runs: of syllables (Hangul, and other scripts that write no blank between words), of digits,
+-- or of letters. A run of letters or digits is one lexeme. A run of syllables is one lexeme for each pair of neighbors,
+-- at the position of the first one (정보처리 is 정보, 보처, 처리), so that every part of two syllables or more is found by
+-- exact look-ups; a run of a single syllable is that syllable. In a title, the last syllable of a run also pairs with
+-- the first one of the next run, with _ between them, so that a query may leave out blanks that the title has.
+
+-- The form in which texts and queries are compared: NFKC, lower case, without invisible characters. A + or # behind a
+-- letter belongs to it (C++, C#, A+): private characters stand for them.
+create or replace function sugang.search_fold(p_text text) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    folded text := lower(normalize(translate(p_text, U&'\00AD\200B\200C\200D\2060\FEFF', ''), nfkc));
+begin
+    if folded ~ '[+#]' then
+        folded := regexp_replace(folded, '([a-z])\+\+', U&'\\1\E000', 'g');
+        folded := regexp_replace(folded, '([a-z])#', U&'\\1\E001', 'g');
+        folded := regexp_replace(folded, '([a-z])\+(?![a-z0-9])', U&'\\1\E002', 'g');
+    end if;
+    return folded;
+end $$;
+
+-- For bracket expressions: the syllables (Hangul, Kana, Han), and what separates runs.
+create or replace function sugang.search_syllables() returns text language sql immutable parallel safe as $$
+    select '\uAC00-\uD7A3\u1100-\u115E\u1161-\u119D\u119F-\u11FF\u3041-\u3096\u309D-\u30FA\u30FC-\u30FF\u31F0-\u31FF'
+        '\u3005-\u3007\u3400-\u4DBF\u4E00-\u9FFF\uF900-\uFAFF\U00020000-\U000323AF'
+$$;
+create or replace function sugang.search_separators() returns text language sql immutable parallel safe as $$
+    select '\u0001-\u002F\u003A-\u0040\u005B-\u0060\u007B-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7'
+        '\u060C\u061B\u061F\u0964\u0965\u115F\u1160\u119E\u2000-\u206F\u20A0-\u2BFF\u2E00-\u2E7F\u3000-\u3004'
+        '\u3008-\u3020\u3030-\u303F\u3099-\u309C\u30FB\uFE00-\uFE6F\uFFF0-\uFFFF\U0001F000-\U0001FAFF'
+        '\U000E0000-\U000E0FFF'
+$$;
+
+-- The lexemes of a text, separated by blanks, one for each position; a dot is a position without a lexeme.
+-- With p_joined, each run of syllables is paired with the next one: x_y, or x~y when x is a run by itself.
+-- Cut off after 16,000 characters: a tsvector has not more positions.
+create or replace function sugang.search_lexemes(p_text text, p_joined boolean) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    t text := left(sugang.search_fold(p_text), 16000);
+begin
+    -- Blanks around each run of digits or letters, and one blank for all else that separates.
+    t := regexp_replace(t, '[0-9]+|[^0-9' || sugang.search_syllables() || sugang.search_separators() || ']+', ' \& ', 'g');
+    t := btrim(regexp_replace(t, '[' || sugang.search_separators() || ']+', ' ', 'g'));
+    -- ab cde f g: ab. cde. f g
+    t := regexp_replace(t, '[' || sugang.search_syllables() || ']{2,}', '\&.', 'g');
+    if p_joined then
+        -- ab_cde_f~g
+        t := regexp_replace(t, '\. (?=[' || sugang.search_syllables() || '])', '_', 'g');
+        t := regexp_replace(t, '(?<=[' || sugang.search_syllables() || ']) (?=[' || sugang.search_syllables() || '])',
+                            '~', 'g');
+    end if;
+    -- ab b_c cd de e_f f~g g, or ab. cd de. f g
+    t := regexp_replace(t, '(?<=[_~' || sugang.search_syllables() || '])[' || sugang.search_syllables() || '](?=[_~'
+                           || sugang.search_syllables() || '])|(?<=[_~])[' || sugang.search_syllables() || ']',
+                        '\& \&', 'g');
+    return replace(t, '.', ' .');
+end $$;
+
+-- The lexemes of a title and a description, with the weights A and B. No phrase reaches from one into the other.
+create or replace function sugang.search_vector(p_title text, p_description text) returns tsvector
+language plpgsql immutable parallel safe as $$
+declare
+    title text := coalesce(sugang.search_lexemes(p_title, true), '');
+    title_length integer := length(title) - length(replace(title, ' ', '')) + 1;
+    lexemes text := concat_ws(' . ', title, sugang.search_lexemes(p_description, false));
+begin
+    return (select coalesce(string_agg(left(lexeme, 64) || case when n > title_length then ':' || n || 'B'
+                                       else ':' || n || 'A' end, ' '), '')
+            from string_to_table(lexemes, ' ') with ordinality l (lexeme, n) where lexeme not in ('', '.'))::tsvector;
+end $$;
+
+-- The query for one word or quoted phrase, in the syntax of a tsquery; null when it has nothing to look for.
+--
+-- Its runs stand side by side. Parts of a run of syllables match; the last run of letters or digits is a beginning,
+-- unless quoted; a single syllable alone is a run of its own. A run of four syllables or more also matches across the
+-- runs of a title, unless quoted.
+create or replace function sugang.search_term(p_term text, p_quoted boolean) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    runs text[] := array(select m[1] from regexp_matches(p_term,
+        '[' || sugang.search_syllables() || ']+|[0-9]+|[^0-9' || sugang.search_syllables()
+            || sugang.search_separators() || ']+', 'g') m);
+    run text;
+    term text;
+    steps integer := 0; -- positions since the last lexeme
+begin
+    for i in 1..cardinality(runs) loop
+        run := runs[i];
+        if run !~ ('^[' || sugang.search_syllables() || ']') then
+            run := '''' || left(run, 64) || case when i = cardinality(runs) and not p_quoted then ''':*' else '''' end;
+            term := concat_ws(' <' || steps || '> ', term, run);
+            steps := 1;
+        elsif length(run) = 1 then
+            -- Behind another run, it is the beginning of its own.
+            run := case when i = cardinality(runs) and i > 1 and not p_quoted then '''' || run || ''':*'
+                        else '(''' || run || ''' | ''' || run || '~'':*)' end;
+            term := concat_ws(' <' || steps || '> ', term, run);
+            steps := 1;
+        else
+            for j in 1..length(run) - 1 loop
+                term := concat_ws(' <' || steps || '> ', term,
+                    case when p_quoted or length(run) < 4 then '''' || substr(run, j, 2) || ''''
+                         else format('(''%1$s%2$s'' | ''%1$s_%2$s'' | ''%1$s~%2$s'')', substr(run, j, 1),
+                                     substr(run, j + 1, 1)) end);
+                steps := 1;
+            end loop;
+            steps := 2;
+        end if;
+    end loop;
+    return '(' || term || ')';
+end $$;
+
+-- A search as websearch_to_tsquery reads it: words are and-ed; "phrase", or, -not. PostgreSQL reads a text in which a
+-- name stands for each word and phrase, and the names are replaced by what they stand for.
+create or replace function sugang.search_query(p_search text) returns tsquery
+language plpgsql immutable strict parallel safe as $$
+declare
+    terms text[] := '{}';
+    names text := '';
+    term text;
+    word record;
+begin
+    for word in select m[1] as dashes, m[2] as phrase, m[3] as plain
+            from regexp_matches(translate(sugang.search_fold(p_search), '“”„‟«»!&|()', '""""""     '),
+                                '(-*)(?:"([^"]*)"?|([^\s"]+))', 'g') m loop
+        if word.plain = 'or' and word.dashes = '' then
+            names := names || ' or';
+        elsif word.plain ~ '^-+$' then
+            names := names || ' ' || word.plain;
+        else
+            term := sugang.search_term(coalesce(word.phrase, word.plain), word.phrase is not null);
+            if term is not null then terms := terms || term; end if;
+            -- What has nothing to look for is a word that PostgreSQL ignores.
+            names := names || ' ' || word.dashes || case when term is null then '+' else 'w' || cardinality(terms) end;
+        end if;
+    end loop;
+    -- In the text of a tsquery, every second part is between quotes.
+    return (select coalesce(string_agg(case when n % 2 = 1 then part when part = 'or' then '''or'':*'
+                                       else terms[substr(part, 2)::integer] end, '' order by n), '')
+            from string_to_table(websearch_to_tsquery('simple', names)::text, '''') with ordinality p (part, n))::tsquery;
+end $$;
+
 -- ===== time
 
--- The times of the API: ISO 8601 in UTC, from year 1 to year 9999. PostgreSQL also knows times before and after, and
--- 'infinity' and '-infinity'. Rows keep them, comparisons and orders follow them, and the API shows the first or the
--- last time that it can write: what never ends is shown to end at 9999-12-31T23:59:59.999999Z.
-
-create or replace function sugang.readable_time(timestamptz) returns timestamptz
-language sql immutable parallel safe as $$
-    select case when $1 < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'
-                when $1 > '9999-12-31 23:59:59.999999+00' then '9999-12-31 23:59:59.999999+00'
-                else $1 end
-$$;
-
--- A time as the Django service writes it, with microseconds only where they are not zero.
+-- A time as the Django service writes it: ISO 8601 in UTC, with microseconds only where they are not zero.
 create or replace function sugang.iso(timestamptz) returns text language sql stable parallel safe as $$
-    select replace(to_char(sugang.readable_time($1) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', '')
-        || 'Z'
-$$;
-
--- When a day (YYYY-MM-DD) begins and when the next one does. The first and the last day have no such bound, so that
--- they contain all times that are shown as theirs.
-create or replace function sugang.day_begin(p_day text) returns timestamptz language sql stable parallel safe as $$
-    select (nullif(p_day, '0001-01-01') || ' 00:00:00+00')::timestamptz
-$$;
-create or replace function sugang.day_end(p_day text) returns timestamptz language sql stable parallel safe as $$
-    select (nullif(p_day, '9999-12-31') || ' 00:00:00+00')::timestamptz + interval '24 hours'
+    select replace(to_char($1 at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', '') || 'Z'
 $$;
 
 -- ===== tokens

@@ -29,7 +29,7 @@ begin
     if a.outcome is not null then return a; end if;
     not_before := sugang.day_begin(p_from);
     before := sugang.day_end(p_to);
-    if btrim(p_search) <> '' then query := websearch_to_tsquery('simple', p_search); end if;
+    if btrim(p_search) <> '' then query := sugang.search_query(p_search); end if;
     if coalesce(p_status, p_type, p_from, p_to, query::text) is null then
         select count(*) into found_n from payments where user_id = p_user;
     else
@@ -37,7 +37,7 @@ begin
             where user_id = p_user and (p_status is null or status = p_status)
               and (p_type is null or payment_type = p_type)
               and (not_before is null or paid_at >= not_before) and (before is null or paid_at < before)
-              and (query is null or search_vector @@ query);
+              and (query is null or coalesce(title_vector, sugang.search_vector(target_title, null)) @@ query);
     end if;
     a := sugang.paginate(found_n, p_page);
     if a.outcome is not null then return a; end if;
@@ -46,7 +46,7 @@ begin
         select * from payments
         where user_id = p_user and (p_status is null or status = p_status) and (p_type is null or payment_type = p_type)
           and (not_before is null or paid_at >= not_before) and (before is null or paid_at < before)
-          and (query is null or search_vector @@ query)
+          and (query is null or coalesce(title_vector, sugang.search_vector(target_title, null)) @@ query)
         order by paid_at desc, id desc
         offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) p, sugang.payment_json(p)), '') || ']';
     return a;

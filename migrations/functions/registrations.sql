@@ -52,10 +52,11 @@ begin
     end if;
     select content_type_id into content_type from sugang.kinds where kind = '{kind}';
     insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector,
+                          external_transaction_id, status, paid_at, search_vector, title_vector,
                           target_title, registration_id, registration_time)
         values (p_user, '{kind}', content_type, p_id, p_amount, p_method,
                 p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
+                (select ts_filter(search_vector, array['a'::"char"]) from sugang.{kind}_search where item_id = p_id),
                 item.title, registration.id, happened_at)
         returning id into payment_id;
     a.outcome := 'ok';

@@ -75,6 +75,11 @@ const BREAKAGES: &[(&str, &str)] = &[
         "alter table sugang.audit_log disable trigger append_only;
          update sugang.audit_log set item_id = item_id + 1 where subject = '{kind}'",
     ),
+    ("search_table", "update sugang.{kind}_search set created_at = now()"),
+    (
+        "search_vector",
+        "update sugang.{kind}_search set search_vector = '요가:1A'",
+    ),
     (
         "bucket_counts",
         "update sugang.bucket_counts set n = n + 1 where kind = '{kind}' and level = 'hour'",

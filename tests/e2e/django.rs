@@ -256,12 +256,16 @@ async fn its_rows_are_shown() {
     for (path, count) in [
         ("/tests/?status=available", 2),
         ("/tests/?search=필기", 1),
+        ("/tests/?search=처리", 1),
+        ("/tests/?search=정보처리기사필기", 1),
         ("/courses/?status=available&sort=popular", 1),
         ("/me/payments/?search=정보처리기사", 1),
+        ("/me/payments/?search=보처리", 1),
         ("/me/payments/?status=refunded", 1),
     ] {
         assert_eq!(app.get(path).by(&minsu).await.json()["count"], count, "{path}");
     }
+    assert_audit(&app).await;
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod items {
     mod get;
     mod list;
     mod register;
+    mod search;
 }
 mod lock;
 mod login;

@@ -64,8 +64,8 @@ pub(crate) fn page_parameter() -> Parameter {
 
 pub(crate) fn search_parameter(over: &str) -> Parameter {
     let text = format!(
-        "Words to find in {over}: all of them, unless `or` stands between; `\"…\"` is a phrase, `-` excludes. Empty \
-         filters nothing."
+        "Words to find in {over}: all of them, unless `or` stands between; `\"…\"` is a phrase, `-` excludes. Parts of \
+         Hangul words (two syllables or more) and beginnings of Latin words and numbers match. Empty filters nothing."
     );
     parameter("search", ParameterIn::Query, &text, string().build())
 }

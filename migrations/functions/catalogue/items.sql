@@ -34,7 +34,7 @@ begin
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
-        query := websearch_to_tsquery('simple', p_search);
+        query := sugang.search_query(p_search);
         a := sugang.paginate(sugang.{kind}_search_count(p_available, query, asked_at), p_page);
     elsif p_available then
         a := sugang.paginate(sugang.{kind}_available_count(asked_at), p_page);

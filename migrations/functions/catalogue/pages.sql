@@ -12,9 +12,9 @@ begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
         -- word is frequent.
-        return array(select id from {items}
+        return array(select item_id from sugang.{kind}_search
             where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by created_at desc, id desc offset p_offset limit sugang.page_size());
+            order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
     end if;
     if p_available and p_offset > p_count / 2 then
         return array(select id from (
@@ -37,12 +37,13 @@ create or replace function sugang.{kind}_popular_page(p_available boolean, p_que
                                                       p_count bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set enable_hashjoin = off set enable_mergejoin = off set max_parallel_workers_per_gather = 0 as $$
 begin
     if p_query is not null then
-        return array(select id from {items}
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
+        return array(select i.id from {items} i join sugang.{kind}_search s on s.item_id = i.id
+            where s.search_vector @@ p_query and (not p_available or (i.start_at <= p_now and i.end_at >= p_now))
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
     end if;
     if p_offset > p_count / 2 then
         return array(select id from (
@@ -61,11 +62,22 @@ end $$;
 create or replace function sugang.{kind}_matching_page(p_available boolean, p_query tsquery, p_popular boolean,
                                                        p_offset bigint, p_now timestamptz)
 returns bigint[] language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set max_parallel_workers_per_gather = 0 as $$
 begin
-    return array(select id from {items}
-        where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-        order by case when p_popular then registration_count end desc nulls last, created_at desc, id desc
-        offset p_offset limit sugang.page_size());
+    -- Materialized, since the planner would hope that a walk along the order soon fills the page.
+    if p_popular then
+        return array(
+            with found as materialized (
+                select item_id from sugang.{kind}_search
+                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select i.id from found join {items} i on i.id = item_id
+            order by i.registration_count desc, i.created_at desc, i.id desc
+            offset p_offset limit sugang.page_size());
+    end if;
+    return array(
+        with found as materialized (
+            select item_id, created_at from sugang.{kind}_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;

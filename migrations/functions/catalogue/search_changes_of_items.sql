@@ -1,11 +1,11 @@
 -- One kind: the triggers that record its changes in sugang.search_changes.
-create or replace trigger sugang_search_insert after insert on {items} referencing new table as changed
+create or replace trigger sugang_search_insert after insert on sugang.{kind}_search referencing new table as changed
     for each statement execute function sugang.record_search_changes('{kind}', '1');
-create or replace trigger sugang_search_delete after delete on {items} referencing old table as changed
+create or replace trigger sugang_search_delete after delete on sugang.{kind}_search referencing old table as changed
     for each statement execute function sugang.record_search_changes('{kind}', '-1');
 create or replace trigger sugang_search_update
-    after update of title, description, search_vector, start_at, end_at on {items} for each row
+    after update on sugang.{kind}_search for each row
     when ((old.search_vector, old.start_at, old.end_at) is distinct from (new.search_vector, new.start_at, new.end_at))
     execute function sugang.record_search_update('{kind}');
-create or replace trigger sugang_search_truncate after truncate on {items}
+create or replace trigger sugang_search_truncate after truncate on sugang.{kind}_search
     for each statement execute function sugang.record_search_truncate('{kind}');

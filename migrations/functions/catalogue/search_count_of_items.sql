@@ -13,12 +13,12 @@ begin
             where c.search_vector @@ p_query and (not p_known.available
                 or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
         + case when p_known.available then
-            (select count(*) from {items}
-             where start_at > p_known.as_of and start_at <= p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
-          - (select count(*) from {items}
-             where end_at >= p_known.as_of and end_at < p_as_of and start_at <= end_at
-               and (search_vector @@ p_query) is true)
+            (select count(*) from {items} i join sugang.{kind}_search s on s.item_id = i.id
+             where i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
+          - (select count(*) from {items} i join sugang.{kind}_search s on s.item_id = i.id
+             where i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+               and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
         into n, snapshot
@@ -32,7 +32,8 @@ create or replace function sugang.{kind}_search_count(p_available boolean, p_que
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    fingerprint text := md5(p_query::text);
+    -- Not the hash of the query alone: a session may still count as it did before V17.
+    fingerprint text := md5('lexemes ' || p_query::text);
     lock_key bigint := hashtextextended('{kind} ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
@@ -43,8 +44,6 @@ begin
     if negated_terms is not null then
         found_n := case when p_available then sugang.{kind}_available_count(p_now)
                         else sugang.total_count('{kind}') end
-            - (select count(*) from {items} where search_vector is null
-               and (not p_available or (start_at <= p_now and end_at >= p_now)))
             - sugang.{kind}_search_count(p_available, negated_terms, p_now);
         if found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
@@ -66,16 +65,16 @@ begin
     -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
     -- all.)
     elsif querytree(p_query) <> 'T' then
-        select count(*) into found_n from (
-            select from {items}
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
-            limit sugang.search_count_exact_limit() + 1) probe;
+        with found as materialized (
+            select from sugang.{kind}_search
+            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+        select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     if snapshot_now is null then
         -- Planned for these very words: for some of them reading the whole table is faster.
         perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from {items}
+        execute 'select count(*), pg_current_snapshot() from sugang.{kind}_search
                  where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;

@@ -17,12 +17,26 @@ $$;
 -- excludes are counted: this returns the search for them, and null for any other search.
 create or replace function sugang.negated_terms(p_query tsquery) returns tsquery language plpgsql immutable as $$
 declare
-    words text := p_query::text;
+    word text;
+    words text := '';
+    depth integer := 0;
+    begins boolean := true;
 begin
     -- 'T': no term is required. Blanks separate the operators of a query and occur in no word.
-    if querytree(p_query) <> 'T' or words not like '!%' or words like '% | %' then return null; end if;
-    words := replace(substr(words, 2), ' & !', ' | ');
-    return case when words like '% & %' then null else words::tsquery end;
+    if querytree(p_query) <> 'T' then return null; end if;
+    foreach word in array string_to_array(p_query::text, ' ') loop
+        if depth = 0 and word = '&' then
+            words := words || ' |';
+            begins := true;
+        elsif depth = 0 and (word = '|' or begins and word not like '!%') then
+            return null;
+        else
+            words := words || ' ' || case when begins then substr(word, 2) else word end;
+            depth := depth + length(replace(word, ')', '')) - length(replace(word, '(', ''));
+            begins := false;
+        end if;
+    end loop;
+    return words::tsquery;
 end $$;
 
 -- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was

@@ -515,7 +515,7 @@ async fn a_search_is_read_like_a_web_search(#[values(EXAM, COURSE)] kind: Kind) 
     "\"programming rust\"": 
     "rust -ownership": The programming of Rust
     "객관식": 정보처리기사 필기
-    "정보": 
+    "정보": 정보처리기사 실기 / 정보처리기사 필기
     "없는말": 
     "the": Rust programming / The programming of Rust
     "2026": C++ (2026)
