@@ -37,9 +37,10 @@ pub const EXIT_BLOCKED: u8 = 3;
 /// # Errors
 /// Those of [`migrate`]; [`Blocked`] after its findings have been printed.
 pub async fn migrate_database(database_url: &str, check_only: bool) -> anyhow::Result<()> {
-    let mut options = Options::default();
-    options.check_only = check_only;
-    options.progress = true;
+    let options = Options {
+        check_only,
+        progress: true,
+    };
     let migrated = migrate(database_url, KINDS, options).await;
     let preflight = match &migrated {
         Ok(migration) => migration.preflight.as_ref(),

@@ -36,7 +36,6 @@ pub(crate) const SESSION: &str = "
 
 /// How to migrate.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct Options {
     /// Runs the preflight and changes nothing.
     pub check_only: bool,
