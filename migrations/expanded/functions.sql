@@ -43,6 +43,11 @@ begin
             union all
             select 'username' where exists (
                 select from users where sugang.username_key(username) = sugang.username_key(p_username))) taken)::text;
+        -- Neither, so the id is: the API advances the sequence and sends the statement once more.
+        if a.body = '[]' then
+            raise unique_violation using
+                message = 'the id of a new user is taken', table = 'users', constraint = 'users_pkey';
+        end if;
     end if;
     return a;
 end $$;
@@ -101,84 +106,65 @@ create or replace function sugang.set_actor(p_user bigint, p_request_id text) re
     select set_config('sugang.actor', p_user::text, true), set_config('sugang.request', p_request_id, true)
 $$;
 
-create or replace function sugang.append_audit_log(p_subject text, p_id bigint, p_kind text, p_item bigint,
-                                                   p_user bigint, p_status text, p_amount numeric, p_seats integer)
-returns void language sql as $$
-    insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-    values (p_subject, p_id, p_kind, p_item, p_user, p_status, p_amount, p_seats,
-            nullif(current_setting('sugang.actor', true), '')::bigint,
-            nullif(current_setting('sugang.request', true), ''))
+-- That user and request; null when another program makes the change.
+create or replace function sugang.actor() returns bigint language sql stable as $$
+    select nullif(current_setting('sugang.actor', true), '')::bigint
+$$;
+create or replace function sugang.request() returns text language sql stable as $$
+    select nullif(current_setting('sugang.request', true), '')
 $$;
 
+-- A payment that comes to another user or item is a removal and an addition.
 create or replace function sugang.log_payment() returns trigger language plpgsql as $$
 declare
+    moved boolean := tg_op = 'UPDATE'
+        and (old.id, old.user_id, old.content_type_id, old.object_id)
+            is distinct from (new.id, new.user_id, new.content_type_id, new.object_id);
+    item_kind text := (select kind from sugang.kinds where content_type_id = new.content_type_id);
+    old_item_kind text;
     before numeric := 0;
     after  numeric := 0;
-    item_kind text;
 begin
     if tg_op <> 'INSERT' and old.status = 'paid' then before := old.amount; end if;
     if tg_op <> 'DELETE' and new.status = 'paid' then after := new.amount; end if;
-    if tg_op = 'DELETE' then
-        new := old;
-        new.status := 'deleted';
+    if tg_op = 'DELETE' or moved then
+        old_item_kind := (select kind from sugang.kinds where content_type_id = old.content_type_id);
+        insert into sugang.audit_log
+            (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+            values ('payment', old.id, coalesce(old_item_kind, old.payment_type), old.object_id, old.user_id,
+                    case when tg_op = 'UPDATE' and old.id = new.id then 'moved' else 'deleted' end,
+                    -before, 0, sugang.actor(), sugang.request());
+        before := 0;
     end if;
-    select kind into item_kind from sugang.kinds where content_type_id = new.content_type_id;
-    perform sugang.append_audit_log('payment', new.id, coalesce(item_kind, new.payment_type), new.object_id,
-                                    new.user_id, new.status, after - before, 0);
+    if tg_op <> 'DELETE' then
+        insert into sugang.audit_log
+            (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+            values ('payment', new.id, coalesce(item_kind, new.payment_type), new.object_id, new.user_id, new.status,
+                    after - before, 0, sugang.actor(), sugang.request());
+    end if;
     return null;
 end $$;
 create or replace trigger sugang_audit_log after insert or delete on payments
     for each row execute function sugang.log_payment();
-create or replace trigger sugang_audit_log_update after update of status, amount on payments
-    for each row when (old.status is distinct from new.status or old.amount is distinct from new.amount)
+create or replace trigger sugang_audit_log_update
+    after update of id, user_id, content_type_id, object_id, status, amount on payments
+    for each row
+    when ((old.id, old.user_id, old.content_type_id, old.object_id, old.status, old.amount)
+          is distinct from (new.id, new.user_id, new.content_type_id, new.object_id, new.status, new.amount))
     execute function sugang.log_payment();
 
--- ===== audit_log_of_registrations (course)
-
--- One kind: the trigger that writes the audit log of its registrations.
-create or replace function sugang.log_course_registration() returns trigger language plpgsql as $$
-declare
-    before integer := 0;
-    after  integer := 0;
+-- Before the rows are gone.
+create or replace function sugang.log_truncated_payments() returns trigger language plpgsql as $$
 begin
-    if tg_op <> 'INSERT' and old.status <> 'cancelled' then before := 1; end if;
-    if tg_op <> 'DELETE' and new.status <> 'cancelled' then after := 1; end if;
-    if tg_op = 'DELETE' then
-        new := old;
-        new.status := 'deleted';
-    end if;
-    perform sugang.append_audit_log('course', new.id, 'course', new.course_id, new.user_id, new.status, 0,
-                                    after - before);
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'payment', p.id, coalesce(k.kind, p.payment_type), p.object_id, p.user_id, 'deleted',
+               case when p.status = 'paid' then -p.amount else 0 end, 0, sugang.actor(), sugang.request()
+        from payments p left join sugang.kinds k using (content_type_id) order by p.id;
     return null;
 end $$;
-create or replace trigger sugang_audit_log after insert or delete on course_registrations
-    for each row execute function sugang.log_course_registration();
-create or replace trigger sugang_audit_log_update after update of status on course_registrations
-    for each row when (old.status is distinct from new.status) execute function sugang.log_course_registration();
-
--- ===== audit_log_of_registrations (test)
-
--- One kind: the trigger that writes the audit log of its registrations.
-create or replace function sugang.log_test_registration() returns trigger language plpgsql as $$
-declare
-    before integer := 0;
-    after  integer := 0;
-begin
-    if tg_op <> 'INSERT' and old.status <> 'cancelled' then before := 1; end if;
-    if tg_op <> 'DELETE' and new.status <> 'cancelled' then after := 1; end if;
-    if tg_op = 'DELETE' then
-        new := old;
-        new.status := 'deleted';
-    end if;
-    perform sugang.append_audit_log('test', new.id, 'test', new.test_id, new.user_id, new.status, 0,
-                                    after - before);
-    return null;
-end $$;
-create or replace trigger sugang_audit_log after insert or delete on test_registrations
-    for each row execute function sugang.log_test_registration();
-create or replace trigger sugang_audit_log_update after update of status on test_registrations
-    for each row when (old.status is distinct from new.status) execute function sugang.log_test_registration();
+create or replace trigger sugang_audit_log_truncate before truncate on payments
+    for each statement execute function sugang.log_truncated_payments();
 
 -- ===== authorization
 
@@ -203,6 +189,7 @@ declare
     a sugang.function_row;
     payment payments;
     kind text;
+    lock_name text;
     released boolean;
     happened_at timestamptz;
 begin
@@ -213,16 +200,20 @@ begin
     end;
     if a.outcome is not null then return a; end if;
     -- The lock that a registration takes first: a cancellation and a new registration never overtake each other.
-    select k.kind into strict kind from sugang.kinds k where content_type_id = payment.content_type_id;
-    perform pg_advisory_xact_lock(hashtextextended(kind || ' ' || payment.object_id, p_user));
+    select k.kind into kind from sugang.kinds k where content_type_id = payment.content_type_id;
+    lock_name := coalesce(kind, payment.payment_type) || ' ' || payment.object_id;
+    perform pg_advisory_xact_lock(hashtextextended(lock_name, p_user));
     select * into payment from payments where id = p_id for update;
     if payment.status is distinct from 'paid' then
         a.outcome := 'already_cancelled';
         return a;
     end if;
     happened_at := clock_timestamp();
-    execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
-        into released using p_user, payment.object_id::bigint, happened_at;
+    -- Old rows may pay for something that nothing registers for.
+    if kind is not null then
+        execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
+            into released using p_user, payment.object_id, happened_at;
+    end if;
     if not released then
         a.outcome := 'item_completed';
         a.body := json_build_object('payment_type', kind)::text;
@@ -494,7 +485,8 @@ begin
             sugang.iso(i.created_at) as created_at,
             exists (select from course_registrations r
                     where r.user_id = p_user and r.course_id = i.id and r.status <> 'cancelled') as is_registered,
-            i.registration_count, i.capacity, i.capacity - i.registration_count as remaining) o)
+            i.registration_count, i.capacity,
+            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
         page (o_ordinality, o));
 end $$;
 
@@ -570,7 +562,8 @@ begin
             sugang.iso(i.created_at) as created_at,
             exists (select from test_registrations r
                     where r.user_id = p_user and r.test_id = i.id and r.status <> 'cancelled') as is_registered,
-            i.registration_count, i.capacity, i.capacity - i.registration_count as remaining) o)
+            i.registration_count, i.capacity,
+            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
         page (o_ordinality, o));
 end $$;
 
@@ -1157,6 +1150,30 @@ end $$;
 create or replace trigger sugang_search_vector before insert or update of title, description on tests
     for each row execute function sugang.test_search_vector();
 
+-- ===== derived
+
+-- What the triggers of all kinds have in common.
+
+-- Whether sugang.recount_...() is counting again.
+create or replace function sugang.recounts() returns boolean language sql stable as $$
+    select coalesce(current_setting('sugang.recount', true), '') = 'on'
+$$;
+
+-- The times follow the status, for a program that changes the status alone.
+create or replace function sugang.keep_registration_times() returns trigger language plpgsql as $$
+begin
+    new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, clock_timestamp()) end;
+    new.cancelled_at := case when new.status = 'cancelled' then coalesce(new.cancelled_at, clock_timestamp()) end;
+    return new;
+end $$;
+
+-- The audit tells a capacity that an operator has lowered from a seat sold twice by what was taken since.
+create or replace function sugang.note_capacity_change() returns trigger language plpgsql as $$
+begin
+    new.capacity_changed_at := clock_timestamp();
+    return new;
+end $$;
+
 -- ===== idempotency
 
 -- What every change has in common: authorization, the actor for the audit log, and the idempotency key.
@@ -1200,8 +1217,9 @@ create or replace function sugang.end_idempotent(p_user bigint, p_key text, p_fi
                                                  p_row sugang.function_row)
 returns sugang.function_row language plpgsql as $$
 begin
-    -- A 403 is never stored: it depends on the user, not on what has happened.
-    if p_key is not null and p_row.outcome <> 'not_owner' then
+    -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, which the
+    -- client may correct under the same key.
+    if p_key is not null and p_row.outcome not in ('not_owner', 'invalid_fields') then
         insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body)
             values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body)
             on conflict (user_id, key) do update
@@ -1240,7 +1258,7 @@ alter domain sugang.outcome add constraint known check (value in (
     -- lists and details
     'invalid_page', 'not_found',
     -- registering and completing
-    'already_registered', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
+    'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed'
@@ -1264,26 +1282,109 @@ begin
     return a;
 end $$;
 
+-- ===== payment_problems
+
+-- What is wrong with the fields for an item of this price, as [[field, problem], ...]; null when nothing is. A free
+-- item needs neither field; an item that does not exist is treated like one with a price.
+create or replace function sugang.payment_problems(p_price numeric, p_amount numeric, p_method text)
+returns text language sql immutable as $$
+    select json_agg(json_build_array(field, problem))::text from (values
+        ('amount', case when p_price = 0 then null when p_amount is null then 'required'
+                        when p_amount = 0 then 'not_positive' end),
+        ('payment_method', case when p_price = 0 then case when p_method <> 'free' then 'invalid_choice' end
+                                when p_method is null then 'required'
+                                when p_method = 'free' then 'invalid_choice' end)) p (field, problem)
+    where problem is not null
+$$;
+
 -- ===== payment_snapshot
 
--- Fills the snapshot of a payment that another program writes without it, as the Django service does.
+-- What a payment copies, when another program writes or moves it: as the Django service or an operator does.
+
+-- Fills the snapshot. The content type says what was paid for, and payment_type follows it.
 create or replace function sugang.payment_snapshot() returns trigger language plpgsql as $$
 declare
+    item_kind text := (select kind from sugang.kinds where content_type_id = new.content_type_id);
     title text;
     registration_id bigint;
     registration_time timestamptz;
 begin
-    execute format('select * from sugang.%I($1, $2)',
-                   (select kind from sugang.kinds where content_type_id = new.content_type_id) || '_payment_snapshot')
-        into title, registration_id, registration_time using new.user_id, new.object_id::bigint;
-    new.target_title := title;
+    if item_kind is null then
+        raise foreign_key_violation using
+            message = format('content type %s is no kind of item', new.content_type_id), table = 'payments',
+            constraint = 'payments_content_type_id_fkey', hint = 'select * from sugang.kinds;';
+    end if;
+    execute format('select * from sugang.%I($1, $2)', item_kind || '_payment_snapshot')
+        into title, registration_id, registration_time using new.user_id, new.object_id;
+    new.payment_type := item_kind;
     new.registration_id := registration_id;
-    new.registration_time := coalesce(registration_time, new.paid_at);
-    new.search_vector := coalesce(new.search_vector, to_tsvector('simple', coalesce(title, '')));
+    new.registration_time := coalesce(registration_time, new.registration_time, new.paid_at);
+    if tg_op = 'INSERT' then
+        new.target_title := title;
+        new.search_vector := coalesce(new.search_vector, to_tsvector('simple', coalesce(title, '')));
+    elsif (new.content_type_id, new.object_id) is distinct from (old.content_type_id, old.object_id) then
+        new.target_title := title;
+        new.search_vector := to_tsvector('simple', coalesce(title, ''));
+    end if;
     return new;
 end $$;
 create or replace trigger sugang_payment_snapshot before insert on payments
     for each row when (new.target_title is null) execute function sugang.payment_snapshot();
+create or replace trigger sugang_payment_snapshot_update
+    before update of user_id, payment_type, content_type_id, object_id on payments
+    for each row
+    when ((old.user_id, old.payment_type, old.content_type_id, old.object_id)
+          is distinct from (new.user_id, new.payment_type, new.content_type_id, new.object_id))
+    execute function sugang.payment_snapshot();
+
+-- The time of the cancellation follows the status, for a program that changes the status alone.
+create or replace function sugang.keep_payment_times() returns trigger language plpgsql as $$
+begin
+    new.cancelled_at := case when new.status = 'cancelled' then clock_timestamp() end;
+    return new;
+end $$;
+create or replace trigger sugang_payment_times before insert or update on payments
+    for each row
+    when (new.status = 'paid' and new.cancelled_at is not null or new.status = 'cancelled' and new.cancelled_at is null)
+    execute function sugang.keep_payment_times();
+
+-- A payment that another program cancels or deletes frees its seat; a completed registration stays. No trigger ever
+-- changes money: the payment of a registration that another program cancels stays paid, until the user registers again
+-- with it or cancels it.
+create or replace function sugang.release_unpaid_seats(p_content_types integer[], p_users bigint[], p_items bigint[])
+returns void language plpgsql as $$
+declare
+    k sugang.kinds;
+begin
+    for k in select * from sugang.kinds where content_type_id = any (p_content_types) order by kind loop
+        execute format('select sugang.%I($1, $2)', 'release_' || k.kind || '_seats')
+            using (select array_agg(user_id) from unnest(p_content_types, p_users) u (content_type_id, user_id)
+                   where content_type_id = k.content_type_id),
+                  (select array_agg(item_id) from unnest(p_content_types, p_items) i (content_type_id, item_id)
+                   where content_type_id = k.content_type_id);
+    end loop;
+end $$;
+create or replace function sugang.payments_updated() returns trigger language plpgsql as $$
+begin
+    perform sugang.release_unpaid_seats(array_agg(o.content_type_id), array_agg(o.user_id), array_agg(o.object_id))
+        from removed o join added n on n.id = o.id where o.status = 'paid' and n.status <> 'paid' having count(*) > 0;
+    return null;
+end $$;
+create or replace function sugang.payments_deleted() returns trigger language plpgsql as $$
+begin
+    perform sugang.release_unpaid_seats(array_agg(content_type_id), array_agg(user_id), array_agg(object_id))
+        from removed where status = 'paid' having count(*) > 0;
+    return null;
+end $$;
+-- The functions of this service free the seat themselves.
+create or replace trigger sugang_payments_updated after update on payments
+    referencing old table as removed new table as added
+    for each statement when (coalesce(current_setting('sugang.actor', true), '') = '')
+    execute function sugang.payments_updated();
+create or replace trigger sugang_payments_deleted after delete on payments
+    referencing old table as removed
+    for each statement when (coalesce(current_setting('sugang.actor', true), '') = '')
+    execute function sugang.payments_deleted();
 
 -- ===== payment_snapshot_of_kind (course)
 
@@ -1400,7 +1501,8 @@ end $$;
 -- locks, writes and builds the response.
 --
 -- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
--- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
+-- item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql) takes
+-- it, and it stays locked only until the commit. The Django service writes in the same order.
 
 create or replace function sugang.do_register_course(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -1408,38 +1510,43 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     item courses;
+    current_item courses;
     registration course_registrations;
-    payment_id bigint;
+    payment payments;
     happened_at timestamptz;
-    content_type integer;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('course ' || p_id, p_user));
     happened_at := clock_timestamp();
     select * into item from courses where id = p_id;
-    if not found then
+    if item.price = 0 then
+        if p_method <> 'free' then a.outcome := 'invalid_fields'; end if;
+        p_amount := coalesce(p_amount, 0);
+    elsif item.id is null and p_method = 'free' then
         a.outcome := 'not_found';
+    elsif p_amount = 0 or p_method = 'free' or p_amount is null or p_method is null then
+        a.outcome := 'invalid_fields';
+    elsif item.id is null then
+        a.outcome := 'not_found';
+    end if;
+    if a.outcome is not null then
+        if a.outcome = 'invalid_fields' then a.body := sugang.payment_problems(item.price, p_amount, p_method); end if;
         return a;
     end if;
+    -- A payment whose registration another program has cancelled or deleted.
+    select * into payment from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'course') for update;
     select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
-        when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        when item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
         when item.registration_count >= item.capacity then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
 
-    -- Checked once more where it is decided: under the lock of the row.
-    update courses set registration_count = registration_count + 1
-        where id = p_id and price = item.price and registration_count < coalesce(capacity, 2147483647);
-    if not found then
-        select case when price <> item.price then 'amount_mismatch' else 'sold_out' end
-            into a.outcome from courses where id = p_id;
-        a.outcome := coalesce(a.outcome, 'not_found');
-        return a;
-    end if;
     if registration.id is null then
         insert into course_registrations (user_id, course_id, status, enrolled_at)
             values (p_user, p_id, 'enrolled', happened_at) returning * into registration;
@@ -1448,16 +1555,28 @@ begin
             set status = 'enrolled', enrolled_at = happened_at, completed_at = null, cancelled_at = null
             where id = registration.id;
     end if;
-    select content_type_id into content_type from sugang.kinds where kind = 'course';
-    insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector,
-                          target_title, registration_id, registration_time)
-        values (p_user, 'course', content_type, p_id, p_amount, p_method,
-                p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
-                item.title, registration.id, happened_at)
-        returning id into payment_id;
+    -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
+    select * into current_item from courses where id = p_id;
+    if (current_item.price, current_item.start_at, current_item.end_at)
+            is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
+        raise serialization_failure using message = 'the course has changed, or its period has ended, meanwhile';
+    end if;
+    if payment.id is null then
+        insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
+                              external_transaction_id, status, paid_at, search_vector,
+                              target_title, registration_id, registration_time)
+            values (p_user, 'course', (select content_type_id from sugang.kinds where kind = 'course'), p_id,
+                    p_amount, coalesce(p_method, 'free'),
+                    p_external_id, 'paid', happened_at, to_tsvector('simple', current_item.title),
+                    current_item.title, registration.id, happened_at)
+            returning * into payment;
+    -- The user has paid already, and pays nothing again.
+    elsif payment.registration_id is distinct from registration.id then
+        update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
+    end if;
     a.outcome := 'ok';
-    a.body := json_build_object('payment_id', payment_id, 'registration_id', registration.id)::text;
+    a.body := json_build_object('payment_id', payment.id, 'registration_id', registration.id,
+                                'amount', payment.amount::text, 'payment_method', payment.payment_method)::text;
     return a;
 end $$;
 
@@ -1503,7 +1622,7 @@ begin
     return a;
 end $$;
 
--- Cancels a registration and frees its seat. Returns false for a completed one, which stays as it is.
+-- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is.
 create or replace function sugang.cancel_course_registration(p_user bigint, p_id bigint, p_now timestamptz)
 returns boolean language plpgsql as $$
 declare
@@ -1513,7 +1632,6 @@ begin
     if registration.status = 'completed' then return false; end if;
     if registration.status = 'enrolled' then
         update course_registrations set status = 'cancelled', cancelled_at = p_now where id = registration.id;
-        update courses set registration_count = registration_count - 1 where id = p_id;
     end if;
     return true;
 end $$;
@@ -1524,7 +1642,8 @@ end $$;
 -- locks, writes and builds the response.
 --
 -- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
--- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
+-- item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql) takes
+-- it, and it stays locked only until the commit. The Django service writes in the same order.
 
 create or replace function sugang.do_register_test(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -1532,38 +1651,43 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     item tests;
+    current_item tests;
     registration test_registrations;
-    payment_id bigint;
+    payment payments;
     happened_at timestamptz;
-    content_type integer;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('test ' || p_id, p_user));
     happened_at := clock_timestamp();
     select * into item from tests where id = p_id;
-    if not found then
+    if item.price = 0 then
+        if p_method <> 'free' then a.outcome := 'invalid_fields'; end if;
+        p_amount := coalesce(p_amount, 0);
+    elsif item.id is null and p_method = 'free' then
         a.outcome := 'not_found';
+    elsif p_amount = 0 or p_method = 'free' or p_amount is null or p_method is null then
+        a.outcome := 'invalid_fields';
+    elsif item.id is null then
+        a.outcome := 'not_found';
+    end if;
+    if a.outcome is not null then
+        if a.outcome = 'invalid_fields' then a.body := sugang.payment_problems(item.price, p_amount, p_method); end if;
         return a;
     end if;
+    -- A payment whose registration another program has cancelled or deleted.
+    select * into payment from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'test') for update;
     select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
-        when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        when item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
         when item.registration_count >= item.capacity then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
 
-    -- Checked once more where it is decided: under the lock of the row.
-    update tests set registration_count = registration_count + 1
-        where id = p_id and price = item.price and registration_count < coalesce(capacity, 2147483647);
-    if not found then
-        select case when price <> item.price then 'amount_mismatch' else 'sold_out' end
-            into a.outcome from tests where id = p_id;
-        a.outcome := coalesce(a.outcome, 'not_found');
-        return a;
-    end if;
     if registration.id is null then
         insert into test_registrations (user_id, test_id, status, applied_at)
             values (p_user, p_id, 'applied', happened_at) returning * into registration;
@@ -1572,16 +1696,28 @@ begin
             set status = 'applied', applied_at = happened_at, completed_at = null, cancelled_at = null
             where id = registration.id;
     end if;
-    select content_type_id into content_type from sugang.kinds where kind = 'test';
-    insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector,
-                          target_title, registration_id, registration_time)
-        values (p_user, 'test', content_type, p_id, p_amount, p_method,
-                p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
-                item.title, registration.id, happened_at)
-        returning id into payment_id;
+    -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
+    select * into current_item from tests where id = p_id;
+    if (current_item.price, current_item.start_at, current_item.end_at)
+            is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
+        raise serialization_failure using message = 'the test has changed, or its period has ended, meanwhile';
+    end if;
+    if payment.id is null then
+        insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
+                              external_transaction_id, status, paid_at, search_vector,
+                              target_title, registration_id, registration_time)
+            values (p_user, 'test', (select content_type_id from sugang.kinds where kind = 'test'), p_id,
+                    p_amount, coalesce(p_method, 'free'),
+                    p_external_id, 'paid', happened_at, to_tsvector('simple', current_item.title),
+                    current_item.title, registration.id, happened_at)
+            returning * into payment;
+    -- The user has paid already, and pays nothing again.
+    elsif payment.registration_id is distinct from registration.id then
+        update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
+    end if;
     a.outcome := 'ok';
-    a.body := json_build_object('payment_id', payment_id, 'registration_id', registration.id)::text;
+    a.body := json_build_object('payment_id', payment.id, 'registration_id', registration.id,
+                                'amount', payment.amount::text, 'payment_method', payment.payment_method)::text;
     return a;
 end $$;
 
@@ -1627,7 +1763,7 @@ begin
     return a;
 end $$;
 
--- Cancels a registration and frees its seat. Returns false for a completed one, which stays as it is.
+-- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is.
 create or replace function sugang.cancel_test_registration(p_user bigint, p_id bigint, p_now timestamptz)
 returns boolean language plpgsql as $$
 declare
@@ -1637,10 +1773,473 @@ begin
     if registration.status = 'completed' then return false; end if;
     if registration.status = 'applied' then
         update test_registrations set status = 'cancelled', cancelled_at = p_now where id = registration.id;
-        update tests set registration_count = registration_count - 1 where id = p_id;
     end if;
     return true;
 end $$;
+
+-- ===== seats (course)
+
+-- One kind: the seats of its items. Triggers keep registration_count, whichever program writes the registrations, and
+-- write the history of the registrations while the rows of the items are locked: the log has the order of the seats.
+--
+-- A statement locks the items that it changes in the order of their ids, so two statements never deadlock on them.
+
+create or replace function sugang.course_registrations_inserted() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select course_id as id, count(*)::integer as seats from added where status <> 'cancelled'
+            group by 1 order by 1 loop
+        update courses set registration_count = registration_count + item.seats where id = item.id;
+    end loop;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'course', id, 'course', course_id, user_id, status, 0, case when status = 'cancelled' then 0 else 1 end,
+               sugang.actor(), sugang.request()
+        from added order by id;
+    if sugang.actor() is null then
+        update payments p set registration_id = a.id, registration_time = a.enrolled_at
+            from added a
+            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+              and p.status = 'paid' and p.registration_id is null;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_inserted after insert on course_registrations
+    referencing new table as added
+    for each statement execute function sugang.course_registrations_inserted();
+
+create or replace function sugang.course_registrations_updated() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select c.id, sum(c.seats)::integer as seats from (
+                select course_id as id, 1 as seats from added where status <> 'cancelled'
+                union all
+                select course_id, -1 from removed where status <> 'cancelled') c
+            group by 1 having sum(c.seats) <> 0 order by 1 loop
+        update courses set registration_count = registration_count + item.seats where id = item.id;
+    end loop;
+    -- A row that comes to another user or item is a removal and an addition.
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'course', c.id, 'course', c.item, c.user_id, c.status, 0, c.seats, sugang.actor(), sugang.request()
+        from (
+            select o.id, 0 as step, o.course_id as item, o.user_id,
+                   case when n.id is null then 'deleted' else 'moved' end as status,
+                   case when o.status = 'cancelled' then 0 else -1 end as seats
+            from removed o left join added n on n.id = o.id
+            where (o.user_id, o.course_id) is distinct from (n.user_id, n.course_id)
+            union all
+            select n.id, 1, n.course_id, n.user_id, n.status,
+                   case when n.status = 'cancelled' then 0 else 1 end
+                   - case when o.status <> 'cancelled' then 1 else 0 end
+            from added n left join removed o on (o.id, o.user_id, o.course_id) = (n.id, n.user_id, n.course_id)
+            where o.status is distinct from n.status) c
+        order by c.id, c.step;
+    if sugang.actor() is null then
+        update payments p set registration_id = null
+            from removed o join added n on n.id = o.id
+            where (n.user_id, n.course_id) <> (o.user_id, o.course_id)
+              and p.user_id = o.user_id and p.registration_id = o.id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course');
+        update payments p set registration_id = a.id, registration_time = a.enrolled_at
+            from added a
+            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+              and p.status = 'paid' and p.registration_id is null;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_updated after update on course_registrations
+    referencing old table as removed new table as added
+    for each statement execute function sugang.course_registrations_updated();
+
+create or replace function sugang.course_registrations_deleted() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select course_id as id, count(*)::integer as seats from removed where status <> 'cancelled'
+            group by 1 order by 1 loop
+        update courses set registration_count = registration_count - item.seats where id = item.id;
+    end loop;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'course', id, 'course', course_id, user_id, 'deleted', 0,
+               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
+        from removed order by id;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_deleted after delete on course_registrations
+    referencing old table as removed
+    for each statement execute function sugang.course_registrations_deleted();
+
+-- Before the rows are gone.
+create or replace function sugang.course_registrations_truncated() returns trigger language plpgsql as $$
+begin
+    update courses set registration_count = 0 where registration_count <> 0;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'course', id, 'course', course_id, user_id, 'deleted', 0,
+               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
+        from course_registrations order by id;
+    update payments set registration_id = null
+        where registration_id is not null
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'course');
+    return null;
+end $$;
+create or replace trigger sugang_registrations_truncated before truncate on course_registrations
+    for each statement execute function sugang.course_registrations_truncated();
+
+create or replace trigger sugang_registration_times before insert or update on course_registrations
+    for each row
+    when ((new.status = 'completed') <> (new.completed_at is not null)
+          or (new.status = 'cancelled') <> (new.cancelled_at is not null))
+    execute function sugang.keep_registration_times();
+
+-- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
+-- have. The Django service counts for itself, and writes back what it read before; both are ignored.
+create or replace function sugang.guard_course_seats() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'UPDATE' and new.id = old.id and pg_trigger_depth() = 1 and not sugang.recounts() then
+        new.registration_count := old.registration_count;
+    elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
+        new.registration_count :=
+            (select count(*) from course_registrations where course_id = new.id and status <> 'cancelled');
+    else
+        raise check_violation using
+            message = format('course %s has no seat left', new.id), table = 'courses',
+            constraint = 'courses_capacity_kept', hint = 'Raise its capacity first.';
+    end if;
+    return new;
+end $$;
+create or replace trigger sugang_seats before update of id, registration_count on courses
+    for each row
+    when (new.id <> old.id
+          or new.registration_count <> old.registration_count
+          and (pg_trigger_depth() = 0 or new.registration_count < 0
+               or new.registration_count > old.registration_count and new.registration_count > new.capacity))
+    execute function sugang.guard_course_seats();
+create or replace trigger sugang_seats_insert before insert on courses
+    for each row when (new.registration_count <> 0) execute function sugang.guard_course_seats();
+
+-- Where foreign keys are deferred, registrations may be written before their item. A join in another order would read
+-- a whole table for one row.
+create or replace function sugang.course_items_inserted() returns trigger language plpgsql
+set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    update courses i set registration_count = r.n
+        from added a cross join lateral (
+            select count(*) as n from course_registrations where course_id = a.id and status <> 'cancelled') r
+        where i.id = a.id and r.n <> a.registration_count;
+    return null;
+end $$;
+create or replace trigger sugang_items_inserted after insert on courses
+    referencing new table as added
+    for each statement execute function sugang.course_items_inserted();
+
+create or replace trigger sugang_capacity_changed before update of capacity on courses
+    for each row when (new.capacity is distinct from old.capacity)
+    execute function sugang.note_capacity_change();
+
+-- Counts every item again and returns how many counts were wrong: for an operator who has written registrations while
+-- the triggers were disabled.
+create or replace function sugang.recount_course() returns bigint language plpgsql as $$
+declare
+    corrected bigint;
+begin
+    lock table course_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    update courses i set registration_count = coalesce(r.n, 0)
+        from courses j
+        left join (select course_id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
+            on r.course_id = j.id
+        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+    get diagnostics corrected = row_count;
+    perform set_config('sugang.recount', '', true);
+    return corrected;
+end $$;
+
+-- Cancels the active registrations of these users for these items that no active payment pays for any more.
+create or replace function sugang.release_course_seats(p_users bigint[], p_items bigint[]) returns void
+language plpgsql as $$
+begin
+    with unpaid as (
+        select r.id from unnest(p_users, p_items) u (user_id, item_id)
+        join course_registrations r on r.user_id = u.user_id and r.course_id = u.item_id
+        where r.status = 'enrolled' and not exists (
+            select from payments p
+            where p.user_id = r.user_id and p.object_id = r.course_id and p.status = 'paid'
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course'))
+        order by r.id for update of r)
+    update course_registrations r set status = 'cancelled', cancelled_at = clock_timestamp()
+        from unpaid where r.id = unpaid.id;
+end $$;
+
+create or replace function sugang.course_payments_truncated() returns trigger language plpgsql as $$
+begin
+    perform sugang.release_course_seats(array_agg(user_id), array_agg(course_id))
+        from course_registrations where status = 'enrolled' having count(*) > 0;
+    return null;
+end $$;
+create or replace trigger sugang_course_payments_truncated after truncate on payments
+    for each statement execute function sugang.course_payments_truncated();
+
+-- ===== seats (test)
+
+-- One kind: the seats of its items. Triggers keep registration_count, whichever program writes the registrations, and
+-- write the history of the registrations while the rows of the items are locked: the log has the order of the seats.
+--
+-- A statement locks the items that it changes in the order of their ids, so two statements never deadlock on them.
+
+create or replace function sugang.test_registrations_inserted() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select test_id as id, count(*)::integer as seats from added where status <> 'cancelled'
+            group by 1 order by 1 loop
+        update tests set registration_count = registration_count + item.seats where id = item.id;
+    end loop;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'test', id, 'test', test_id, user_id, status, 0, case when status = 'cancelled' then 0 else 1 end,
+               sugang.actor(), sugang.request()
+        from added order by id;
+    if sugang.actor() is null then
+        update payments p set registration_id = a.id, registration_time = a.applied_at
+            from added a
+            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+              and p.status = 'paid' and p.registration_id is null;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_inserted after insert on test_registrations
+    referencing new table as added
+    for each statement execute function sugang.test_registrations_inserted();
+
+create or replace function sugang.test_registrations_updated() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select c.id, sum(c.seats)::integer as seats from (
+                select test_id as id, 1 as seats from added where status <> 'cancelled'
+                union all
+                select test_id, -1 from removed where status <> 'cancelled') c
+            group by 1 having sum(c.seats) <> 0 order by 1 loop
+        update tests set registration_count = registration_count + item.seats where id = item.id;
+    end loop;
+    -- A row that comes to another user or item is a removal and an addition.
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'test', c.id, 'test', c.item, c.user_id, c.status, 0, c.seats, sugang.actor(), sugang.request()
+        from (
+            select o.id, 0 as step, o.test_id as item, o.user_id,
+                   case when n.id is null then 'deleted' else 'moved' end as status,
+                   case when o.status = 'cancelled' then 0 else -1 end as seats
+            from removed o left join added n on n.id = o.id
+            where (o.user_id, o.test_id) is distinct from (n.user_id, n.test_id)
+            union all
+            select n.id, 1, n.test_id, n.user_id, n.status,
+                   case when n.status = 'cancelled' then 0 else 1 end
+                   - case when o.status <> 'cancelled' then 1 else 0 end
+            from added n left join removed o on (o.id, o.user_id, o.test_id) = (n.id, n.user_id, n.test_id)
+            where o.status is distinct from n.status) c
+        order by c.id, c.step;
+    if sugang.actor() is null then
+        update payments p set registration_id = null
+            from removed o join added n on n.id = o.id
+            where (n.user_id, n.test_id) <> (o.user_id, o.test_id)
+              and p.user_id = o.user_id and p.registration_id = o.id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test');
+        update payments p set registration_id = a.id, registration_time = a.applied_at
+            from added a
+            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+              and p.status = 'paid' and p.registration_id is null;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_updated after update on test_registrations
+    referencing old table as removed new table as added
+    for each statement execute function sugang.test_registrations_updated();
+
+create or replace function sugang.test_registrations_deleted() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select test_id as id, count(*)::integer as seats from removed where status <> 'cancelled'
+            group by 1 order by 1 loop
+        update tests set registration_count = registration_count - item.seats where id = item.id;
+    end loop;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'test', id, 'test', test_id, user_id, 'deleted', 0,
+               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
+        from removed order by id;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_deleted after delete on test_registrations
+    referencing old table as removed
+    for each statement execute function sugang.test_registrations_deleted();
+
+-- Before the rows are gone.
+create or replace function sugang.test_registrations_truncated() returns trigger language plpgsql as $$
+begin
+    update tests set registration_count = 0 where registration_count <> 0;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'test', id, 'test', test_id, user_id, 'deleted', 0,
+               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
+        from test_registrations order by id;
+    update payments set registration_id = null
+        where registration_id is not null
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'test');
+    return null;
+end $$;
+create or replace trigger sugang_registrations_truncated before truncate on test_registrations
+    for each statement execute function sugang.test_registrations_truncated();
+
+create or replace trigger sugang_registration_times before insert or update on test_registrations
+    for each row
+    when ((new.status = 'completed') <> (new.completed_at is not null)
+          or (new.status = 'cancelled') <> (new.cancelled_at is not null))
+    execute function sugang.keep_registration_times();
+
+-- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
+-- have. The Django service counts for itself, and writes back what it read before; both are ignored.
+create or replace function sugang.guard_test_seats() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'UPDATE' and new.id = old.id and pg_trigger_depth() = 1 and not sugang.recounts() then
+        new.registration_count := old.registration_count;
+    elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
+        new.registration_count :=
+            (select count(*) from test_registrations where test_id = new.id and status <> 'cancelled');
+    else
+        raise check_violation using
+            message = format('test %s has no seat left', new.id), table = 'tests',
+            constraint = 'tests_capacity_kept', hint = 'Raise its capacity first.';
+    end if;
+    return new;
+end $$;
+create or replace trigger sugang_seats before update of id, registration_count on tests
+    for each row
+    when (new.id <> old.id
+          or new.registration_count <> old.registration_count
+          and (pg_trigger_depth() = 0 or new.registration_count < 0
+               or new.registration_count > old.registration_count and new.registration_count > new.capacity))
+    execute function sugang.guard_test_seats();
+create or replace trigger sugang_seats_insert before insert on tests
+    for each row when (new.registration_count <> 0) execute function sugang.guard_test_seats();
+
+-- Where foreign keys are deferred, registrations may be written before their item. A join in another order would read
+-- a whole table for one row.
+create or replace function sugang.test_items_inserted() returns trigger language plpgsql
+set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    update tests i set registration_count = r.n
+        from added a cross join lateral (
+            select count(*) as n from test_registrations where test_id = a.id and status <> 'cancelled') r
+        where i.id = a.id and r.n <> a.registration_count;
+    return null;
+end $$;
+create or replace trigger sugang_items_inserted after insert on tests
+    referencing new table as added
+    for each statement execute function sugang.test_items_inserted();
+
+create or replace trigger sugang_capacity_changed before update of capacity on tests
+    for each row when (new.capacity is distinct from old.capacity)
+    execute function sugang.note_capacity_change();
+
+-- Counts every item again and returns how many counts were wrong: for an operator who has written registrations while
+-- the triggers were disabled.
+create or replace function sugang.recount_test() returns bigint language plpgsql as $$
+declare
+    corrected bigint;
+begin
+    lock table test_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    update tests i set registration_count = coalesce(r.n, 0)
+        from tests j
+        left join (select test_id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
+            on r.test_id = j.id
+        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+    get diagnostics corrected = row_count;
+    perform set_config('sugang.recount', '', true);
+    return corrected;
+end $$;
+
+-- Cancels the active registrations of these users for these items that no active payment pays for any more.
+create or replace function sugang.release_test_seats(p_users bigint[], p_items bigint[]) returns void
+language plpgsql as $$
+begin
+    with unpaid as (
+        select r.id from unnest(p_users, p_items) u (user_id, item_id)
+        join test_registrations r on r.user_id = u.user_id and r.test_id = u.item_id
+        where r.status = 'applied' and not exists (
+            select from payments p
+            where p.user_id = r.user_id and p.object_id = r.test_id and p.status = 'paid'
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test'))
+        order by r.id for update of r)
+    update test_registrations r set status = 'cancelled', cancelled_at = clock_timestamp()
+        from unpaid where r.id = unpaid.id;
+end $$;
+
+create or replace function sugang.test_payments_truncated() returns trigger language plpgsql as $$
+begin
+    perform sugang.release_test_seats(array_agg(user_id), array_agg(test_id))
+        from test_registrations where status = 'applied' having count(*) > 0;
+    return null;
+end $$;
+create or replace trigger sugang_test_payments_truncated after truncate on payments
+    for each statement execute function sugang.test_payments_truncated();
+
+-- ===== sequences
+
+-- Sequences that lag behind the ids of their tables, as after a restore.
+
+-- Moves the sequence of an id on to the highest id, whatever it is named: Django and this service name it differently.
+create or replace function sugang.advance_sequence(p_table regclass) returns void language plpgsql as $$
+declare
+    sequence regclass := pg_get_serial_sequence(p_table::text, 'id');
+    highest bigint;
+begin
+    execute format('select max(id) from %s', p_table) into highest;
+    if highest > coalesce(pg_sequence_last_value(sequence), 0) then perform setval(sequence, highest); end if;
+end $$;
+
+-- Moves all sequences on. The lock serializes the sessions that find one behind, so none moves a sequence back.
+create or replace function sugang.advance_sequences(p_function text) returns sugang.function_row
+language plpgsql as $$
+declare
+    kind text;
+begin
+    if p_function is distinct from 'advance_sequences' then
+        perform sugang.misrouted(p_function, 'advance_sequences');
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('sugang.advance_sequences', 0));
+    perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
+            sugang.advance_sequence('sugang.audit_log');
+    for kind in select k.kind from sugang.kinds k loop
+        execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
+    end loop;
+    return row('ok', null, null, null, null, null)::sugang.function_row;
+end $$;
+
+-- ===== sequences_of_kind (course)
+
+-- One kind: the sequences of its tables.
+create or replace function sugang.advance_course_sequences() returns void language sql as $$
+    select sugang.advance_sequence('courses'), sugang.advance_sequence('course_registrations')
+$$;
+
+-- ===== sequences_of_kind (test)
+
+-- One kind: the sequences of its tables.
+create or replace function sugang.advance_test_sequences() returns void language sql as $$
+    select sugang.advance_sequence('tests'), sugang.advance_sequence('test_registrations')
+$$;
 
 -- ===== time
 
