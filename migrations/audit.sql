@@ -21,7 +21,9 @@ select r.id::text from {registrations} r
 where r.status <> 'cancelled'
   and not exists (select from payments p
                   where p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
-                    and p.user_id = r.user_id and p.object_id = r.{item_id} and p.status = 'paid');
+                    and p.user_id = r.user_id and p.object_id = r.{item_id}
+                    -- An operator may give the money for a completed item back.
+                    and (p.status = 'paid' or r.completed_at <= coalesce(p.cancelled_at, 'infinity')));
 
 -- check: payment_of_unknown_kind
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
@@ -50,11 +52,15 @@ left join (select {item_id} as id, count(*) as n from {registrations} where stat
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0);
 
+-- An operator may lower a capacity below what is taken. Then no seat may have been taken since.
 -- check: capacity
 select i.id::text from {items} i
 left join (select {item_id} as id, count(*) as n from {registrations} where status <> 'cancelled' group by 1) r
     using (id)
-where i.capacity < greatest(i.registration_count, r.n);
+where i.capacity < greatest(i.registration_count, r.n)
+  and exists (select from sugang.audit_log h
+              where h.item_kind = '{kind}' and h.item_id = i.id and h.seats > 0
+                and h.at > coalesce(i.capacity_changed_at, '-infinity'));
 
 -- check: audit_log_of_payment
 select coalesce(p.id, h.id)::text from payments p

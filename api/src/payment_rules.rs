@@ -11,6 +11,7 @@ pub(crate) fn accepted_amounts(method: PaymentMethod) -> RangeInclusive<Money> {
         PaymentMethod::KakaoPay => (100, 50_000_000),
         PaymentMethod::Card => (1_000, 100_000_000),
         PaymentMethod::BankTransfer => (1_000, 200_000_000),
+        PaymentMethod::Free => (0, 0),
     };
     Money::won(min)..=Money::won(max)
 }
@@ -21,6 +22,7 @@ fn fee_rate(method: PaymentMethod) -> Decimal {
         PaymentMethod::KakaoPay => Decimal::new(29, 3),
         PaymentMethod::Card => Decimal::new(32, 3),
         PaymentMethod::BankTransfer => Decimal::new(5, 3),
+        PaymentMethod::Free => Decimal::ZERO,
     }
 }
 
@@ -48,6 +50,7 @@ mod tests {
             (PaymentMethod::KakaoPay, 1305.0, 100, 50_000_000),
             (PaymentMethod::Card, 1440.0, 1_000, 100_000_000),
             (PaymentMethod::BankTransfer, 225.0, 1_000, 200_000_000),
+            (PaymentMethod::Free, 0.0, 0, 0),
         ] {
             assert_eq!(transaction_metadata(method, Money::won(45_000)).estimated_fee, fee);
             assert_eq!(accepted_amounts(method), Money::won(min)..=Money::won(max));

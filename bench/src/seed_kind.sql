@@ -131,7 +131,7 @@ begin
 end $$;
 
 -- Lets the users of these addresses register p_wanted times for items whose period had begun before today,
--- as the service does it: the same triggers write state and history. All users choose among the same few items
+-- as the service does it: the same triggers write counts and history. All users choose among the same few items
 -- first, so that some become much more popular than the rest. Of a hundred, 12 are completed later, 12
 -- cancelled, and 6 cancelled and taken up again.
 create function pg_temp.registrations_{kind}(p_users text[], p_wanted bigint, p_today timestamptz)
@@ -139,7 +139,7 @@ returns bigint language plpgsql set plan_cache_mode = force_custom_plan as $$
 begin
     create temporary table seats on commit drop as
     with candidates as (
-        select id, title, price, start_at, least(end_at, p_today) as until,
+        select id, title, price, start_at, least(end_at, p_today) as until, capacity,
                row_number() over (order by hashint8extended(id, 20)) - 1 as rank, count(*) over () as n
         from {items} where start_at < p_today and end_at > start_at
     ), customers as (
@@ -153,12 +153,14 @@ begin
         cross join lateral (select least((p_wanted + u.n - 1) / u.n, c.n) as n) share
         cross join lateral generate_series(0, share.n - 1) j
     )
-    select number, user_id, c.id as item_id, title, price, until,
+    select number, user_id, c.id as item_id, title, price, until, capacity,
            start_at + pg_temp.fraction(number, 22) * (until - start_at) as registered_at,
            (array['kakaopay', 'card', 'bank_transfer'])[pg_temp.pick(number, 23, 3)] as method,
            pg_temp.pick(number, 24, 100) as fate, null::bigint as registration_id
     from wanted join candidates c using (rank) where number < p_wanted;
     analyze seats;
+    -- More may take a seat than stay.
+    update {items} i set capacity = null from seats s where i.id = s.item_id and s.capacity is not null;
 
     insert into {registrations} (user_id, {item_id}, {registered_at})
         select user_id, item_id, registered_at from seats order by registered_at, number;
@@ -199,10 +201,7 @@ begin
         from seats s join {registrations} r on r.id = s.registration_id where fate > 94
         order by r.{registered_at}, number;
 
-    update {items} i
-        set registration_count = taken.n,
-            capacity = case when capacity is not null then greatest(capacity, taken.n) end
-        from (select {item_id}, count(*) as n from {registrations} where status <> 'cancelled' group by 1) taken
-        where i.id = taken.{item_id};
+    update {items} i set capacity = greatest(s.capacity, i.registration_count)
+        from (select distinct item_id, capacity from seats where capacity is not null) s where i.id = s.item_id;
     return (select count(*) from seats);
 end $$;

@@ -41,6 +41,11 @@ begin
             union all
             select 'username' where exists (
                 select from users where sugang.username_key(username) = sugang.username_key(p_username))) taken)::text;
+        -- Neither, so the id is: the API advances the sequence and sends the statement once more.
+        if a.body = '[]' then
+            raise unique_violation using
+                message = 'the id of a new user is taken', table = 'users', constraint = 'users_pkey';
+        end if;
     end if;
     return a;
 end $$;

@@ -7,6 +7,7 @@ declare
     a sugang.function_row;
     payment payments;
     kind text;
+    lock_name text;
     released boolean;
     happened_at timestamptz;
 begin
@@ -17,16 +18,20 @@ begin
     end;
     if a.outcome is not null then return a; end if;
     -- The lock that a registration takes first: a cancellation and a new registration never overtake each other.
-    select k.kind into strict kind from sugang.kinds k where content_type_id = payment.content_type_id;
-    perform pg_advisory_xact_lock(hashtextextended(kind || ' ' || payment.object_id, p_user));
+    select k.kind into kind from sugang.kinds k where content_type_id = payment.content_type_id;
+    lock_name := coalesce(kind, payment.payment_type) || ' ' || payment.object_id;
+    perform pg_advisory_xact_lock(hashtextextended(lock_name, p_user));
     select * into payment from payments where id = p_id for update;
     if payment.status is distinct from 'paid' then
         a.outcome := 'already_cancelled';
         return a;
     end if;
     happened_at := clock_timestamp();
-    execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
-        into released using p_user, payment.object_id::bigint, happened_at;
+    -- Old rows may pay for something that nothing registers for.
+    if kind is not null then
+        execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
+            into released using p_user, payment.object_id, happened_at;
+    end if;
     if not released then
         a.outcome := 'item_completed';
         a.body := json_build_object('payment_type', kind)::text;

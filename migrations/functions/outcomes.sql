@@ -9,7 +9,7 @@ alter domain sugang.outcome add constraint known check (value in (
     -- lists and details
     'invalid_page', 'not_found',
     -- registering and completing
-    'already_registered', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
+    'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed'

@@ -2,7 +2,8 @@
 -- locks, writes and builds the response.
 --
 -- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
--- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
+-- item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql) takes
+-- it, and it stays locked only until the commit. The Django service writes in the same order.
 
 create or replace function sugang.do_register_{kind}(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -10,38 +11,43 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     item {items};
+    current_item {items};
     registration {registrations};
-    payment_id bigint;
+    payment payments;
     happened_at timestamptz;
-    content_type integer;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('{kind} ' || p_id, p_user));
     happened_at := clock_timestamp();
     select * into item from {items} where id = p_id;
-    if not found then
+    if item.price = 0 then
+        if p_method <> 'free' then a.outcome := 'invalid_fields'; end if;
+        p_amount := coalesce(p_amount, 0);
+    elsif item.id is null and p_method = 'free' then
         a.outcome := 'not_found';
+    elsif p_amount = 0 or p_method = 'free' or p_amount is null or p_method is null then
+        a.outcome := 'invalid_fields';
+    elsif item.id is null then
+        a.outcome := 'not_found';
+    end if;
+    if a.outcome is not null then
+        if a.outcome = 'invalid_fields' then a.body := sugang.payment_problems(item.price, p_amount, p_method); end if;
         return a;
     end if;
+    -- A payment whose registration another program has cancelled or deleted.
+    select * into payment from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}') for update;
     select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
-        when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        when item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
         when item.registration_count >= item.capacity then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
 
-    -- Checked once more where it is decided: under the lock of the row.
-    update {items} set registration_count = registration_count + 1
-        where id = p_id and price = item.price and registration_count < coalesce(capacity, 2147483647);
-    if not found then
-        select case when price <> item.price then 'amount_mismatch' else 'sold_out' end
-            into a.outcome from {items} where id = p_id;
-        a.outcome := coalesce(a.outcome, 'not_found');
-        return a;
-    end if;
     if registration.id is null then
         insert into {registrations} (user_id, {item_id}, status, {registered_at})
             values (p_user, p_id, '{active}', happened_at) returning * into registration;
@@ -50,17 +56,29 @@ begin
             set status = '{active}', {registered_at} = happened_at, completed_at = null, cancelled_at = null
             where id = registration.id;
     end if;
-    select content_type_id into content_type from sugang.kinds where kind = '{kind}';
-    insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector, title_vector,
-                          target_title, registration_id, registration_time)
-        values (p_user, '{kind}', content_type, p_id, p_amount, p_method,
-                p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
-                (select ts_filter(search_vector, array['a'::"char"]) from sugang.{kind}_search where item_id = p_id),
-                item.title, registration.id, happened_at)
-        returning id into payment_id;
+    -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
+    select * into current_item from {items} where id = p_id;
+    if (current_item.price, current_item.start_at, current_item.end_at)
+            is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
+        raise serialization_failure using message = 'the {kind} has changed, or its period has ended, meanwhile';
+    end if;
+    if payment.id is null then
+        insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
+                              external_transaction_id, status, paid_at, search_vector, title_vector,
+                              target_title, registration_id, registration_time)
+            values (p_user, '{kind}', (select content_type_id from sugang.kinds where kind = '{kind}'), p_id,
+                    p_amount, coalesce(p_method, 'free'),
+                    p_external_id, 'paid', happened_at, to_tsvector('simple', current_item.title),
+                    (select ts_filter(search_vector, array['a'::"char"]) from sugang.{kind}_search where item_id = p_id),
+                    current_item.title, registration.id, happened_at)
+            returning * into payment;
+    -- The user has paid already, and pays nothing again.
+    elsif payment.registration_id is distinct from registration.id then
+        update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
+    end if;
     a.outcome := 'ok';
-    a.body := json_build_object('payment_id', payment_id, 'registration_id', registration.id)::text;
+    a.body := json_build_object('payment_id', payment.id, 'registration_id', registration.id,
+                                'amount', payment.amount::text, 'payment_method', payment.payment_method)::text;
     return a;
 end $$;
 
@@ -106,7 +124,7 @@ begin
     return a;
 end $$;
 
--- Cancels a registration and frees its seat. Returns false for a completed one, which stays as it is.
+-- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is.
 create or replace function sugang.cancel_{kind}_registration(p_user bigint, p_id bigint, p_now timestamptz)
 returns boolean language plpgsql as $$
 declare
@@ -116,7 +134,6 @@ begin
     if registration.status = 'completed' then return false; end if;
     if registration.status = '{active}' then
         update {registrations} set status = 'cancelled', cancelled_at = p_now where id = registration.id;
-        update {items} set registration_count = registration_count - 1 where id = p_id;
     end if;
     return true;
 end $$;

@@ -29,11 +29,12 @@ const BREAKAGES: &[(&str, &str)] = &[
     ),
     (
         "active_registration_without_active_payment",
-        "update payments set status = 'cancelled', cancelled_at = now() where status = 'paid'",
+        "alter table payments disable trigger sugang_payments_updated;
+         update payments set status = 'cancelled', cancelled_at = now() where status = 'paid'",
     ),
     (
         "payment_of_unknown_kind",
-        "update payments set payment_type = 'voucher'",
+        "alter table payments disable trigger user; update payments set payment_type = 'voucher'",
     ),
     (
         "payment_points_to_another_registration",
@@ -45,19 +46,20 @@ const BREAKAGES: &[(&str, &str)] = &[
     ),
     (
         "payment_time_against_status",
-        "update payments set cancelled_at = now()",
+        "alter table payments disable trigger user; update payments set cancelled_at = now()",
     ),
     (
         "registration_time_against_status",
-        "update {registrations} set completed_at = now() where status = '{active}'",
+        "alter table {registrations} disable trigger user;
+         update {registrations} set completed_at = now() where status = '{active}'",
     ),
     (
         "registration_count",
-        "update {items} set registration_count = registration_count + 1",
+        "alter table {items} disable trigger user; update {items} set registration_count = registration_count + 1",
     ),
     (
         "capacity",
-        "alter table {items} drop constraint {items}_capacity_kept;
+        "alter table {items} disable trigger user;
          update {items} set capacity = registration_count - 1 where registration_count > 0",
     ),
     (

@@ -10,6 +10,21 @@ fn declared() -> Value {
     serde_json::from_str(include_str!("../../api/functions.json")).expect("the list is JSON")
 }
 
+/// Every constraint and unique index of the tables that the service writes, a foreign key of Django's by the name that
+/// PostgreSQL would have given it. (PostgreSQL 18 lists `not null` as well.)
+const CONSTRAINTS: &str = r"
+    select regexp_replace(conname, '_[0-9a-f]{8}_fk_.*$', '_fkey') from pg_constraint
+    where contype <> 'n' and conrelid = any (array(
+        select oid from pg_class
+        where relnamespace = 'sugang'::regnamespace and relname <> 'migrations'
+           or relname in ('users', 'payments', 'tests', 'courses', 'test_registrations', 'course_registrations')))
+    union
+    select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
+    where i.indisunique and (t.relnamespace = 'sugang'::regnamespace and t.relname <> 'migrations'
+        or t.relname in ('users', 'payments', 'tests', 'courses', 'test_registrations', 'course_registrations'))
+      and c.relnamespace in ('public'::regnamespace, 'sugang'::regnamespace)
+    order by 1";
+
 fn words(list: &Value) -> Vec<&str> {
     list.as_array()
         .into_iter()
@@ -63,6 +78,12 @@ async fn differences(app: &App, declared: &Value) -> Vec<String> {
             .symmetric_difference(&of_component)
             .map(|word| format!("outcome {word}")),
     );
+    let known = words(&declared["constraints"]);
+    let constraints = app.database().query(CONSTRAINTS, &[]).await;
+    let constraints = constraints.unwrap_or_else(|error| panic!("{error:?}"));
+    let unknown = constraints.iter().map(|row| row.get::<_, String>(0));
+    let unknown = unknown.filter(|constraint| !known.contains(&constraint.as_str()));
+    found.extend(unknown.map(|constraint| format!("constraint {constraint}")));
     found
 }
 
@@ -76,7 +97,11 @@ async fn the_component_and_the_database_agree() {
 async fn a_difference_is_found() {
     let app = App::start().await;
     let mut declared = declared();
-    for (old, new) in [("p_reason text", "p_why text"), ("sold_out", "full")] {
+    for (old, new) in [
+        ("p_reason text", "p_why text"),
+        ("sold_out", "full"),
+        ("payments_one_active", "payments_once"),
+    ] {
         declared = serde_json::from_str(&declared.to_string().replace(old, new)).expect("it stays JSON");
     }
     app.database()
@@ -90,7 +115,13 @@ async fn a_difference_is_found() {
         .collect();
     assert_eq!(
         starts,
-        ["cancel_payment", "get_course", "outcome full", "outcome sold_out"]
+        [
+            "cancel_payment",
+            "get_course",
+            "outcome full",
+            "outcome sold_out",
+            "constraint payments_one_active"
+        ]
     );
 }
 

@@ -36,7 +36,7 @@ async fn audit_reports_as_the_developers_command_does() {
     );
 
     app.database()
-        .batch_execute("update payments set cancelled_at = now()")
+        .batch_execute("alter table payments disable trigger user; update payments set cancelled_at = now()")
         .await
         .unwrap();
     let broken = host(&app, "audit");

@@ -109,7 +109,7 @@ async fn a_client_signs_up_applies_completes_and_cancels() {
     assert_eq!(courses.get(course.id).await.unwrap().remaining, Some(0));
 
     let completed = exams.complete(exam.id).await.unwrap();
-    assert_eq!(completed.registration_id, applied.registration.id());
+    assert_eq!(completed.registration, applied.registration);
 
     let payments = session.payments();
     let newest = payments.list(&PaymentFilter::default()).page(1).await.unwrap();

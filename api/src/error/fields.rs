@@ -132,6 +132,11 @@ impl FieldProblems {
         self.0.push((field, problem));
     }
 
+    /// Returns whether all problems are of this kind; true without any.
+    pub(crate) fn all(&self, is_of_kind: impl Fn(&FieldProblem) -> bool) -> bool {
+        self.0.iter().all(|(_, problem)| is_of_kind(problem))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

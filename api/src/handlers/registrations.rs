@@ -1,16 +1,16 @@
 //! Registering for an item with its payment, and completing it.
 
-use sugang_sdk::types::{Completed, DateTime, PaymentId, Register as RegisterForm, Registered, RegistrationId};
+use sugang_sdk::types::{Completed, DateTime, Money, PaymentId, PaymentMethod, Registered, RegistrationId};
 use uuid::Uuid;
 
 use crate::{
     auth::tokens::Caller,
     context::RequestContext,
     error::{
-        ApiError,
+        ApiError, FieldProblem, FieldProblems,
         catalog::{AMOUNT_OUT_OF_BOUNDS, NOT_FOUND, SOLD_OUT},
     },
-    extract::forms,
+    extract::forms::{self, RegisterForm},
     http::Response,
     kind::ItemKind,
     operation::ItemOperation,
@@ -38,15 +38,15 @@ pub(crate) async fn register(
     let body = ctx.body().await?;
     let idempotency = ctx.idempotency(&body)?;
     let form = forms::register(&body.object()?)?;
-    let accepted = payment_rules::accepted_amounts(form.payment_method);
+    let accepted = payment_rules::accepted_amounts(form.payment_method.unwrap_or(PaymentMethod::Free));
     // Random, because an id derived from user and item would repeat after a cancellation. The database enforces that ids
     // with this prefix are unique; those of the Django service need not be.
     let external_id = format!("sugang_{}", Uuid::new_v4().simple());
     let call = Register {
         user: caller.id(),
         id: ctx.id,
-        amount: form.amount.to_string(),
-        method: form.payment_method.to_string(),
+        amount: form.amount.map(|amount| amount.to_string()),
+        method: form.payment_method.map(|method| method.to_string()),
         min: accepted.start().to_string(),
         max: accepted.end().to_string(),
         external_id,
@@ -66,24 +66,32 @@ fn registered(
     form: &RegisterForm,
     row: &FunctionRow,
 ) -> Result<Response, ApiError> {
+    /// What was paid, which the form may not say: a free item, or a payment that another program left behind. The
+    /// keys may be missing in a row that an earlier version stored.
     #[derive(serde::Deserialize)]
     struct Payload {
         payment_id: PaymentId,
         registration_id: RegistrationId,
+        amount: Option<Money>,
+        payment_method: Option<String>,
     }
 
     Err(match row.outcome {
         Outcome::Ok => {
             let payload: Payload = row.payload()?;
+            let paid_by = payload.payment_method.and_then(|word| word.parse().ok());
+            let payment_method = paid_by.or(form.payment_method).unwrap_or(PaymentMethod::Free);
+            let amount = payload.amount.or(form.amount).unwrap_or(Money::won(0));
             let body = Registered {
                 message: ctx.text(kind.registered),
                 payment_id: payload.payment_id,
                 registration: (kind.registration)(payload.registration_id),
-                payment_method: form.payment_method,
-                transaction_metadata: payment_rules::transaction_metadata(form.payment_method, form.amount),
+                payment_method,
+                transaction_metadata: payment_rules::transaction_metadata(payment_method, amount),
             };
             return Ok(Response::json(201, &body));
         }
+        Outcome::InvalidFields => wrong_fields(row)?,
         Outcome::NotFound => (&NOT_FOUND).into(),
         Outcome::AlreadyRegistered => (&kind.already_registered).into(),
         Outcome::NotOpen => (&kind.not_open).into(),
@@ -92,6 +100,21 @@ fn registered(
         Outcome::SoldOut => (&SOLD_OUT).into(),
         _ => row.idempotency_error(),
     })
+}
+
+/// The fields that only the price could tell to be wrong.
+fn wrong_fields(row: &FunctionRow) -> Result<ApiError, ApiError> {
+    let mut problems = FieldProblems::default();
+    for (field, problem) in row.payload::<Vec<(&str, &str)>>()? {
+        let problem = match problem {
+            "required" => FieldProblem::Required,
+            "not_positive" => FieldProblem::NotPositive,
+            "invalid_choice" => FieldProblem::InvalidChoice,
+            _ => return Err(row.unexpected()),
+        };
+        problems.push(if field == "amount" { "amount" } else { "payment_method" }, problem);
+    }
+    Ok(ApiError::Fields(problems))
 }
 
 pub(crate) static COMPLETE: ItemOperation = ItemOperation {
@@ -125,7 +148,7 @@ pub(crate) async fn complete(
             let payload: Payload = row.payload()?;
             let body = Completed {
                 message: ctx.text(kind.completed),
-                registration_id: payload.registration_id,
+                registration: (kind.registration)(payload.registration_id),
                 completed_at: payload.completed_at,
             };
             Ok(Response::json(200, &body))
@@ -140,12 +163,10 @@ pub(crate) async fn complete(
 #[cfg(test)]
 mod description {
     use serde_json::json;
-    use sugang_sdk::types::{
-        Completed, PaymentId, PaymentMethod, Register, Registration, RegistrationId, TransactionMetadata,
-    };
+    use sugang_sdk::types::{PaymentId, PaymentMethod, Register, Registration, RegistrationId, TransactionMetadata};
     use utoipa::{
         ToSchema,
-        openapi::{ObjectBuilder, Ref, RefOr, Schema},
+        openapi::{KnownFormat, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat},
     };
 
     use super::{AMOUNT_OUT_OF_BOUNDS, ApiError, ItemKind, NOT_FOUND, SOLD_OUT};
@@ -162,7 +183,12 @@ mod description {
         Description {
             tag: several.into(),
             summary: format!("Register for one {one} and pay"),
-            more: format!("Amounts that the methods take, both ends included: {}.", bounds()).into(),
+            more: format!(
+                "Amounts that the methods take, both ends included: {}. An item whose price is 0 is taken with both fields \
+                 or without: its amount is 0 and its method `free`.",
+                bounds()
+            )
+            .into(),
             parameters: vec![id(one), idempotency_key()],
             body: Some(Body {
                 schema: Register::name(),
@@ -195,7 +221,7 @@ mod description {
             more: "Needs no body. What is completed can no longer be cancelled.".into(),
             parameters: vec![id(one)],
             body: None,
-            success: Success::named(200, Completed::name()),
+            success: Success::of(200, completed(kind)),
             errors: caller([
                 ApiError::from(&kind.not_registered),
                 (&kind.already_completed).into(),
@@ -206,36 +232,57 @@ mod description {
     }
 
     fn bounds() -> String {
-        let bounds = PaymentMethod::ALL.iter().map(|method| {
+        let paying = PaymentMethod::ALL
+            .iter()
+            .filter(|method| **method != PaymentMethod::Free);
+        let bounds = paying.map(|method| {
             let accepted = accepted_amounts(*method);
             format!("`{method}` {} to {}", accepted.start(), accepted.end())
         });
         bounds.collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns the schema of a registration's response, in which the key of the id depends on the kind.
-    fn registered(kind: &ItemKind) -> Schema {
-        let key = match (kind.registration)(RegistrationId(1)) {
+    /// Returns the key of a registration's id.
+    fn key(kind: &ItemKind) -> &'static str {
+        match (kind.registration)(RegistrationId(1)) {
             Registration::Application(_) => "registration_id",
             Registration::Enrolment(_) => "enrollment_id",
-        };
-        let mut registered = ObjectBuilder::new();
-        for (name, schema) in [
+        }
+    }
+
+    fn object(properties: Vec<(&str, RefOr<Schema>)>) -> Schema {
+        let mut object = ObjectBuilder::new();
+        for (name, schema) in properties {
+            object = object.property(name, schema).required(name);
+        }
+        object.build().into()
+    }
+
+    fn completed(kind: &ItemKind) -> Schema {
+        let date_time = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        object(vec![
+            (
+                "message",
+                string().examples([json!(kind.completed.korean)]).build().into(),
+            ),
+            (key(kind), Ref::from_schema_name(RegistrationId::name()).into()),
+            ("completed_at", string().format(Some(date_time)).build().into()),
+        ])
+    }
+
+    fn registered(kind: &ItemKind) -> Schema {
+        object(vec![
             (
                 "message",
                 string().examples([json!(kind.registered.korean)]).build().into(),
             ),
             ("payment_id", Ref::from_schema_name(PaymentId::name()).into()),
-            (key, Ref::from_schema_name(RegistrationId::name()).into()),
+            (key(kind), Ref::from_schema_name(RegistrationId::name()).into()),
             ("payment_method", Ref::from_schema_name(PaymentMethod::name()).into()),
             (
                 "transaction_metadata",
                 Ref::from_schema_name(TransactionMetadata::name()).into(),
             ),
-        ] {
-            let schema: RefOr<Schema> = schema;
-            registered = registered.property(name, schema).required(name);
-        }
-        registered.build().into()
+        ])
     }
 }

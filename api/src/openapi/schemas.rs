@@ -1,8 +1,8 @@
 //! The schemas of the document: the wire types with the server's limits.
 
 use sugang_sdk::types::{
-    AccessToken, Cancel, Cancelled, Completed, Course, CourseId, Exam, ExamId, Login, Money, Payment, PaymentId,
-    PaymentMethod, PaymentStatus, PaymentType, Refresh, Register, RegistrationId, Secret, SignedUp, Signup, Tokens,
+    AccessToken, Cancel, Cancelled, Course, CourseId, Exam, ExamId, Login, Money, Payment, PaymentId, PaymentMethod,
+    PaymentStatus, PaymentType, Refresh, Register, RegistrationId, Secret, SignedUp, Signup, Tokens,
     TransactionMetadata, User, UserId,
 };
 use utoipa::{
@@ -40,7 +40,6 @@ pub(super) fn components() -> Components {
         .schema_from::<User>()
         .schema_from::<Register>()
         .schema_from::<TransactionMetadata>()
-        .schema_from::<Completed>()
         .schema_from::<Payment>()
         .schema_from::<Cancel>()
         .schema_from::<Cancelled>()

@@ -1,9 +1,10 @@
 //! Errors of PostgreSQL, by what they mean for the request.
 
-use spin_sdk::pg::{Error, PgError, QueryError};
-use sugang_protocol::session;
+use spin_sdk::pg::{DbError as PostgresError, Error, PgError, QueryError};
+use sugang_protocol::{ErrorSpec, session};
 use sugang_sdk::types::ErrorCode;
 
+use super::constraints::{Violation, violation};
 use crate::{
     error::{
         ApiError,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// An error of a statement.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum DbError {
     /// The connection is lost.
     ConnectionLost {
@@ -28,8 +29,14 @@ pub(super) enum DbError {
     ReadOnly(String),
     /// PostgreSQL works, but lacks connections, memory, disk or time.
     Overloaded(String),
-    /// Another transaction was first.
-    Conflict(String),
+    /// Another transaction was first. Nothing was written.
+    Overtaken {
+        /// The answer if the statement is overtaken once more.
+        answer: &'static ErrorSpec,
+        cause: String,
+    },
+    /// A sequence lags behind the ids of its table. Nothing was written.
+    SequenceBehind(String),
     /// The statement, the parameters or the schema are wrong.
     Defect(String),
 }
@@ -62,12 +69,21 @@ impl DbError {
                     ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => lost(cause),
                     // Out of connections, memory or disk; cancelled by PostgreSQL's own timeout.
                     ("53", _) | (_, "57014") => Self::Overloaded(cause),
-                    // Serialization failures and deadlocks; a lock that was not available; a row that another writer,
-                    // the Django service for one, inserted after this statement had looked.
-                    ("40", _) | (_, "55P03" | "23505" | "23514") => Self::Conflict(cause),
+                    // Serialization failures and deadlocks; a lock that was not available.
+                    ("40", _) | (_, "55P03") => Self::Overtaken { answer: &BUSY, cause },
+                    ("23", _) => Self::violated(&error, cause),
                     _ => Self::Defect(cause),
                 }
             }
+        }
+    }
+
+    fn violated(error: &PostgresError, cause: String) -> Self {
+        let constraint = error.extras.iter().find(|(name, _)| name == "constraint");
+        match constraint.map_or(Violation::Defect, |(_, constraint)| violation(constraint)) {
+            Violation::Overtaken(answer) => Self::Overtaken { answer, cause },
+            Violation::SequenceBehind => Self::SequenceBehind(cause),
+            Violation::Defect => Self::Defect(cause),
         }
     }
 
@@ -85,55 +101,77 @@ impl DbError {
             Self::ConnectionLost { cause, .. } | Self::Session(cause) | Self::Overloaded(cause) => {
                 ApiError::unavailable(cause.replace(url, "database_url"))
             }
-            Self::Conflict(cause) => {
-                log::warning(ErrorCode::Busy.as_str(), &cause);
-                (&BUSY).into()
+            Self::Overtaken { answer, cause } => {
+                log::warning(answer.code.as_str(), &cause);
+                answer.into()
             }
             Self::ReadOnly(cause) => {
                 log::warning(ErrorCode::ReadOnly.as_str(), &cause);
                 (&READ_ONLY).into()
             }
-            Self::Defect(cause) => ApiError::internal(cause),
+            Self::SequenceBehind(cause) | Self::Defect(cause) => ApiError::internal(cause),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use spin_sdk::pg::DbError as PostgresError;
-
     use super::*;
+
+    fn classified(code: &str, constraint: Option<&str>) -> String {
+        let extra = constraint.map(|name| ("constraint".to_owned(), name.to_owned()));
+        let error = PostgresError {
+            as_text: String::new(),
+            severity: "ERROR".into(),
+            code: code.into(),
+            message: "m".into(),
+            detail: Some("Key (email)=(minsu@example.com)".into()),
+            extras: extra.into_iter().collect(),
+        };
+        let error = DbError::new(Error::PgError(PgError::QueryFailed(QueryError::DbError(error))), true);
+        let kind = match &error {
+            DbError::ConnectionLost { sent: true, .. } => "lost",
+            DbError::ConnectionLost { sent: false, .. } => "not sent",
+            DbError::Session(_) => "session",
+            DbError::ReadOnly(_) => "read-only",
+            DbError::Overloaded(_) => "overloaded",
+            DbError::Overtaken { answer, .. } => answer.code.as_str(),
+            DbError::SequenceBehind(_) => "sequence behind",
+            DbError::Defect(_) => "defect",
+        };
+        assert!(!format!("{error:?}").contains("minsu"));
+        kind.to_owned()
+    }
 
     #[test]
     fn an_error_is_classified_by_its_sqlstate() {
-        let classified = |code: &str| {
-            let error = PostgresError {
-                as_text: String::new(),
-                severity: "ERROR".into(),
-                code: code.into(),
-                message: "m".into(),
-                detail: Some("Key (email)=(minsu@example.com)".into()),
-                extras: Vec::new(),
-            };
-            DbError::new(Error::PgError(PgError::QueryFailed(QueryError::DbError(error))), true)
-        };
-        let cause = |code: &str| format!("SQLSTATE {code}: m");
-        for code in ["57P01", "57P02", "57P03", "08006", "08P01"] {
-            let cause = cause(code);
-            assert_eq!(classified(code), DbError::ConnectionLost { sent: true, cause });
+        for (codes, expected) in [
+            (&["57P01", "57P02", "57P03", "08006", "08P01"][..], "lost"),
+            (&["SG001", "26000"], "session"),
+            (&["25006"], "read-only"),
+            (&["53300", "53200", "57014"], "overloaded"),
+            (&["40001", "40P01", "55P03"], "busy"),
+            (&["23502", "23505", "23514", "42883", "22P02", "", "é"], "defect"),
+        ] {
+            for code in codes {
+                assert_eq!(classified(code, None), expected, "{code}");
+            }
         }
-        for code in ["SG001", "26000"] {
-            assert_eq!(classified(code), DbError::Session(cause(code)));
-        }
-        assert_eq!(classified("25006"), DbError::ReadOnly(cause("25006")));
-        for code in ["53300", "53200", "57014"] {
-            assert_eq!(classified(code), DbError::Overloaded(cause(code)));
-        }
-        for code in ["40001", "40P01", "55P03", "23505", "23514"] {
-            assert_eq!(classified(code), DbError::Conflict(cause(code)));
-        }
-        for code in ["23502", "42883", "22P02", "", "é"] {
-            assert_eq!(classified(code), DbError::Defect(cause(code)));
+    }
+
+    #[test]
+    fn a_violation_is_classified_by_its_constraint() {
+        for (code, constraint, expected) in [
+            ("23505", "payments_one_active", "busy"),
+            ("23505", "users_pkey", "sequence behind"),
+            ("23514", "tests_capacity_kept", "sold_out"),
+            ("23514", "payments_status_known", "defect"),
+            ("23503", "payments_user_id_189b9948_fk_users_id", "user_not_found"),
+            ("23503", "test_registrations_test_id_fkey", "not_found"),
+            ("23505", "of_tomorrow", "defect"),
+            ("42883", "payments_one_active", "defect"),
+        ] {
+            assert_eq!(classified(code, Some(constraint)), expected, "{constraint}");
         }
     }
 }

@@ -227,6 +227,10 @@ functions! {
             fingerprint: Option<String>,
         } retry(self) Retry::with_key(self.key.as_deref());
 
+        /// Moves each sequence on to the highest id of its table.
+        advance_sequences AdvanceSequences = "advance_sequences" One {
+        } retry(self) Retry::Idempotent;
+
         /// Reports that the schema is there.
         ready Ready = "ready" One {
         } retry(self) Retry::Idempotent;
@@ -255,8 +259,8 @@ functions! {
         register Register = "register_{kind}" Change {
             user: i64,
             id: i64,
-            amount: String,
-            method: String,
+            amount: Option<String>,
+            method: Option<String>,
             min: String,
             max: String,
             external_id: String,
@@ -293,7 +297,10 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{super::outcome::Outcome, *};
+    use super::{
+        super::{constraints, outcome::Outcome},
+        *,
+    };
 
     #[test]
     fn a_statement_selects_the_columns_that_its_operation_reads() {
@@ -346,7 +353,8 @@ mod tests {
     fn the_list_of_functions_is_up_to_date() {
         let functions = SharedFunctions::DECLARATIONS.iter().chain(KindFunctions::DECLARATIONS);
         let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.word()).collect();
-        let list = json!({ "functions": functions.map(declared).collect::<Vec<_>>(), "outcomes": outcomes });
+        let list = json!({ "functions": functions.map(declared).collect::<Vec<_>>(), "outcomes": outcomes,
+            "constraints": constraints::names() });
         let list = serde_json::to_string_pretty(&list).unwrap() + "\n";
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions.json");
         if env::var_os("UPDATE_FUNCTIONS").is_some() {

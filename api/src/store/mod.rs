@@ -1,5 +1,6 @@
 //! The stores: PostgreSQL, which keeps every invariant, and Redis, without which every operation still works.
 
+mod constraints;
 mod deadline;
 mod error;
 pub(crate) mod functions;

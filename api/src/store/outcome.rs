@@ -52,6 +52,7 @@ outcomes! {
 
     // Registering and completing.
     AlreadyRegistered = "already_registered",
+    InvalidFields = "invalid_fields",
     NotOpen = "not_open",
     AmountMismatch = "amount_mismatch",
     AmountOutOfBounds = "amount_out_of_bounds",

@@ -8,7 +8,7 @@ use spin_sdk::pg::{Connection, DbValue, Error, ParameterValue};
 use super::{
     deadline::within,
     error::DbError,
-    functions::{FunctionCall, Statement},
+    functions::{self, FunctionCall, Statement},
     pool::Pool,
     retry::Retry,
     row::FunctionRow,
@@ -35,7 +35,7 @@ impl Database {
     /// Calls a function and returns its row, within the configured time.
     ///
     /// # Errors
-    /// 503 if PostgreSQL is unavailable or too slow, 409 if another transaction was first, 500 for a defect.
+    /// 503 if PostgreSQL is unavailable or too slow, 409 if other transactions were first twice, 500 for a defect.
     pub(crate) async fn execute<C: FunctionCall>(
         &self,
         statements: &'static C::Statements,
@@ -57,6 +57,13 @@ impl Database {
                     log::warning("session_at_fault", &cause);
                     self.attempt(statement, parameters).await
                 }
+                // Rolled back; a second look finds what the other transaction has done.
+                Err(DbError::Overtaken { .. }) => self.attempt(statement, parameters).await,
+                Err(DbError::SequenceBehind(cause)) => {
+                    log::warning("sequence_behind", &cause);
+                    self.advance_sequences().await?;
+                    self.attempt(statement, parameters).await
+                }
                 result => result,
             }
         };
@@ -65,6 +72,12 @@ impl Database {
             Some(Err(error)) => Err(error.into_api_error(&self.url)),
             None => Err(ApiError::unavailable("PostgreSQL did not answer in time")),
         }
+    }
+
+    async fn advance_sequences(&self) -> Result<FunctionRow, DbError> {
+        let statement = functions::AdvanceSequences::statement(functions::shared());
+        let parameters = vec![ParameterValue::Str(statement.function.clone())];
+        self.attempt(statement, parameters).await
     }
 
     async fn attempt(&self, statement: &Statement, parameters: Vec<ParameterValue>) -> Result<FunctionRow, DbError> {

@@ -13,7 +13,8 @@ begin
             sugang.iso(i.created_at) as created_at,
             exists (select from {registrations} r
                     where r.user_id = p_user and r.{item_id} = i.id and r.status <> 'cancelled') as is_registered,
-            i.registration_count, i.capacity, i.capacity - i.registration_count as remaining) o)
+            i.registration_count, i.capacity,
+            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
         page (o_ordinality, o));
 end $$;
 

@@ -88,10 +88,22 @@ pub enum Sort {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Register {
-    /// What is paid: the price of the exam or course, above 0.
+    /// What is paid: the price of the exam or course. May be left out if that is 0.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub amount: Money,
-    /// How it is paid.
+    /// How it is paid: `free` if the price is 0, and only then. May be left out then.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub payment_method: PaymentMethod,
+}
+
+impl Register {
+    /// The registration for an item whose price is 0.
+    pub fn free() -> Self {
+        Self {
+            amount: Money::won(0),
+            payment_method: PaymentMethod::Free,
+        }
+    }
 }
 
 /// Answer 201 of `POST /tests/{id}/apply/` and `POST /courses/{id}/enroll/`.
@@ -111,7 +123,7 @@ pub struct Registered {
     pub transaction_metadata: TransactionMetadata,
 }
 
-/// What was registered: the key under which the id is sent differs by kind.
+/// A registration: the key under which its id is sent differs by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Registration {
@@ -138,8 +150,9 @@ pub struct Completed {
     /// What happened, for people.
     #[cfg_attr(feature = "openapi", schema(examples("시험이 완료되었습니다")))]
     pub message: String,
-    /// The registration that is completed (the same key for exams and courses).
-    pub registration_id: RegistrationId,
+    /// The registration that is completed.
+    #[serde(flatten)]
+    pub registration: Registration,
     /// When it was completed.
     #[cfg_attr(feature = "openapi", schema(examples("2026-11-23T03:21:26.123456Z")))]
     pub completed_at: DateTime,

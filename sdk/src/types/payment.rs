@@ -57,6 +57,8 @@ words! {
         Card = "card",
         /// Bank transfer.
         BankTransfer = "bank_transfer",
+        /// Nothing to pay: the method of every item whose price is 0, and of no other.
+        Free = "free",
     }
 
     /// What became of a payment.

@@ -213,10 +213,19 @@ fn registrations() {
         r#"{"message":"시험이 완료되었습니다","registration_id":1,"completed_at":"2026-11-23T03:21:26.123456Z"}"#,
         &Completed {
             message: "시험이 완료되었습니다".into(),
-            registration_id: RegistrationId(1),
+            registration: Registration::Application(RegistrationId(1)),
             completed_at: at("2026-11-23T03:21:26.123456Z"),
         },
     );
+    both_ways(
+        r#"{"message":"수업이 완료되었습니다","enrollment_id":1,"completed_at":"2026-11-23T03:21:26.123456Z"}"#,
+        &Completed {
+            message: "수업이 완료되었습니다".into(),
+            registration: Registration::Enrolment(RegistrationId(1)),
+            completed_at: at("2026-11-23T03:21:26.123456Z"),
+        },
+    );
+    both_ways(r#"{"amount":"0.00","payment_method":"free"}"#, &Register::free());
 }
 
 #[test]
@@ -272,6 +281,7 @@ fn payment_methods() {
         (PaymentMethod::KakaoPay, "kakaopay"),
         (PaymentMethod::Card, "card"),
         (PaymentMethod::BankTransfer, "bank_transfer"),
+        (PaymentMethod::Free, "free"),
     ] {
         assert_eq!(word.parse(), Ok(method));
         assert_eq!(method.to_string(), word);

@@ -6,14 +6,14 @@ use sugang_sdk::types::{Money, MoneyError};
 use super::text::text;
 use crate::error::FieldProblem;
 
-/// Reads an amount above 0 from the digits of a number or a text, so that it never becomes a float.
+/// Reads an amount of at least 0 from the digits of a number or a text, so that it never becomes a float.
 pub(super) fn amount(raw: &RawValue) -> Result<Money, FieldProblem> {
     let amount = match text(raw) {
         Err(FieldProblem::Null) => return Err(FieldProblem::Null),
         text => text.map_err(|_| FieldProblem::InvalidNumber)?,
     };
     match amount.parse::<Money>() {
-        Ok(amount) if amount.is_positive() => Ok(amount),
+        Ok(amount) if amount >= Money::won(0) => Ok(amount),
         Ok(_) => Err(FieldProblem::NotPositive),
         Err(MoneyError::NotANumber) => Err(FieldProblem::InvalidNumber),
         Err(MoneyError::Digits) => Err(FieldProblem::TooManyDigits),
@@ -35,8 +35,8 @@ mod tests {
             ("4.5e4", Ok("45000.00")),
             ("0.01", Ok("0.01")),
             ("99999999.99", Ok("99999999.99")),
-            ("0", Err(FieldProblem::NotPositive)),
-            ("-0", Err(FieldProblem::NotPositive)),
+            ("0", Ok("0.00")),
+            ("-0", Ok("0.00")),
             ("-1", Err(FieldProblem::NotPositive)),
             ("1e-999999999", Err(FieldProblem::TooManyDigits)),
             ("1e999999999", Err(FieldProblem::TooManyDigits)),

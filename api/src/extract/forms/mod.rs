@@ -17,5 +17,5 @@ mod text;
 pub(crate) use cancel::cancel;
 pub(crate) use login::login;
 pub(crate) use refresh::refresh;
-pub(crate) use register::register;
+pub(crate) use register::{RegisterForm, register};
 pub(crate) use signup::signup;

@@ -34,7 +34,7 @@ fn value() -> impl Strategy<Value = String> {
         "[ -~]{0,12}",
         LIKE_AN_EMAIL,
         "[a-z가-힣]{4,10}[0-9]{4,10}",
-        "card|kakaopay|bank_transfer|45000.00|4.5e4|민수.1",
+        "card|kakaopay|bank_transfer|free|0|45000.00|4.5e4|민수.1",
     ];
     prop_oneof![
         4 => text.prop_map(|text| serde_json::to_string(&text).unwrap()),
@@ -94,8 +94,9 @@ proptest! {
         let amount = format!("{}.{:02}", amount / 100, amount % 100);
         for quote in ["", "\""] {
             let json = format!("{{\"amount\":{quote}{amount}{quote},\"payment_method\":\"{method}\"}}");
-            let read = register(&object(&json)).ok().map(|read| (read.amount.to_string(), read.payment_method));
-            prop_assert_eq!(read, Some((amount.clone(), method)));
+            let read = register(&object(&json)).ok();
+            let read = read.map(|read| (read.amount.map(|amount| amount.to_string()), read.payment_method));
+            prop_assert_eq!(read, Some((Some(amount.clone()), Some(method))));
         }
     }
 }

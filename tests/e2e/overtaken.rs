@@ -1,0 +1,221 @@
+//! A statement that another writer overtakes, or whose id is taken: sent once more, it answers what it finds then. "Try
+//! again" is said only where that can help.
+
+use futures::future::join;
+use rstest::rstest;
+use serde_json::json;
+use sugang_sdk::{
+    Client,
+    types::{self, ErrorCode, Money, PaymentMethod, Register, Tokens},
+};
+use sugang_tests::{App, COURSE, EXAM, Item, Kind};
+
+use crate::{
+    storm::assert_audit,
+    support::{Hold, cancel, paid, payment, register},
+};
+
+/// What another writer does, between the first look of a registration and its writing, and what is answered.
+const MEANWHILE: &[(&str, u16, &str)] = &[
+    ("delete from users where id = 1", 401, "user_not_found"),
+    ("delete from {items}", 404, "not_found"),
+    ("update {items} set price = 50000", 400, "amount_mismatch"),
+    ("update {items} set end_at = now()", 400, "not_open"),
+    ("update {items} set price = 0", 400, "invalid"),
+    ("update {items} set capacity = 0", 409, "sold_out"),
+    (
+        "insert into {registrations} (user_id, {item_id}) values (2, 1)",
+        409,
+        "sold_out",
+    ),
+    (
+        "insert into {registrations} (user_id, {item_id}) values (1, 1)",
+        400,
+        "already_registered",
+    ),
+    ("update {items} set title = '고친 과정'", 201, ""),
+];
+
+#[rstest]
+#[tokio::test]
+async fn a_second_look_answers(#[values(EXAM, COURSE)] kind: Kind) {
+    for (meanwhile, status, code) in MEANWHILE {
+        let app = App::start().await;
+        let minsu = app.user("minsu").await;
+        app.user("jiyoung").await;
+        let item = Item {
+            capacity: Some(1),
+            ..Item::default()
+        };
+        let id = app.add(kind, item).await;
+        let statement = meanwhile
+            .replace("{items}", kind.items)
+            .replace("{registrations}", kind.registrations)
+            .replace("{item_id}", kind.item_id);
+        let other = Hold::new(&app, &statement).await;
+
+        let (answer, ()) = join(register(&app, kind, id, &minsu).into_future(), async {
+            other.is_waited_for().await;
+            other.commit().await;
+        })
+        .await;
+
+        assert_eq!((answer.status.as_u16(), answer.code()), (*status, *code), "{meanwhile}");
+        let payments: i64 = app.one("select count(*) from payments", &[]).await;
+        assert_eq!(payments, i64::from(*status == 201), "{meanwhile}");
+        let titles = app
+            .rows("select target_title from payments where target_title <> '고친 과정'")
+            .await;
+        assert_eq!(titles, json!([]));
+    }
+}
+
+/// Fails the next statements that write a payment with this error.
+async fn fail_next(app: &App, times: i32, raise: &str) {
+    let trigger = format!(
+        "create sequence if not exists failures; select setval('failures', 1, false);
+         create or replace function fail() returns trigger language plpgsql as $$
+         begin
+             if nextval('failures') <= {times} then raise {raise}; end if;
+             return new;
+         end $$;
+         create or replace trigger fail before insert or update on payments for each row execute function fail()"
+    );
+    app.database()
+        .batch_execute(&trigger)
+        .await
+        .expect("a trigger can be made");
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_a_race_causes_is_tried_once_more(
+    #[values(EXAM, COURSE)] kind: Kind,
+    #[values("serialization_failure", "deadlock_detected", "lock_not_available")] error: &str,
+) {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(kind, Item::default()).await;
+
+    fail_next(&app, 1, error).await;
+    let payment = paid(&register(&app, kind, id, &minsu).await);
+    fail_next(&app, 1, error).await;
+    assert_eq!(cancel(&app, payment, &minsu).await.status, 200);
+    assert_audit(&app).await;
+
+    let before = app.state().await;
+    fail_next(&app, 2, error).await;
+    let answer = register(&app, kind, id, &minsu).await;
+    assert_eq!((answer.code(), answer.header("retry-after")), ("busy", "1"));
+    assert_eq!(app.state().await, before);
+    paid(&register(&app, kind, id, &minsu).await);
+}
+
+/// No second try helps against a rule that the service does not know: it is a defect, and logged.
+#[tokio::test]
+async fn a_rule_that_is_not_known_is_a_defect() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(EXAM, Item::default()).await;
+    app.run(
+        "alter table payments add constraint of_tomorrow check (amount < 10)",
+        &[],
+    )
+    .await;
+
+    // The harness takes no 500, so the SDK sends this one.
+    let tokens = Tokens {
+        access: minsu.access.into(),
+        refresh: String::new().into(),
+        user: types::User {
+            id: minsu.id.into(),
+            email: minsu.email,
+            username: minsu.username,
+        },
+    };
+    let session = Client::new(&app.base).expect("an address").resume(tokens);
+    let card = Register {
+        amount: Money::won(45_000),
+        payment_method: PaymentMethod::Card,
+    };
+    let error = session.exams().apply(id.into(), card).await.expect_err("it is refused");
+
+    assert_eq!(error.code(), Some(&ErrorCode::Internal));
+    assert_eq!(app.rows("select * from payments").await, json!([]));
+    assert_audit(&app).await;
+}
+
+/// After a restore, a sequence may begin with ids that its table has.
+#[rstest]
+#[tokio::test]
+async fn a_sequence_that_lags_behind_is_advanced(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let signup = async |name: &str| {
+        let body = json!({"email": format!("{name}@example.com"), "username": name, "password": "correct1"});
+        app.post("/signup/").json(&body).await
+    };
+    for n in 0..5 {
+        assert_eq!(signup(&format!("user{n}")).await.status, 201);
+        let id = app.add(kind, Item::default()).await;
+        paid(&register(&app, kind, id, &minsu).await);
+    }
+    for table in ["users", "payments", "sugang.audit_log", kind.registrations] {
+        // A default that Django has made is no identity.
+        if table == "users" {
+            let serial =
+                "alter table users alter id drop identity; create sequence public.\"Users ids\" owned by users.id;
+                          alter table users alter id set default nextval('public.\"Users ids\"')";
+            app.database()
+                .batch_execute(serial)
+                .await
+                .expect("it can be made serial");
+        } else {
+            app.run(
+                &format!("select setval(pg_get_serial_sequence('{table}', 'id'), 2)"),
+                &[],
+            )
+            .await;
+        }
+        let answer = signup(&format!("after_{}", table.replace('.', "_"))).await;
+        assert_eq!(answer.status, 201, "{table}: {answer:?}");
+        let id = app.add(kind, Item::default()).await;
+        paid(&register(&app, kind, id, &minsu).await);
+    }
+    assert_eq!(signup("user1").await.code(), "invalid");
+    assert_audit(&app).await;
+}
+
+/// Ids have 64 bits; the Django service gave the copy in payments 32.
+#[rstest]
+#[tokio::test]
+async fn an_item_may_have_any_id(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    for id in [2_147_483_648, 3_000_000_000, i64::MAX] {
+        app.run(
+            &format!(
+                "insert into {} (id, title, price, start_at, end_at)
+                 values ($1, '큰 번호', 45000, '2020-01-01', '2099-01-01')",
+                kind.items
+            ),
+            &[&id],
+        )
+        .await;
+        let body = payment("45000.00", "card");
+        let paid = paid(&app.post(kind.register(id)).by(&minsu).json(&body).await);
+        let shown = app.get(format!("/me/payments/{paid}/")).by(&minsu).await;
+        assert_eq!(shown.json()["target_id"], id);
+        assert_eq!(cancel(&app, paid, &minsu).await.status, 200);
+    }
+    assert_audit(&app).await;
+    for path in [
+        "/tests/9223372036854775808/",
+        "/me/payments/9223372036854775808/",
+        "/me/payments/9223372036854775807/",
+        "/tests/?page=9223372036854775807",
+        "/me/payments/?page=99999999999999999999",
+    ] {
+        assert_eq!(app.get(path).by(&minsu).await.status, 404, "{path}");
+    }
+}
