@@ -63,6 +63,15 @@ pub(crate) fn warning(event: &str, cause: &str) {
     write("warn", event, Warning { cause });
 }
 
+/// Logs that a degradation has ended, as `cause` showed.
+pub(crate) fn notice(event: &str, cause: &str) {
+    #[derive(Serialize)]
+    struct Notice<'a> {
+        cause: &'a str,
+    }
+    write("info", event, Notice { cause });
+}
+
 fn write(level: &str, event: &str, fields: impl Serialize) {
     let time = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -38,7 +38,11 @@ impl AppState {
                 config.database_connections,
                 config.database_timeout,
             ),
-            redis: Redis::new(config.redis_url.clone(), config.redis_timeout),
+            redis: Redis::new(
+                config.redis_url.clone(),
+                config.redis_key_prefix.clone(),
+                config.redis_timeout,
+            ),
             config,
         });
         // A concurrent first request may have been faster; all requests then share its state.

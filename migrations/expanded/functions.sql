@@ -70,8 +70,10 @@ begin
     return a;
 end $$;
 
--- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime.
-create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text)
+-- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets the
+-- attempts that were counted for the account while Redis could not count.
+create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text,
+                                            p_attempts text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -87,6 +89,96 @@ begin
             password = case when password = p_old_password then coalesce(p_new_password, password) else password end
         where id = p_user and is_active;
     a.outcome := case when found then 'ok' else 'unknown' end;
+    delete from sugang.attempts where key = p_attempts;
+    return a;
+end $$;
+
+-- ===== attempts
+
+-- Attempts to log in and to sign up, counted while Redis cannot: the same sliding window as that of the API's script.
+
+-- Locks the counter of a key, and returns it as of now. p_window in milliseconds.
+create or replace function sugang.lock_attempts(p_key text, p_window bigint) returns sugang.attempts language plpgsql as $$
+declare
+    a sugang.attempts;
+    counted_for constant interval := p_window * interval '1 millisecond';
+    moment timestamptz;
+begin
+    loop
+        select * into a from sugang.attempts where key = p_key for update;
+        exit when found;
+        insert into sugang.attempts
+            values (p_key, clock_timestamp(), 0, 0, clock_timestamp() + 2 * counted_for) on conflict do nothing;
+    end loop;
+    moment := clock_timestamp();
+    if moment - a.began_at >= 2 * counted_for then
+        a.began_at := moment;
+        a.in_window := 0;
+        a.in_previous := 0;
+    elsif moment - a.began_at >= counted_for then
+        a.began_at := a.began_at + counted_for;
+        a.in_previous := a.in_window;
+        a.in_window := 0;
+    elsif moment < a.began_at then
+        -- The clock was set back. What was counted stays counted, for one window more.
+        a.began_at := moment;
+    end if;
+    a.expires_at := a.began_at + 2 * counted_for;
+    return a;
+end $$;
+
+-- The milliseconds until a counter admits an attempt; 0 or less if it does now.
+create or replace function sugang.attempts_wait(p_counter sugang.attempts, p_limit bigint, p_window bigint)
+returns double precision language plpgsql as $$
+declare
+    passed constant double precision := extract(epoch from clock_timestamp() - p_counter.began_at) * 1000;
+begin
+    if p_counter.in_window >= p_limit then
+        return p_window - passed + p_window * (1 - (p_limit - 1)::double precision / p_counter.in_window);
+    elsif p_counter.in_previous * (1 - passed / p_window) + p_counter.in_window > p_limit - 1 then
+        return p_window * (1 - (p_limit - 1 - p_counter.in_window)::double precision / p_counter.in_previous) - passed;
+    end if;
+    return 0;
+end $$;
+
+-- Counts one attempt for the address and the account, or for neither of them. A null key has no limit. The outcome
+-- 'rate_limited' has the milliseconds until the next attempt is admitted.
+create or replace function sugang.count_attempt(p_function text, p_address text, p_address_limit bigint,
+                                                p_account text, p_account_limit bigint, p_window bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    wait double precision := 0;
+    address sugang.attempts;
+    account sugang.attempts;
+begin
+    if p_function is distinct from 'count_attempt' then perform sugang.misrouted(p_function, 'count_attempt'); end if;
+    -- Always in this order: two attempts with the same keys never wait for each other.
+    if p_address is not null then
+        address := sugang.lock_attempts(p_address, p_window);
+        wait := sugang.attempts_wait(address, p_address_limit, p_window);
+    end if;
+    if p_account is not null then
+        account := sugang.lock_attempts(p_account, p_window);
+        wait := greatest(wait, sugang.attempts_wait(account, p_account_limit, p_window));
+    end if;
+    if wait > 0 then
+        a.outcome := 'rate_limited';
+        a.body := ceil(wait)::bigint::text;
+        return a;
+    end if;
+    update sugang.attempts t
+        set began_at = c.began_at, in_window = c.in_window + 1, in_previous = c.in_previous, expires_at = c.expires_at
+        from (values ((address).key, (address).began_at, (address).in_window, (address).in_previous,
+                      (address).expires_at),
+                     ((account).key, (account).began_at, (account).in_window, (account).in_previous,
+                      (account).expires_at)) c (key, began_at, in_window, in_previous, expires_at)
+        where t.key = c.key;
+    -- A few that have passed, so that no scheduled job is needed.
+    delete from sugang.attempts where ctid = any (array(
+        select ctid from sugang.attempts
+        where expires_at < clock_timestamp() order by expires_at limit 10 for update skip locked));
+    a.outcome := 'ok';
     return a;
 end $$;
 
@@ -1250,9 +1342,10 @@ end $$;
 -- Every word that a function may return as its outcome. The API turns each into a status and a message.
 alter domain sugang.outcome drop constraint if exists known;
 alter domain sugang.outcome add constraint known check (value in (
-    'ok',
+    'ok', 'not_ready',
     -- the user
     'user_not_found', 'user_inactive', 'taken', 'unknown', 'token_ended', 'token_reused',
+    'rate_limited',
     -- the idempotency key
     'in_progress', 'key_reused',
     -- lists and details
@@ -1489,11 +1582,188 @@ $$;
 
 -- ===== ready
 
-create or replace function sugang.ready(p_function text) returns sugang.function_row language plpgsql stable as $$
+-- Whether requests can be served: the API's functions are there, and the role may do what they do.
+
+-- Every right that the functions need on tables that exist once. The rights on the tables of a kind stand in
+-- ready_of_kind.sql. A row: the table, the privilege, the columns; a table without columns for `delete`.
+create or replace function sugang.rights() returns table (relation text, privilege text, columns text)
+language plpgsql stable as $$
+declare
+    known record;
+begin
+    return query values
+        ('users', 'select', 'id,email,username,password,is_active,last_login'),
+        ('users', 'insert', 'email,username,password'),
+        ('users', 'update', 'password,last_login'),
+        ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
+                               'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
+                               'target_title,registration_id,registration_time'),
+        ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
+                               'external_transaction_id,status,paid_at,search_vector,target_title,registration_id,'
+                               'registration_time'),
+        ('payments', 'update', 'status,refund_reason,cancelled_at'),
+        ('sugang.kinds', 'select', 'kind,content_type_id'),
+        ('sugang.audit_log', 'insert', 'subject,subject_id,item_kind,item_id,user_id,status,amount,seats,actor_id,'
+                                       'request_id'),
+        ('sugang.idempotency_keys', 'select', 'user_id,key,fingerprint,outcome,body,created_at'),
+        ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body'),
+        ('sugang.idempotency_keys', 'update', 'fingerprint,outcome,body,created_at'),
+        ('sugang.idempotency_keys', 'delete', null),
+        ('sugang.revoked_tokens', 'select', 'name,user_id,expires_at,used_at,family,successor'),
+        ('sugang.revoked_tokens', 'insert', 'name,user_id,expires_at,used_at,family,successor'),
+        ('sugang.revoked_tokens', 'update', 'expires_at'),
+        ('sugang.revoked_tokens', 'delete', null),
+        ('sugang.attempts', 'select', 'key,began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'insert', 'key,began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'update', 'began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'delete', null),
+        ('sugang.bucket_counts', 'select', 'kind,edge,level,bucket,n'),
+        ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
+        ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
+        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'delete', null),
+        ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
+        ('sugang.search_changes', 'insert', 'kind,xid,sign'),
+        ('sugang.search_changes', 'delete', null);
+    for known in select kind from sugang.kinds loop
+        return query execute 'select * from sugang.' || quote_ident(known.kind || '_rights') || '()';
+    end loop;
+end $$;
+
+-- What the schema consists of: functions, tables and columns of ours, and the guards (triggers, constraints, unique
+-- indexes) of every table that the functions use. A disabled trigger and an invalid index guard nothing.
+create or replace function sugang.current_objects() returns setof sugang.schema_objects
+language sql stable set search_path = public as $$
+    with guarded as (
+        select oid from pg_class where relnamespace = 'sugang'::regnamespace and relkind = 'r'
+        union
+        select to_regclass(relation) from sugang.rights()
+    )
+    select 'function', '', oid::regprocedure::text from pg_proc
+    where pronamespace = 'sugang'::regnamespace
+      and not exists (select from pg_depend where objid = pg_proc.oid and deptype = 'e')
+    union all
+    select 'table', '', oid::regclass::text from pg_class
+    where relnamespace = 'sugang'::regnamespace and relkind = 'r'
+    union all
+    select 'column', oid::regclass::text, attname from pg_class join pg_attribute on attrelid = oid
+    where relnamespace = 'sugang'::regnamespace and relkind = 'r' and attnum > 0 and not attisdropped
+    union all
+    select 'trigger', tgrelid::regclass::text, tgname from pg_trigger join pg_proc on pg_proc.oid = tgfoid
+    where pronamespace = 'sugang'::regnamespace and not tgisinternal and tgenabled <> 'D'
+    union all
+    select 'constraint', conrelid::regclass::text, conname from pg_constraint
+    where conrelid in (select oid from guarded) and contype in ('c', 'p', 'u', 'x') and convalidated
+    union all
+    select 'index', indrelid::regclass::text, indexrelid::regclass::text from pg_index
+    where indrelid in (select oid from guarded) and indisunique and indisvalid
+      and not exists (select from pg_constraint where conindid = indexrelid)
+$$;
+
+-- Writes down what the schema consists of. Each migration calls it at its end.
+create or replace function sugang.record_objects() returns void language sql as $$
+    delete from sugang.schema_objects;
+    insert into sugang.schema_objects select * from sugang.current_objects();
+$$;
+
+-- What requests would fail of, with the reason by which the API names its kind. p_functions: the functions that the API
+-- calls, as `name(type,type)`, separated by semicolons.
+create or replace function sugang.missing(p_functions text) returns table (reason text, what text)
+language sql stable set search_path = public as $$
+    select 'function_missing', name
+    from unnest(string_to_array(p_functions, ';')) name where to_regprocedure('sugang.' || name) is null
+    union all
+    select o.kind || '_missing', concat_ws('.', nullif(o.relation, ''), o.name)
+    from sugang.schema_objects o left join sugang.current_objects() c using (kind, relation, name)
+    where c.name is null and o.kind in ('function', 'table', 'column')
+    union all
+    select 'permission_missing', 'execute ' || name from sugang.schema_objects
+    join pg_proc on pg_proc.oid = to_regprocedure(name)
+    where kind = 'function' and prorettype <> 'trigger'::regtype and not has_function_privilege(pg_proc.oid, 'execute')
+    union all
+    select reason, concat_ws(' ', privilege, concat_ws('.', relation, attribute))
+    from sugang.rights()
+    left join unnest(string_to_array(columns, ',')) attribute on true
+    cross join lateral (select case
+        when to_regclass(relation) is null then 'table_missing'
+        when attribute is null
+            then case when not has_table_privilege(to_regclass(relation), privilege) then 'permission_missing' end
+        when not exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = attribute
+                         and not attisdropped) then 'column_missing'
+        when not has_column_privilege(to_regclass(relation), attribute, privilege) then 'permission_missing'
+    end) found (reason)
+    where reason is not null
+    union all
+    -- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
+    select 'permission_missing', 'usage ' || pg_get_serial_sequence(relation, 'id')
+    from sugang.rights()
+    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
+      and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
+                  and not attisdropped and atthasdef)
+      and not has_sequence_privilege(pg_get_serial_sequence(relation, 'id'), 'usage')
+$$;
+
+-- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:
+-- whether the database refuses writes, and the guards that are missing. p_schema: the number of the newest schema file
+-- that the API was made with.
+create or replace function sugang.ready(p_function text, p_functions text, p_schema bigint)
+returns sugang.function_row language plpgsql stable as $$
+declare
+    a sugang.function_row;
+    found_reason text;
+    found_missing text;
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
-    return row('ok', null, null, null, null, null)::sugang.function_row;
+    if (select coalesce(max(substring(script from '^V(\d+)')::bigint), 0) from sugang.migrations) < p_schema then
+        a.outcome := 'not_ready';
+        a.body := json_build_object('reason', 'schema_outdated', 'missing', 'migrations')::text;
+        return a;
+    end if;
+    -- The first of these reasons: a missing table has no columns either.
+    select (array_agg(reason))[1], string_agg(what, ', ') into found_reason, found_missing
+        from (select * from sugang.missing(p_functions)
+              order by array_position(array['function_missing', 'table_missing', 'column_missing'], reason), what
+              limit 10) m;
+    if found_reason is not null then
+        a.outcome := 'not_ready';
+        a.body := json_build_object('reason', found_reason, 'missing', found_missing)::text;
+        return a;
+    end if;
+    a.outcome := 'ok';
+    a.body := json_build_object(
+        'read_only', current_setting('transaction_read_only')::boolean,
+        'guards_missing', (select string_agg(concat_ws(' ', o.kind, o.name, 'on', o.relation), ', ')
+                           from sugang.schema_objects o left join sugang.current_objects() c using (kind, relation, name)
+                           where c.name is null))::text;
+    return a;
 end $$;
+
+-- ===== ready_of_kind (course)
+
+-- One kind: the rights that its functions need; see ready.sql.
+create or replace function sugang.course_rights() returns table (relation text, privilege text, columns text)
+language sql stable as $$
+    values ('courses', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
+                                 'registration_count,capacity'),
+           ('courses', 'update', 'registration_count'),
+           ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at'),
+           ('course_registrations', 'insert', 'user_id,course_id,status,enrolled_at'),
+           ('course_registrations', 'update', 'status,enrolled_at,completed_at,cancelled_at')
+$$;
+
+-- ===== ready_of_kind (test)
+
+-- One kind: the rights that its functions need; see ready.sql.
+create or replace function sugang.test_rights() returns table (relation text, privilege text, columns text)
+language sql stable as $$
+    values ('tests', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
+                                 'registration_count,capacity'),
+           ('tests', 'update', 'registration_count'),
+           ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at'),
+           ('test_registrations', 'insert', 'user_id,test_id,status,applied_at'),
+           ('test_registrations', 'update', 'status,applied_at,completed_at,cancelled_at')
+$$;
 
 -- ===== registrations (course)
 
@@ -2273,27 +2543,47 @@ $$;
 
 -- Refresh tokens: use, rotation and logout.
 
--- Returns false for a token or family that is revoked already. Deletes a few rows that no token can outlive, so no
--- scheduled job is needed.
-create or replace function sugang.revoke_token(p_name text, p_user bigint, p_keep_seconds bigint) returns boolean
-language plpgsql as $$
-begin
+-- The moment until which a revocation is kept: no token that it concerns is valid longer. p_expires: when the token that
+-- was sent expires, in seconds since 1970; p_keep_seconds: the lifetime of tokens that are issued now. The day on top is
+-- for clocks that disagree.
+create or replace function sugang.revoked_until(p_expires bigint, p_keep_seconds bigint) returns timestamptz
+language sql stable as $$
+    select greatest(to_timestamp(p_expires), now() + make_interval(secs => p_keep_seconds)) + interval '1 day'
+$$;
+
+-- Deletes a few rows that no token can outlive, so no scheduled job is needed.
+create or replace function sugang.prune_revoked_tokens() returns void language sql as $$
     delete from sugang.revoked_tokens where ctid = any (array(
         select ctid from sugang.revoked_tokens
         where expires_at < now() order by expires_at limit 10 for update skip locked));
-    insert into sugang.revoked_tokens values (p_name, p_user, now() + make_interval(secs => p_keep_seconds))
-        on conflict do nothing;
-    return found;
+$$;
+
+-- Revokes a family until its last token has expired.
+create or replace function sugang.revoke_family(p_family text, p_user bigint, p_expires bigint, p_keep_seconds bigint)
+returns void language plpgsql as $$
+declare
+    last_expires bigint;
+begin
+    perform sugang.prune_revoked_tokens();
+    select max(successor_expires_at) into last_expires from sugang.revoked_tokens where family = p_family;
+    insert into sugang.revoked_tokens as t (name, user_id, expires_at)
+        values ('family ' || p_family, p_user,
+                sugang.revoked_until(greatest(p_expires, last_expires), p_keep_seconds))
+        on conflict (name) do update set expires_at = greatest(t.expires_at, excluded.expires_at);
 end $$;
 
--- Uses a refresh token. With rotation each token is used once. A token that is used again means that it or its
--- successor was stolen; the two cases cannot be told apart, so the whole family is revoked. p_keep_seconds: the longest
--- lifetime that any token of the family may have.
+-- Uses a refresh token. With rotation each token is used once, and p_successor replaces it. Within the grace, the same
+-- token gets the same successor again: two tabs refresh at the same moment, and an answer can be lost. After it, a token
+-- that is used again means that it or its successor was stolen; the two cases cannot be told apart, so the whole family
+-- is revoked. The clock of this database measures the grace.
 create or replace function sugang.refresh(p_function text, p_user bigint, p_jti text, p_family text,
-                                          p_keep_seconds bigint, p_rotate boolean)
+                                          p_expires bigint, p_keep_seconds bigint, p_rotate boolean, p_grace_seconds bigint,
+                                          p_successor text, p_issued_at bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    used sugang.revoked_tokens;
+    since_use interval;
 begin
     if p_function is distinct from 'refresh' then perform sugang.misrouted(p_function, 'refresh'); end if;
     a.outcome := sugang.authorization_error(p_user);
@@ -2302,17 +2592,35 @@ begin
         a.outcome := 'token_ended';
         return a;
     end if;
-    if p_rotate and not sugang.revoke_token('token ' || p_jti, p_user, p_keep_seconds) then
-        perform sugang.revoke_token('family ' || p_family, p_user, p_keep_seconds);
-        a.outcome := 'token_reused';
-        return a;
+    if p_rotate then
+        perform sugang.prune_revoked_tokens();
+        insert into sugang.revoked_tokens (name, user_id, expires_at, used_at, family, successor, successor_issued_at,
+                                           successor_expires_at)
+            values ('token ' || p_jti, p_user, sugang.revoked_until(p_expires, p_keep_seconds), clock_timestamp(),
+                    p_family, p_successor, p_issued_at, p_issued_at + p_keep_seconds)
+            on conflict do nothing returning * into used;
+        if not found then
+            select * into used from sugang.revoked_tokens where name = 'token ' || p_jti;
+            since_use := clock_timestamp() - used.used_at;
+            -- The same successor: this call was sent before, and its answer was lost. A clock that was set back by more
+            -- than the grace ends it.
+            if (used.successor = p_successor
+                or abs(extract(epoch from since_use)) < p_grace_seconds) is not true then
+                perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds);
+                a.outcome := 'token_reused';
+                return a;
+            end if;
+        end if;
     end if;
     a.outcome := 'ok';
-    select sugang.user_json(u) into a.body from users u where id = p_user;
+    select json_build_object('id', id, 'email', email, 'username', username, 'jti', used.successor,
+                             'issued_at', used.successor_issued_at, 'expires_at', used.successor_expires_at)::text
+        into a.body from users where id = p_user;
     return a;
 end $$;
 
-create or replace function sugang.logout(p_function text, p_user bigint, p_family text, p_keep_seconds bigint)
+create or replace function sugang.logout(p_function text, p_user bigint, p_family text, p_expires bigint,
+                                         p_keep_seconds bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -2320,7 +2628,7 @@ begin
     if p_function is distinct from 'logout' then perform sugang.misrouted(p_function, 'logout'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
-    perform sugang.revoke_token('family ' || p_family, p_user, p_keep_seconds);
+    perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds);
     a.outcome := 'ok';
     return a;
 end $$;

@@ -518,146 +518,37 @@ group by 1, 2, 3, 4;
 
 insert into sugang.available_counts (kind) values ('test');
 
--- ===== V12__registration_counts (course)
+-- ===== V20__attempts
 
--- One kind: triggers keep registration_count from here on, whichever program writes the registrations. See
--- functions/seats.sql.
+-- Attempts to log in and to sign up, counted here while Redis cannot count them.
 
--- Lowering a capacity below what is taken is allowed, and means sold out. A trigger guards the taking of a seat.
--- The items come first: transactions of the version before lock an item before its registration.
-alter table courses
-    -- squawk-ignore ban-drop-constraint
-    drop constraint courses_capacity_kept,
-    add column capacity_changed_at timestamptz;
+-- Unlogged: what a crash empties was a few minutes of counting. Each row leaves once its windows have passed.
+create unlogged table sugang.attempts (
+    key text primary key, -- the action, what is counted, and a hash of it; never an e-mail address
+    began_at timestamptz not null, -- when the current window began
+    in_window bigint not null, -- attempts of the current window
+    in_previous bigint not null, -- attempts of the window before
+    expires_at timestamptz not null
+);
+create index attempts_expires on sugang.attempts (expires_at);
 
--- No registration may be written between this count and the triggers that keep it.
-lock table course_registrations in share row exclusive mode;
+-- ===== V21__refresh_successors
 
-update courses i
-set registration_count = coalesce(r.n, 0)
-from courses j
-left join (select course_id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
-    on r.course_id = j.id
-where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+-- What a used refresh token was exchanged for, so that the same exchange can be answered again; and what the schema
+-- consists of, so that its parts can be missed.
 
--- ===== V12__registration_counts (test)
+alter table sugang.revoked_tokens
+    add column used_at timestamptz, -- of a token that rotation has used
+    add column family text, -- of such a token
+    add column successor text, -- the id (`jti`) of the token that replaced it
+    add column successor_issued_at bigint, -- the claims of that token, in seconds since 1970
+    add column successor_expires_at bigint;
+create index revoked_tokens_family on sugang.revoked_tokens (family) where family is not null;
 
--- One kind: triggers keep registration_count from here on, whichever program writes the registrations. See
--- functions/seats.sql.
-
--- Lowering a capacity below what is taken is allowed, and means sold out. A trigger guards the taking of a seat.
--- The items come first: transactions of the version before lock an item before its registration.
-alter table tests
-    -- squawk-ignore ban-drop-constraint
-    drop constraint tests_capacity_kept,
-    add column capacity_changed_at timestamptz;
-
--- No registration may be written between this count and the triggers that keep it.
-lock table test_registrations in share row exclusive mode;
-
-update tests i
-set registration_count = coalesce(r.n, 0)
-from tests j
-left join (select test_id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
-    on r.test_id = j.id
-where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
-
--- ===== V13__object_id_bigint
-
--- The id of an item has 64 bits; the Django service gave its copy in payments 32.
---
--- PostgreSQL writes the table and its indexes again and lets no session read it meanwhile: 8 seconds for a million rows
--- on a small machine. A Django model with a PositiveIntegerField reads and writes the wider column as before.
-do $$
-begin
-    if (select atttypid = 'integer'::regtype from pg_attribute
-        where attrelid = 'payments'::regclass and attname = 'object_id') then
-        -- What earlier files have changed may still wait for a deferred constraint.
-        set constraints all immediate;
-        alter table payments alter column object_id type bigint;
-    end if;
-end $$;
-
--- ===== V14__free_payments
-
--- An item whose price is 0 is taken with a payment of 0.00 by the method 'free', and only such a payment has either.
--- Not valid: rows of the Django service are not checked until they change.
-alter table payments
-    -- squawk-ignore ban-drop-constraint
-    drop constraint payments_amount_positive,
-    add constraint payments_amount_positive check (
-        amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free'
-    ) not valid;
-
--- ===== V15__bucket_counts_of_far_times (course)
-
--- One kind: an item outside the years 1 to 9999 counts in the first or the last hour of them. See functions/time.sql.
-
--- No item may be written between this and the functions that count so.
-lock table courses in share row exclusive mode;
-
-with moved as (
-    delete from sugang.bucket_counts
-    where kind = 'course' and (bucket < '0001-01-01 00:00:00+00' or bucket > '9999-12-31 23:00:00+00')
-    returning edge, level, bucket, n
-)
-insert into sugang.bucket_counts (kind, edge, level, bucket, n)
-select 'course', edge, level,
-       date_trunc(level, case when bucket < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'::timestamptz
-                              else '9999-12-31 23:00:00+00'::timestamptz end, 'UTC'),
-       sum(n)
-from moved
-group by 1, 2, 3, 4
-on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
-
--- Buckets that are empty are not kept any more.
-delete from sugang.bucket_counts where kind = 'course' and n = 0;
-
--- ===== V15__bucket_counts_of_far_times (test)
-
--- One kind: an item outside the years 1 to 9999 counts in the first or the last hour of them. See functions/time.sql.
-
--- No item may be written between this and the functions that count so.
-lock table tests in share row exclusive mode;
-
-with moved as (
-    delete from sugang.bucket_counts
-    where kind = 'test' and (bucket < '0001-01-01 00:00:00+00' or bucket > '9999-12-31 23:00:00+00')
-    returning edge, level, bucket, n
-)
-insert into sugang.bucket_counts (kind, edge, level, bucket, n)
-select 'test', edge, level,
-       date_trunc(level, case when bucket < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'::timestamptz
-                              else '9999-12-31 23:00:00+00'::timestamptz end, 'UTC'),
-       sum(n)
-from moved
-group by 1, 2, 3, 4
-on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
-
--- Buckets that are empty are not kept any more.
-delete from sugang.bucket_counts where kind = 'test' and n = 0;
-
--- ===== V22__account_keys
-
--- Accounts are unique by what people see, not by bytes. The expressions are those of sugang.email_key and
--- sugang.username_key: independent of the collation, so that every database and every program agrees.
-
-do $$
-begin
-    create unique index users_email_key_unique on users ((
-        translate(normalize(email, nfc), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')));
-exception when unique_violation then
-    raise exception 'two users have the same e-mail address but for upper and lower case or composed characters'
-        using hint = 'List them: select lower(normalize(email, nfc)), array_agg(id) from users group by 1 having count(*) > 1;';
-end $$;
-
-do $$
-begin
-    create unique index users_username_key_unique on users ((normalize(username, nfkc)));
-exception when unique_violation then
-    raise exception 'two users have usernames that look the same'
-        using hint = 'List them: select normalize(username, nfkc), array_agg(id) from users group by 1 having count(*) > 1;';
-end $$;
-
--- It depends on the collation: with some, the letter U+0130 is an i.
-drop index users_email_unique_ci;
+-- Every function, table, column and guard of the schema as migrated. Written after each migration.
+create table sugang.schema_objects (
+    kind text not null, -- 'function', 'table', 'column', 'trigger', 'constraint' or 'index'
+    relation text not null default '', -- the table that it belongs to
+    name text not null,
+    primary key (kind, relation, name)
+);

@@ -68,8 +68,10 @@ begin
     return a;
 end $$;
 
--- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime.
-create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text)
+-- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets the
+-- attempts that were counted for the account while Redis could not count.
+create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text,
+                                            p_attempts text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -85,5 +87,6 @@ begin
             password = case when password = p_old_password then coalesce(p_new_password, password) else password end
         where id = p_user and is_active;
     a.outcome := case when found then 'ok' else 'unknown' end;
+    delete from sugang.attempts where key = p_attempts;
     return a;
 end $$;

@@ -1,9 +1,10 @@
 -- Every word that a function may return as its outcome. The API turns each into a status and a message.
 alter domain sugang.outcome drop constraint if exists known;
 alter domain sugang.outcome add constraint known check (value in (
-    'ok',
+    'ok', 'not_ready',
     -- the user
     'user_not_found', 'user_inactive', 'taken', 'unknown', 'token_ended', 'token_reused',
+    'rate_limited',
     -- the idempotency key
     'in_progress', 'key_reused',
     -- lists and details

@@ -24,6 +24,8 @@ begin
     elsif (new.content_type_id, new.object_id) is distinct from (old.content_type_id, old.object_id) then
         new.target_title := title;
         new.search_vector := to_tsvector('simple', coalesce(title, ''));
+        -- The trigger of an update of target_title does not fire for what a trigger has changed.
+        new.title_vector := sugang.search_vector(title, null);
     end if;
     return new;
 end $$;

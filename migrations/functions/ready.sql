@@ -1,5 +1,156 @@
-create or replace function sugang.ready(p_function text) returns sugang.function_row language plpgsql stable as $$
+-- Whether requests can be served: the API's functions are there, and the role may do what they do.
+
+-- Every right that the functions need on tables that exist once. The rights on the tables of a kind stand in
+-- ready_of_kind.sql. A row: the table, the privilege, the columns; a table without columns for `delete`.
+create or replace function sugang.rights() returns table (relation text, privilege text, columns text)
+language plpgsql stable as $$
+declare
+    known record;
+begin
+    return query values
+        ('users', 'select', 'id,email,username,password,is_active,last_login'),
+        ('users', 'insert', 'email,username,password'),
+        ('users', 'update', 'password,last_login'),
+        ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
+                               'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
+                               'target_title,registration_id,registration_time'),
+        ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
+                               'external_transaction_id,status,paid_at,search_vector,target_title,registration_id,'
+                               'registration_time'),
+        ('payments', 'update', 'status,refund_reason,cancelled_at'),
+        ('sugang.kinds', 'select', 'kind,content_type_id'),
+        ('sugang.audit_log', 'insert', 'subject,subject_id,item_kind,item_id,user_id,status,amount,seats,actor_id,'
+                                       'request_id'),
+        ('sugang.idempotency_keys', 'select', 'user_id,key,fingerprint,outcome,body,created_at'),
+        ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body'),
+        ('sugang.idempotency_keys', 'update', 'fingerprint,outcome,body,created_at'),
+        ('sugang.idempotency_keys', 'delete', null),
+        ('sugang.revoked_tokens', 'select', 'name,user_id,expires_at,used_at,family,successor'),
+        ('sugang.revoked_tokens', 'insert', 'name,user_id,expires_at,used_at,family,successor'),
+        ('sugang.revoked_tokens', 'update', 'expires_at'),
+        ('sugang.revoked_tokens', 'delete', null),
+        ('sugang.attempts', 'select', 'key,began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'insert', 'key,began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'update', 'began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'delete', null),
+        ('sugang.bucket_counts', 'select', 'kind,edge,level,bucket,n'),
+        ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
+        ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
+        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'delete', null),
+        ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
+        ('sugang.search_changes', 'insert', 'kind,xid,sign'),
+        ('sugang.search_changes', 'delete', null);
+    for known in select kind from sugang.kinds loop
+        return query execute 'select * from sugang.' || quote_ident(known.kind || '_rights') || '()';
+    end loop;
+end $$;
+
+-- What the schema consists of: functions, tables and columns of ours, and the guards (triggers, constraints, unique
+-- indexes) of every table that the functions use. A disabled trigger and an invalid index guard nothing.
+create or replace function sugang.current_objects() returns setof sugang.schema_objects
+language sql stable set search_path = public as $$
+    with guarded as (
+        select oid from pg_class where relnamespace = 'sugang'::regnamespace and relkind = 'r'
+        union
+        select to_regclass(relation) from sugang.rights()
+    )
+    select 'function', '', oid::regprocedure::text from pg_proc
+    where pronamespace = 'sugang'::regnamespace
+      and not exists (select from pg_depend where objid = pg_proc.oid and deptype = 'e')
+    union all
+    select 'table', '', oid::regclass::text from pg_class
+    where relnamespace = 'sugang'::regnamespace and relkind = 'r'
+    union all
+    select 'column', oid::regclass::text, attname from pg_class join pg_attribute on attrelid = oid
+    where relnamespace = 'sugang'::regnamespace and relkind = 'r' and attnum > 0 and not attisdropped
+    union all
+    select 'trigger', tgrelid::regclass::text, tgname from pg_trigger join pg_proc on pg_proc.oid = tgfoid
+    where pronamespace = 'sugang'::regnamespace and not tgisinternal and tgenabled <> 'D'
+    union all
+    select 'constraint', conrelid::regclass::text, conname from pg_constraint
+    where conrelid in (select oid from guarded) and contype in ('c', 'p', 'u', 'x') and convalidated
+    union all
+    select 'index', indrelid::regclass::text, indexrelid::regclass::text from pg_index
+    where indrelid in (select oid from guarded) and indisunique and indisvalid
+      and not exists (select from pg_constraint where conindid = indexrelid)
+$$;
+
+-- Writes down what the schema consists of. Each migration calls it at its end.
+create or replace function sugang.record_objects() returns void language sql as $$
+    delete from sugang.schema_objects;
+    insert into sugang.schema_objects select * from sugang.current_objects();
+$$;
+
+-- What requests would fail of, with the reason by which the API names its kind. p_functions: the functions that the API
+-- calls, as `name(type,type)`, separated by semicolons.
+create or replace function sugang.missing(p_functions text) returns table (reason text, what text)
+language sql stable set search_path = public as $$
+    select 'function_missing', name
+    from unnest(string_to_array(p_functions, ';')) name where to_regprocedure('sugang.' || name) is null
+    union all
+    select o.kind || '_missing', concat_ws('.', nullif(o.relation, ''), o.name)
+    from sugang.schema_objects o left join sugang.current_objects() c using (kind, relation, name)
+    where c.name is null and o.kind in ('function', 'table', 'column')
+    union all
+    select 'permission_missing', 'execute ' || name from sugang.schema_objects
+    join pg_proc on pg_proc.oid = to_regprocedure(name)
+    where kind = 'function' and prorettype <> 'trigger'::regtype and not has_function_privilege(pg_proc.oid, 'execute')
+    union all
+    select reason, concat_ws(' ', privilege, concat_ws('.', relation, attribute))
+    from sugang.rights()
+    left join unnest(string_to_array(columns, ',')) attribute on true
+    cross join lateral (select case
+        when to_regclass(relation) is null then 'table_missing'
+        when attribute is null
+            then case when not has_table_privilege(to_regclass(relation), privilege) then 'permission_missing' end
+        when not exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = attribute
+                         and not attisdropped) then 'column_missing'
+        when not has_column_privilege(to_regclass(relation), attribute, privilege) then 'permission_missing'
+    end) found (reason)
+    where reason is not null
+    union all
+    -- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
+    select 'permission_missing', 'usage ' || pg_get_serial_sequence(relation, 'id')
+    from sugang.rights()
+    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
+      and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
+                  and not attisdropped and atthasdef)
+      and not has_sequence_privilege(pg_get_serial_sequence(relation, 'id'), 'usage')
+$$;
+
+-- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:
+-- whether the database refuses writes, and the guards that are missing. p_schema: the number of the newest schema file
+-- that the API was made with.
+create or replace function sugang.ready(p_function text, p_functions text, p_schema bigint)
+returns sugang.function_row language plpgsql stable as $$
+declare
+    a sugang.function_row;
+    found_reason text;
+    found_missing text;
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
-    return row('ok', null, null, null, null, null)::sugang.function_row;
+    if (select coalesce(max(substring(script from '^V(\d+)')::bigint), 0) from sugang.migrations) < p_schema then
+        a.outcome := 'not_ready';
+        a.body := json_build_object('reason', 'schema_outdated', 'missing', 'migrations')::text;
+        return a;
+    end if;
+    -- The first of these reasons: a missing table has no columns either.
+    select (array_agg(reason))[1], string_agg(what, ', ') into found_reason, found_missing
+        from (select * from sugang.missing(p_functions)
+              order by array_position(array['function_missing', 'table_missing', 'column_missing'], reason), what
+              limit 10) m;
+    if found_reason is not null then
+        a.outcome := 'not_ready';
+        a.body := json_build_object('reason', found_reason, 'missing', found_missing)::text;
+        return a;
+    end if;
+    a.outcome := 'ok';
+    a.body := json_build_object(
+        'read_only', current_setting('transaction_read_only')::boolean,
+        'guards_missing', (select string_agg(concat_ws(' ', o.kind, o.name, 'on', o.relation), ', ')
+                           from sugang.schema_objects o left join sugang.current_objects() c using (kind, relation, name)
+                           where c.name is null))::text;
+    return a;
 end $$;

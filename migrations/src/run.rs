@@ -164,6 +164,7 @@ async fn migrate_at_once(
             progress.step("replace the functions".to_owned());
             replace_functions(&transaction, &functions).await?;
             record(&transaction, FUNCTIONS, "", &hash).await?;
+            transaction.batch_execute("select sugang.record_objects()").await?;
         }
         progress.step("commit".to_owned());
         transaction.commit().await?;

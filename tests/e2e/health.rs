@@ -34,7 +34,11 @@ async fn readyz_names_the_unavailable_store() {
     {
       "status": "200 OK",
       "body": {
+        "attempts_counted_in": "database",
         "database": "ok",
+        "reasons": [
+          "redis_unreachable"
+        ],
         "redis": "unavailable",
         "status": "degraded"
       }
@@ -48,6 +52,7 @@ async fn readyz_names_the_unavailable_store() {
       "body": {
         "code": "unavailable",
         "detail": "잠시 후 다시 시도해주세요.",
+        "reason": "database_unavailable",
         "request_id": "[request id]"
       }
     }

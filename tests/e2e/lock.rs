@@ -83,7 +83,7 @@ impl Scene {
 
     /// The name of the lock, while it is held.
     async fn lock(&self) -> String {
-        let mut names: Vec<String> = self.redis.clone().keys("*").await.expect("Redis answers");
+        let mut names: Vec<String> = self.redis.clone().keys("{sugang}:[rc]*").await.expect("Redis answers");
         assert_eq!(names.len(), 1, "{names:?}");
         names.remove(0)
     }

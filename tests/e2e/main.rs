@@ -46,6 +46,8 @@ mod pgbouncer;
 mod preflight;
 mod races;
 mod rate_limit;
+mod readiness;
+mod redis_modes;
 mod sdk;
 mod signup;
 mod spellings;

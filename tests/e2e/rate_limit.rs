@@ -20,6 +20,10 @@ fn per_address(attempts: u32) -> Builder {
         .with("redis_timeout_ms", 10_000)
 }
 
+fn without_redis(builder: Builder) -> Builder {
+    builder.with("redis_url", "redis://127.0.0.1:1/0")
+}
+
 async fn login(app: &App, email: &str, password: &str) -> Answer {
     app.post("/login/")
         .json(&json!({"email": email, "password": password}))
@@ -145,10 +149,12 @@ async fn the_header_of_a_trusted_proxy_names_the_address() {
     assert_eq!(statuses, [401, 401, 429, 401, 401, 401, 429]);
 }
 
-/// Of 40 concurrent attempts, exactly the limit is admitted: counting is one step in Redis.
+/// Of 40 concurrent attempts, exactly the limit is admitted: counting is one step.
 #[rstest]
 #[case::account(per_account(5), "minsu@example.com")]
 #[case::address(per_address(5), "{n}@example.com")]
+#[case::account_without_redis(without_redis(per_account(5)), "minsu@example.com")]
+#[case::address_without_redis(without_redis(per_address(5)), "{n}@example.com")]
 #[tokio::test]
 async fn concurrent_attempts_stay_within_the_limit(#[case] builder: Builder, #[case] email: &str) {
     let app = builder.start().await;
@@ -184,15 +190,58 @@ async fn attempts_return_as_the_window_slides() {
     assert_eq!(again.status, 401, "{:?} after the first", begun.elapsed());
 }
 
+/// Without Redis the database counts, for all hosts together, and a correct password resets that count too.
 #[tokio::test]
-async fn without_redis_attempts_are_not_limited() {
-    let app = per_account(1).proxied().start().await;
-    app.user("minsu").await;
-    assert_eq!(login(&app, "minsu@example.com", "wrong-1").await.status, 401);
-    assert_eq!(login(&app, "minsu@example.com", PASSWORD).await.status, 429);
+async fn without_redis_the_database_counts() {
+    let app = per_account(3).proxied().start().await;
     app.redis().set(Link::Cut);
-    assert_eq!(login(&app, "minsu@example.com", PASSWORD).await.status, 200);
+    let other = app.second_host().await;
+    app.user("minsu").await;
+    for _ in 0..2 {
+        for host in [&app, &other] {
+            assert_eq!(login(host, "minsu@example.com", "wrong-1").await.status, 401);
+        }
+        assert_eq!(login(&app, "minsu@example.com", PASSWORD).await.status, 200);
+    }
+    let mut statuses = Vec::new();
+    for n in 0..5 {
+        let host = if n % 2 == 0 { &app } else { &other };
+        statuses.push(login(host, "Minsu@example.com", "wrong-1").await.status.as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 401, 429, 429]);
+    let refused = login(&app, "minsu@example.com", PASSWORD).await;
+    assert!((1..=600).contains(&retry_after(&refused)), "{refused:?}");
     assert_eq!(signup(&app, "jisu").await.status, 201);
+
+    // What is kept names no address, and leaves once its windows have passed.
+    let keys = app.rows("select key from sugang.attempts").await.to_string();
+    assert!(!keys.contains('@') && keys.contains("login:account:"), "{keys}");
+    app.run("update sugang.attempts set expires_at = now() - interval '1 s'", &[])
+        .await;
+    login(&app, "yuna@example.com", "wrong-1").await;
+    assert_eq!(app.one::<i64>("select count(*) from sugang.attempts", &[]).await, 1);
+}
+
+/// The same window slides in the database, also when its clock is set back.
+#[tokio::test]
+async fn without_redis_attempts_return_as_the_window_slides() {
+    let app = per_account(2)
+        .with("attempts_window_seconds", 1)
+        .with("redis_url", "redis://127.0.0.1:1/0")
+        .start()
+        .await;
+    let wrong = async || login(&app, "minsu@example.com", "wrong-1").await;
+    for _ in 0..2 {
+        assert_eq!(wrong().await.status, 401);
+    }
+    app.run("update sugang.attempts set began_at = now() + interval '1 day'", &[])
+        .await;
+    let refused = wrong().await;
+    assert_eq!(refused.status, 429);
+    assert!(retry_after(&refused) <= 2, "{refused:?}");
+    app.run("update sugang.attempts set began_at = now() - interval '3 s'", &[])
+        .await;
+    assert_eq!(wrong().await.status, 401);
 }
 
 /// A request with a missing field is not an attempt, and the limit 0 is no limit.
@@ -221,10 +270,14 @@ async fn no_email_reaches_redis() {
     login(&app, "minsu@example.com", "wrong-1").await;
     let client = redis::Client::open(app.redis_url()).expect("an address");
     let mut redis = client.get_multiplexed_async_connection().await.expect("Redis answers");
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.expect("keys");
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*:attempts:login:*")
+        .query_async(&mut redis)
+        .await
+        .expect("keys");
     assert_eq!(keys.len(), 1, "{keys:?}");
     assert!(
-        keys[0].starts_with("sugang:attempts:login:account:") && !keys[0].contains('@'),
+        keys[0].starts_with("{sugang}:attempts:login:account:") && !keys[0].contains('@'),
         "{keys:?}"
     );
     let ttl: i64 = redis::cmd("PTTL")

@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
-use sugang_tests::{App, assert_answer, token};
+use sugang_tests::{App, Builder, assert_answer, token};
 
 #[tokio::test]
 async fn a_refresh_token_gets_a_new_access_token() {
@@ -194,10 +196,15 @@ async fn a_deleted_or_inactive_account_gets_no_token() {
     "#);
 }
 
+/// Rotation with a grace of this many seconds.
+fn rotating(grace: u32) -> Builder {
+    App::with("rotate_refresh_tokens", true).with("refresh_reuse_grace_seconds", grace)
+}
+
 /// With rotation, a refresh token is valid once. Reuse ends its family, because one of the two users has stolen it.
 #[tokio::test]
 async fn with_rotation_a_token_is_used_once_and_reuse_ends_its_family() {
-    let app = App::with("rotate_refresh_tokens", true).start().await;
+    let app = rotating(0).start().await;
     let minsu = app.user("minsu").await;
     let refresh = async |token: &Value| app.post("/token/refresh/").json(&json!({"refresh": token})).await;
     let first = Value::from(token::sign(&minsu.claims("refresh")));
@@ -231,8 +238,8 @@ async fn with_rotation_a_token_is_used_once_and_reuse_ends_its_family() {
 }
 
 #[tokio::test]
-async fn with_rotation_one_of_equal_refreshes_succeeds() {
-    let app = App::with("rotate_refresh_tokens", true).start().await;
+async fn without_a_grace_one_of_equal_refreshes_succeeds() {
+    let app = rotating(0).start().await;
     let minsu = app.user("minsu").await;
     let body = json!({"refresh": token::sign(&minsu.claims("refresh"))});
     let statuses =
@@ -247,4 +254,110 @@ async fn with_rotation_one_of_equal_refreshes_succeeds() {
         statuses.iter().all(|status| [200, 401].contains(status)),
         "{statuses:?}"
     );
+}
+
+/// Two tabs refresh at the same moment, or an answer is lost: the same token gets the same successor.
+#[tokio::test]
+async fn within_the_grace_equal_refreshes_get_one_successor() {
+    let app = App::with("rotate_refresh_tokens", true).start().await;
+    let minsu = app.user("minsu").await;
+    let first = Value::from(token::sign(&minsu.claims("refresh")));
+    let refresh = async |host: &App, token: &Value| host.post("/token/refresh/").json(&json!({"refresh": token})).await;
+    let other = app.second_host().await;
+    let answers = futures::future::join_all((0..10).map(|n| {
+        let host = if n % 2 == 0 { &app } else { &other };
+        refresh(host, &first)
+    }))
+    .await;
+    let successors: BTreeSet<_> = answers
+        .iter()
+        .map(|answer| {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            answer.json()["refresh"].to_string()
+        })
+        .collect();
+    assert_eq!(successors.len(), 1, "{successors:?}");
+    let second = answers[0].json()["refresh"].clone();
+    let third = refresh(&app, &second).await.json()["refresh"].clone();
+    assert_ne!(second, third);
+    assert_eq!(refresh(&app, &first).await.json()["refresh"], second, "still the same");
+
+    // The database's clock decides. After the grace, reuse ends the family.
+    app.run(
+        "update sugang.revoked_tokens set used_at = used_at - interval '31 s'",
+        &[],
+    )
+    .await;
+    assert_eq!(refresh(&app, &first).await.code(), "token_not_valid");
+    assert_eq!(
+        refresh(&app, &third).await.code(),
+        "token_not_valid",
+        "the family is ended"
+    );
+}
+
+#[tokio::test]
+async fn a_logout_ends_the_grace() {
+    let app = rotating(30).start().await;
+    let minsu = app.user("minsu").await;
+    let body = json!({"refresh": token::sign(&minsu.claims("refresh"))});
+    let second = app.post("/token/refresh/").json(&body).await.json()["refresh"].clone();
+    let ended = app.post("/logout/").json(&json!({"refresh": second})).await;
+    assert_eq!(ended.status, 204);
+    for body in [body, json!({"refresh": second})] {
+        let answer = app.post("/token/refresh/").json(&body).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (401, "token_not_valid"));
+    }
+}
+
+/// A token that is valid for longer than the setting, since the setting was lowered, stays used or logged out.
+#[tokio::test]
+async fn what_is_revoked_stays_so_until_its_token_has_expired() {
+    let app = rotating(0).with("refresh_token_lifetime_seconds", 60).start().await;
+    let minsu = app.user("minsu").await;
+    let day = 86_400;
+    let expires = chrono::Utc::now().timestamp() + 30 * day;
+    let with_expiry = |expires: Value| {
+        let mut claims = minsu.claims("refresh");
+        claims["exp"] = expires;
+        claims["jti"] = format!("jti-{}", claims["exp"]).into();
+        json!({"refresh": token::sign(&claims)})
+    };
+    assert_eq!(
+        app.post("/token/refresh/")
+            .json(&with_expiry(expires.into()))
+            .await
+            .status,
+        200
+    );
+    let kept = "select count(*) from sugang.revoked_tokens where expires_at < to_timestamp($1::text::bigint)";
+    assert_eq!(app.one::<i64>(kept, &[&expires.to_string()]).await, 0);
+    // Reuse revokes the family, as long as the token and its successors may live.
+    app.run(
+        "update sugang.revoked_tokens set successor_expires_at = $1::text::bigint",
+        &[&(expires + day).to_string()],
+    )
+    .await;
+    assert_eq!(
+        app.post("/token/refresh/")
+            .json(&with_expiry(expires.into()))
+            .await
+            .status,
+        401
+    );
+    let family = "select count(*) from sugang.revoked_tokens
+                  where name like 'family %' and expires_at >= to_timestamp($1::text::bigint)";
+    assert_eq!(app.one::<i64>(family, &[&(expires + day).to_string()]).await, 1);
+    // A token that never expires is stored as well as one can.
+    for far in [json!(1e18), json!(u64::MAX)] {
+        assert_eq!(
+            app.post("/token/refresh/").json(&with_expiry(far.clone())).await.status,
+            200
+        );
+        assert_eq!(
+            app.post("/logout/").json(&with_expiry(far.clone())).await.status,
+            204,
+            "{far}"
+        );
+    }
 }

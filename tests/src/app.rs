@@ -179,6 +179,21 @@ impl App {
         }
     }
 
+    /// A second host on the same stores, with the same settings. It ends with this call's result, not with the app.
+    pub async fn second_host(&self) -> Self {
+        let server = serve(self.settings.clone()).await.expect("a second host starts");
+        Self {
+            base: format!("http://{}", server.addr()),
+            client: self.client.clone(),
+            database: self.connect().await,
+            postgres: None,
+            redis: None,
+            settings: self.settings.clone(),
+            server: Some(server),
+            lease: None,
+        }
+    }
+
     /// What stands before PostgreSQL.
     ///
     /// # Panics
@@ -286,9 +301,11 @@ impl Drop for App {
             if let Some(server) = server {
                 server.stop().await;
             }
-            if let Some(lease) = lease {
-                done.send(lease.end().await).ok();
-            }
+            let ended = match lease {
+                Some(lease) => lease.end().await,
+                None => Ok(()),
+            };
+            done.send(ended).ok();
         });
         match wait.recv_timeout(Duration::from_secs(30)) {
             Ok(Ok(())) => {}

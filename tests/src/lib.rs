@@ -11,7 +11,8 @@
 //! - [`ENDPOINTS`] is the one list of paths for everything that must hold on all of them.
 //! - [`HostProcess`] is a further host on an app's stores, and [`Call::at`] sends a request there.
 //! - [`PgBouncer`] is a pooler before PostgreSQL.
-//! - [`Proxy`] stands between the service and a store, to cut or hang the link.
+//! - [`Proxy`] stands between the service and a store, to cut, hang or slow down the link.
+//! - [`RedisServer`] is a Redis of one test's own, in any mode.
 
 mod answer;
 mod app;
@@ -22,6 +23,7 @@ mod host;
 mod kind;
 mod pgbouncer;
 mod proxy;
+mod redis_server;
 mod stores;
 mod supervisor;
 pub mod token;
@@ -37,6 +39,7 @@ pub use host::{HostOptions, HostProcess, host_program};
 pub use kind::{COURSE, EXAM, Kind, Says};
 pub use pgbouncer::PgBouncer;
 pub use proxy::{Link, Proxy};
+pub use redis_server::RedisServer;
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]
 pub use {insta, serde_json};

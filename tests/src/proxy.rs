@@ -4,6 +4,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -24,6 +25,8 @@ pub enum Link {
     Up,
     /// Ends what is open and closes what is opened.
     Cut,
+    /// Passes everything on, this many milliseconds later in each direction.
+    Slow(u64),
     /// Keeps what is open and takes what is opened, but passes nothing on until it is up again, as a frozen server does.
     Hung,
 }
@@ -191,8 +194,11 @@ async fn copy(
         if n == 0 {
             return to.shutdown().await;
         }
-        if link.wait_for(|link| *link != Link::Hung).await.is_err() {
+        let Ok(now) = link.wait_for(|link| *link != Link::Hung).await.map(|link| *link) else {
             return Ok(());
+        };
+        if let Link::Slow(ms) = now {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         if let Some(statements) = &mut statements {
             statements.read(&buffer[..n]);

@@ -111,6 +111,7 @@ async fn end_to_end_tests(
         .stderr(File::create(&log).with_context(|| format!("cannot write {}", log.display()))?)
         .env("SUGANG_TEST_DATABASE_URL", &stores.database_url)
         .env("SUGANG_TEST_REDIS_URL", &stores.redis_url)
+        .env("SUGANG_TEST_REDIS_SERVER", redis_server().await)
         .env("SUGANG_TEST_HOST", host)
         .env("SUGANG_TEST_XTASK", env::current_exe()?)
         .envs(pooler.map(|program| ("SUGANG_TEST_PGBOUNCER", program)))
@@ -125,4 +126,18 @@ async fn end_to_end_tests(
     outcome.with_context(|| format!("the services' logs are in {}", log.display()))?;
     step.done("");
     Ok(())
+}
+
+/// The program of Redis, for tests of its modes: a cluster, a replica, a full one. Empty if it cannot be had.
+async fn redis_server() -> OsString {
+    if let Ok(program) = which::which("redis-server") {
+        return program.into();
+    }
+    match apt::install(&["redis-server"]).await {
+        Ok(()) => "redis-server".into(),
+        Err(error) => {
+            Step::loud("Redis's modes").done(&format!("not tested, since there is no redis-server: {error:#}"));
+            OsString::new()
+        }
+    }
 }

@@ -1,6 +1,7 @@
-//! Rate limits of logins and sign-ups, per account and per network address, counted in Redis.
+//! Rate limits of logins and sign-ups, per account and per network address.
 //!
-//! Without Redis there is no limit: logging in must not depend on it.
+//! Redis counts. While it cannot (it is down, a replica, full, or its user may not execute scripts), PostgreSQL does: one
+//! more statement for each attempt, and one count for all hosts. If neither can count, there is no login and no sign-up.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -10,7 +11,14 @@ use std::{
 use sha2::{Digest, Sha256};
 use spin_sdk::redis::RedisResult;
 
-use crate::{config::RateLimits, error::ApiError, store::Redis};
+use crate::{
+    config::RateLimits,
+    error::ApiError,
+    store::{
+        Database, Outcome, Redis, RedisFailure,
+        functions::{self, CountAttempt},
+    },
+};
 
 /// The bits of an IPv6 address that count: the smallest network that a provider gives to a household.
 const IPV6_PREFIX: u32 = 64;
@@ -20,7 +28,9 @@ const IPV6_PREFIX: u32 = 64;
 ///
 /// The sliding window has two counters per key: the attempts of the current window, and those of the previous one, which
 /// weigh less the longer the current window lasts. An exact list would grow with every attempt of an attacker. The clock
-/// is that of Redis, which all instances share.
+/// is that of Redis, which all instances share; if it was set back, a window that began later begins now.
+///
+/// All writes of a script take effect or none, so no key is left without an expiry.
 const CHECK: &str = "
 local time = redis.call('time')
 local now, window = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[1])
@@ -29,7 +39,8 @@ for i, key in ipairs(KEYS) do
   local limit = tonumber(ARGV[i + 1])
   local kept = redis.call('hmget', key, 'begins', 'current', 'before')
   local begins, current, before = tonumber(kept[1] or now), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
-  if now - begins >= window * 2 then begins, current, before = now, 0, 0
+  if now < begins then begins = now
+  elseif now - begins >= window * 2 then begins, current, before = now, 0, 0
   elseif now - begins >= window then begins, current, before = begins + window, 0, current end
   local passed = now - begins
   if current >= limit then
@@ -61,48 +72,120 @@ pub(crate) enum Action {
     Signup,
 }
 
+/// What is counted for an attempt: the keys of its counters, without those that have no limit.
+struct Counted {
+    address: Option<String>,
+    account: Option<String>,
+}
+
 /// Counts an attempt against `limits` within `window`.
 ///
 /// # Errors
-/// 429 if a limit is exceeded.
+/// 429 if a limit is exceeded; those of [`Database::execute`] while Redis cannot count.
 pub(crate) async fn check(
     redis: &Redis,
+    database: &Database,
     attempt: &Attempt<'_>,
     limits: RateLimits,
     window: Duration,
 ) -> Result<(), ApiError> {
+    let address = attempt.address.filter(|_| limits.per_address > 0);
+    let counted = Counted {
+        address: address.map(|address| key(attempt.action, "address", &network(address).to_string())),
+        account: (limits.per_account > 0).then(|| account_key(attempt.action, attempt.account)),
+    };
+    if counted.address.is_none() && counted.account.is_none() {
+        return Ok(());
+    }
+    let wait_ms = match count_in_redis(redis, &counted, limits, window).await {
+        Ok(wait_ms) => wait_ms,
+        Err(_) => count_in_database(database, counted, limits, window).await?,
+    };
+    match wait_ms {
+        0 => Ok(()),
+        wait_ms => Err(ApiError::RateLimited {
+            retry_after_s: wait_ms.div_ceil(1000),
+        }),
+    }
+}
+
+/// Counts an attempt of no client, to see whether Redis can count.
+///
+/// # Errors
+/// Why Redis cannot.
+pub(crate) async fn probe(redis: &Redis) -> Result<(), RedisFailure> {
+    let limits = RateLimits {
+        per_account: u32::MAX,
+        per_address: u32::MAX,
+    };
+    let counted = Counted {
+        address: Some("probe:address".to_owned()),
+        account: Some("probe:account".to_owned()),
+    };
+    redis.end_cooldown();
+    count_in_redis(redis, &counted, limits, Duration::from_secs(1)).await?;
+    Ok(())
+}
+
+/// Returns the milliseconds until the next attempt is admitted; 0 if this one was counted.
+async fn count_in_redis(
+    redis: &Redis,
+    counted: &Counted,
+    limits: RateLimits,
+    window: Duration,
+) -> Result<u64, RedisFailure> {
     let mut keys = Vec::new();
     let mut key_limits = Vec::new();
-    if limits.per_account > 0 {
-        keys.push(account_key(attempt.action, attempt.account));
-        key_limits.push(limits.per_account.to_string());
-    }
-    if let Some(address) = attempt.address.filter(|_| limits.per_address > 0) {
-        keys.push(key(attempt.action, "address", &network(address).to_string()));
-        key_limits.push(limits.per_address.to_string());
-    }
-    if keys.is_empty() {
-        return Ok(());
+    for (key, limit) in [
+        (&counted.account, limits.per_account),
+        (&counted.address, limits.per_address),
+    ] {
+        if let Some(key) = key {
+            keys.push(redis.key(&format!("attempts:{key}")));
+            key_limits.push(limit.to_string());
+        }
     }
     let (count, window_ms) = (keys.len().to_string(), window.as_millis().to_string());
     let mut arguments = vec![CHECK, &count];
     arguments.extend(keys.iter().map(String::as_str));
     arguments.push(&window_ms);
     arguments.extend(key_limits.iter().map(String::as_str));
-    match redis.execute("EVAL", &arguments).await.as_deref() {
-        Ok([RedisResult::Int64(wait_ms)]) if *wait_ms > 0 => Err(ApiError::RateLimited {
-            retry_after_s: wait_ms.unsigned_abs().div_ceil(1000),
-        }),
-        _ => Ok(()),
+    match redis.execute("EVAL", &arguments).await?.as_slice() {
+        [RedisResult::Int64(wait_ms)] => Ok(wait_ms.unsigned_abs()),
+        _ => Err(RedisFailure::unexpected_reply()),
     }
 }
 
-/// Resets the counter of an account after a successful attempt.
+/// The same in PostgreSQL.
+async fn count_in_database(
+    database: &Database,
+    counted: Counted,
+    limits: RateLimits,
+    window: Duration,
+) -> Result<u64, ApiError> {
+    let call = CountAttempt {
+        address: counted.address,
+        address_limit: limits.per_address.into(),
+        account: counted.account,
+        account_limit: limits.per_account.into(),
+        window: i64::try_from(window.as_millis()).unwrap_or(i64::MAX),
+    };
+    let row = database.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(0),
+        Outcome::RateLimited => row.payload(),
+        _ => Err(row.unexpected()),
+    }
+}
+
+/// Resets the counter of an account after a successful attempt, and returns its key in PostgreSQL.
 ///
 /// Repeated failed logins lock the account's owner out as well; the right password shows that the owner is back.
-pub(crate) async fn reset(redis: &Redis, action: Action, account: &str) {
+pub(crate) async fn reset(redis: &Redis, action: Action, account: &str) -> String {
+    let key = account_key(action, account);
     // If this fails, the window passes by itself.
-    let _ = redis.execute("DEL", &[&account_key(action, account)]).await;
+    let _ = redis.execute("DEL", &[&redis.key(&format!("attempts:{key}"))]).await;
+    key
 }
 
 impl Action {
@@ -125,12 +208,13 @@ fn key(action: Action, counted: &str, subject: &str) -> String {
         .take(16)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    format!("sugang:attempts:{}:{counted}:{hash}", action.name())
+    format!("{}:{counted}:{hash}", action.name())
 }
 
 /// Returns the part of an address that counts: all of IPv4, and the network of IPv6.
 fn network(address: IpAddr) -> IpAddr {
-    match address {
+    // An IPv4 client of a host that listens on IPv6 has an address of its own as well.
+    match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & (u128::MAX << (128 - IPV6_PREFIX));
             Ipv6Addr::from_bits(network).into()
@@ -148,6 +232,7 @@ mod tests {
         let network = |address: &str| network(address.parse().unwrap()).to_string();
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(network("192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
     }
 
     #[test]
@@ -155,6 +240,6 @@ mod tests {
         let key = account_key(Action::Login, "minsu@example.com");
         assert_ne!(key, account_key(Action::Login, "jisu@example.com"));
         assert_ne!(key, account_key(Action::Signup, "minsu@example.com"));
-        assert!(key.starts_with("sugang:attempts:login:account:") && !key.contains('@'));
+        assert!(key.starts_with("login:account:") && !key.contains('@'));
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Config {
     /// The time limit of a statement, including the wait for a connection.
     pub(crate) database_timeout: Duration,
     pub(crate) redis_url: String,
+    /// The beginning of every key in Redis.
+    pub(crate) redis_key_prefix: String,
     /// The time limit of a Redis command.
     pub(crate) redis_timeout: Duration,
     /// The time after which a lock expires if its holder does not release it.
@@ -30,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) refresh_token_lifetime: u64,
     /// Whether a refresh token can be used only once, and is then replaced.
     pub(crate) rotate_refresh_tokens: bool,
+    /// Seconds for which a used refresh token still gets the successor that it got before.
+    pub(crate) refresh_reuse_grace: u64,
     /// Scheme and authority of the links in lists, without a trailing slash; by default those of the request.
     pub(crate) public_url: Option<String>,
     pub(crate) max_body_bytes: usize,
@@ -49,15 +53,17 @@ pub(crate) struct Config {
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 27] = [
     "database_url",
     "redis_url",
+    "redis_key_prefix",
     "jwt_secret",
     "jwt_key_id",
     "jwt_verify_keys",
     "access_token_lifetime_seconds",
     "refresh_token_lifetime_seconds",
     "rotate_refresh_tokens",
+    "refresh_reuse_grace_seconds",
     "public_url",
     "max_body_bytes",
     "lock_ttl_ms",
@@ -97,12 +103,14 @@ impl Config {
             database_connections: values.number("database_connections", 0, 64)?,
             database_timeout: Duration::from_millis(values.number("database_timeout_ms", 10, 600_000)?),
             redis_url: values.required("redis_url")?.to_owned(),
+            redis_key_prefix: values.redis_key_prefix()?,
             redis_timeout: Duration::from_millis(values.number("redis_timeout_ms", 1, 60_000)?),
             lock_ttl: Duration::from_millis(values.number("lock_ttl_ms", 100, 600_000)?),
             jwt_keys: values.jwt_keys()?,
             access_token_lifetime: values.number("access_token_lifetime_seconds", 1, 3_153_600_000)?,
             refresh_token_lifetime: values.number("refresh_token_lifetime_seconds", 1, 3_153_600_000)?,
             rotate_refresh_tokens: values.flag("rotate_refresh_tokens")?,
+            refresh_reuse_grace: values.number("refresh_reuse_grace_seconds", 0, 3600)?,
             public_url: values.public_url()?,
             max_body_bytes: values.number("max_body_bytes", 256, 16 * 1024 * 1024)?,
             cors: values.cors()?,
@@ -191,6 +199,10 @@ mod tests {
             ("access_token_lifetime_seconds", "0"),
             ("refresh_token_lifetime_seconds", "-1"),
             ("max_body_bytes", "64k"),
+            ("redis_key_prefix", ""),
+            ("redis_key_prefix", "{sugang}"),
+            ("redis_key_prefix", "my sugang"),
+            ("refresh_reuse_grace_seconds", "3601"),
             ("lock_ttl_ms", "5s"),
             ("redis_timeout_ms", "1e3"),
             ("database_timeout_ms", "99999999999999999999"),

@@ -88,6 +88,18 @@ impl Values {
         }
     }
 
+    /// Reads the prefix. Braces in it would mark a part of the key as the one that places it in a cluster.
+    pub(super) fn redis_key_prefix(&self) -> Result<String, Misconfigured> {
+        let prefix = self.required("redis_key_prefix")?;
+        let is_valid = prefix.len() <= 64
+            && prefix
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+        is_valid.then(|| prefix.to_owned()).ok_or_else(|| {
+            Misconfigured("redis_key_prefix must be at most 64 letters, digits, or characters of -_.:".into())
+        })
+    }
+
     pub(super) fn public_url(&self) -> Result<Option<String>, Misconfigured> {
         let url = self.text("public_url").trim_end_matches('/');
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));

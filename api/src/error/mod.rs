@@ -49,6 +49,13 @@ pub(crate) struct Internal(String);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misconfigured(pub(crate) String);
 
+impl Internal {
+    /// Returns the SQLSTATE, if the cause is an error of PostgreSQL.
+    pub(crate) fn sqlstate(&self) -> Option<&str> {
+        self.0.strip_prefix("SQLSTATE ")?.get(..5)
+    }
+}
+
 impl ApiError {
     /// A defect. `cause` is for the log, and must hold no token, password or e-mail address.
     pub(crate) fn internal(cause: impl Into<String>) -> Self {

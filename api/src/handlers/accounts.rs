@@ -7,7 +7,7 @@ use crate::{
     auth::{
         passwords::{self, Verdict},
         rate_limit::{self, Action, Attempt},
-        tokens::{TokenType, VerifiedToken},
+        tokens::{TokenType, Validity, VerifiedToken},
     },
     context::RequestContext,
     error::{
@@ -108,11 +108,12 @@ pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError
         Verdict::Right => None,
         Verdict::NeedsRehash => passwords::hash(password, argon2),
     };
-    rate_limit::reset(&ctx.state.redis, Action::Login, &key).await;
+    let attempts = rate_limit::reset(&ctx.state.redis, Action::Login, &key).await;
     let call = LoggedIn {
         user: user.id.0,
         old_password: stored,
         new_password: rehashed,
+        attempts: Some(attempts),
     };
     let row = ctx.execute(functions::shared(), call).await?;
     match row.outcome {
@@ -141,7 +142,10 @@ async fn credentials(
 }
 
 fn issue_tokens(ctx: &RequestContext<'_>, user: User) -> Result<Tokens, ApiError> {
-    let issue = |token_type, lifetime| ctx.state.keys.issue(token_type, &user, lifetime, None);
+    let issue = |token_type, lifetime| {
+        let validity = Validity::from_now(lifetime);
+        ctx.state.keys.issue(token_type, &user, validity, None)
+    };
     Ok(Tokens {
         access: issue(TokenType::Access, ctx.state.config.access_token_lifetime)?,
         refresh: issue(TokenType::Refresh, ctx.state.config.refresh_token_lifetime)?,
@@ -156,28 +160,56 @@ pub(crate) static REFRESH_TOKEN: Operation = Operation {
     describe: description::refresh_token,
 };
 
+/// The user of a refresh token, with the claims of its successor if it was rotated.
+#[derive(serde::Deserialize)]
+struct Refreshed {
+    #[serde(flatten)]
+    user: User,
+    jti: Option<String>,
+    issued_at: Option<u64>,
+    expires_at: Option<u64>,
+}
+
 /// Exchanges a refresh token for a new access token, and with rotation for a new refresh token as well.
 pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
     let config = &ctx.state.config;
     let token = refresh_token_of_body(ctx).await?;
+    let successor = Validity::from_now(config.refresh_token_lifetime);
     let call = Refresh {
         user: token.caller.id(),
         jti: token.jti,
         family: token.family.clone(),
+        expires: token.expires.cast_signed(),
         keep_seconds: config.refresh_token_lifetime.cast_signed(),
         rotate: config.rotate_refresh_tokens,
+        grace_seconds: config.refresh_reuse_grace.cast_signed(),
+        successor: successor.jti,
+        issued_at: successor.issued_at.cast_signed(),
     };
     let row = ctx.execute(functions::shared(), call).await?;
-    let user: User = match row.outcome {
+    let refreshed: Refreshed = match row.outcome {
         Outcome::Ok => row.payload()?,
         Outcome::TokenEnded | Outcome::TokenReused => return Err((&REFRESH_NOT_VALID).into()),
         _ => return Err(row.unexpected()),
     };
-    let issue = |token_type, lifetime, family| ctx.state.keys.issue(token_type, &user, lifetime, family);
-    let rotated = || issue(TokenType::Refresh, config.refresh_token_lifetime, Some(&*token.family));
+    let user = refreshed.user;
+    // Signed from what the database has stored: the same token again gets the same successor.
+    let refresh = match (refreshed.jti, refreshed.issued_at, refreshed.expires_at) {
+        (Some(jti), Some(issued_at), Some(expires_at)) => {
+            let validity = Validity {
+                jti,
+                issued_at,
+                expires_at,
+            };
+            let family = Some(&*token.family);
+            Some(ctx.state.keys.issue(TokenType::Refresh, &user, validity, family)?)
+        }
+        _ => None,
+    };
+    let access = Validity::from_now(config.access_token_lifetime);
     let body = AccessToken {
-        access: issue(TokenType::Access, config.access_token_lifetime, None)?,
-        refresh: config.rotate_refresh_tokens.then(rotated).transpose()?,
+        access: ctx.state.keys.issue(TokenType::Access, &user, access, None)?,
+        refresh,
     };
     Ok(Response::json(200, &body))
 }
@@ -195,6 +227,7 @@ pub(crate) async fn logout(ctx: &RequestContext<'_>) -> Result<Response, ApiErro
     let call = Logout {
         user: token.caller.id(),
         family: token.family,
+        expires: token.expires.cast_signed(),
         keep_seconds: ctx.state.config.refresh_token_lifetime.cast_signed(),
     };
     let row = ctx.execute(functions::shared(), call).await?;
@@ -222,7 +255,8 @@ async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, account: &st
         account,
         address: ctx.client_address(),
     };
-    rate_limit::check(&ctx.state.redis, &attempt, limits, config.rate_limit_window).await
+    let (redis, database) = (&ctx.state.redis, &ctx.state.database);
+    rate_limit::check(redis, database, &attempt, limits, config.rate_limit_window).await
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<R
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
     };
-    let lock = format!("sugang:cancel:{}:{}", caller.id(), ctx.id);
+    let lock = format!("cancel:{}:{}", caller.id(), ctx.id);
     let work = ctx.execute(functions::shared(), call);
     let row = with_lock(&ctx.state.redis, &lock, ctx.state.config.lock_ttl, work).await?;
     ctx.mark_replay(row.replayed, cancelled(ctx, &row))

@@ -54,7 +54,7 @@ pub(crate) async fn register(
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
     };
-    let lock = format!("sugang:register:{}:{}:{}", kind.payment_type, caller.id(), ctx.id);
+    let lock = format!("register:{}:{}:{}", kind.payment_type, caller.id(), ctx.id);
     let work = ctx.execute(kind.functions(), call);
     let row = with_lock(&ctx.state.redis, &lock, ctx.state.config.lock_ttl, work).await?;
     ctx.mark_replay(row.replayed, registered(ctx, kind, &form, &row))

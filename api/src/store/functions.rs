@@ -100,6 +100,13 @@ impl Declaration {
         );
         Statement { function, text }
     }
+
+    /// The name with the types of the parameters, as PostgreSQL identifies the function.
+    fn signature(&self, kind: &str) -> String {
+        let own = self.parameters.iter().map(|(_, sql_type)| *sql_type);
+        let types: Vec<_> = std::iter::once("text").chain(own).collect();
+        format!("{}({})", self.name.replace("{kind}", kind), types.join(","))
+    }
 }
 
 macro_rules! functions {
@@ -177,26 +184,41 @@ functions! {
             ascii_key: Option<String>,
         } retry(self) Retry::Idempotent;
 
-        /// Records a login, and replaces the stored hash if there is a new one.
+        /// Counts an attempt to log in or to sign up while Redis cannot. A window is in milliseconds.
+        count_attempt CountAttempt = "count_attempt" One {
+            address: Option<String>,
+            address_limit: i64,
+            account: Option<String>,
+            account_limit: i64,
+            window: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Records a login, replaces the stored hash if there is a new one, and resets the account's attempts.
         logged_in LoggedIn = "logged_in" Change {
             user: i64,
             old_password: String,
             new_password: Option<String>,
+            attempts: Option<String>,
         } retry(self) Retry::Idempotent;
 
-        /// Uses a refresh token. A second rotation with the same token would look like a stolen token.
+        /// Uses a refresh token. Sent again, a rotation names the same successor, by which it is recognized.
         refresh Refresh = "refresh" Change {
             user: i64,
             jti: String,
             family: String,
+            expires: i64,
             keep_seconds: i64,
             rotate: bool,
-        } retry(self) if self.rotate { Retry::Never } else { Retry::Idempotent };
+            grace_seconds: i64,
+            successor: String,
+            issued_at: i64,
+        } retry(self) Retry::Idempotent;
 
         /// Revokes the family of a refresh token.
         logout Logout = "logout" Change {
             user: i64,
             family: String,
+            expires: i64,
             keep_seconds: i64,
         } retry(self) Retry::Idempotent;
 
@@ -231,8 +253,10 @@ functions! {
         advance_sequences AdvanceSequences = "advance_sequences" One {
         } retry(self) Retry::Idempotent;
 
-        /// Reports that the schema is there.
+        /// Proves that every function and right that requests need is there.
         ready Ready = "ready" One {
+            functions: String,
+            schema: i64,
         } retry(self) Retry::Idempotent;
     }
 }
@@ -284,6 +308,21 @@ pub(crate) fn shared() -> &'static SharedFunctions {
     &SHARED
 }
 
+/// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
+pub(crate) const SCHEMA: i64 = 22;
+
+/// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
+pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {
+    let shared = SharedFunctions::DECLARATIONS
+        .iter()
+        .map(|function| function.signature(""));
+    let of_kind = kinds.into_iter().flat_map(|kind| {
+        let functions = KindFunctions::DECLARATIONS.iter();
+        functions.map(move |function| function.signature(kind))
+    });
+    shared.chain(of_kind).collect::<Vec<_>>().join(";")
+}
+
 impl KindFunctions {
     /// Makes the statements of the kind that the database calls `kind`.
     pub(crate) fn of_kind(kind: &str) -> Self {
@@ -311,7 +350,7 @@ mod tests {
         let ready = Ready::statement(shared());
         assert_eq!(
             ready.text,
-            "select 'ready' as function, outcome, body from sugang.ready($1)"
+            "select 'ready' as function, outcome, body from sugang.ready($1, $2, $3)"
         );
         assert_eq!(ready.function, "ready");
         static WORKSHOP: LazyLock<KindFunctions> = LazyLock::new(|| KindFunctions::of_kind("workshop"));
@@ -320,6 +359,25 @@ mod tests {
             "select 'list_workshop' as function, outcome, body, count, page, pages \
              from sugang.list_workshop($1, $2, $3, $4, $5, $6)"
         );
+    }
+
+    #[test]
+    fn a_signature_has_the_types_of_the_parameters() {
+        let signatures = signatures(["workshop"]);
+        let all: Vec<_> = signatures.split(';').collect();
+        assert!(all.contains(&"credentials(text,text)"), "{all:?}");
+        assert!(
+            all.contains(&"list_workshop(text,bigint,bigint,boolean,text,boolean)"),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn the_component_needs_the_newest_schema() {
+        let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/schema");
+        let names = fs::read_dir(schema).unwrap().map(|file| file.unwrap().file_name());
+        let numbers = names.filter_map(|name| name.to_str()?.strip_prefix('V')?.get(..2)?.parse().ok());
+        assert_eq!(numbers.max(), Some(SCHEMA), "SCHEMA is the number of the newest file");
     }
 
     #[test]

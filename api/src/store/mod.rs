@@ -9,11 +9,13 @@ mod outcome;
 mod pool;
 mod postgres;
 mod redis;
+mod redis_failure;
 mod retry;
 mod row;
 
-pub(crate) use lock::with_lock;
+pub(crate) use lock::{probe_lock, with_lock};
 pub(crate) use outcome::Outcome;
 pub(crate) use postgres::Database;
 pub(crate) use redis::Redis;
+pub(crate) use redis_failure::Failure as RedisFailure;
 pub(crate) use row::FunctionRow;

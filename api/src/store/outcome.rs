@@ -33,6 +33,7 @@ macro_rules! outcomes {
 
 outcomes! {
     Ok = "ok",
+    NotReady = "not_ready",
 
     // The user.
     UserNotFound = "user_not_found",
@@ -41,6 +42,7 @@ outcomes! {
     Unknown = "unknown",
     TokenEnded = "token_ended",
     TokenReused = "token_reused",
+    RateLimited = "rate_limited",
 
     // The idempotency key.
     InProgress = "in_progress",

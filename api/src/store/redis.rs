@@ -6,90 +6,112 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spin_sdk::redis::{Connection, RedisParameter, RedisResult};
+use spin_sdk::redis::{Connection, Error, RedisParameter, RedisResult};
 
-use super::deadline::within;
+use super::{
+    deadline::within,
+    redis_failure::{Failure, Reason},
+};
 use crate::log;
 
-/// For this long after a failure, guarded commands fail without being sent.
+/// For this long after Redis did not answer, guarded commands fail without being sent.
 const COOLDOWN: Duration = Duration::from_secs(1);
+/// An instance writes at most one line about failures within this time.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Redis, with the one connection of the instance. Callers must be able to continue without it.
 pub(crate) struct Redis {
     url: String,
+    prefix: String,
     timeout: Duration,
     connection: RefCell<Option<Rc<Connection>>>,
-    cooldown_until: Cell<Option<Instant>>,
+    cooldown: Cell<Option<(Instant, Reason)>>,
+    logged: Cell<Option<Instant>>,
 }
 
-/// Redis did not answer in time, answered with an error, or failed a moment ago.
-#[derive(Debug)]
-pub(crate) struct RedisUnavailable;
-
 impl Redis {
-    /// Stores the settings. The first command opens the connection.
-    pub(crate) fn new(url: String, timeout: Duration) -> Self {
+    /// Stores the settings. The first command opens the connection. Every key begins with `{prefix}:`, braces included.
+    pub(crate) fn new(url: String, prefix: String, timeout: Duration) -> Self {
         Self {
             url,
+            prefix,
             timeout,
             connection: RefCell::default(),
-            cooldown_until: Cell::default(),
+            cooldown: Cell::default(),
+            logged: Cell::default(),
         }
     }
 
-    /// Returns whether Redis answers now.
-    pub(crate) async fn is_available(&self) -> bool {
-        self.execute_unguarded("PING", &[]).await.is_ok()
+    /// Names a key. All keys have the same tag, so that in a cluster they are on one node, and a script can read several.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{{{}}}:{name}", self.prefix)
     }
 
-    /// Sends a command, unless Redis failed within the cooldown.
+    /// Ends the cooldown: the next command is sent.
+    pub(crate) fn end_cooldown(&self) {
+        self.cooldown.set(None);
+    }
+
+    /// Sends a command, unless Redis did not answer within the cooldown.
     ///
     /// # Errors
-    /// Redis is unavailable.
-    pub(crate) async fn execute(
-        &self,
-        command: &str,
-        arguments: &[&str],
-    ) -> Result<Vec<RedisResult>, RedisUnavailable> {
-        if self.cooldown_until.get().is_some_and(|until| Instant::now() < until) {
-            return Err(RedisUnavailable);
+    /// Redis refuses the command, or does not answer.
+    pub(crate) async fn execute(&self, command: &str, arguments: &[&str]) -> Result<Vec<RedisResult>, Failure> {
+        match self.cooldown.get() {
+            Some((until, reason)) if Instant::now() < until => Err(Failure(reason)),
+            _ => self.execute_unguarded(command, arguments).await,
         }
-        self.execute_unguarded(command, arguments).await
     }
 
     /// Sends a command even during the cooldown, and waits at most for the configured time.
     ///
-    /// A failure closes the connection and starts the cooldown.
+    /// A Redis that does not answer closes the connection and starts the cooldown.
     ///
     /// # Errors
-    /// Redis is unavailable.
+    /// Those of [`Self::execute`].
     pub(crate) async fn execute_unguarded(
         &self,
         command: &str,
         arguments: &[&str],
-    ) -> Result<Vec<RedisResult>, RedisUnavailable> {
-        let cause = match within(self.timeout, self.send(command, arguments)).await {
+    ) -> Result<Vec<RedisResult>, Failure> {
+        let (reason, cause) = match within(self.timeout, self.send(command, arguments)).await {
             Some(Ok(result)) => {
-                self.cooldown_until.set(None);
+                self.cooldown.set(None);
+                if self.logged.take().is_some() {
+                    log::notice("redis_recovered", command);
+                }
                 return Ok(result);
             }
-            // The host may name the address, with its password.
-            Some(Err(cause)) => cause.replace(&self.url, "redis_url"),
-            None => "Redis did not answer in time".to_owned(),
+            Some(Err(error)) => (Reason::of(&error), error.to_string()),
+            None => (Reason::Slow, "Redis did not answer in time".to_owned()),
         };
-        log::warning("redis_away", &cause);
-        self.cooldown_until.set(Instant::now().checked_add(COOLDOWN));
-        *self.connection.borrow_mut() = None;
-        Err(RedisUnavailable)
+        self.log(command, reason, &cause);
+        if !reason.is_answer() {
+            self.cooldown
+                .set(Instant::now().checked_add(COOLDOWN).map(|until| (until, reason)));
+        }
+        if reason.needs_new_connection() {
+            *self.connection.borrow_mut() = None;
+        }
+        Err(Failure(reason))
     }
 
-    async fn send(&self, command: &str, arguments: &[&str]) -> Result<Vec<RedisResult>, String> {
+    fn log(&self, command: &str, reason: Reason, cause: &str) {
+        if self.logged.get().is_some_and(|logged| logged.elapsed() < LOG_EVERY) {
+            return;
+        }
+        self.logged.set(Some(Instant::now()));
+        // The host may name the address, with its password.
+        let cause = cause.replace(&self.url, "redis_url");
+        log::warning("redis_degraded", &format!("{}: {command}: {cause}", reason.code()));
+    }
+
+    async fn send(&self, command: &str, arguments: &[&str]) -> Result<Vec<RedisResult>, Error> {
         let open = self.connection.borrow().clone();
         let connection = match open {
             Some(connection) => connection,
             None => {
-                let opened = Connection::open(&self.url).await.map_err(|error| error.to_string())?;
-                let opened = Rc::new(opened);
+                let opened = Rc::new(Connection::open(&self.url).await?);
                 *self.connection.borrow_mut() = Some(opened.clone());
                 opened
             }
@@ -98,9 +120,6 @@ impl Redis {
             .iter()
             .map(|argument| RedisParameter::Binary(argument.as_bytes().to_vec()))
             .collect();
-        connection
-            .execute(command, arguments)
-            .await
-            .map_err(|error| error.to_string())
+        connection.execute(command, arguments).await
     }
 }

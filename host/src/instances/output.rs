@@ -30,10 +30,29 @@ impl Output {
         pending.extend_from_slice(bytes);
         let complete = complete_lines(&mut pending);
         if complete > 0 {
-            log::emit(&pending[..complete]);
+            pass_on(&pending[..complete]);
             pending.drain(..complete);
         }
     }
+}
+
+/// Writes whole lines, without those about Redis: each instance has its own, and the host has one for all of them.
+fn pass_on(lines: &[u8]) {
+    if !is_about_redis(lines) {
+        return log::emit(lines);
+    }
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        if !is_about_redis(line) {
+            log::emit(line);
+        }
+    }
+}
+
+fn is_about_redis(lines: &[u8]) -> bool {
+    const EVENTS: [&[u8]; 2] = [b"\"event\":\"redis_degraded\"", b"\"event\":\"redis_recovered\""];
+    EVENTS
+        .iter()
+        .any(|event| lines.windows(event.len()).any(|part| part == *event))
 }
 
 /// The length of the whole lines in `pending`; a line that is too long is broken.
@@ -111,6 +130,16 @@ impl AsyncWrite for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_about_redis_are_recognized() {
+        let line = r#"{"time":1,"level":"warn","event":"redis_degraded","cause":"x"}"#;
+        assert!(is_about_redis(line.as_bytes()));
+        assert!(is_about_redis(line.replace("degraded", "recovered").as_bytes()));
+        // A text of a client cannot hide its line: quotes in a value are escaped.
+        let quoted = serde_json::json!({"event": "request", "cause": line}).to_string();
+        assert!(!is_about_redis(quoted.as_bytes()), "{quoted}");
+    }
 
     #[test]
     fn only_whole_lines_are_complete_unless_they_are_too_long() {

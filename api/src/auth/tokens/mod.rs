@@ -33,8 +33,30 @@ pub(crate) struct VerifiedToken {
     pub(crate) jti: String,
     /// The id of the first refresh token of the login from which this token descends.
     pub(crate) family: String,
-    /// The first second in which the token is no longer valid, since 1970.
-    expires: u64,
+    /// The first second in which the token is no longer valid, since 1970; at most [`MAX_EXPIRES`].
+    pub(crate) expires: u64,
+}
+
+/// The end of the year 9999: no later time is stored.
+const MAX_EXPIRES: u64 = 253_402_300_799;
+
+/// The id of a token, and the seconds since 1970 between which it is valid.
+pub(crate) struct Validity {
+    pub(crate) jti: String,
+    pub(crate) issued_at: u64,
+    pub(crate) expires_at: u64,
+}
+
+impl Validity {
+    /// Makes a random id, and the `lifetime` seconds that begin now.
+    pub(crate) fn from_now(lifetime: u64) -> Self {
+        let issued_at = jsonwebtoken::get_current_timestamp();
+        Self {
+            jti: Uuid::new_v4().simple().to_string(),
+            issued_at,
+            expires_at: issued_at.saturating_add(lifetime),
+        }
+    }
 }
 
 /// The keys in the library's form, with the cache of verified tokens.
@@ -73,7 +95,7 @@ impl Keys {
         }
     }
 
-    /// Signs a token for `user` that is valid for `lifetime` seconds from now.
+    /// Signs a token for `user`.
     ///
     /// A refresh token that replaces another one keeps its `family`.
     ///
@@ -83,15 +105,14 @@ impl Keys {
         &self,
         token_type: TokenType,
         user: &User,
-        lifetime: u64,
+        validity: Validity,
         family: Option<&str>,
     ) -> Result<Secret, ApiError> {
-        let iat = jsonwebtoken::get_current_timestamp();
         let claims = IssuedClaims {
             token_type,
-            exp: iat.saturating_add(lifetime),
-            iat,
-            jti: Uuid::new_v4().simple().to_string(),
+            exp: validity.expires_at,
+            iat: validity.issued_at,
+            jti: validity.jti,
             user_id: user.id.to_string(),
             email: &user.email,
             username: &user.username,
@@ -112,7 +133,7 @@ impl Keys {
             caller: Caller::new(UserId(claims.user_id)),
             family: claims.family.unwrap_or_else(|| claims.jti.clone()),
             jti: claims.jti,
-            expires: claims.exp as u64,
+            expires: (claims.exp as u64).min(MAX_EXPIRES),
         })
     }
 

@@ -100,7 +100,11 @@ fn a_token_has_the_claims_of_simplejwt_and_only_one_type() {
         (TokenType::Access, TokenType::Refresh, "access"),
         (TokenType::Refresh, TokenType::Access, "refresh"),
     ] {
-        let token = keys().issue(token_type, &user, 60, None).ok().unwrap().into_exposed();
+        let token = keys()
+            .issue(token_type, &user, Validity::from_now(60), None)
+            .ok()
+            .unwrap()
+            .into_exposed();
         let verified = keys().verify(&token, token_type).unwrap();
         assert_eq!(verified.caller.id(), 7);
         assert_eq!(verified.family, verified.jti);
@@ -122,7 +126,7 @@ fn a_token_has_the_claims_of_simplejwt_and_only_one_type() {
 #[test]
 fn a_rotated_token_stays_in_its_family() {
     let token = keys()
-        .issue(TokenType::Refresh, &user(), 60, Some("first"))
+        .issue(TokenType::Refresh, &user(), Validity::from_now(60), Some("first"))
         .ok()
         .unwrap();
     let verified = keys().verify(token.expose(), TokenType::Refresh).unwrap();
@@ -185,7 +189,7 @@ fn a_forged_token_is_refused() {
         .join(".")
         + ".";
     let other_key = with_keys(&key(None, b"another"), &[])
-        .issue(TokenType::Access, &user(), 60, None)
+        .issue(TokenType::Access, &user(), Validity::from_now(60), None)
         .ok()
         .unwrap()
         .into_exposed();
@@ -213,7 +217,11 @@ fn a_token_is_verified_with_the_key_that_it_names() {
         key(None, SECRET),
         key(Some("2026-11"), b"another secret of 32 bytes: 56789"),
     ];
-    let issue = |keys: &Keys| keys.issue(TokenType::Access, &user(), 60, None).ok().unwrap();
+    let issue = |keys: &Keys| {
+        keys.issue(TokenType::Access, &user(), Validity::from_now(60), None)
+            .ok()
+            .unwrap()
+    };
     let is_valid = |keys: &Keys, token: &Secret| keys.verify(token.expose(), TokenType::Access).is_some();
     let before = with_keys(&old, &[]);
     let prepared = with_keys(&old, std::slice::from_ref(&new));

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use redis::{
@@ -38,6 +38,7 @@ pub(super) struct Client {
 struct Link {
     connection: MultiplexedConnection,
     broken: Arc<AtomicBool>,
+    opened: Instant,
     _permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -45,6 +46,8 @@ struct Link {
 #[derive(Clone)]
 pub(crate) struct Connection {
     client: Arc<Client>,
+    /// The address by which the component opened it.
+    address: Arc<str>,
     dedicated: Arc<tokio::sync::Mutex<Option<Link>>>,
 }
 
@@ -121,6 +124,7 @@ impl Client {
         Ok(Link {
             connection,
             broken,
+            opened: Instant::now(),
             _permit: None,
         })
     }
@@ -129,6 +133,9 @@ impl Client {
 fn no_answer_within(limit: Duration) -> Error {
     Error::Other(format!("Redis did not answer within {limit:?}"))
 }
+
+/// The age from which a link to a server that only reads is replaced.
+const READ_ONLY_LINK: Duration = Duration::from_secs(1);
 
 /// Marks a link as broken when dropped, unless the reply has arrived.
 struct BrokenUnlessAnswered {
@@ -154,25 +161,37 @@ impl Link {
         };
         let reply = timeout(limit, self.connection.send_packed_command(command)).await;
         let reply = reply.map_err(|_| no_answer_within(limit))?;
-        guard.answered = !reply.as_ref().is_err_and(RedisError::is_unrecoverable_error);
+        let reply = reply.and_then(|value| match value {
+            Value::ServerError(error) => Err(error.into()),
+            value => Ok(value),
+        });
+        // A primary that was demoted: the address may lead to another server by now. Looked up once in a while.
+        let is_stale = |error: &RedisError| error.code() == Some("READONLY") && self.opened.elapsed() > READ_ONLY_LINK;
+        let is_lost = |error: &RedisError| error.is_unrecoverable_error() || is_stale(error);
+        guard.answered = !reply.as_ref().is_err_and(is_lost);
         Ok(reply?)
     }
 }
 
 impl Connection {
-    pub(super) async fn open(client: Arc<Client>) -> Result<Self, Error> {
+    pub(super) async fn open(client: Arc<Client>, address: &str) -> Result<Self, Error> {
         client.shared().await?;
         Ok(Self {
             client,
+            address: address.into(),
             dedicated: Arc::default(),
         })
     }
 
-    /// Executes the command `name`.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Executes the command `name` on this server.
     ///
     /// # Errors
     /// Redis refuses the command or does not answer in time, or the command does not work over such a connection.
-    pub(crate) async fn execute(&self, name: &str, command: &Cmd) -> Result<Value, Error> {
+    pub(super) async fn execute(&self, name: &str, command: &Cmd) -> Result<Value, Error> {
         let sharing = sharing(name);
         if sharing == Sharing::Refused {
             return Err(Error::Other(format!(
@@ -246,8 +265,8 @@ mod tests {
     async fn single_commands_share_a_connection_and_others_do_not() {
         let (client, accepted) = server(false).await;
         let (one, two) = (
-            Connection::open(client.clone()).await.unwrap(),
-            Connection::open(client.clone()).await.unwrap(),
+            Connection::open(client.clone(), "").await.unwrap(),
+            Connection::open(client.clone(), "").await.unwrap(),
         );
         execute(&one, "PING").await.unwrap();
         execute(&two, "PING").await.unwrap();
@@ -267,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_without_a_reply_is_replaced() {
         let (client, accepted) = server(true).await;
-        let connection = Connection::open(client).await.unwrap();
+        let connection = Connection::open(client, "").await.unwrap();
         let error = execute(&connection, "PING").await.unwrap_err().to_string();
         assert_eq!(error, "Redis did not answer within 50ms");
         execute(&connection, "GET").await.unwrap();
@@ -283,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_dedicated_connection_is_not_replaced() {
         let (client, _) = server(true).await;
-        let connection = Connection::open(client).await.unwrap();
+        let connection = Connection::open(client, "").await.unwrap();
         execute(&connection, "MULTI").await.unwrap();
         assert!(execute(&connection, "PING").await.is_err());
         let error = execute(&connection, "GET").await.unwrap_err().to_string();

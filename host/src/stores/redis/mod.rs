@@ -2,29 +2,35 @@
 //!
 //! Commands that stand alone can share a connection. A command that changes or blocks its connection (`MULTI`, `SELECT`,
 //! `BLPOP`, …) gives the component's connection a dedicated one, from then on. A shared connection that broke, or that
-//! left a command without a reply, is replaced for the next command; the command itself is never sent twice.
+//! left a command without a reply, is replaced for the next command; the command itself is never executed twice.
 
 mod client;
+mod cluster;
 mod commands;
 mod error;
+mod report;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
 };
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Value};
 use tokio_util::task::TaskTracker;
 
 use client::Client;
 pub(crate) use client::Connection;
+use cluster::Places;
 pub(crate) use error::Error;
+use report::Report;
 
 use super::AllowedHosts;
 use crate::{settings::RedisLimits, sync::lock};
 
 /// Addresses that may have a client. The component chooses them, so their number needs a bound.
 const MAX_CLIENTS: usize = 64;
+/// The most nodes that a command is sent to. Keys move from node to node only while a cluster is rearranged.
+const MAX_REDIRECTIONS: u32 = 3;
 
 /// The Redis clients of one server, by address.
 pub(crate) struct Clients {
@@ -32,6 +38,8 @@ pub(crate) struct Clients {
     allowed: Arc<AllowedHosts>,
     tasks: TaskTracker,
     clients: Mutex<HashMap<String, Arc<Client>>>,
+    places: Places,
+    report: Report,
 }
 
 impl Clients {
@@ -41,6 +49,8 @@ impl Clients {
             allowed,
             tasks: TaskTracker::new(),
             clients: Mutex::default(),
+            places: Places::default(),
+            report: Report::default(),
         }
     }
 
@@ -49,7 +59,62 @@ impl Clients {
     /// # Errors
     /// The address cannot be parsed, is not allowed or requires TLS; there are too many addresses; Redis does not answer.
     pub(crate) async fn open(&self, address: &str) -> Result<Connection, Error> {
-        Connection::open(self.client(address)?).await
+        let attempt = self.report.attempt("open");
+        let opened = match self.client(address) {
+            Ok(client) => Connection::open(client, address).await,
+            Err(error) => Err(error),
+        };
+        attempt.ended(opened)
+    }
+
+    /// Executes the command `name` on a connection, and follows a cluster to the node that has its key.
+    ///
+    /// # Errors
+    /// Redis refuses the command or does not answer in time, or the command does not work over such a connection.
+    pub(crate) async fn execute(&self, connection: &Connection, name: &str, command: &Cmd) -> Result<Value, Error> {
+        let attempt = self.report.attempt(name);
+        attempt.ended(self.execute_in_cluster(connection, name, command).await)
+    }
+
+    /// Executes a command on the opened server, or on the node of its cluster that has the key.
+    async fn execute_in_cluster(&self, connection: &Connection, name: &str, command: &Cmd) -> Result<Value, Error> {
+        let Some(place) = cluster::place(connection.address(), name, command) else {
+            return connection.execute(name, command).await;
+        };
+        let mut node = self.places.get(&place);
+        for _ in 0..MAX_REDIRECTIONS {
+            let reply = match &node {
+                None => connection.execute(name, command).await,
+                Some(node) => self.execute_at(node, name, command).await,
+            };
+            let asked = node.as_deref().unwrap_or(connection.address());
+            match reply {
+                Err(Error::Redis(error)) => match cluster::moved_to(&error, asked) {
+                    Some(moved) if moved != asked => {
+                        self.places.set(place.clone(), moved.clone());
+                        node = Some(moved);
+                    }
+                    _ => {
+                        self.places.forget(&place);
+                        return Err(error.into());
+                    }
+                },
+                Err(error) => {
+                    // The node may be gone. The opened one knows its successor.
+                    self.places.forget(&place);
+                    return Err(error);
+                }
+                reply => return reply,
+            }
+        }
+        Err(Error::other(
+            "CLUSTERDOWN: the nodes of the cluster send a command in circles",
+        ))
+    }
+
+    async fn execute_at(&self, node: &str, name: &str, command: &Cmd) -> Result<Value, Error> {
+        let connection = Connection::open(self.client(node)?, node).await?;
+        connection.execute(name, command).await
     }
 
     fn client(&self, address: &str) -> Result<Arc<Client>, Error> {

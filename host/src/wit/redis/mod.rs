@@ -57,13 +57,14 @@ async fn send<T: Send>(
     name: &str,
     command: &Cmd,
 ) -> Result<Value, Error> {
-    let connection = accessor.with(|mut instance| {
-        let connection = instance.get().table.get(connection);
+    let (stores, connection) = accessor.with(|mut instance| {
+        let view = instance.get();
+        let connection = view.table.get(connection);
         connection
-            .map(|Connection(connection)| connection.clone())
+            .map(|Connection(connection)| (view.stores.clone(), connection.clone()))
             .map_err(|_| Error::Other("there is no such connection".to_owned()))
     })?;
-    Ok(connection.execute(name, command).await?)
+    Ok(stores.redis.execute(&connection, name, command).await?)
 }
 
 fn bytes(texts: &[String]) -> impl Iterator<Item = &[u8]> {

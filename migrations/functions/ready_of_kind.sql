@@ -1,0 +1,10 @@
+-- One kind: the rights that its functions need; see ready.sql.
+create or replace function sugang.{kind}_rights() returns table (relation text, privilege text, columns text)
+language sql stable as $$
+    values ('{items}', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
+                                 'registration_count,capacity'),
+           ('{items}', 'update', 'registration_count'),
+           ('{registrations}', 'select', 'id,user_id,{item_id},status,{registered_at},completed_at,cancelled_at'),
+           ('{registrations}', 'insert', 'user_id,{item_id},status,{registered_at}'),
+           ('{registrations}', 'update', 'status,{registered_at},completed_at,cancelled_at')
+$$;

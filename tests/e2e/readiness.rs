@@ -1,0 +1,182 @@
+//! `/readyz` proves what requests need: the functions, tables and rights, and the version of the schema.
+
+use serde_json::json;
+use sugang_tests::{App, assert_answer};
+use url::Url;
+
+/// A service whose role may do what it needs, and nothing more.
+async fn limited_role() -> (App, String) {
+    let mut app = App::start().await;
+    let name: String = app.one("select current_database() || '_role'", &[]).await;
+    app.database()
+        .batch_execute(&format!(
+            "drop role if exists {name};
+             create role {name} login password 'secret';
+             grant usage on schema sugang, public to {name};
+             grant select, insert, update, delete on all tables in schema sugang, public to {name};
+             grant usage on all sequences in schema public to {name}"
+        ))
+        .await
+        .expect("a role");
+    let mut url: Url = app.database_url().parse().expect("an URL");
+    url.set_username(&name).expect("a user");
+    url.set_password(Some("secret")).expect("a password");
+    app.set("database_url", url.as_str());
+    app.restart().await;
+    (app, name)
+}
+
+#[tokio::test]
+async fn what_a_request_would_fail_of_is_named() {
+    let (app, role) = limited_role().await;
+    assert_eq!(app.get("/readyz").await.json()["status"], "ok");
+    for (break_it, repair, reason) in [
+        (
+            format!("revoke insert on payments from {role}"),
+            format!("grant insert on payments to {role}"),
+            "permission_missing",
+        ),
+        (
+            format!("revoke update on test_registrations from {role}"),
+            format!("grant update on test_registrations to {role}"),
+            "permission_missing",
+        ),
+        (
+            format!("revoke delete on sugang.attempts from {role}"),
+            format!("grant delete on sugang.attempts to {role}"),
+            "permission_missing",
+        ),
+        (
+            format!("revoke usage on schema sugang from {role}"),
+            format!("grant usage on schema sugang to {role}"),
+            "permission_missing",
+        ),
+        (
+            "revoke execute on function sugang.authorization_error from public".into(),
+            "grant execute on function sugang.authorization_error to public".into(),
+            "permission_missing",
+        ),
+        (
+            "alter function sugang.refresh rename to renamed".into(),
+            "alter function sugang.renamed rename to refresh".into(),
+            "function_missing",
+        ),
+        (
+            "alter function sugang.user_json rename to renamed".into(),
+            "alter function sugang.renamed rename to user_json".into(),
+            "function_missing",
+        ),
+        (
+            "alter table tests rename to renamed".into(),
+            "alter table renamed rename to tests".into(),
+            "table_missing",
+        ),
+        (
+            "alter table sugang.idempotency_keys rename to renamed".into(),
+            "alter table sugang.renamed rename to idempotency_keys".into(),
+            "table_missing",
+        ),
+        (
+            "alter table users rename last_login to renamed".into(),
+            "alter table users rename renamed to last_login".into(),
+            "column_missing",
+        ),
+        (
+            "alter function sugang.ready rename to renamed".into(),
+            "alter function sugang.renamed rename to ready".into(),
+            "schema_outdated",
+        ),
+        (
+            "update sugang.migrations set script = 'X' || script where script ~ '^V[12]'".into(),
+            "update sugang.migrations set script = substr(script, 2) where script ~ '^X'".into(),
+            "schema_outdated",
+        ),
+    ] {
+        app.database().batch_execute(&break_it).await.expect("it can be broken");
+        let answer = app.get("/readyz").await;
+        assert_eq!(answer.status, 503, "{break_it}: {answer:?}");
+        assert_eq!(answer.json()["reason"], reason, "{break_it}");
+        app.database().batch_execute(&repair).await.expect("it can be repaired");
+        assert_eq!(app.get("/readyz").await.json()["status"], "ok", "{repair}");
+    }
+    // Neither a name nor a text of the database reaches the client.
+    app.database()
+        .batch_execute("alter table users rename to renamed")
+        .await
+        .expect("it can be broken");
+    assert_answer!(app.get("/readyz").await, @r#"
+    {
+      "status": "503 Service Unavailable",
+      "retry-after": "1",
+      "body": {
+        "code": "unavailable",
+        "detail": "잠시 후 다시 시도해주세요.",
+        "reason": "table_missing",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    app.database()
+        .batch_execute(&format!(
+            "alter table renamed rename to users; drop owned by {role}; drop role {role}"
+        ))
+        .await
+        .expect("it can be repaired");
+}
+
+/// Without a trigger or a constraint requests are served, but a promise is not guarded.
+#[tokio::test]
+async fn a_missing_guard_is_named() {
+    let app = App::start().await;
+    for (break_it, repair) in [
+        (
+            "alter table payments disable trigger sugang_audit_log",
+            "alter table payments enable trigger sugang_audit_log",
+        ),
+        (
+            "alter table tests rename constraint tests_capacity_kept to renamed",
+            "alter table tests rename constraint renamed to tests_capacity_kept",
+        ),
+        (
+            "alter index payments_one_active rename to renamed",
+            "alter index renamed rename to payments_one_active",
+        ),
+    ] {
+        app.run(break_it, &[]).await;
+        assert_eq!(
+            *app.get("/readyz").await.json(),
+            json!({"status": "degraded", "database": "ok", "redis": "ok",
+                   "attempts_counted_in": "redis", "reasons": ["guards_missing"]}),
+            "{break_it}"
+        );
+        app.run(repair, &[]).await;
+        assert_eq!(app.get("/readyz").await.json()["status"], "ok");
+    }
+}
+
+/// A database that only reads is degraded. If Redis cannot count either, no login is tried: none could be limited.
+#[tokio::test]
+async fn a_database_that_only_reads_is_named() {
+    let mut app = App::with("login_attempts_per_account", 10).start().await;
+    let database: String = app.one("select current_database()", &[]).await;
+    app.run(
+        &format!("alter database {database} set default_transaction_read_only = on"),
+        &[],
+    )
+    .await;
+    app.restart().await;
+    assert_eq!(
+        *app.get("/readyz").await.json(),
+        json!({"status": "degraded", "database": "read_only", "redis": "ok",
+               "attempts_counted_in": "redis", "reasons": ["database_read_only"]})
+    );
+    app.set("redis_url", "redis://127.0.0.1:1/0");
+    app.restart().await;
+    assert_eq!(
+        *app.get("/readyz").await.json(),
+        json!({"status": "degraded", "database": "read_only", "redis": "unavailable",
+               "attempts_counted_in": "nowhere", "reasons": ["redis_unreachable", "database_read_only"]})
+    );
+    let body = json!({"email": "minsu@example.com", "password": "wrong-1"});
+    assert_eq!(app.post("/login/").json(&body).await.status, 503);
+}
