@@ -22,6 +22,7 @@ mod host;
 mod kind;
 mod pgbouncer;
 mod proxy;
+mod raw;
 mod stores;
 mod supervisor;
 pub mod token;
@@ -37,6 +38,7 @@ pub use host::{HostOptions, HostProcess, host_program};
 pub use kind::{COURSE, EXAM, Kind, Says};
 pub use pgbouncer::PgBouncer;
 pub use proxy::{Link, Proxy};
+pub use raw::{RawClient, RawResponse};
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]
 pub use {insta, serde_json};
