@@ -8,7 +8,7 @@ use sugang_protocol::{Language, Text};
 use crate::{
     error::{
         ApiError,
-        catalog::{USER_INACTIVE, USER_NOT_FOUND},
+        catalog::{UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND},
     },
     extract::{Body, Idempotency},
     http::{RequestHead, Response},
@@ -46,11 +46,15 @@ impl RequestContext<'_> {
     /// Reads the body, once.
     ///
     /// # Errors
-    /// Those of [`Body::read`].
+    /// 415 if it is compressed; those of [`Body::read`].
     pub(crate) async fn body(&self) -> Result<Body, ApiError> {
         let Some(incoming) = self.incoming.take() else {
             return Err(ApiError::internal("the body was read before"));
         };
+        let encoding = self.head.header("content-encoding").unwrap_or_default().trim();
+        if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+            return Err((&UNSUPPORTED_MEDIA_TYPE).into());
+        }
         let (length, media_type) = (self.head.header("content-length"), self.head.header("content-type"));
         Body::read(incoming, self.state.config.max_body_bytes, length, media_type).await
     }

@@ -9,6 +9,7 @@ use spin_sdk::wasip3::{
     http::types::{ErrorCode, Fields, Request, Response, Scheme},
     wit_future, wit_stream,
 };
+use sugang_protocol::is_authority;
 
 use crate::{
     http::{RequestHead, Response as OutgoingResponse},
@@ -45,14 +46,6 @@ fn head(request: &Request) -> RequestHead {
         origin: authority.map(|authority| format!("{scheme}://{authority}")),
         headers,
     }
-}
-
-/// Returns whether links can be built with this authority, which the client chose.
-fn is_authority(authority: &str) -> bool {
-    !authority.is_empty()
-        && authority
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
 fn send(response: OutgoingResponse) -> Result<Response, ErrorCode> {

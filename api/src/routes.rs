@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::LazyLock};
 
 use http::Method;
-use percent_encoding::percent_decode_str;
+use sugang_protocol::path;
 
 #[cfg(test)]
 use crate::operation::description::Description;
@@ -159,7 +159,7 @@ pub(crate) enum RouteMatch {
 /// # Errors
 /// 404 for an unknown path, which includes an invalid id; 405 for a method that the path does not take.
 pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> {
-    let path = percent_decode_str(path).decode_utf8().map_err(|_| &NOT_FOUND)?;
+    let path = path::canonical(path).ok_or(&NOT_FOUND)?;
     let matches: Vec<(&Route, i64)> = TABLE
         .iter()
         .filter_map(|route| route.matches(&path).map(|id| (route, id)))
@@ -185,9 +185,8 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> 
 }
 
 impl Route {
-    /// Returns the id in `path` (0 without one), if the path matches one of the spellings.
+    /// Returns the id in the canonical `path` (0 without one), if the path matches one of the spellings.
     fn matches(&self, path: &str) -> Option<i64> {
-        let path = path.strip_suffix('/').unwrap_or(path);
         let own = self.path.trim_end_matches('/');
         let aliased = self.alias.and_then(|alias| path.strip_prefix(alias));
         id_in(own, path).or_else(|| id_in(own, aliased?))

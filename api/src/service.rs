@@ -2,11 +2,10 @@
 
 use std::{cell::RefCell, time::Instant};
 
-use http::Method;
 use spin_sdk::wasip3::http::types;
+use sugang_protocol::{Cors, preflight_headers, shared_headers};
 
 use crate::{
-    config::Cors,
     context::RequestContext,
     error::ApiError,
     http::{RequestHead, Response},
@@ -14,13 +13,6 @@ use crate::{
     routes::{self, Route, RouteMatch},
     state::AppState,
 };
-
-/// The response headers that a browser's script may read besides the safelisted ones.
-const EXPOSED_HEADERS: &str = "Idempotency-Replayed, Retry-After, X-Request-Id";
-/// The request headers that a browser's script may send besides the safelisted ones.
-const ACCEPTED_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, X-Request-Id";
-/// The seconds for which a browser may cache the response to a preflight.
-const PREFLIGHT_MAX_AGE_S: &str = "600";
 
 /// Answers a request. Errors become responses here, so there always is one.
 pub(crate) async fn respond(head: RequestHead, incoming: types::Request) -> Response {
@@ -83,46 +75,25 @@ async fn run(
 /// Answers `OPTIONS`: with the methods, and to a browser's preflight with what a script may send.
 fn preflight(head: &RequestHead, allow: &str) -> Response {
     let response = Response::empty(204).header("allow", allow);
-    match head.header("access-control-request-method") {
-        Some(_) => response
-            .header("access-control-allow-methods", allow)
-            .header("access-control-allow-headers", ACCEPTED_HEADERS)
-            .header("access-control-max-age", PREFLIGHT_MAX_AGE_S),
-        None => response,
+    if head.header("access-control-request-method").is_none() {
+        return response;
     }
+    let headers = preflight_headers(allow).into_iter();
+    headers.fold(response, |response, (name, value)| response.header(name, value))
 }
 
-/// Adds the headers that all responses share, and removes the body of a response to HEAD.
-fn finish(mut response: Response, head: &RequestHead, request_id: &str, cors: Option<&Cors>) -> Response {
-    let has = |response: &Response, name: &str| response.headers.iter().any(|(known, _)| *known == name);
-    response = response
-        .header("x-request-id", request_id)
-        .header("x-content-type-options", "nosniff");
-    // Tokens, personal data and errors are not cached; a file of the documentation has brought its own header.
-    if !has(&response, "cache-control") {
-        response = response.header("cache-control", "no-store");
-    }
-    if !has(&response, "vary") {
-        response = response.header("vary", "accept-language");
-    }
-    if let (Some(cors), Some(origin)) = (cors, head.header("origin")) {
-        if let Some(allowed) = cors.allowed(origin) {
-            response = response
-                .header("access-control-allow-origin", allowed)
-                .header("access-control-expose-headers", EXPOSED_HEADERS);
-        }
-        if matches!(cors, Cors::Only(_)) {
-            response = response.header("vary", "origin");
-        }
-    }
-    if head.method == Method::HEAD {
-        response.body = Vec::new();
-    }
-    response
+/// Adds the headers that all responses share. The host removes the body of a response to HEAD, whose length counts.
+fn finish(response: Response, head: &RequestHead, request_id: &str, cors: Option<&Cors>) -> Response {
+    let has = |name: &str| response.headers.iter().any(|(known, _)| *known == name);
+    let shared = shared_headers(has, request_id, cors, head.header("origin"));
+    let shared = shared.into_iter();
+    shared.fold(response, |response, (name, value)| response.header(name, value))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     fn head(method: Method, headers: &[(&str, &str)]) -> RequestHead {
@@ -135,35 +106,6 @@ mod tests {
             .iter()
             .map(|(name, value)| format!("{name}: {value}"))
             .collect()
-    }
-
-    #[test]
-    fn every_response_has_its_id_and_is_not_cached() {
-        let response = finish(Response::empty(200), &head(Method::GET, &[]), "r-1", Some(&Cors::Any));
-        assert_eq!(
-            written(&response),
-            [
-                "x-request-id: r-1",
-                "x-content-type-options: nosniff",
-                "cache-control: no-store",
-                "vary: accept-language"
-            ]
-        );
-        let kept = Response::empty(200).header("cache-control", "public, max-age=86400");
-        let kept = finish(kept, &head(Method::GET, &[]), "r-1", None);
-        assert_eq!(
-            written(&kept)
-                .iter()
-                .filter(|header| header.starts_with("cache-control"))
-                .count(),
-            1
-        );
-    }
-
-    #[test]
-    fn a_response_to_head_has_no_body() {
-        let response = finish(Response::json(200, &1), &head(Method::HEAD, &[]), "r", None);
-        assert!(response.body.is_empty());
     }
 
     #[test]

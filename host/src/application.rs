@@ -53,7 +53,6 @@ impl Application {
             stores.clone(),
             settings.limits.clone(),
         );
-        let cpu_bound_paths = component.cpu_bound.iter().cloned().collect();
-        Server::start(instances, stores, cpu_bound_paths, settings).await
+        Server::start(instances, stores, resolved.host, settings).await
     }
 }

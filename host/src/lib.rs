@@ -1,6 +1,6 @@
 //! A small host for the Spin component of this workspace.
 //!
-//! It reads `spin.toml`, serves the component's `wasi:http/handler` over HTTP/1.1, and provides PostgreSQL, Redis and
+//! It reads `spin.toml`, serves the component's `wasi:http/handler` over HTTP/1.1 and HTTP/2, and provides PostgreSQL, Redis and
 //! configuration variables behind the interfaces that `spin-sdk` imports. The tests use it, and so do machines without
 //! Spin; `spin up` serves the same file.
 //!

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZero,
     time::Duration,
 };
@@ -60,13 +60,36 @@ pub struct Limits {
     pub connections: usize,
     /// The time from a request's head to its response's head; then 504. Default 30 s.
     pub request_timeout: Duration,
-    /// The time for a client to send a whole request head, including the wait between two requests of one connection.
-    /// Default 60 s.
-    pub header_timeout: Duration,
+    /// Open connections from one address, or from one /64 of IPv6; further ones are closed. Default 2048.
+    pub connections_per_address: usize,
+    /// Addresses that may open as many connections as they like: proxies, behind which all clients are. Default
+    /// the machine itself.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Concurrent requests of one connection of HTTP/2. Default 64.
+    pub streams: u32,
+    /// Requests in flight for probes (the manifest's `probes`) and preflights, counted apart. Default 16.
+    pub probe_requests: usize,
+    /// The time for a client to send a request head; then 408. A new connection without a byte is closed. Default 10 s.
+    pub head_timeout: Duration,
+    /// The time that a connection is kept between two requests. At most 5 s when connections are scarce. Default
+    /// 70 s, which is longer than what load balancers keep theirs for.
+    pub idle_timeout: Duration,
+    /// The time without a byte of a request's body; then 408. Default 10 s.
+    pub body_timeout: Duration,
+    /// The time in which a client reads nothing of a response; then its connection is closed. Default 20 s.
+    pub write_timeout: Duration,
+    /// Bytes per second at which clients must send bodies and read responses, once these times have passed; 0 for no rate.
+    /// Default 1024.
+    pub min_rate: u32,
     /// Bytes of a request head. Default 32 KiB.
     pub header_bytes: usize,
-    /// Header fields of a request. Default 100.
-    pub headers: usize,
+    /// Bytes of a request's target. Default 16 KiB.
+    pub target_bytes: usize,
+    /// Bytes of requests' bodies that wait for a place, all together, beside 4 KiB for each. Default 64 MiB.
+    pub request_memory: usize,
+    /// Bytes of responses that wait for their clients, all together, beside 16 KiB for each. A longer response occupies its
+    /// place when they are exhausted. Default 64 MiB.
+    pub response_memory: usize,
     /// The time for requests in flight to end when the server stops; then they are aborted. Default 10 s.
     pub shutdown_timeout: Duration,
     /// Requests that an instance serves before it is replaced. Default 1024.
@@ -94,9 +117,19 @@ impl Default for Limits {
             request_wait_timeout: Duration::from_secs(10),
             connections: 8192,
             request_timeout: Duration::from_secs(30),
-            header_timeout: Duration::from_secs(60),
+            connections_per_address: 2048,
+            trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            streams: 64,
+            probe_requests: 16,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(70),
+            body_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(20),
+            min_rate: 1024,
             header_bytes: 32 << 10,
-            headers: 100,
+            target_bytes: 16 << 10,
+            request_memory: 64 << 20,
+            response_memory: 64 << 20,
             shutdown_timeout: Duration::from_secs(10),
             instance_requests: 1024,
             instance_concurrency: 16,

@@ -1,13 +1,21 @@
 //! The server's side of the protocol: the rules that the component and the embedded host apply alike.
 //!
 //! The types on the wire belong to [`sugang_sdk::types`], which clients share. This crate decides what a server does
-//! with them: which [`Language`] a response speaks, which [`request_id`] a request carries, and which status, headers and
-//! body an [error](`ErrorSpec`) becomes. It knows neither Spin nor an HTTP library, so both sides can use it as it is.
+//! with them: which [`Language`] a response speaks, which [`request_id`] a request carries, which [`path`] it names, which
+//! pages of other origins may read the response ([`Cors`]), and which status, headers and body an [error](`ErrorSpec`)
+//! becomes. It knows neither Spin nor an HTTP library, so both sides can use it as it is.
 
+mod authority;
+mod cors;
 mod error;
+mod headers;
 mod language;
+pub mod path;
 pub mod request_id;
 pub mod session;
 
+pub use authority::is_authority;
+pub use cors::{Cors, preflight_headers};
 pub use error::{ErrorResponse, ErrorSpec, host, status_of};
+pub use headers::shared_headers;
 pub use language::{Language, Text};

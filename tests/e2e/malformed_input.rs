@@ -657,7 +657,6 @@ fn everywhere(cases: &mut Vec<Case>, minsu: &User) {
         ("x-request-id", "x".repeat(5_000)),
         ("if-none-match", "*".to_owned()),
         ("range", "bytes=0-0".to_owned()),
-        ("expect", "200-ok".to_owned()),
         ("cookie", "sessionid=1; csrftoken=2".to_owned()),
         ("origin", "null".to_owned()),
         ("te", "trailers".to_owned()),

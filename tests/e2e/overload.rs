@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::future::{join, join_all};
+use rstest::rstest;
 use serde_json::json;
 use sugang_tests::{App, EXAM, Item, PASSWORD, assert_answer};
 
@@ -72,8 +73,9 @@ async fn a_request_that_queues_too_long_is_refused() {
 
 /// A hash would delay the lists in its instance, and logins that wait for a hash would occupy the places of other
 /// requests.
+#[rstest]
 #[tokio::test]
-async fn lists_are_answered_while_passwords_are_hashed() {
+async fn lists_are_answered_while_passwords_are_hashed(#[values("/signup/", "/api/auth/si%67nup")] path: &str) {
     let app = App::with("argon2_memory_kib", 19_456)
         .with("argon2_iterations", 32)
         .limits(|limits| (limits.requests, limits.cpu_bound_requests) = (2, 1))
@@ -84,7 +86,7 @@ async fn lists_are_answered_while_passwords_are_hashed() {
     let signup = async |name: String| {
         let email = format!("{name}@example.com");
         let account = json!({"email": email, "username": name, "password": PASSWORD});
-        app.post("/signup/").json(&account).await
+        app.post(path).json(&account).await
     };
     let signups = async {
         let answers = join_all((0..4).map(|number| signup(format!("new{number}")))).await;

@@ -23,6 +23,7 @@ mod host;
 mod kind;
 mod pgbouncer;
 mod proxy;
+mod raw;
 mod redis_server;
 mod stores;
 mod supervisor;
@@ -40,6 +41,7 @@ pub use kind::{COURSE, EXAM, Kind, Says};
 pub use pgbouncer::PgBouncer;
 pub use proxy::{Link, Proxy};
 pub use redis_server::RedisServer;
+pub use raw::{RawClient, RawResponse};
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]
 pub use {insta, serde_json};

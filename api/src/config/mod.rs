@@ -5,9 +5,11 @@ mod values;
 
 use std::time::Duration;
 
+use sugang_protocol::Cors;
+
 use crate::error::Misconfigured;
 
-pub(crate) use types::{Cors, JwtKeys, MaxHashCost, RateLimits};
+pub(crate) use types::{JwtKeys, MaxHashCost, RateLimits};
 use values::Values;
 
 /// The configuration of the service.

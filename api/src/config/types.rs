@@ -32,35 +32,3 @@ pub(crate) struct MaxHashCost {
     pub(crate) iterations: u32,
     pub(crate) parallelism: u32,
 }
-
-/// The origins whose pages may call the API.
-pub(crate) enum Cors {
-    Closed,
-    Any,
-    Only(Vec<String>),
-}
-
-impl Cors {
-    /// Returns the value of `Access-Control-Allow-Origin` for a page of `origin`, if it may call.
-    pub(crate) fn allowed<'a>(&self, origin: &'a str) -> Option<&'a str> {
-        match self {
-            Self::Closed => None,
-            Self::Any => Some("*"),
-            Self::Only(origins) => origins.iter().any(|allowed| allowed == origin).then_some(origin),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cors_admits_only_the_configured_origins() {
-        let only = Cors::Only(vec!["https://a.example".into()]);
-        assert_eq!(only.allowed("https://a.example"), Some("https://a.example"));
-        assert_eq!(only.allowed("https://b.example"), None);
-        assert_eq!(Cors::Closed.allowed("https://a.example"), None);
-        assert_eq!(Cors::Any.allowed("https://a.example"), Some("*"));
-    }
-}

@@ -1,8 +1,9 @@
 //! The rules of single variables. Messages name the variable and the rule, never the value.
 
 use http::HeaderName;
+use sugang_protocol::Cors;
 
-use super::types::{Cors, JwtKey, JwtKeys, MaxHashCost};
+use super::types::{JwtKey, JwtKeys, MaxHashCost};
 use crate::error::Misconfigured;
 
 /// The length that RFC 7518 (3.2) requires of an HS256 secret: as many bytes as the hash has.
@@ -113,19 +114,11 @@ impl Values {
     }
 
     pub(super) fn cors(&self) -> Result<Cors, Misconfigured> {
-        let origins = match self.text("cors_allowed_origins") {
-            "" => return Ok(Cors::Closed),
-            "*" => return Ok(Cors::Any),
-            origins => origins.split(',').map(|origin| origin.trim().to_owned()),
-        };
-        let origins: Vec<String> = origins.collect();
-        let is_origin = |origin: &String| origin.contains("://") && !origin.ends_with('/') && !origin.contains(' ');
-        match origins.iter().all(is_origin) {
-            true => Ok(Cors::Only(origins)),
-            false => Err(Misconfigured(
+        Cors::parse(self.text("cors_allowed_origins")).ok_or_else(|| {
+            Misconfigured(
                 "cors_allowed_origins must be empty, * or a list of origins (https://example.com) with commas".into(),
-            )),
-        }
+            )
+        })
     }
 }
 

@@ -77,7 +77,7 @@ files! {
 pub(crate) fn get_file(file: &File, if_none_match: Option<&str>, accept_encoding: Option<&str>) -> Response {
     let packed = accept_encoding.is_some_and(accepts_gzip);
     let tag = file.tag(packed);
-    let known = if_none_match.is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
+    let known = if_none_match.is_some_and(|tags| is_known(tags, &tag));
     let mut response = match (known, packed) {
         (true, _) => Response::empty(304),
         (false, true) => Response::text(200, file.media_type, file.gzip).header("content-encoding", "gzip"),
@@ -108,6 +108,12 @@ impl File {
         let end = self.gzip.last_chunk::<8>().map_or(0, |end| u64::from_be_bytes(*end));
         format!("\"{end:016x}{}\"", if packed { "-gzip" } else { "" })
     }
+}
+
+/// Returns whether `If-None-Match` names the tag. The comparison is the weak one, and `*` names every tag.
+fn is_known(tags: &str, tag: &str) -> bool {
+    let mut tags = tags.split(',').map(str::trim);
+    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 /// Returns whether `Accept-Encoding` admits gzip, by name or by `*`. A weight of 0 refuses it.
@@ -194,7 +200,12 @@ mod tests {
     fn a_client_with_the_current_file_gets_304() {
         let file = &FILES[0];
         let tag = file.tag(true);
-        for known in [tag.clone(), format!("\"other\", {tag}")] {
+        for known in [
+            tag.clone(),
+            format!("\"other\", {tag}"),
+            format!("W/{tag}"),
+            "*".to_owned(),
+        ] {
             let response = get_file(file, Some(&known), Some("gzip"));
             assert_eq!(
                 (response.status, response.body.len(), header(&response, "etag")),

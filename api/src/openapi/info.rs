@@ -17,6 +17,11 @@ the names of the fields that are wrong) and besides it a `code`, which is stable
 request in the service's log. Texts are Korean; `Accept-Language: en` gets English. `Retry-After` says in how many \
 seconds another try makes sense.
 
+The server below the API answers some requests itself, in the same shape, before they reach an operation: 400 \
+`bad_request` (broken HTTP), 408 `request_timeout`, 414 `uri_too_long`, 417 `expectation_failed`, 431 \
+`headers_too_large`, 501 `not_implemented`, 505 `http_version_not_supported`; with nothing done, 503 `overloaded`; and \
+in place of an answer that does not come, 504 `timeout` and 500 `internal_error`.
+
 **Idempotency.** A POST that takes an `Idempotency-Key` takes effect once per key and user, however often it is sent: \
 the same request is answered with the first answer again, for 24 hours, with `Idempotency-Replayed: true`.
 

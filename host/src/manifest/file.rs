@@ -123,6 +123,13 @@ pub(super) struct HostSettings {
     /// Paths whose requests compute for long. Its former name still works.
     #[serde(default, alias = "computing")]
     pub(super) cpu_bound: Vec<String>,
+    /// Paths that are answered even when the host is full.
+    #[serde(default)]
+    pub(super) probes: Vec<String>,
+    /// Bytes of a body that the component reads.
+    pub(super) max_body_bytes: Option<String>,
+    /// The origins whose pages may read the host's own responses.
+    pub(super) cors_allowed_origins: Option<String>,
 }
 
 impl Trigger {

@@ -21,7 +21,7 @@ use toml::Value;
 use file::{ComponentSpec, File, Trigger};
 pub(crate) use template::{Template, check_name};
 use variable::Variable;
-pub(crate) use variables::resolve;
+pub(crate) use variables::{HostSettings, resolve};
 
 /// An application: its variables and its one component.
 #[derive(Debug)]
@@ -44,6 +44,12 @@ pub(crate) struct Component {
     pub(crate) environment: BTreeMap<String, String>,
     /// Paths, without a slash at the end, whose requests compute for long.
     pub(crate) cpu_bound: Vec<String>,
+    /// Paths, without a slash at the end, that are answered even when the host is full.
+    pub(crate) probes: Vec<String>,
+    /// Bytes of a body that the component reads.
+    pub(crate) max_body_bytes: Option<Template>,
+    /// The origins whose pages may read the host's own responses.
+    pub(crate) cors_allowed_origins: Option<Template>,
 }
 
 impl Manifest {
@@ -184,6 +190,15 @@ impl Component {
             variables: component.variables.iter().map(variable).collect::<Result<_>>()?,
             environment: component.environment,
             cpu_bound: component.tool.host.cpu_bound,
+            probes: component.tool.host.probes,
+            max_body_bytes: component.tool.host.max_body_bytes.as_ref().map(template).transpose()?,
+            cors_allowed_origins: component
+                .tool
+                .host
+                .cors_allowed_origins
+                .as_ref()
+                .map(template)
+                .transpose()?,
         })
     }
 }
@@ -246,6 +261,7 @@ mod tests {
     #[test]
     fn the_manifest_of_this_project_is_served() {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spin.toml");
-        assert!(!Manifest::read(&manifest).unwrap().component.cpu_bound.is_empty());
+        let component = Manifest::read(&manifest).unwrap().component;
+        assert!(!component.cpu_bound.is_empty() && component.probes == ["/healthz", "/readyz"]);
     }
 }

@@ -1,11 +1,13 @@
 //! The values of the variables, decided once before a server starts.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     env,
 };
 
-use super::Manifest;
+use sugang_protocol::Cors;
+
+use super::{Manifest, Template};
 use crate::{error::StartError, settings::Settings};
 
 /// The component's configuration with all values filled in.
@@ -14,7 +16,23 @@ pub(crate) struct Resolved {
     pub(crate) variables: HashMap<String, String>,
     /// The component's `allowed_outbound_hosts`.
     pub(crate) allowed_outbound_hosts: Vec<String>,
+    pub(crate) host: HostSettings,
 }
+
+/// What the host must know of the component, so that both agree.
+pub(crate) struct HostSettings {
+    /// Paths, without a slash at the end, whose requests compute for long.
+    pub(crate) cpu_bound: HashSet<String>,
+    /// Paths, without a slash at the end, that are answered even when the host is full.
+    pub(crate) probes: HashSet<String>,
+    /// Bytes of a body that the component reads.
+    pub(crate) max_body_bytes: usize,
+    /// The origins whose pages may read the host's own responses.
+    pub(crate) cors: Cors,
+}
+
+/// The limit of bodies if the manifest names none.
+const DEFAULT_BODY_BYTES: usize = 64 << 10;
 
 /// Gives every variable its value: from the settings, else from the environment if the settings allow that, else the
 /// default of the manifest.
@@ -45,7 +63,20 @@ pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolv
         values.insert(name.as_str(), value);
     }
     let component = &manifest.component;
+    let render = |template: &Option<Template>| template.as_ref().map(|template| template.render(&values));
+    let host = HostSettings {
+        cpu_bound: component.cpu_bound.iter().cloned().collect(),
+        probes: component.probes.iter().cloned().collect(),
+        // The component reports a value that breaks its rule.
+        max_body_bytes: render(&component.max_body_bytes)
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .unwrap_or(DEFAULT_BODY_BYTES),
+        cors: render(&component.cors_allowed_origins)
+            .and_then(|origins| Cors::parse(&origins))
+            .unwrap_or(Cors::Closed),
+    };
     Ok(Resolved {
+        host,
         variables: component
             .variables
             .iter()

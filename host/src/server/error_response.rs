@@ -1,32 +1,56 @@
-//! The responses that the host gives by itself. They look like the component's own errors.
+//! The responses that the host gives by itself. They look like the component's own.
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header::X_CONTENT_TYPE_OPTIONS};
-use http_body_util::{BodyExt as _, Full};
-use sugang_protocol::{ErrorSpec, request_id};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::ALLOW};
+use sugang_protocol::{Cors, ErrorSpec, preflight_headers, shared_headers};
 
 use super::{request::RequestMeta, response_body::ResponseBody};
 
-/// Builds the response to a request, in the client's language and with its request id.
-pub(super) fn build(error: &ErrorSpec, meta: &RequestMeta) -> Response<ResponseBody> {
+/// The methods that some path takes.
+const ALL_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+
+/// Builds the response to a request, in the client's language, with its request id, and readable for the page that sent it.
+pub(super) fn build(error: &ErrorSpec, meta: &RequestMeta, cors: &Cors) -> Response<ResponseBody> {
     let response = error.response(meta.language(), &meta.request_id);
-    let body = Full::new(Bytes::from(response.body));
-    let mut built = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    let mut built = Response::new(response.body.into());
     *built.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = built.headers_mut();
     let specific = response.headers.iter().map(|(name, value)| (*name, value.as_str()));
-    for (name, value) in specific.chain([(request_id::HEADER, meta.request_id.as_str())]) {
+    add_headers(&mut built, specific);
+    add_shared_headers(&mut built, meta, cors);
+    built
+}
+
+/// Builds the response to `OPTIONS *`.
+pub(super) fn options_of_the_server(meta: &RequestMeta, cors: &Cors) -> Response<ResponseBody> {
+    let mut built = Response::new(Vec::new().into());
+    *built.status_mut() = StatusCode::NO_CONTENT;
+    built.headers_mut().insert(ALLOW, HeaderValue::from_static(ALL_METHODS));
+    add_headers(&mut built, preflight_headers(ALL_METHODS));
+    add_shared_headers(&mut built, meta, cors);
+    built
+}
+
+fn add_shared_headers(response: &mut Response<ResponseBody>, meta: &RequestMeta, cors: &Cors) {
+    let shared = shared_headers(
+        |name| response.headers().contains_key(name),
+        &meta.request_id,
+        Some(cors),
+        meta.origin(),
+    );
+    add_headers(response, shared);
+}
+
+fn add_headers<'a>(response: &mut Response<ResponseBody>, headers: impl IntoIterator<Item = (&'static str, &'a str)>) {
+    for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+            response.headers_mut().append(HeaderName::from_static(name), value);
         }
     }
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    built
 }
 
 #[cfg(test)]
 mod tests {
     use http::{Request, header::ACCEPT_LANGUAGE};
+    use http_body_util::BodyExt as _;
     use serde_json::{Value, json};
     use sugang_protocol::host;
 
@@ -35,7 +59,11 @@ mod tests {
     async fn built(error: &ErrorSpec, language: &str) -> (Response<()>, Value) {
         let request = Request::get("/").header("x-request-id", "abc-1");
         let mut request = request.header(ACCEPT_LANGUAGE, language).body(()).unwrap();
-        let (head, body) = build(error, &RequestMeta::read(&mut request)).into_parts();
+        request
+            .headers_mut()
+            .insert("origin", HeaderValue::from_static("https://a.example"));
+        let cors = Cors::Only(vec!["https://a.example".to_owned()]);
+        let (head, body) = build(error, &RequestMeta::read(&mut request), &cors).into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (Response::from_parts(head, ()), serde_json::from_slice(&body).unwrap())
     }
@@ -49,6 +77,8 @@ mod tests {
             ("retry-after", "1"),
             ("x-content-type-options", "nosniff"),
             ("x-request-id", "abc-1"),
+            ("cache-control", "no-store"),
+            ("access-control-allow-origin", "https://a.example"),
         ] {
             assert_eq!(head.headers()[name], value);
         }

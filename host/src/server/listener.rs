@@ -1,22 +1,20 @@
-//! Accepts connections and reads requests from them.
+//! Accepts connections.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
 use serde_json::json;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::{TcpListener, TcpSocket},
     time::sleep,
 };
+use tokio_util::task::TaskTracker;
 
-use super::service::Service;
-use crate::{log, settings::Limits};
+use super::{
+    connection::{Connection, Protocols},
+    connections::Connections,
+    service::Service,
+};
+use crate::log;
 
 /// Connections that wait to be accepted. The operating system may allow fewer.
 const BACKLOG: u32 = 8192;
@@ -37,24 +35,38 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until the server stops, then waits for the open ones to end.
-pub(super) async fn accept(listener: TcpListener, addr: SocketAddr, service: Arc<Service>) {
+pub(super) async fn accept(listener: TcpListener, server: SocketAddr, service: Arc<Service>) {
     let stopping = service.instances.stopping().clone();
     let mut stopped = pin!(stopping.cancelled());
-    let open = GracefulShutdown::new();
-    let http = protocol(&service.limits);
-    let slots = Arc::new(Semaphore::new(service.limits.connections));
+    let open = TaskTracker::new();
+    let protocols = Arc::new(Protocols::new(&service.limits));
+    let connections = Connections::new(&service.limits);
     loop {
         let next = async {
-            // The semaphore is never closed, so there is always a permit in the end.
-            let permit = slots.clone().acquire_owned().await.ok();
-            (listener.accept().await, permit)
+            let slot = connections.slot().await;
+            (listener.accept().await, slot)
         };
-        let (accepted, permit) = tokio::select! {
+        let (accepted, slot) = tokio::select! {
             next = next => next,
             () = &mut stopped => break,
         };
         match accepted {
-            Ok((stream, client)) => serve(&http, &open, stream, client, addr, &service, permit),
+            Ok((stream, client)) => {
+                // Beyond the bound of its address, the connection is closed.
+                let Some(place) = connections.admit(client.ip(), slot) else {
+                    continue;
+                };
+                let (protocols, connections) = (protocols.clone(), connections.clone());
+                let connection = Connection {
+                    client,
+                    server,
+                    service: service.clone(),
+                };
+                open.spawn(async move {
+                    protocols.serve(stream, connection, &connections).await;
+                    drop(place);
+                });
+            }
             Err(error) => {
                 log::write(
                     "warn",
@@ -66,43 +78,6 @@ pub(super) async fn accept(listener: TcpListener, addr: SocketAddr, service: Arc
         }
     }
     drop(listener);
-    open.shutdown().await;
-}
-
-fn protocol(limits: &Limits) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_headers(limits.headers)
-        .max_buf_size(limits.header_bytes.max(8192));
-    http
-}
-
-/// Serves one connection in the background.
-fn serve(
-    http: &http1::Builder,
-    open: &GracefulShutdown,
-    stream: TcpStream,
-    client: SocketAddr,
-    server: SocketAddr,
-    service: &Arc<Service>,
-    permit: Option<OwnedSemaphorePermit>,
-) {
-    // Without it the connection still works, only slower.
-    _ = stream.set_nodelay(true);
-    let killed = service.instances.killed().clone();
-    let service = service.clone();
-    let respond = service_fn(move |request: Request<Incoming>| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(service.respond(request, client, server).await) }
-    });
-    let connection = open.watch(http.serve_connection(TokioIo::new(stream), respond));
-    tokio::spawn(async move {
-        tokio::select! {
-            // An error means that the client has gone or broken the protocol; hyper has responded to the latter.
-            _ = connection => {}
-            () = killed.cancelled() => {}
-        }
-        drop(permit);
-    });
+    open.close();
+    open.wait().await;
 }

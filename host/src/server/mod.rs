@@ -1,15 +1,21 @@
 //! The HTTP server: from the accepted connection to the instance that responds, and back.
 
+mod activity;
 mod bulkhead;
+mod connection;
+mod connections;
 mod error_response;
 mod listener;
+mod memory;
+mod pace;
 mod request;
 mod request_body;
 mod response_body;
 mod service;
+mod shared_bodies;
+mod wire;
 
 use std::{
-    collections::HashSet,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +24,7 @@ use std::{
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 
-use crate::{error::StartError, instances::Instances, log, settings::Settings, stores::Stores};
+use crate::{error::StartError, instances::Instances, log, manifest::HostSettings, settings::Settings, stores::Stores};
 use service::Service;
 
 /// A running server. Dropped without [`Server::stop`], it ends at once and aborts the requests in flight.
@@ -29,17 +35,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Requests the probe and listens. `cpu_bound_paths` have no slash at the end.
+    /// Requests the probe and listens.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub(crate) async fn start(
         instances: Instances,
         stores: Arc<Stores>,
-        cpu_bound_paths: HashSet<String>,
+        host: HostSettings,
         settings: Settings,
     ) -> Result<Self, StartError> {
-        let service = Arc::new(Service::new(instances, stores, cpu_bound_paths, settings.limits));
+        let service = Arc::new(Service::new(instances, stores, host, settings.limits));
         match Self::listen(&service, settings.listen, settings.probe).await {
             Ok((addr, listener)) => {
                 let accepting = tokio::spawn(listener::accept(listener, addr, service.clone()));
@@ -91,6 +97,8 @@ impl Server {
             accepting.abort();
         }
         self.service.close(limit.saturating_sub(begun.elapsed())).await;
+        // Connections that are still open, however slow their clients are.
+        self.service.instances.killed().cancel();
     }
 }
 

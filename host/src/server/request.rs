@@ -3,11 +3,11 @@
 use std::{borrow::Cow, net::SocketAddr};
 
 use http::{
-    HeaderName, HeaderValue, Method, Request, Uri,
-    header::{ACCEPT_LANGUAGE, HOST},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    header::{ACCEPT_LANGUAGE, EXPECT, HOST, ORIGIN},
     uri::{Authority, PathAndQuery, Scheme},
 };
-use sugang_protocol::{ErrorSpec, Language, host, request_id};
+use sugang_protocol::{ErrorSpec, Language, host, is_authority, request_id};
 
 /// The client's address, `address:port`, under the name that Spin gives it.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("spin-client-addr");
@@ -19,6 +19,7 @@ pub(super) struct RequestMeta {
     pub(super) method: Method,
     pub(super) path: String,
     accept_language: Option<HeaderValue>,
+    origin: Option<HeaderValue>,
 }
 
 impl RequestMeta {
@@ -37,6 +38,7 @@ impl RequestMeta {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             accept_language: request.headers().get(ACCEPT_LANGUAGE).cloned(),
+            origin: request.headers().get(ORIGIN).cloned(),
         }
     }
 
@@ -46,25 +48,40 @@ impl RequestMeta {
         let accepted = accepted.and_then(|bytes| std::str::from_utf8(bytes).ok());
         Language::preferred(accepted.unwrap_or_default())
     }
+
+    /// The origin of the page whose script sends the request.
+    pub(super) fn origin(&self) -> Option<&str> {
+        self.origin.as_ref()?.to_str().ok()
+    }
+
+    /// Whether the request is for the server as a whole, as in `OPTIONS *`.
+    pub(super) fn is_for_the_server(&self) -> bool {
+        self.method == Method::OPTIONS && self.path == "*"
+    }
 }
 
 /// Makes a request what the component expects: with an absolute URI, and no `spin-*` headers but the host's own.
 ///
 /// # Errors
-/// [`host::BAD_REQUEST`] for a target or a `Host` that forms no URI.
+/// 400 for a target or a `Host` that breaks RFC 9110 (7.2), RFC 9112 (3.2) or RFC 9113 (8.3.1); 417 for an unknown
+/// expectation; 501 for a `CONNECT`.
 pub(super) fn normalize<B>(
     request: &mut Request<B>,
     client: SocketAddr,
     server: SocketAddr,
 ) -> Result<(), &'static ErrorSpec> {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    if parts.authority.is_none() {
-        parts.authority = Some(match request.headers().get(HOST) {
-            Some(host) => Authority::try_from(host.as_bytes()).map_err(|_| &host::BAD_REQUEST)?,
-            None => Authority::try_from(server.to_string()).map_err(|_| &host::BAD_REQUEST)?,
-        });
+    check_expectation(request.headers())?;
+    if request.method() == Method::CONNECT {
+        return Err(&host::NOT_IMPLEMENTED);
     }
-    parts.scheme.get_or_insert(Scheme::HTTP);
+    let authority = authority(request, server)?;
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    match parts.scheme.as_ref().map(Scheme::as_str) {
+        None => parts.scheme = Some(Scheme::HTTP),
+        Some("http" | "https") => {}
+        Some(_) => return Err(&host::BAD_REQUEST),
+    }
+    parts.authority = Some(authority);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| &host::BAD_REQUEST)?;
 
@@ -80,6 +97,42 @@ pub(super) fn normalize<B>(
     let client = HeaderValue::try_from(client.to_string()).map_err(|_| &host::BAD_REQUEST)?;
     headers.insert(CLIENT_ADDRESS, client);
     Ok(())
+}
+
+fn check_expectation(headers: &HeaderMap) -> Result<(), &'static ErrorSpec> {
+    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    match headers.get_all(EXPECT).iter().all(is_known) {
+        true => Ok(()),
+        false => Err(&host::EXPECTATION_FAILED),
+    }
+}
+
+/// The authority that the client asked for. That of an absolute target counts before `Host`, which must be valid anyway.
+fn authority<B>(request: &Request<B>, server: SocketAddr) -> Result<Authority, &'static ErrorSpec> {
+    let parse = |bytes: &[u8]| {
+        let valid = std::str::from_utf8(bytes)
+            .ok()
+            .filter(|authority| is_authority(authority));
+        valid
+            .and_then(|authority| authority.parse().ok())
+            .ok_or(&host::BAD_REQUEST)
+    };
+    let target = request.uri().authority();
+    let target = target
+        .map(|authority| parse(authority.as_str().as_bytes()))
+        .transpose()?;
+    let mut sent = request.headers().get_all(HOST).iter();
+    let named = sent.next().map(|host| parse(host.as_bytes())).transpose()?;
+    if sent.next().is_some() {
+        return Err(&host::BAD_REQUEST);
+    }
+    match (request.version(), target, named) {
+        // Two names for one thing: a proxy may have looked at the other one.
+        (Version::HTTP_2, Some(target), Some(named)) if target != named => Err(&host::BAD_REQUEST),
+        (Version::HTTP_11, _, None) | (Version::HTTP_2, None, None) => Err(&host::BAD_REQUEST),
+        (_, Some(authority), _) | (_, None, Some(authority)) => Ok(authority),
+        (_, None, None) => parse(server.to_string().as_bytes()),
+    }
 }
 
 #[cfg(test)]
@@ -107,24 +160,56 @@ mod tests {
                 Request::get("/a").header(HOST, "example.com:81"),
                 "http://example.com:81/a",
             ),
-            (Request::get("/"), "http://127.0.0.1:8000/"),
+            (Request::get("/").version(Version::HTTP_10), "http://127.0.0.1:8000/"),
             (
                 Request::get("http://target.example/x").header(HOST, "other.example"),
                 "http://target.example/x",
+            ),
+            (
+                Request::get("https://a.example/x").version(Version::HTTP_2),
+                "https://a.example/x",
+            ),
+            (
+                Request::get("/x").version(Version::HTTP_2).header(HOST, "a.example"),
+                "http://a.example/x",
             ),
         ];
         for (request, expected) in cases {
             assert_eq!(normalized(request).unwrap().uri().to_string(), expected);
         }
-        for host in ["a b", "http://x/", "a/b", ""] {
-            let request = Request::get("/").header(HOST, host);
-            assert_eq!(normalized(request).unwrap_err(), &host::BAD_REQUEST, "{host}");
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let get = |target: &'static str| Request::get(target).header(HOST, "a.example");
+        let cases = [
+            (Request::get("/"), &host::BAD_REQUEST),
+            (Request::get("http://a.example/"), &host::BAD_REQUEST),
+            (Request::get("/").version(Version::HTTP_2), &host::BAD_REQUEST),
+            (get("http://b.example/").version(Version::HTTP_2), &host::BAD_REQUEST),
+            (get("/").header(HOST, "a.example"), &host::BAD_REQUEST),
+            (get("/").header(HOST, "b.example"), &host::BAD_REQUEST),
+            (get("http://u:p@a.example/"), &host::BAD_REQUEST),
+            (get("ftp://a.example/"), &host::BAD_REQUEST),
+            (get("/").header(EXPECT, "200-ok"), &host::EXPECTATION_FAILED),
+            (get("a.example:443").method(Method::CONNECT), &host::NOT_IMPLEMENTED),
+        ];
+        for (request, expected) in cases {
+            assert_eq!(normalized(request).unwrap_err(), expected);
         }
+        for host in ["a b", "http://x/", "a/b", "", "a,b", "u@a", "a:b", "[a]"] {
+            for target in ["/", "http://a.example/"] {
+                let request = Request::get(target).header(HOST, host);
+                assert_eq!(normalized(request).unwrap_err(), &host::BAD_REQUEST, "{host}");
+            }
+        }
+        assert!(normalized(get("/").header(EXPECT, "100-Continue")).is_ok());
     }
 
     #[test]
     fn a_client_cannot_forge_the_hosts_headers() {
         let request = Request::get("/")
+            .version(Version::HTTP_10)
             .header(CLIENT_ADDRESS, "1.2.3.4:5")
             .header("Spin-Client-Addr", "1.2.3.4:6")
             .header("spin-path-info", "/admin")

@@ -6,36 +6,93 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::timeout;
+use sugang_protocol::{ErrorSpec, host};
+use tokio::time::{timeout, timeout_at};
+
+use super::{
+    memory::{Memory, Reserved},
+    pace::{Pace, Rate},
+};
 
 /// The bytes and the time that are spent on a body that the component does not read.
 const DRAIN_BYTES: usize = 8 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The body of a request, which is read to its end even if it is dropped before.
+/// Bytes of a body that do not count against the memory for bodies. Those of this API are a tenth of it.
+const SMALL_BODY: usize = 4 << 10;
+
+/// The limits of the bodies of requests.
+#[derive(Clone)]
+pub(super) struct BodyLimits {
+    /// Bytes of a body that the component reads.
+    pub(super) bytes: usize,
+    pub(super) rate: Rate,
+    pub(super) memory: Memory,
+}
+
+/// Receives a body, as far as the component would read it, so that a client that sends slowly takes no place of others.
+///
+/// A body that is declared to be longer is left to the component, which refuses it without reading.
+///
+/// # Errors
+/// 408 for a body that comes too slowly, 503 without memory, 400 for one that breaks off or is malformed.
+pub(super) async fn receive<B>(mut body: B, limits: &BodyLimits) -> Result<ReceivedBody<B>, &'static ErrorSpec>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    let mut received = ReceivedBody {
+        start: Bytes::new(),
+        rest: None,
+        _memory: None,
+    };
+    if body.is_end_stream() {
+        return Ok(received);
+    }
+    if body.size_hint().lower() > limits.bytes as u64 {
+        received.rest = Some(body);
+        return Ok(received);
+    }
+    let (mut start, mut memory) = (BytesMut::new(), limits.memory.reserve(SMALL_BODY));
+    let mut pace = Pace::begin(limits.rate);
+    loop {
+        let frame = timeout_at(pace.deadline().into(), body.frame()).await;
+        match frame.map_err(|_| &host::REQUEST_TIMEOUT)? {
+            None => break,
+            // Trailers say nothing that the component reads.
+            Some(Ok(frame)) => start.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Some(Err(_)) => return Err(&host::BAD_REQUEST),
+        }
+        pace.advance(start.len() - pace.bytes());
+        if !memory.grow(start.len()) {
+            return Err(&host::OVERLOADED);
+        }
+        if start.len() > limits.bytes {
+            received.rest = Some(body);
+            break;
+        }
+    }
+    received.start = start.freeze();
+    received._memory = Some(memory);
+    Ok(received)
+}
+
+/// The body of a request: what was received of it, and the rest, which is read to its end even if it is dropped before.
 ///
 /// A client may still be sending a body that is too long when it is refused. Without this its connection would be reset,
 /// and it could never read the response.
-pub(super) struct DrainedBody<B>
+pub(super) struct ReceivedBody<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    body: Option<B>,
+    start: Bytes,
+    rest: Option<B>,
+    _memory: Option<Reserved>,
 }
 
-impl<B> DrainedBody<B>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-{
-    pub(super) fn new(body: B) -> Self {
-        Self { body: Some(body) }
-    }
-}
-
-impl<B> Body for DrainedBody<B>
+impl<B> Body for ReceivedBody<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
@@ -43,27 +100,40 @@ where
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
+        if !self.start.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.start)))));
+        }
+        match &mut self.rest {
+            Some(rest) => Pin::new(rest).poll_frame(context),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.start.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+        let start = self.start.len() as u64;
+        let rest = self
+            .rest
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut both = SizeHint::new();
+        both.set_lower(start + rest.lower());
+        if let Some(upper) = rest.upper() {
+            both.set_upper(start + upper);
+        }
+        both
     }
 }
 
-impl<B> Drop for DrainedBody<B>
+impl<B> Drop for ReceivedBody<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     fn drop(&mut self) {
-        let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else {
+        let Some(mut body) = self.rest.take().filter(|body| !body.is_end_stream()) else {
             return;
         };
         let drain = async move {

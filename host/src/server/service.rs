@@ -3,23 +3,29 @@
 use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, HOST},
+};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Body;
 use serde::Deserialize;
 use serde_json::json;
-use sugang_protocol::{ErrorSpec, host};
-use tokio::time::timeout;
+use sugang_protocol::{Cors, ErrorSpec, host, path};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use wasmtime_wasi_http::{Error, WasiBody, handler::ExpirationError};
 
 use super::{
     bulkhead::Bulkhead,
     error_response,
+    memory::Memory,
+    pace::Rate,
     request::{RequestMeta, normalize},
-    request_body::DrainedBody,
-    response_body::{ResponseBody, buffer_small_body},
+    request_body::{self, BodyLimits},
+    response_body::{self, ResponseBody},
+    shared_bodies::{Key, SharedBodies},
 };
-use crate::{error::StartError, instances::Instances, log, settings::Limits, stores::Stores};
+use crate::{error::StartError, instances::Instances, log, manifest::HostSettings, settings::Limits, stores::Stores};
 
 /// The margin by which the host waits longer than an instance, which ends a late request itself. An instance that
 /// computes without a pause cannot, and then the host's own timeout applies.
@@ -30,11 +36,19 @@ const STORES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Responds to the requests of one server.
 pub(super) struct Service {
-    usual: Bulkhead,
+    usual: Arc<Bulkhead>,
     /// For requests that compute for long, such as a login: the other requests of the same instance would wait meanwhile,
     /// and the instance keeps the memory that the computation took.
-    cpu_bound: Bulkhead,
+    cpu_bound: Arc<Bulkhead>,
+    /// For requests that must be answered when the host is full: a probe would have it restarted, and a preflight would
+    /// keep a page from reading the response.
+    probes: Arc<Bulkhead>,
     cpu_bound_paths: HashSet<String>,
+    probe_paths: HashSet<String>,
+    cors: Cors,
+    bodies: BodyLimits,
+    responses: Memory,
+    shared_bodies: Arc<SharedBodies>,
     pub(super) instances: Instances,
     stores: Arc<Stores>,
     pub(super) limits: Limits,
@@ -45,6 +59,18 @@ struct Failure {
     error: &'static ErrorSpec,
     /// For the log; `None` for a request that the client can see to be wrong.
     cause: Option<String>,
+    /// The rest of the request will not be read.
+    closes: bool,
+}
+
+impl From<&'static ErrorSpec> for Failure {
+    fn from(error: &'static ErrorSpec) -> Self {
+        Self {
+            error,
+            cause: None,
+            closes: false,
+        }
+    }
 }
 
 impl Failure {
@@ -52,6 +78,7 @@ impl Failure {
         Self {
             error,
             cause: Some(cause),
+            closes: false,
         }
     }
 }
@@ -64,16 +91,25 @@ struct ProbeError {
 }
 
 impl Service {
-    pub(super) fn new(
-        instances: Instances,
-        stores: Arc<Stores>,
-        cpu_bound_paths: HashSet<String>,
-        limits: Limits,
-    ) -> Self {
+    pub(super) fn new(instances: Instances, stores: Arc<Stores>, settings: HostSettings, limits: Limits) -> Self {
+        let bulkhead = |requests| Arc::new(Bulkhead::new(instances.clone(), requests));
         Self {
-            usual: Bulkhead::new(instances.clone(), limits.requests),
-            cpu_bound: Bulkhead::new(instances.clone(), limits.cpu_bound_requests),
-            cpu_bound_paths,
+            usual: bulkhead(limits.requests),
+            cpu_bound: bulkhead(limits.cpu_bound_requests),
+            probes: bulkhead(limits.probe_requests),
+            cpu_bound_paths: settings.cpu_bound,
+            probe_paths: settings.probes,
+            cors: settings.cors,
+            bodies: BodyLimits {
+                bytes: settings.max_body_bytes,
+                rate: Rate {
+                    patience: limits.body_timeout,
+                    bytes_per_second: limits.min_rate,
+                },
+                memory: Memory::new(limits.request_memory),
+            },
+            responses: Memory::new(limits.response_memory),
+            shared_bodies: Arc::default(),
             instances,
             stores,
             limits,
@@ -92,15 +128,8 @@ impl Service {
         B::Error: Into<Error>,
     {
         let meta = RequestMeta::read(&mut request);
-        let bulkhead = self.bulkhead(&meta.path);
-        let Some(permit) = bulkhead.admit(self.limits.request_wait_timeout).await else {
-            return error_response::build(&host::OVERLOADED, &meta);
-        };
-        match self.forward(bulkhead, request, client, server).await {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                Response::from_parts(head, buffer_small_body(body, permit).await)
-            }
+        let response = match self.answer(request, &meta, client, server).await {
+            Ok(response) => response,
             Err(failure) => {
                 if let Some(cause) = failure.cause {
                     let fields = json!({
@@ -111,39 +140,70 @@ impl Service {
                     });
                     log::write("error", "a request failed", fields);
                 }
-                error_response::build(failure.error, &meta)
+                let mut response = error_response::build(failure.error, &meta, &self.cors);
+                if failure.closes {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
             }
-        }
+        };
+        without_body_for_head(response, &meta.method)
     }
 
-    fn bulkhead(&self, path: &str) -> &Bulkhead {
-        match self.cpu_bound_paths.contains(path.trim_end_matches('/')) {
-            true => &self.cpu_bound,
-            false => &self.usual,
-        }
+    /// Refuses what came in place of a request.
+    pub(super) fn refuse<B>(&self, mut request: Request<B>, error: &'static ErrorSpec) -> Response<ResponseBody> {
+        let meta = RequestMeta::read(&mut request);
+        without_body_for_head(error_response::build(error, &meta, &self.cors), &meta.method)
     }
 
-    /// Has an instance respond.
-    async fn forward<B>(
+    async fn answer<B>(
         &self,
-        bulkhead: &Bulkhead,
         mut request: Request<B>,
+        meta: &RequestMeta,
         client: SocketAddr,
         server: SocketAddr,
-    ) -> Result<Response<WasiBody>, Failure>
+    ) -> Result<Response<ResponseBody>, Failure>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Error>,
     {
-        normalize(&mut request, client, server).map_err(|error| Failure { error, cause: None })?;
-        let request = request.map(|body| DrainedBody::new(body).map_err(Into::into).boxed_unsync());
-        let limit = self.limits.request_timeout + TIMEOUT_MARGIN;
-        match timeout(limit, bulkhead.handler.handle((), request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if error.is::<ExpirationError>() => Err(Failure::new(&host::TIMEOUT, error.to_string())),
-            Ok(Err(error)) => Err(Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"))),
-            Err(_) => Err(Failure::new(&host::TIMEOUT, format!("no response within {limit:?}"))),
+        normalize(&mut request, client, server)?;
+        if meta.is_for_the_server() {
+            return Ok(error_response::options_of_the_server(meta, &self.cors));
         }
+        let (head, body) = request.into_parts();
+        let body = request_body::receive(body, &self.bodies)
+            .await
+            .map_err(|error| Failure {
+                closes: true,
+                ..error.into()
+            })?;
+        let body = body.map_err(Into::into).boxed_unsync();
+        // A place is taken once nothing of the request is to come, and given back once the component has finished.
+        let bulkhead = self.bulkhead(meta);
+        let permit = bulkhead.admit(self.limits.request_wait_timeout).await;
+        let permit = permit.ok_or(&host::OVERLOADED)?;
+        let limit = self.limits.request_timeout + TIMEOUT_MARGIN;
+        let request = Request::from_parts(head, body);
+        // What has begun is finished, and occupies its place until then, even if the client goes away.
+        let (memory, shared) = (self.responses.clone(), self.shared_bodies.clone());
+        let begun = tokio::spawn(forward(bulkhead, permit, request, limit, memory, shared));
+        let crashed = |error| Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"));
+        begun.await.map_err(crashed)?
+    }
+
+    fn bulkhead(&self, meta: &RequestMeta) -> Arc<Bulkhead> {
+        let path = path::canonical(&meta.path).unwrap_or_default();
+        let bulkhead = if meta.method == Method::OPTIONS || self.probe_paths.contains(&*path) {
+            &self.probes
+        } else if self.cpu_bound_paths.contains(&*path) {
+            &self.cpu_bound
+        } else {
+            &self.usual
+        };
+        bulkhead.clone()
     }
 
     /// Requests the probe before the server listens.
@@ -153,6 +213,7 @@ impl Service {
     pub(super) async fn probe(&self, path: String, listen: SocketAddr) -> Result<(), StartError> {
         let failed = || StartError::Probe { path: path.clone() };
         let request = Request::get(path.as_str())
+            .header(HOST, listen.to_string())
             .body(Empty::<Bytes>::new())
             .map_err(|_| failed())?;
         let response = self.respond(request, listen, listen).await;
@@ -176,4 +237,52 @@ impl Service {
         self.instances.close(limit).await;
         _ = timeout(STORES_TIMEOUT, self.stores.close()).await;
     }
+}
+
+/// Has an instance respond, and receives the response from it.
+async fn forward(
+    bulkhead: Arc<Bulkhead>,
+    permit: OwnedSemaphorePermit,
+    request: Request<WasiBody>,
+    limit: Duration,
+    memory: Memory,
+    shared: Arc<SharedBodies>,
+) -> Result<Response<ResponseBody>, Failure> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = match timeout(limit, bulkhead.handler.handle((), request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) if error.is::<ExpirationError>() => return Err(Failure::new(&host::TIMEOUT, error.to_string())),
+        Ok(Err(error)) => return Err(Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"))),
+        Err(_) => return Err(Failure::new(&host::TIMEOUT, format!("no response within {limit:?}"))),
+    };
+    let (head, body) = response.into_parts();
+    let file = Key::of(&method, &path, head.status, &head.headers);
+    if let Some(bytes) = file.as_ref().and_then(|file| shared.get(file)) {
+        return Ok(Response::from_parts(head, ResponseBody::from(bytes)));
+    }
+    let body = match response_body::receive(body, &memory, permit).await {
+        Ok(body) => body,
+        Err(error) => return Err(Failure::new(&host::INSTANCE_CRASHED, error.to_string())),
+    };
+    let body = match (file, body) {
+        (Some(file), ResponseBody::Whole { bytes, .. }) if shared.keep(file.clone(), &bytes) => bytes.into(),
+        // It would occupy its place until its client has read it. It has changed nothing, so it can be asked for again.
+        (_, ResponseBody::Streamed { is_exhausted: true, .. }) if method.is_safe() => {
+            return Err((&host::OVERLOADED).into());
+        }
+        (_, body) => body,
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// Leaves the length of the body to a response to HEAD, and nothing else of it.
+fn without_body_for_head(mut response: Response<ResponseBody>, method: &Method) -> Response<ResponseBody> {
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status());
+    if method == Method::HEAD && !bodiless {
+        if let Some(length) = response.body().len() {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        *response.body_mut() = Vec::new().into();
+    }
+    response
 }

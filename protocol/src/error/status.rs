@@ -25,14 +25,20 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         ErrorCode::NotOwner => 403,
         ErrorCode::NotFound | ErrorCode::InvalidPage | ErrorCode::NotRegistered => 404,
         ErrorCode::MethodNotAllowed => 405,
+        ErrorCode::RequestTimeout => 408,
         ErrorCode::Busy | ErrorCode::RequestInProgress | ErrorCode::SoldOut => 409,
         ErrorCode::PayloadTooLarge => 413,
+        ErrorCode::UriTooLong => 414,
         ErrorCode::UnsupportedMediaType => 415,
+        ErrorCode::ExpectationFailed => 417,
         ErrorCode::IdempotencyKeyReused => 422,
         ErrorCode::RateLimited => 429,
+        ErrorCode::HeadersTooLarge => 431,
         ErrorCode::Internal | ErrorCode::InstanceCrashed | ErrorCode::Other(_) => 500,
+        ErrorCode::NotImplemented => 501,
         ErrorCode::Unavailable | ErrorCode::ReadOnly | ErrorCode::Overloaded | ErrorCode::Misconfigured => 503,
         ErrorCode::Timeout => 504,
+        ErrorCode::HttpVersionNotSupported => 505,
     }
 }
 

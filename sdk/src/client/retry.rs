@@ -10,7 +10,7 @@ use crate::types::ErrorCode;
 /// | outcome of an attempt | retried |
 /// |---|---|
 /// | no connection | always |
-/// | 429, 503 `overloaded`, 409 `busy` or `request_in_progress` (the service did nothing) | always |
+/// | 408 `request_timeout`, 429, 503 `overloaded`, 409 `busy` or `request_in_progress` (the service did nothing) | always |
 /// | timeout, lost connection, 502, 503, 504 (the request may have taken effect) | if the request is idempotent |
 /// | 503 `misconfigured`, every other response | never |
 ///
@@ -60,6 +60,7 @@ impl Outcome {
     fn of_response(status: u16, code: &ErrorCode, retry_after: Option<Duration>) -> Option<Self> {
         match (status, code) {
             (429, _)
+            | (408, ErrorCode::RequestTimeout)
             | (409, ErrorCode::Busy | ErrorCode::RequestInProgress)
             | (503, ErrorCode::Overloaded | ErrorCode::ReadOnly) => Some(Self::NotDone { retry_after }),
             (503, ErrorCode::Misconfigured) => None,

@@ -52,7 +52,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The target or the `Host` of the request is not valid.
+    /// The request breaks a rule of HTTP: its lines, its target, its `Host`, or the length of its body.
     BadRequest = "bad_request",
     /// A field of the body or a parameter is missing or wrong; the messages stand under its name.
     Invalid = "invalid",
@@ -102,18 +102,28 @@ codes! {
     RequestInProgress = "request_in_progress",
     /// All places are taken.
     SoldOut = "sold_out",
+    /// The request did not arrive in time, and nothing was done.
+    RequestTimeout = "request_timeout",
     /// The body is longer than the service takes.
     PayloadTooLarge = "payload_too_large",
+    /// The target of the request is too long.
+    UriTooLong = "uri_too_long",
     /// The body is declared neither as JSON nor as a form.
     UnsupportedMediaType = "unsupported_media_type",
+    /// The request expects something other than `100-continue`.
+    ExpectationFailed = "expectation_failed",
     /// The idempotency key was used before with another request.
     IdempotencyKeyReused = "idempotency_key_reused",
     /// Too many requests; try again after `Retry-After`.
     RateLimited = "rate_limited",
+    /// The headers of the request are too long, or too many.
+    HeadersTooLarge = "headers_too_large",
     /// The service failed; the request id finds the reason in its log.
     Internal = "internal",
     /// The instance that served the request crashed; the request may have taken effect.
     InstanceCrashed = "internal_error",
+    /// The service does not support such a request at all.
+    NotImplemented = "not_implemented",
     /// A store is unavailable; try again after `Retry-After`.
     Unavailable = "unavailable",
     /// The database takes no changes now, and nothing was done; try again after `Retry-After`. Reads are answered.
@@ -124,6 +134,8 @@ codes! {
     Misconfigured = "misconfigured",
     /// The service did not answer in time, and the request may have taken effect; try again after `Retry-After`.
     Timeout = "timeout",
+    /// The request is of another version of HTTP than the service speaks.
+    HttpVersionNotSupported = "http_version_not_supported",
 }
 
 impl fmt::Display for ErrorCode {

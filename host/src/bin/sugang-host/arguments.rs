@@ -1,6 +1,10 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -91,6 +95,41 @@ struct LimitArguments {
     /// Open connections of clients.
     #[arg(long, default_value_t = Limits::default().connections)]
     max_connections: usize,
+    /// Open connections of clients from one address, or from one /64 of IPv6; further ones are closed.
+    #[arg(long, default_value_t = Limits::default().connections_per_address)]
+    max_connections_per_address: usize,
+    /// Addresses of proxies, which may open any number of connections. With commas between several of them
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', default_values_t = Limits::default().trusted_proxies)]
+    trusted_proxies: Vec<IpAddr>,
+    /// Requests in flight for /healthz, /readyz and preflights, counted apart.
+    #[arg(long, default_value_t = Limits::default().probe_requests)]
+    max_probe_requests: usize,
+    /// Concurrent requests of one connection of HTTP/2.
+    #[arg(long, default_value_t = Limits::default().streams)]
+    max_streams: u32,
+    /// Milliseconds for a client to send the head of a request; then 408.
+    #[arg(long, default_value_t = millis(Limits::default().head_timeout))]
+    head_timeout_ms: u64,
+    /// Milliseconds that a connection is kept between two requests. Longer than what a load balancer keeps it for; at most
+    /// five seconds while three quarters of the connections are taken
+    #[arg(long, default_value_t = millis(Limits::default().idle_timeout))]
+    idle_timeout_ms: u64,
+    /// Milliseconds in which a client sends nothing of a body; then 408.
+    #[arg(long, default_value_t = millis(Limits::default().body_timeout))]
+    body_timeout_ms: u64,
+    /// Milliseconds in which a client reads nothing of a response; then its connection is closed.
+    #[arg(long, default_value_t = millis(Limits::default().write_timeout))]
+    write_timeout_ms: u64,
+    /// Bytes per second at which a client must send a body and read a response, once the two times above have passed. 0 for
+    /// no rate
+    #[arg(long, default_value_t = Limits::default().min_rate)]
+    min_rate_bytes: u32,
+    /// Megabytes for bodies that wait for a place, beside 4 KiB for each; beyond them, 503.
+    #[arg(long, default_value_t = Limits::default().request_memory >> 20)]
+    request_memory_mib: usize,
+    /// Megabytes for responses that wait for their clients, beside 16 KiB for each.
+    #[arg(long, default_value_t = Limits::default().response_memory >> 20)]
+    response_memory_mib: usize,
     /// Milliseconds until a response; then 504.
     #[arg(long, default_value_t = millis(Limits::default().request_timeout))]
     request_timeout_ms: u64,
@@ -160,6 +199,17 @@ impl LimitArguments {
             cpu_bound_requests: self.max_cpu_bound_requests.max(1),
             request_wait_timeout: Duration::from_millis(self.request_wait_timeout_ms),
             connections: self.max_connections,
+            connections_per_address: self.max_connections_per_address.max(1),
+            trusted_proxies: self.trusted_proxies.clone(),
+            probe_requests: self.max_probe_requests.max(1),
+            streams: self.max_streams.max(1),
+            head_timeout: Duration::from_millis(self.head_timeout_ms),
+            idle_timeout: Duration::from_millis(self.idle_timeout_ms),
+            body_timeout: Duration::from_millis(self.body_timeout_ms),
+            write_timeout: Duration::from_millis(self.write_timeout_ms),
+            min_rate: self.min_rate_bytes,
+            request_memory: self.request_memory_mib << 20,
+            response_memory: self.response_memory_mib << 20,
             request_timeout: Duration::from_millis(self.request_timeout_ms),
             shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms),
             instance_memory: self.instance_memory_mib << 20,

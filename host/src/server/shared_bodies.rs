@@ -1,0 +1,85 @@
+//! Bodies that are the same for every client: files, which the component names by their `ETag`.
+//!
+//! All responses with a file share one copy of it. So clients that read a file slowly hold no memory, however many they are.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::ETAG};
+
+use crate::sync::lock;
+
+/// Bytes of all files together. Those of this component are a third of it.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The file of a response: its path and its `ETag`, which differs by encoding.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key(String, HeaderValue);
+
+/// The files that were sent before.
+#[derive(Default)]
+pub(super) struct SharedBodies(Mutex<Files>);
+
+#[derive(Default)]
+struct Files {
+    bytes: usize,
+    bodies: HashMap<Key, Bytes>,
+}
+
+impl Key {
+    /// Returns the key of a response to `path` if its body is a file.
+    pub(super) fn of(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        let tag = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?;
+        (method.is_safe() && status == StatusCode::OK).then(|| Self(path.to_owned(), tag.clone()))
+    }
+}
+
+impl SharedBodies {
+    pub(super) fn get(&self, key: &Key) -> Option<Bytes> {
+        lock(&self.0).bodies.get(key).cloned()
+    }
+
+    /// Keeps a body for later responses. Returns whether there was room for it.
+    pub(super) fn keep(&self, key: Key, body: &Bytes) -> bool {
+        let mut files = lock(&self.0);
+        if files.bytes + body.len() > MAX_BYTES {
+            return false;
+        }
+        if files.bodies.insert(key, body.clone()).is_none() {
+            files.bytes += body.len();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(method: &Method, path: &str, status: StatusCode, tag: &'static str) -> Option<Key> {
+        let headers = [(ETAG, HeaderValue::from_static(tag))].into_iter().collect();
+        Key::of(method, path, status, &headers)
+    }
+
+    #[test]
+    fn a_file_is_kept_once_and_found_by_path_and_tag() {
+        let shared = SharedBodies::default();
+        let file = |path, tag| key(&Method::GET, path, StatusCode::OK, tag).unwrap();
+        let body = Bytes::from(vec![0; MAX_BYTES / 2 + 1]);
+        assert!(shared.keep(file("/a", "\"1\""), &body) && shared.get(&file("/a", "\"1\"")).is_some());
+        assert!(shared.get(&file("/a", "\"2\"")).is_none() && shared.get(&file("/b", "\"1\"")).is_none());
+        assert!(!shared.keep(file("/b", "\"1\""), &body), "there is a bound");
+    }
+
+    #[test]
+    fn only_files_are_shared() {
+        for (method, status, tag) in [
+            (Method::POST, StatusCode::OK, "\"1\""),
+            (Method::GET, StatusCode::NOT_MODIFIED, "\"1\""),
+            (Method::GET, StatusCode::OK, "W/\"1\""),
+        ] {
+            assert!(key(&method, "/a", status, tag).is_none(), "{method} {status} {tag}");
+        }
+        assert!(Key::of(&Method::GET, "/a", StatusCode::OK, &HeaderMap::new()).is_none());
+    }
+}
