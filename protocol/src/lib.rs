@@ -2,12 +2,13 @@
 //!
 //! The types on the wire belong to [`sugang_sdk::types`], which clients share. This crate decides what a server does
 //! with them: which [`Language`] a response speaks, which [`request_id`] a request carries, and which status, headers and
-//! body an [error](`ErrorSpec`) becomes. It knows neither Spin nor an HTTP library, so both sides can use it as it is.
+//! body an [error](`ErrorSpec`) becomes, and which [URL of a store](store_url) is one. It knows neither Spin nor an HTTP library, so both sides can use it as it is.
 
 mod error;
 mod language;
 pub mod request_id;
 pub mod session;
+pub mod store_url;
 
 pub use error::{ErrorResponse, ErrorSpec, host, status_of};
 pub use language::{Language, Text};

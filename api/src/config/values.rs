@@ -1,6 +1,7 @@
 //! The rules of single variables. Messages name the variable and the rule, never the value.
 
 use http::HeaderName;
+use sugang_protocol::store_url::{PostgresUrl, RedisUrl};
 
 use super::types::{Cors, JwtKey, JwtKeys, MaxHashCost};
 use crate::error::Misconfigured;
@@ -13,10 +14,15 @@ pub(super) struct Values(pub(super) Vec<(&'static str, String)>);
 
 impl Values {
     fn text(&self, name: &str) -> &str {
+        self.exact(name).trim()
+    }
+
+    /// The value with the blanks around it, which belong to a password.
+    fn exact(&self, name: &str) -> &str {
         self.0
             .iter()
             .find(|(known, _)| *known == name)
-            .map_or("", |(_, value)| value.trim())
+            .map_or("", |(_, value)| value)
     }
 
     pub(super) fn required(&self, name: &str) -> Result<&str, Misconfigured> {
@@ -24,6 +30,18 @@ impl Values {
             "" => Err(Misconfigured(format!("{name} must be set"))),
             value => Ok(value),
         }
+    }
+
+    pub(super) fn database_url(&self) -> Result<String, Misconfigured> {
+        let url = PostgresUrl::parse(self.required("database_url")?, self.exact("database_password"));
+        url.map(|url| url.to_url())
+            .map_err(|error| Misconfigured(format!("database_url {error}")))
+    }
+
+    pub(super) fn redis_url(&self) -> Result<String, Misconfigured> {
+        let url = RedisUrl::parse(self.required("redis_url")?, self.exact("redis_password"));
+        url.map(|url| url.to_url())
+            .map_err(|error| Misconfigured(format!("redis_url {error}")))
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, Misconfigured> {
