@@ -18,6 +18,8 @@ RUN RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=/usr/lib/w
 FROM debian:bookworm-slim
 RUN useradd --system --home-dir /app sugang
 WORKDIR /app
+# The authorities of sslrootcert=system and rediss://.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /src/target/release/sugang-host /usr/local/bin/
 COPY --from=build /src/spin.toml ./
 COPY --from=build /src/target/wasm32-wasip2/component/sugang_api.wasm target/wasm32-wasip2/component/

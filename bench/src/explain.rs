@@ -5,7 +5,7 @@ use console::style;
 use futures::{StreamExt, stream::poll_fn};
 use sugang_migrations::function_call;
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
 
 use crate::{
     catalogue::SCENARIOS,
@@ -71,7 +71,7 @@ async fn execute(
 
 /// A connection, and the notices that the server sends beside results.
 async fn connect(url: &str) -> anyhow::Result<(Client, mpsc::UnboundedReceiver<String>)> {
-    let (client, mut connection) = tokio_postgres::connect(url, NoTls)
+    let (client, mut connection) = sugang_connect::postgres::connect(url)
         .await
         .context("cannot reach the database")?;
     let (sender, receiver) = mpsc::unbounded_channel();

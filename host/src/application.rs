@@ -10,7 +10,7 @@ use crate::{
     manifest::{self, Manifest},
     server::Server,
     settings::Settings,
-    stores::{AllowedHosts, Stores},
+    stores::{AllowedHosts, StoreUrls, Stores},
 };
 
 /// A manifest and its compiled component. A clone is the same application.
@@ -44,7 +44,9 @@ impl Application {
     pub async fn serve(&self, settings: Settings) -> Result<Server, StartError> {
         let resolved = manifest::resolve(&self.manifest, &settings)?;
         let allowed = AllowedHosts::parse(&resolved.allowed_outbound_hosts).map_err(StartError::OutboundHosts)?;
+        let urls = StoreUrls::read(&resolved.variables)?;
         let stores = Arc::new(Stores::new(allowed, &settings.limits));
+        stores.prepare(&urls)?;
         let component = &self.manifest.component;
         let instances = Instances::new(
             self.component.clone(),
@@ -53,6 +55,8 @@ impl Application {
             stores.clone(),
             settings.limits.clone(),
         );
-        Server::start(instances, stores, resolved.host, settings).await
+        let started = Server::start(instances, stores.clone(), resolved.host, settings);
+        let (server, ()) = tokio::join!(started, stores.report(&urls));
+        server
     }
 }

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, bail};
 use console::style;
-use tokio_postgres::NoTls;
 
 use crate::{
     audit::{Finding, audit},
@@ -19,7 +18,7 @@ const MAX_IDS: usize = 20;
 /// # Errors
 /// The database cannot be reached, and as for [`audit`].
 pub async fn audit_database(database_url: &str) -> anyhow::Result<Vec<Finding>> {
-    let (client, connection) = tokio_postgres::connect(database_url, NoTls)
+    let (client, connection) = sugang_connect::postgres::connect(database_url)
         .await
         .context("cannot reach the database to audit it")?;
     let driver = tokio::spawn(connection);

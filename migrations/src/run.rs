@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, bail, ensure};
-use tokio_postgres::{Client, IsolationLevel, NoTls, Transaction, error::SqlState};
+use tokio_postgres::{Client, IsolationLevel, Transaction, error::SqlState};
 
 use crate::{
     kind::{ItemKind, KINDS},
@@ -76,7 +76,7 @@ pub async fn run_with(database_url: &str, kinds: &[ItemKind]) -> anyhow::Result<
 /// # Errors
 /// Those of [`run`].
 pub async fn migrate(database_url: &str, kinds: &[ItemKind], options: Options) -> anyhow::Result<Migration> {
-    let (mut client, connection) = tokio_postgres::connect(database_url, NoTls)
+    let (mut client, connection) = sugang_connect::postgres::connect(database_url)
         .await
         .context("cannot reach the database to migrate it")?;
     let driver = tokio::spawn(connection);

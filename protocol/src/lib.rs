@@ -2,8 +2,9 @@
 //!
 //! The types on the wire belong to [`sugang_sdk::types`], which clients share. This crate decides what a server does
 //! with them: which [`Language`] a response speaks, which [`request_id`] a request carries, which [`path`] it names, which
-//! pages of other origins may read the response ([`Cors`]), and which status, headers and body an [error](`ErrorSpec`)
-//! becomes. It knows neither Spin nor an HTTP library, so both sides can use it as it is.
+//! pages of other origins may read the response ([`Cors`]), which status, headers and body an [error](`ErrorSpec`)
+//! becomes, and which [URL of a store](store_url) is valid. It knows neither Spin nor an HTTP library, so both sides can
+//! use it as it is.
 
 mod authority;
 mod cors;
@@ -13,6 +14,7 @@ mod language;
 pub mod path;
 pub mod request_id;
 pub mod session;
+pub mod store_url;
 
 pub use authority::is_authority;
 pub use cors::{Cors, preflight_headers};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sugang_migrations::function_call;
 use sugang_tests::{App, COURSE, ENDPOINTS, EXAM, Item, Kind, token};
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Client, NoTls, types::ToSql};
+use tokio_postgres::{AsyncMessage, Client, types::ToSql};
 
 /// A login is two: a password is verified by the component, between reading its hash and noting the login.
 #[tokio::test]
@@ -63,7 +63,7 @@ struct Explained {
 
 impl Explained {
     async fn on(app: &App) -> Self {
-        let (client, mut connection) = tokio_postgres::connect(app.database_url(), NoTls).await.unwrap();
+        let (client, mut connection) = sugang_connect::postgres::connect(app.database_url()).await.unwrap();
         let (sender, notices) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let mut messages = poll_fn(move |context| connection.poll_message(context));

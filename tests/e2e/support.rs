@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use sugang_tests::{Answer, App, Call, Kind, User};
-use tokio_postgres::NoTls;
 
 /// A request to register for an item of the usual price.
 pub fn register<'a>(app: &'a App, kind: Kind, id: i64, user: &User) -> Call<'a> {
@@ -46,7 +45,7 @@ pub struct Hold {
 impl Hold {
     /// Begins a transaction in the app's database and runs one statement in it.
     pub async fn new(app: &App, statement: &str) -> Self {
-        let (session, connection) = tokio_postgres::connect(app.database_url(), NoTls)
+        let (session, connection) = sugang_connect::postgres::connect(app.database_url())
             .await
             .expect("a connection");
         tokio::spawn(connection);

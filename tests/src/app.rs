@@ -4,7 +4,6 @@ use anyhow::Context;
 use reqwest::Method;
 use sugang_host::{Application, Limits, Server, Settings};
 use tokio::sync::OnceCell;
-use tokio_postgres::NoTls;
 
 use crate::{
     Call, Proxy, runtime,
@@ -265,7 +264,7 @@ impl App {
 async fn connect(url: String) -> anyhow::Result<tokio_postgres::Client> {
     runtime()
         .spawn(async move {
-            let (database, connection) = tokio_postgres::connect(&url, NoTls).await?;
+            let (database, connection) = sugang_connect::postgres::connect(&url).await?;
             tokio::spawn(connection);
             anyhow::Ok(database)
         })

@@ -40,8 +40,8 @@ pub use host::{HostOptions, HostProcess, host_program};
 pub use kind::{COURSE, EXAM, Kind, Says};
 pub use pgbouncer::PgBouncer;
 pub use proxy::{Link, Proxy};
-pub use redis_server::RedisServer;
 pub use raw::{RawClient, RawResponse};
+pub use redis_server::RedisServer;
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]
 pub use {insta, serde_json};

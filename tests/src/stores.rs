@@ -12,7 +12,6 @@ use std::sync::{
 
 use anyhow::{Context, ensure};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::NoTls;
 use url::Url;
 
 use crate::{
@@ -74,7 +73,7 @@ pub(crate) async fn lease_of(stores: Addresses) -> anyhow::Result<Lease> {
                 std::process::id(),
                 DATABASES.fetch_add(1, Ordering::Relaxed)
             );
-            let (admin, connection) = tokio_postgres::connect(database_url.as_str(), NoTls).await?;
+            let (admin, connection) = sugang_connect::postgres::connect(database_url.as_str()).await?;
             tokio::spawn(connection);
             admin.batch_execute(&format!("create database {name}")).await?;
             // Stores for tests are not durable; these will crash, and must not lose what they confirmed.
@@ -94,9 +93,7 @@ pub(crate) async fn lease_of(stores: Addresses) -> anyhow::Result<Lease> {
 }
 
 async fn empty(redis_url: &Url) -> anyhow::Result<()> {
-    let mut connection = redis::Client::open(redis_url.as_str())?
-        .get_multiplexed_async_connection()
-        .await?;
+    let mut connection = sugang_connect::redis::connect(redis_url.as_str()).await?;
     Ok(redis::cmd("FLUSHDB").exec_async(&mut connection).await?)
 }
 
@@ -132,9 +129,9 @@ impl Stores {
             database_url,
             redis_url,
         } = addresses;
-        let (admin, connection) = tokio_postgres::connect(database_url.as_str(), NoTls)
+        let (admin, connection) = sugang_connect::postgres::connect(database_url.as_str())
             .await
-            .with_context(|| format!("cannot reach the tests' PostgreSQL at {database_url}"))?;
+            .context("cannot reach the tests' PostgreSQL")?;
         tokio::spawn(connection);
         let run = std::process::id().to_string();
         let alive = "select pg_try_advisory_lock(hashtext('sugang_e2e'), $1::text::integer)";
@@ -162,10 +159,9 @@ impl Stores {
         template_url.set_path(&template);
         sugang_migrations::run(template_url.as_str()).await?;
 
-        let mut redis = redis::Client::open(redis_url.as_str())?
-            .get_multiplexed_async_connection()
+        let mut redis = sugang_connect::redis::connect(redis_url.as_str())
             .await
-            .with_context(|| format!("cannot reach the tests' Redis at {redis_url}"))?;
+            .context("cannot reach the tests' Redis")?;
         let databases: Vec<String> = redis::cmd("CONFIG")
             .arg("GET")
             .arg("databases")

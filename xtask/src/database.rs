@@ -1,5 +1,6 @@
 //! Which database a command works on.
 
+use anyhow::anyhow;
 use sugang_bench::postgres::connect;
 use tokio_postgres::Client;
 
@@ -8,7 +9,8 @@ use crate::stores::{Access, StoresChoice, Supervisor};
 /// The flags that name the database.
 #[derive(clap::Args)]
 pub struct DatabaseChoice {
-    /// The database [default: that of `cargo xtask up`, also while it runs]
+    /// The database [default: that of `cargo xtask up`, also while it runs]. DATABASE_PASSWORD sets a password that the
+    /// URL leaves out
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
     #[command(flatten)]
@@ -27,7 +29,7 @@ impl DatabaseChoice {
     pub async fn open(&self, command: &str) -> anyhow::Result<Database> {
         Ok(match &self.database {
             Some(url) => Database {
-                url: url.clone(),
+                url: complete_database_url("--database (DATABASE_URL)", url)?,
                 supervisor: None,
             },
             None => {
@@ -39,6 +41,12 @@ impl DatabaseChoice {
             }
         })
     }
+}
+
+/// Puts `DATABASE_PASSWORD` into a URL; a message calls the URL `name`.
+pub fn complete_database_url(name: &str, url: &str) -> anyhow::Result<String> {
+    let password = std::env::var("DATABASE_PASSWORD").unwrap_or_default();
+    sugang_connect::postgres::complete(url, &password).map_err(|error| anyhow!("{name} {error}"))
 }
 
 impl Database {

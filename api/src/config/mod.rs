@@ -14,12 +14,13 @@ use values::Values;
 
 /// The configuration of the service.
 pub(crate) struct Config {
-    /// The URL of PostgreSQL, in the host's form.
+    /// The URL of PostgreSQL with its password, in the host's form.
     pub(crate) database_url: String,
     /// The most connections that an instance keeps between requests.
     pub(crate) database_connections: usize,
     /// The time limit of a statement, including the wait for a connection.
     pub(crate) database_timeout: Duration,
+    /// The URL of Redis with its password, in the host's form.
     pub(crate) redis_url: String,
     /// The beginning of every key in Redis.
     pub(crate) redis_key_prefix: String,
@@ -55,10 +56,12 @@ pub(crate) struct Config {
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 27] = [
+const VARIABLES: [&str; 29] = [
     "database_url",
+    "database_password",
     "redis_url",
     "redis_key_prefix",
+    "redis_password",
     "jwt_secret",
     "jwt_key_id",
     "jwt_verify_keys",
@@ -101,10 +104,10 @@ impl Config {
     fn parse(values: &Values, max_cost: &MaxHashCost) -> Result<Self, Misconfigured> {
         let argon2 = values.argon2(max_cost)?;
         Ok(Self {
-            database_url: values.required("database_url")?.to_owned(),
+            database_url: values.database_url()?,
             database_connections: values.number("database_connections", 0, 64)?,
             database_timeout: Duration::from_millis(values.number("database_timeout_ms", 10, 600_000)?),
-            redis_url: values.required("redis_url")?.to_owned(),
+            redis_url: values.redis_url()?,
             redis_key_prefix: values.redis_key_prefix()?,
             redis_timeout: Duration::from_millis(values.number("redis_timeout_ms", 1, 60_000)?),
             lock_ttl: Duration::from_millis(values.number("lock_ttl_ms", 100, 600_000)?),
@@ -190,6 +193,9 @@ mod tests {
         for (name, value) in [
             ("database_url", ""),
             ("redis_url", "  "),
+            ("database_url", "mysql://u@db/sugang"),
+            ("database_url", "postgres://u@db/sugang?sslmod=require"),
+            ("redis_url", "redis://cache/first"),
             ("jwt_secret", ""),
             ("jwt_secret", "0123456789abcdef0123456789abcde"),
             ("jwt_secret", "################################################"),

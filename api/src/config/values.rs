@@ -1,7 +1,10 @@
 //! The rules of single variables. Messages name the variable and the rule, never the value.
 
 use http::HeaderName;
-use sugang_protocol::Cors;
+use sugang_protocol::{
+    Cors,
+    store_url::{PostgresUrl, RedisUrl},
+};
 
 use super::types::{JwtKey, JwtKeys, MaxHashCost};
 use crate::error::Misconfigured;
@@ -14,10 +17,15 @@ pub(super) struct Values(pub(super) Vec<(&'static str, String)>);
 
 impl Values {
     fn text(&self, name: &str) -> &str {
+        self.exact(name).trim()
+    }
+
+    /// The value with the blanks around it, which belong to a password.
+    fn exact(&self, name: &str) -> &str {
         self.0
             .iter()
             .find(|(known, _)| *known == name)
-            .map_or("", |(_, value)| value.trim())
+            .map_or("", |(_, value)| value)
     }
 
     pub(super) fn required(&self, name: &str) -> Result<&str, Misconfigured> {
@@ -25,6 +33,18 @@ impl Values {
             "" => Err(Misconfigured(format!("{name} must be set"))),
             value => Ok(value),
         }
+    }
+
+    pub(super) fn database_url(&self) -> Result<String, Misconfigured> {
+        let url = PostgresUrl::parse(self.required("database_url")?, self.exact("database_password"));
+        url.map(|url| url.to_url())
+            .map_err(|error| Misconfigured(format!("database_url {error}")))
+    }
+
+    pub(super) fn redis_url(&self) -> Result<String, Misconfigured> {
+        let url = RedisUrl::parse(self.required("redis_url")?, self.exact("redis_password"));
+        url.map(|url| url.to_url())
+            .map_err(|error| Misconfigured(format!("redis_url {error}")))
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, Misconfigured> {

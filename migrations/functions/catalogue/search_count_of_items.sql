@@ -32,7 +32,7 @@ create or replace function sugang.{kind}_search_count(p_available boolean, p_que
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    -- Not the hash of the query alone: a session may still count as it did before V17.
+    -- Not the hash of the query alone: a session may still count as it did before V16.
     fingerprint text := md5('lexemes ' || p_query::text);
     lock_key bigint := hashtextextended('{kind} ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);

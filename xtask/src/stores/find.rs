@@ -3,6 +3,7 @@
 use std::{env, fmt, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
+use sugang_connect::UrlError;
 use tokio::time::timeout;
 
 use super::{
@@ -102,6 +103,8 @@ pub async fn find(choice: StoresChoice, access: Access) -> anyhow::Result<Held> 
         };
         match started {
             Ok((running, servers)) => return Ok(Held::new(running, servers, lock)),
+            // Other stores in the place of those that are meant would surprise.
+            Err(reason) if reason.is::<WrongUrl>() => return Err(reason),
             Err(reason) => {
                 failed.reasons += &format!("\n  {source}: {reason:#}");
                 failed.missing = reason.downcast_ref::<MissingPackages>().cloned().or(failed.missing);
@@ -147,9 +150,26 @@ impl Held {
     }
 }
 
+/// A URL of the environment can never work.
+#[derive(Debug)]
+struct WrongUrl(&'static str, UrlError);
+
+impl fmt::Display for WrongUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.0, self.1)
+    }
+}
+
+impl std::error::Error for WrongUrl {}
+
 async fn external() -> anyhow::Result<RunningStores> {
     let variable = |name: &str| env::var(name).map_err(|_| anyhow!("{name} is not set"));
     let (database_url, redis_url) = (variable("DATABASE_URL")?, variable("REDIS_URL")?);
+    let password = |name: &str| env::var(name).unwrap_or_default();
+    let database_url = sugang_connect::postgres::complete(&database_url, &password("DATABASE_PASSWORD"))
+        .map_err(|error| WrongUrl("DATABASE_URL", error))?;
+    let redis_url = sugang_connect::redis::complete(&redis_url, &password("REDIS_PASSWORD"))
+        .map_err(|error| WrongUrl("REDIS_URL", error))?;
     let version = timeout(URL_LIMIT, postgres_version(&database_url)).await;
     let version = version
         .context("DATABASE_URL does not answer")?

@@ -23,7 +23,7 @@ pub async fn postgres_version(url: &str) -> anyhow::Result<String> {
 
 /// Sends `PING` to Redis.
 pub async fn redis_ping(url: &str) -> anyhow::Result<()> {
-    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let mut connection = sugang_connect::redis::connect(url).await?;
     Ok(redis::cmd("PING").query_async(&mut connection).await?)
 }
 

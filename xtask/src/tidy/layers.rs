@@ -35,6 +35,13 @@ const CRATES: &[Crate] = &[
         denies_circles: true,
         since: "",
     },
+    // A store's connection uses TLS, and TLS knows no store.
+    Crate {
+        sources: "connect/src",
+        layers: &[&["postgres", "redis"], &["tls"], &["error"]],
+        denies_circles: true,
+        since: "",
+    },
     // A run and the audit take scripts, which are expanded for each kind.
     Crate {
         sources: "migrations/src",

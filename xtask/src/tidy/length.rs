@@ -7,6 +7,7 @@ const LIMIT: usize = 500;
 const FOLDERS: &[&str] = &[
     "api/src",
     "bench/src",
+    "connect/src",
     "host/src",
     "migrations/src",
     "protocol/src",

@@ -22,6 +22,7 @@ const PHRASES: &[(&str, &str)] = &[
 const ROOTS: &[&str] = &[
     "api/src",
     "bench/src",
+    "connect/src",
     "docs",
     "host/src",
     "migrations",

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use sugang_host::{Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};
 
@@ -41,9 +41,23 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Database {
-    /// The database, as postgres://user:password@host:port/name.
+    /// The database, as postgres://user:password@host:port/name. SPIN_VARIABLE_DATABASE_PASSWORD sets a password that the
+    /// URL leaves out.
     #[arg(long, env = "SPIN_VARIABLE_DATABASE_URL", hide_env_values = true)]
-    pub database_url: String,
+    database_url: String,
+}
+
+impl Database {
+    /// The URL with its password.
+    ///
+    /// # Errors
+    /// It can never work.
+    pub fn url(&self) -> Result<String> {
+        // A flag would show it in the list of processes.
+        let password = std::env::var("SPIN_VARIABLE_DATABASE_PASSWORD").unwrap_or_default();
+        let completed = sugang_connect::postgres::complete(&self.database_url, &password);
+        completed.map_err(|error| anyhow!("--database-url (SPIN_VARIABLE_DATABASE_URL) {error}"))
+    }
 }
 
 #[derive(Args)]

@@ -14,11 +14,11 @@ use arguments::{Arguments, Command, Serve};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
-        Some(Command::Migrate(migrate)) => run(
-            1,
-            sugang_migrations::migrate_database(&migrate.database.database_url, migrate.check),
-        ),
-        Some(Command::Audit(database)) => run(1, audit(&database.database_url)),
+        Some(Command::Migrate(migrate)) => {
+            let url = migrate.database.url();
+            url.and_then(|url| run(1, sugang_migrations::migrate_database(&url, migrate.check)))
+        }
+        Some(Command::Audit(database)) => database.url().and_then(|url| run(1, audit(&url))),
         Some(Command::Serve(serve_arguments)) => run(serve_arguments.threads, serve(serve_arguments)),
         None => run(arguments.serve.threads, serve(&arguments.serve)),
     };

@@ -1,14 +1,12 @@
-//! Addresses of PostgreSQL: URLs and connection strings.
+//! Addresses of PostgreSQL, as far as the component may open them.
 
 use std::time::Duration;
 
-use tokio_postgres::{
-    Config,
-    config::{Host, SslMode},
-};
+use sugang_connect::postgres::Connector;
+use sugang_protocol::store_url::PostgresUrl;
 
 use super::Error;
-use crate::stores::AllowedHosts;
+use crate::stores::{AllowedHosts, Origin};
 
 /// The time after which the kernel asks for a sign of life on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -17,18 +15,20 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// [`Error::Address`] with the reason.
-pub(super) fn parse(address: &str, allowed: &AllowedHosts, connect_timeout: Duration) -> Result<Config, Error> {
-    let mut config: Config = address.parse().map_err(|error| {
-        Error::Address(format!(
-            "the address is not a PostgreSQL URL or connection string: {error}"
-        ))
-    })?;
-    check_hosts(&config, allowed)?;
-    if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
-        return Err(Error::Address(
-            "the address requires TLS, which this host does not support; use sslmode=prefer".to_owned(),
-        ));
+pub(super) fn parse(
+    address: &str,
+    origin: Origin,
+    allowed: &AllowedHosts,
+    connect_timeout: Duration,
+) -> Result<Connector, Error> {
+    let url = PostgresUrl::parse(address, "").map_err(|error| Error::Address(error.to_string()))?;
+    check_hosts(&url, allowed)?;
+    if url.names_files() {
+        origin.check_files().map_err(Error::Address)?;
     }
+    let keeps_alive = url.settings.iter().any(|(name, _)| *name == "keepalives_idle");
+    let mut connector = Connector::new(url).map_err(|error| Error::Address(error.to_string()))?;
+    let config = &mut connector.config;
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(connect_timeout);
     }
@@ -37,7 +37,7 @@ pub(super) fn parse(address: &str, allowed: &AllowedHosts, connect_timeout: Dura
         config.tcp_user_timeout(connect_timeout);
     }
     // The driver's default is two hours; a firewall forgets an idle connection within minutes.
-    if !address.contains("keepalives_idle") {
+    if !keeps_alive {
         config.keepalives_idle(KEEPALIVE);
     }
     if config.get_keepalives_interval().is_none() {
@@ -49,30 +49,25 @@ pub(super) fn parse(address: &str, allowed: &AllowedHosts, connect_timeout: Dura
     if config.get_application_name().is_none() {
         config.application_name("sugang-host");
     }
-    Ok(config)
+    Ok(connector)
 }
 
-fn check_hosts(config: &Config, allowed: &AllowedHosts) -> Result<(), Error> {
-    let ports = config.get_ports();
-    let port = |index: usize| match ports {
-        [] => 5432,
-        [port] => *port,
-        ports => ports.get(index).copied().unwrap_or(5432),
-    };
-    let check = |host: &str, port| {
-        allowed
-            .check("postgres", host, port)
-            .map_err(|error| Error::Address(error.to_string()))
-    };
-    for (index, host) in config.get_hosts().iter().enumerate() {
-        match host {
-            Host::Tcp(host) => check(host, port(index))?,
-            Host::Unix(_) => return Err(Error::Address("Unix sockets are not supported".to_owned())),
-        }
+fn check_hosts(url: &PostgresUrl, allowed: &AllowedHosts) -> Result<(), Error> {
+    if url.has_socket() {
+        return Err(Error::Address(
+            "names a Unix socket, which the host does not open: name a host, as postgres://user:password@host/database"
+                .to_owned(),
+        ));
     }
-    // The connection goes to `hostaddr`, whatever `host` says.
-    for (index, address) in config.get_hostaddrs().iter().enumerate() {
-        check(&address.to_string(), port(index))?;
+    for (index, host) in url.hosts.iter().enumerate() {
+        // The connection goes to the address, whatever the host is.
+        let address = url.addresses.get(index).map(ToString::to_string);
+        let port = host.port.unwrap_or(PostgresUrl::PORT);
+        for host in address.iter().chain([&host.host]) {
+            allowed
+                .check("postgres", host, port)
+                .map_err(|error| Error::Address(format!("is refused: {error}")))?;
+        }
     }
     Ok(())
 }
@@ -93,12 +88,17 @@ mod tests {
                 "host=allowed hostaddr=10.0.0.1 user=u",
                 Some("postgres://10.0.0.1:5432 is not in"),
             ),
-            ("host=/var/run/postgresql user=u", Some("Unix sockets")),
-            ("postgres://u@allowed/db?sslmode=require", Some("TLS")),
-            ("mysql://u@allowed/db", Some("not a PostgreSQL URL")),
+            ("hostaddr=10.0.0.1 user=u", Some("postgres://10.0.0.1:5432 is not in")),
+            ("host=/var/run/postgresql user=u", Some("Unix socket")),
+            ("postgres://u@allowed/db?sslmode=require", None),
+            (
+                "postgres://u@allowed/db?sslmode=verify-ca&sslrootcert=/etc/passwd",
+                Some("names a file"),
+            ),
+            ("mysql://u@allowed/db", Some("begins with mysql://")),
         ] {
-            let error = parse(address, &allowed, Duration::from_secs(1)).err();
-            let error = error.map(|error| error.to_string());
+            let parsed = parse(address, Origin::Component, &allowed, Duration::from_secs(1));
+            let error = parsed.err().map(|error| error.to_string());
             match expected {
                 None => assert_eq!(error, None, "{address}"),
                 Some(expected) => assert!(
@@ -107,5 +107,18 @@ mod tests {
                 ),
             }
         }
+    }
+
+    #[test]
+    fn only_the_operator_names_files() {
+        let allowed = AllowedHosts::parse(&["postgres://*:*".to_owned()]).unwrap();
+        let address = "postgres://u@h/db?sslmode=verify-ca&sslrootcert=/nowhere";
+        let parsed = |origin| parse(address, origin, &allowed, Duration::from_secs(1));
+        let error = |origin| parsed(origin).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(
+            error(Origin::Operator),
+            "the address has a wrong sslrootcert: cannot read /nowhere: No such file or directory (os error 2)"
+        );
+        assert!(error(Origin::Component).contains("names a file"));
     }
 }

@@ -30,7 +30,7 @@ pub(crate) use lease::{Lease, Parameters, RunningStatement};
 use session::SessionManager;
 
 use super::{
-    AllowedHosts,
+    AllowedHosts, Origin,
     pool::{self, PoolError, PoolLimits},
 };
 use crate::{settings::PostgresLimits, sync::lock};
@@ -63,12 +63,33 @@ impl Pools {
     /// Leases connections to an address. Whether PostgreSQL answers there shows with the first statement.
     ///
     /// # Errors
-    /// The address cannot be parsed, is not allowed or requires TLS; there are too many addresses; the server is stopping.
+    /// The address can never work or is not allowed; there are too many addresses; the server is stopping.
     pub(crate) fn open(&self, address: &str) -> Result<Lease, Error> {
-        Ok(Lease::new(self.pool(address)?, self.limits.result_bytes))
+        Ok(Lease::new(
+            self.pool(address, Origin::Component)?,
+            self.limits.result_bytes,
+        ))
     }
 
-    fn pool(&self, address: &str) -> Result<Arc<Pool>, Error> {
+    /// Makes the pool of an address that a variable names, so that the component finds it.
+    ///
+    /// # Errors
+    /// The address can never work or is not allowed.
+    pub(super) fn prepare(&self, address: &str) -> Result<(), Error> {
+        self.pool(address, Origin::Operator).map(drop)
+    }
+
+    /// Connects, and leaves the connection to the first statement.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer, or refuses the connection.
+    pub(super) async fn check(&self, address: &str) -> Result<(), Error> {
+        let connection = self.pool(address, Origin::Component)?.borrow().await?;
+        drop(connection);
+        Ok(())
+    }
+
+    fn pool(&self, address: &str, origin: Origin) -> Result<Arc<Pool>, Error> {
         let mut pools = lock(&self.pools);
         if let Some(pool) = pools.get(address) {
             return Ok(pool.clone());
@@ -77,10 +98,12 @@ impl Pools {
             return Err(PoolError::Stopping.into());
         }
         if pools.len() >= MAX_POOLS {
-            return Err(Error::Address(format!("{MAX_POOLS} addresses were opened already")));
+            return Err(Error::Address(format!(
+                "is one too many: {MAX_POOLS} were opened already"
+            )));
         }
         let manager = SessionManager {
-            config: address::parse(address, &self.allowed, self.limits.connect_timeout)?,
+            connector: address::parse(address, origin, &self.allowed, self.limits.connect_timeout)?,
             connect_timeout: self.limits.connect_timeout,
             prepare: self.limits.prepare,
             statements: self.limits.statements,
@@ -152,11 +175,14 @@ mod tests {
     async fn an_address_has_one_pool() {
         let pools = pools();
         let (one, same) = (
-            pools.pool("postgres://u@a/b").unwrap(),
-            pools.pool("postgres://u@a/b").unwrap(),
+            pools.pool("postgres://u@a/b", Origin::Component).unwrap(),
+            pools.pool("postgres://u@a/b", Origin::Operator).unwrap(),
         );
         assert!(Arc::ptr_eq(&one, &same));
-        assert!(!Arc::ptr_eq(&one, &pools.pool("postgres://u@a/c").unwrap()));
+        assert!(!Arc::ptr_eq(
+            &one,
+            &pools.pool("postgres://u@a/c", Origin::Component).unwrap()
+        ));
     }
 
     #[tokio::test]
@@ -166,7 +192,7 @@ mod tests {
             assert!(pools.open(&format!("postgres://u@a/{number}")).is_ok());
         }
         let error = pools.open("postgres://u@a/more").err().unwrap().to_string();
-        assert_eq!(error, "64 addresses were opened already");
+        assert_eq!(error, "the address is one too many: 64 were opened already");
         assert!(pools.open("postgres://u@a/0").is_ok());
     }
 

@@ -3,13 +3,13 @@
 use std::{sync::Mutex, time::Duration};
 
 use serde_json::json;
+use sugang_connect::postgres::{Connector, describe};
 use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
-use tokio_postgres::{Client, Config, NoTls, config::Host, error::SqlState};
+use tokio_postgres::{Client, Config, config::Host, error::SqlState};
 use tokio_util::task::TaskTracker;
 
 use super::{
     cancel_request::CancelRequest,
-    error::describe,
     facts::{Facts, Recognition},
     statements::StatementCache,
 };
@@ -42,7 +42,7 @@ pub(super) struct Session {
 
 /// Opens, cleans and ends the sessions of one address.
 pub(super) struct SessionManager {
-    pub(super) config: Config,
+    pub(super) connector: Connector,
     /// For each host of the address.
     pub(super) connect_timeout: Duration,
     pub(super) prepare: Prepare,
@@ -56,7 +56,7 @@ pub(super) struct SessionManager {
 
 impl SessionManager {
     async fn open(&self) -> Result<Session, ConnectError> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| refusal(&error))?;
+        let (client, connection) = self.connector.connect().await.map_err(|error| refusal(&error))?;
         let driver = async {
             // The running statement reports its error.
             _ = connection.await;
@@ -97,7 +97,7 @@ impl Manager for SessionManager {
     type Connection = Session;
 
     async fn connect(&self) -> Result<Session, ConnectError> {
-        let limit = self.connect_timeout * u32::try_from(hosts(&self.config).len()).unwrap_or(u32::MAX);
+        let limit = self.connect_timeout * u32::try_from(hosts(&self.connector.config).len()).unwrap_or(u32::MAX);
         let opened = timeout(limit, self.open()).await.unwrap_or_else(|_| {
             Err(ConnectError::Failed(format!(
                 "PostgreSQL did not answer within {limit:?}"
@@ -143,10 +143,10 @@ impl Manager for SessionManager {
     async fn abandon(&self, session: &Session) {
         let cancel = async {
             if !session.is_pooled {
-                return session.client.cancel_token().cancel_query(NoTls).await;
+                return self.connector.cancel(session.client.cancel_token()).await;
             }
             let request = CancelRequest::of(&session.client).await?;
-            for (host, port) in hosts(&self.config) {
+            for (host, port) in hosts(&self.connector.config) {
                 // A pooler of another host does not know it.
                 _ = request.send(&host, port).await;
             }

@@ -8,11 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, RedisError, Value, aio::MultiplexedConnection,
-};
+use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
+use sugang_connect::redis::Connector;
 use tokio::{
-    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
@@ -25,7 +23,7 @@ use super::{
 use crate::{settings::RedisLimits, sync::lock};
 
 pub(super) struct Client {
-    info: ConnectionInfo,
+    connector: Connector,
     limits: RedisLimits,
     tasks: TaskTracker,
     shared: Mutex<Option<Link>>,
@@ -52,9 +50,9 @@ pub(crate) struct Connection {
 }
 
 impl Client {
-    pub(super) fn new(info: ConnectionInfo, limits: RedisLimits, tasks: TaskTracker) -> Self {
+    pub(super) fn new(connector: Connector, limits: RedisLimits, tasks: TaskTracker) -> Self {
         Self {
-            info,
+            connector,
             tasks,
             shared: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
@@ -102,19 +100,7 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Link, Error> {
-        let ConnectionAddr::Tcp(host, port) = self.info.addr() else {
-            return Err(Error::InvalidAddress);
-        };
-        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(Error::other)?;
-        stream.set_nodelay(true).map_err(Error::other)?;
-        // The callers bound both waits.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let settings = self.info.redis_settings();
-        let (connection, driver) = MultiplexedConnection::new_with_config(settings, stream, config)
-            .await
-            .map_err(Error::other)?;
+        let (connection, driver) = self.connector.connect().await.map_err(Error::other)?;
         let broken = Arc::new(AtomicBool::new(false));
         let ended = broken.clone();
         self.tasks.spawn(async move {
@@ -217,7 +203,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use redis::IntoConnectionInfo as _;
+    use sugang_protocol::store_url::RedisUrl;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -253,8 +239,8 @@ mod tests {
             response_timeout: Duration::from_millis(50),
             ..RedisLimits::default()
         };
-        let info = address.as_str().into_connection_info().unwrap();
-        (Arc::new(Client::new(info, limits, TaskTracker::new())), accepted)
+        let connector = Connector::new(RedisUrl::parse(&address, "").unwrap()).unwrap();
+        (Arc::new(Client::new(connector, limits, TaskTracker::new())), accepted)
     }
 
     async fn execute(connection: &Connection, name: &str) -> Result<Value, Error> {

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, RedisError};
 use url::Url;
 
 use super::commands::{Sharing, sharing};

@@ -15,7 +15,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Value};
+use redis::{Cmd, Value};
+use sugang_connect::redis::Connector;
+use sugang_protocol::store_url::RedisUrl;
 use tokio_util::task::TaskTracker;
 
 use client::Client;
@@ -24,7 +26,7 @@ use cluster::Places;
 pub(crate) use error::Error;
 use report::Report;
 
-use super::AllowedHosts;
+use super::{AllowedHosts, Origin};
 use crate::{settings::RedisLimits, sync::lock};
 
 /// Addresses that may have a client. The component chooses them, so their number needs a bound.
@@ -57,10 +59,10 @@ impl Clients {
     /// Opens a connection, and connects unless another one to the same address is open.
     ///
     /// # Errors
-    /// The address cannot be parsed, is not allowed or requires TLS; there are too many addresses; Redis does not answer.
+    /// The address can never work or is not allowed; there are too many addresses; Redis does not answer.
     pub(crate) async fn open(&self, address: &str) -> Result<Connection, Error> {
         let attempt = self.report.attempt("open");
-        let opened = match self.client(address) {
+        let opened = match self.client(address, Origin::Component) {
             Ok(client) => Connection::open(client, address).await,
             Err(error) => Err(error),
         };
@@ -113,11 +115,19 @@ impl Clients {
     }
 
     async fn execute_at(&self, node: &str, name: &str, command: &Cmd) -> Result<Value, Error> {
-        let connection = Connection::open(self.client(node)?, node).await?;
+        let connection = Connection::open(self.client(node, Origin::Component)?, node).await?;
         connection.execute(name, command).await
     }
 
-    fn client(&self, address: &str) -> Result<Arc<Client>, Error> {
+    /// Makes the client of an address that a variable names, so that the component finds it.
+    ///
+    /// # Errors
+    /// The address can never work or is not allowed.
+    pub(super) fn prepare(&self, address: &str) -> Result<(), Error> {
+        self.client(address, Origin::Operator).map(drop)
+    }
+
+    fn client(&self, address: &str, origin: Origin) -> Result<Arc<Client>, Error> {
         let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(address) {
             return Ok(client.clone());
@@ -125,24 +135,23 @@ impl Clients {
         if self.tasks.is_closed() || clients.len() >= MAX_CLIENTS {
             return Err(Error::TooManyConnections);
         }
-        let info = self.parse(address)?;
-        let client = Arc::new(Client::new(info, self.limits.clone(), self.tasks.clone()));
+        let connector = self.parse(address, origin)?;
+        let client = Arc::new(Client::new(connector, self.limits.clone(), self.tasks.clone()));
         clients.insert(address.to_owned(), client.clone());
         Ok(client)
     }
 
-    fn parse(&self, address: &str) -> Result<ConnectionInfo, Error> {
-        let info = address.into_connection_info().map_err(|_| Error::InvalidAddress)?;
-        match info.addr() {
-            ConnectionAddr::Tcp(host, port) => self.allowed.check("redis", host, *port).map_err(Error::other)?,
-            ConnectionAddr::TcpTls { .. } => {
-                return Err(Error::other(
-                    "the address requires TLS, which this host does not support; use redis://",
-                ));
-            }
-            _ => return Err(Error::InvalidAddress),
+    fn parse(&self, address: &str, origin: Origin) -> Result<Connector, Error> {
+        let wrong = |error: &dyn std::error::Error| Error::Address(error.to_string());
+        let url = RedisUrl::parse(address, "").map_err(|error| wrong(&error))?;
+        let scheme = if url.tls { "rediss" } else { "redis" };
+        self.allowed
+            .check(scheme, &url.host.host, url.port())
+            .map_err(|error| Error::Address(format!("is refused: {error}")))?;
+        if url.names_files() {
+            origin.check_files().map_err(Error::Address)?;
         }
-        Ok(info)
+        Connector::new(url).map_err(|error| wrong(&error))
     }
 
     /// Closes all connections.
@@ -165,14 +174,14 @@ mod tests {
     #[tokio::test]
     async fn an_address_is_checked_before_it_is_opened() {
         let clients = clients("redis://allowed:*");
-        assert!(clients.client("redis://allowed:6000/1").is_ok());
+        assert!(clients.client("redis://allowed:6000/1", Origin::Component).is_ok());
         for (address, expected) in [
             ("redis://other", "redis://other:6379 is not in"),
-            ("rediss://allowed", "InvalidAddress"),
-            ("redis+unix:///tmp/x", "InvalidAddress"),
-            ("nonsense", "InvalidAddress"),
+            ("rediss://allowed", "rediss://allowed:6379 is not in"),
+            ("redis+unix:///tmp/x", "Unix socket"),
+            ("nonsense", "must begin with redis://"),
         ] {
-            let error = format!("{:?}", clients.client(address).err());
+            let error = format!("{:?}", clients.client(address, Origin::Component).err());
             assert!(error.contains(expected), "{address}: {error}");
         }
     }
@@ -181,10 +190,17 @@ mod tests {
     async fn the_number_of_addresses_is_bounded() {
         let clients = clients("redis://*:*");
         for number in 0..MAX_CLIENTS {
-            assert!(clients.client(&format!("redis://a/{number}")).is_ok());
+            assert!(
+                clients
+                    .client(&format!("redis://a/{number}"), Origin::Component)
+                    .is_ok()
+            );
         }
-        assert!(matches!(clients.client("redis://b"), Err(Error::TooManyConnections)));
-        assert!(clients.client("redis://a/0").is_ok());
+        assert!(matches!(
+            clients.client("redis://b", Origin::Component),
+            Err(Error::TooManyConnections)
+        ));
+        assert!(clients.client("redis://a/0", Origin::Component).is_ok());
     }
 
     #[tokio::test]

@@ -20,10 +20,11 @@ pub struct Connection(redis::Connection);
 impl From<redis::Error> for Error {
     fn from(error: redis::Error) -> Self {
         match error {
-            redis::Error::InvalidAddress => Self::InvalidAddress,
             redis::Error::TooManyConnections => Self::TooManyConnections,
             redis::Error::Redis(error) if values::is_type_error(&error) => Self::TypeError,
-            redis::Error::Redis(_) | redis::Error::Other(_) => Self::Other(error.to_string()),
+            redis::Error::Address(_) | redis::Error::Redis(_) | redis::Error::Other(_) => {
+                Self::Other(error.to_string())
+            }
         }
     }
 }

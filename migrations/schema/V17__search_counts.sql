@@ -1,4 +1,4 @@
--- What was counted and recorded of the searches before V17: their words had another meaning.
+-- What was counted and recorded of the searches before V16: their words had another meaning.
 truncate sugang.search_counts, sugang.search_changes;
 
 -- The lexemes of target_title, for searches. A payment from before has none; a search

@@ -1,0 +1,288 @@
+//! The URLs of the stores: passwords with any character, URLs that can never work, and stores that cannot be used now.
+
+use std::{fs, path::Path, process::Output};
+
+use sugang_tests::{App, host_program, xtask};
+
+const PASSWORD: &str = "p@ss%41";
+
+/// A user of both stores with [`PASSWORD`], and the URLs of both without it.
+struct Pasted {
+    app: App,
+    user: String,
+    /// `host:port/database`.
+    database: String,
+    redis: String,
+}
+
+impl Pasted {
+    async fn new() -> Self {
+        let app = App::start().await;
+        let after_user = |url: &str| url.rsplit_once('@').map(|(_, rest)| rest.to_owned()).expect("a user");
+        let (database, redis) = (after_user(app.database_url()), after_user(app.redis_url()));
+        let name = database.rsplit_once('/').expect("a database").1;
+        let user = format!("pasted_{name}");
+        let create = format!("create role {user} login superuser password '{PASSWORD}'");
+        app.database().batch_execute(&create).await.unwrap();
+        let mut connection = sugang_connect::redis::connect(app.redis_url()).await.unwrap();
+        let mut command = redis::cmd("ACL");
+        command.arg("SETUSER").arg(&user).arg("on").arg(format!(">{PASSWORD}"));
+        command.arg("~*").arg("&*").arg("+@all");
+        command.exec_async(&mut connection).await.unwrap();
+        Self {
+            app,
+            user,
+            database,
+            redis,
+        }
+    }
+
+    /// Serves with these variables, and returns the status of `/readyz`.
+    async fn serve(&self, variables: &[(&str, String)]) -> u16 {
+        let start = variables
+            .iter()
+            .fold(App::with("log_requests", "false"), |app, (name, value)| {
+                app.with(name, value)
+            });
+        let app = start.start().await;
+        assert_eq!(app.get("/tests/").await.status, 200);
+        app.get("/readyz").await.status.as_u16()
+    }
+
+    async fn end(self) {
+        let mut connection = sugang_connect::redis::connect(self.app.redis_url()).await.unwrap();
+        redis::cmd("ACL")
+            .arg("DELUSER")
+            .arg(&self.user)
+            .exec_async(&mut connection)
+            .await
+            .unwrap();
+        let drop = format!("drop role {}", self.user);
+        self.app.database().batch_execute(&drop).await.unwrap();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_password_with_any_character_works_everywhere() {
+    let pasted = Pasted::new().await;
+    let Pasted {
+        user, database, redis, ..
+    } = &pasted;
+
+    // Encoded in the URLs.
+    let encoded = format!("postgres://{user}:p%40ss%2541@{database}");
+    let variables = [
+        ("database_url", encoded.clone()),
+        ("redis_url", format!("redis://{user}:p%40ss%2541@{redis}")),
+    ];
+    assert_eq!(pasted.serve(&variables).await, 200);
+    // As it is, in settings of their own.
+    let apart = format!("postgres://{user}@{database}");
+    let variables = [
+        ("database_url", apart.clone()),
+        ("database_password", PASSWORD.to_owned()),
+        ("redis_url", format!("redis://{user}@{redis}")),
+        ("redis_password", PASSWORD.to_owned()),
+    ];
+    assert_eq!(pasted.serve(&variables).await, 200);
+
+    // The tools.
+    for command in ["migrate", "audit"] {
+        for (url, password) in [(&encoded, ""), (&apart, PASSWORD)] {
+            let mut host = host_program();
+            host.arg(command).env("SPIN_VARIABLE_DATABASE_URL", url);
+            done(host.env("SPIN_VARIABLE_DATABASE_PASSWORD", password).output().unwrap());
+            let mut tool = xtask();
+            tool.arg(command).env("DATABASE_URL", url);
+            done(tool.env("DATABASE_PASSWORD", password).output().unwrap());
+        }
+    }
+    pasted.end().await;
+}
+
+fn done(output: Output) {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// The environment that `docker-compose.yml` gives to `migrate` and `api`, with the variables of the shell filled in as
+/// Compose fills them in: `${NAME:-default}`, `${NAME:?message}`.
+fn compose_environment(shell: &[(&str, &str)]) -> Vec<(String, String)> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
+    let file = fs::read_to_string(file).expect("it is there");
+    let lines = file
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("SPIN_VARIABLE_"));
+    let fill = |value: &str| {
+        let mut filled = String::new();
+        let mut rest = value;
+        while let Some((before, after)) = rest.split_once("${") {
+            let (variable, after) = after.split_once('}').expect("a variable ends");
+            let (name, default) = variable.split_once(":-").unwrap_or_else(|| {
+                let (name, _) = variable.split_once(":?").expect("a default or a message");
+                (name, "0123456789abcdef0123456789abcdef")
+            });
+            let set = shell.iter().find(|(known, _)| *known == name);
+            filled += before;
+            filled += set.map_or(default, |(_, value)| *value);
+            rest = after;
+        }
+        filled + rest
+    };
+    lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (format!("SPIN_VARIABLE_{name}"), fill(value)))
+        .collect()
+}
+
+#[tokio::test]
+async fn compose_takes_any_password() {
+    let pasted = Pasted::new().await;
+    let environment = compose_environment(&[("POSTGRES_PASSWORD", PASSWORD)]);
+    assert!(environment.len() >= 4, "{environment:?}");
+    for command in ["migrate", "audit"] {
+        let mut host = host_program();
+        host.arg(command);
+        for (name, value) in &environment {
+            let server = format!("{}@{}", pasted.user, pasted.database);
+            host.env(name, value.replace("sugang@postgres:5432/sugang", &server));
+        }
+        done(host.output().unwrap());
+    }
+    pasted.end().await;
+}
+
+#[tokio::test]
+async fn a_url_that_can_never_work_stops_the_start() {
+    let app = App::start().await;
+    let mut table = String::new();
+    for (variable, value) in [
+        ("database_url", "mysql://u:secret@db/sugang"),
+        ("database_url", "redis://:secret@cache/0"),
+        ("database_url", "db.internal:5432/sugang"),
+        ("database_url", "postgres://u:secret@db:99999/sugang"),
+        ("database_url", "postgres://u:secret@db:abc/sugang"),
+        ("database_url", "postgres://u:secret@/sugang"),
+        ("database_url", "postgres://u:secret@db/sugang?sslmod=require"),
+        ("database_url", "postgres://u:secret@db/sugang?sslmode=verify_full"),
+        ("database_url", "postgres://u:secret@db/sugang?sslmode=verify-full"),
+        (
+            "database_url",
+            "postgres://u:secret@db/sugang?sslmode=verify-ca&sslrootcert=/nowhere/ca.crt",
+        ),
+        (
+            "database_url",
+            "postgres://u:secret@db/sugang?sslmode=verify-ca&sslrootcert=spin.toml",
+        ),
+        ("database_url", "postgres://u:secret@%2Fvar%2Frun%2Fpostgresql/sugang"),
+        ("database_url", "postgres://u:se/cret@db/sugang"),
+        ("database_url", "postgres://u:se%cret@db/sugang"),
+        ("database_url", "postgres://u:se@cret%41@db/sugang"),
+        ("redis_url", "postgres://u:secret@db/sugang"),
+        ("redis_url", "redis://:secret@cache:99999"),
+        ("redis_url", "redis://:secret@cache/first"),
+        ("redis_url", "redis://:secret@cache/0?ssl_ca_certs=/ca.crt"),
+        ("redis_url", "rediss://:secret@cache/0?ssl_ca_certs=/nowhere/ca.crt"),
+        ("redis_url", "rediss://:secret@cache/0#insecure"),
+        ("redis_url", "unix:///run/redis.sock"),
+        ("database_password", "secret"),
+    ] {
+        let why = app.refuses(variable, value).await;
+        assert!(!why.contains("cret") && why.lines().count() == 1, "{why}");
+        table.push_str(&format!("{variable}={value}\n  {why}\n"));
+    }
+    insta::assert_snapshot!(table, @"");
+}
+
+#[tokio::test]
+async fn programs_refuse_such_a_url_with_one_line() {
+    let mut table = String::new();
+    for url in [
+        "mysql://u:secret@db/sugang",
+        "postgres://u:secret@db/sugang?sslmod=require",
+    ] {
+        let mut serve = host_program();
+        serve
+            .args(["--listen", "127.0.0.1:0"])
+            .env("SPIN_VARIABLE_REDIS_URL", "redis://cache");
+        serve.env("SPIN_VARIABLE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
+        let mut commands = vec![("sugang-host", serve)];
+        for command in ["migrate", "audit"] {
+            let mut host = host_program();
+            host.arg(command);
+            commands.push(("sugang-host migrate, audit", host));
+        }
+        for command in ["migrate", "audit", "seed", "explain"] {
+            let mut tool = xtask();
+            tool.arg(command);
+            commands.push(("cargo xtask migrate, audit, seed, explain", tool));
+        }
+        let mut before = "";
+        for (name, mut command) in commands {
+            command.env("SPIN_VARIABLE_DATABASE_URL", url).env("DATABASE_URL", url);
+            let output = command.output().unwrap();
+            let error = text(&output.stderr);
+            assert!(!output.status.success() && !error.contains("secret"), "{name}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+            let line = format!("{name}\n  {error}\n");
+            if name != before {
+                table.push_str(&line);
+            }
+            assert!(table.ends_with(&line), "each of these says the same: {line}");
+            before = name;
+        }
+    }
+    insta::assert_snapshot!(table, @"");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_now_is_named_at_the_start() {
+    let app = App::start().await;
+    let (server, _) = app.database_url().rsplit_once('/').expect("a database");
+    let (credentials, host) = server.rsplit_once('@').expect("a user");
+    let (user, _) = credentials.rsplit_once(':').expect("a password");
+    for (url, expected) in [
+        (format!("{server}/missing"), "database \\\"missing\\\" does not exist"),
+        (
+            format!("{user}:wrong@{host}/postgres"),
+            "password authentication failed",
+        ),
+        ("postgres://u:secret@127.0.0.1:1/db".to_owned(), "Connection refused"),
+    ] {
+        let mut serve = host_program();
+        serve
+            .args(["--listen", "127.0.0.1:0"])
+            .env("SPIN_VARIABLE_DATABASE_URL", &url);
+        serve.env("SPIN_VARIABLE_REDIS_URL", "redis://:secret@127.0.0.1:1");
+        serve.env("SPIN_VARIABLE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
+        let lines = first_warnings(serve);
+        let of = |variable: &str| lines.iter().find(|line| line.contains(variable)).expect(variable);
+        assert!(of("database_url").contains(expected), "{lines:?}");
+        assert!(of("redis_url").contains("Connection refused"), "{lines:?}");
+        assert!(
+            !lines.concat().contains("secret") && !lines.concat().contains("wrong@"),
+            "{lines:?}"
+        );
+    }
+}
+
+/// Starts a host, reads its log until it has named both stores and serves, and ends it.
+fn first_warnings(mut serve: std::process::Command) -> Vec<String> {
+    use std::{
+        io::{BufRead as _, BufReader},
+        process::Stdio,
+    };
+    let mut process = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut serving = String::new();
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    stdout.read_line(&mut serving).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(serving.starts_with("Serving on"), "{serving}");
+    let stderr = BufReader::new(process.stderr.take().unwrap());
+    let lines = stderr.lines().map(Result::unwrap);
+    lines.filter(|line| line.contains("cannot be used now")).collect()
+}
