@@ -118,7 +118,7 @@ end $$;
 create or replace function sugang.search_query(p_search text) returns tsquery
 language plpgsql immutable strict parallel safe as $$
 declare
-    terms text[] := '{}';
+    terms text[] := array[]::text[];
     names text := '';
     term text;
     word record;

@@ -322,11 +322,11 @@ async fn no_request_reads_or_sorts_a_long_table() {
         // That such faults are found.
         app.database()
             .batch_execute(&format!(
-                "alter function sugang.{name}_popular_page reset max_parallel_workers_per_gather"
+                "alter function sugang.{name}_newest_page reset max_parallel_workers_per_gather"
             ))
             .await
             .unwrap();
-        let found = faults_of(&session.plans(&list, &[&1_i64, &true, &Some("사전"), &true]).await);
+        let found = faults_of(&session.plans(&list, &[&1_i64, &true, &Some("사전"), &false]).await);
         assert!(
             found.iter().any(|fault| fault.starts_with("waits ")),
             "a list that may take more processes: {found:#?}"
