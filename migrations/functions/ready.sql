@@ -13,10 +13,10 @@ begin
         ('users', 'update', 'password,last_login'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
-                               'target_title,registration_id,registration_time'),
+                               'title_vector,target_title,registration_id,registration_time'),
         ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
-                               'external_transaction_id,status,paid_at,search_vector,target_title,registration_id,'
-                               'registration_time'),
+                               'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
+                               'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('sugang.audit_log', 'insert', 'subject,subject_id,item_kind,item_id,user_id,status,amount,seats,actor_id,'

@@ -134,8 +134,8 @@ async fn a_missing_guard_is_named() {
             "alter table payments enable trigger sugang_audit_log",
         ),
         (
-            "alter table tests rename constraint tests_capacity_kept to renamed",
-            "alter table tests rename constraint renamed to tests_capacity_kept",
+            "alter table tests rename constraint tests_capacity_positive to renamed",
+            "alter table tests rename constraint renamed to tests_capacity_positive",
         ),
         (
             "alter index payments_one_active rename to renamed",
