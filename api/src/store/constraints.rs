@@ -67,6 +67,10 @@ const VIOLATIONS: &[(&str, Violation)] = &[
     ("bucket_counts_pkey", Overtaken(&BUSY)),
     ("available_counts_pkey", Overtaken(&BUSY)),
     ("search_counts_pkey", Overtaken(&BUSY)),
+    ("attempts_pkey", Overtaken(&BUSY)),
+    ("test_search_pkey", Defect),
+    ("course_search_pkey", Defect),
+    ("schema_objects_pkey", Defect),
 ];
 
 /// Returns what the violation of this constraint means. One that is not listed is a defect.
