@@ -43,6 +43,11 @@ begin
             union all
             select 'username' where exists (
                 select from users where sugang.username_key(username) = sugang.username_key(p_username))) taken)::text;
+        -- Neither, so the id is: the API advances the sequence and sends the statement once more.
+        if a.body = '[]' then
+            raise unique_violation using
+                message = 'the id of a new user is taken', table = 'users', constraint = 'users_pkey';
+        end if;
     end if;
     return a;
 end $$;
@@ -65,18 +70,115 @@ begin
     return a;
 end $$;
 
--- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime.
-create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text)
+-- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets the
+-- attempts that were counted for the account while Redis could not count.
+create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text,
+                                            p_attempts text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'logged_in' then perform sugang.misrouted(p_function, 'logged_in'); end if;
+    -- Reads need no more than a token.
+    if sugang.is_read_only() then
+        a.outcome := case when exists (select from users where id = p_user and is_active) then 'ok' else 'unknown' end;
+        return a;
+    end if;
     update users
         set last_login = now(),
             password = case when password = p_old_password then coalesce(p_new_password, password) else password end
         where id = p_user and is_active;
     a.outcome := case when found then 'ok' else 'unknown' end;
+    delete from sugang.attempts where key = p_attempts;
+    return a;
+end $$;
+
+-- ===== attempts
+
+-- Attempts to log in and to sign up, counted while Redis cannot: the same sliding window as that of the API's script.
+
+-- Locks the counter of a key, and returns it as of now. p_window in milliseconds.
+create or replace function sugang.lock_attempts(p_key text, p_window bigint) returns sugang.attempts language plpgsql as $$
+declare
+    a sugang.attempts;
+    counted_for constant interval := p_window * interval '1 millisecond';
+    moment timestamptz;
+begin
+    loop
+        select * into a from sugang.attempts where key = p_key for update;
+        exit when found;
+        insert into sugang.attempts
+            values (p_key, clock_timestamp(), 0, 0, clock_timestamp() + 2 * counted_for) on conflict do nothing;
+    end loop;
+    moment := clock_timestamp();
+    if moment - a.began_at >= 2 * counted_for then
+        a.began_at := moment;
+        a.in_window := 0;
+        a.in_previous := 0;
+    elsif moment - a.began_at >= counted_for then
+        a.began_at := a.began_at + counted_for;
+        a.in_previous := a.in_window;
+        a.in_window := 0;
+    elsif moment < a.began_at then
+        -- The clock was set back. What was counted stays counted, for one window more.
+        a.began_at := moment;
+    end if;
+    a.expires_at := a.began_at + 2 * counted_for;
+    return a;
+end $$;
+
+-- The milliseconds until a counter admits an attempt; 0 or less if it does now.
+create or replace function sugang.attempts_wait(p_counter sugang.attempts, p_limit bigint, p_window bigint)
+returns double precision language plpgsql as $$
+declare
+    passed constant double precision := extract(epoch from clock_timestamp() - p_counter.began_at) * 1000;
+begin
+    if p_counter.in_window >= p_limit then
+        return p_window - passed + p_window * (1 - (p_limit - 1)::double precision / p_counter.in_window);
+    elsif p_counter.in_previous * (1 - passed / p_window) + p_counter.in_window > p_limit - 1 then
+        return p_window * (1 - (p_limit - 1 - p_counter.in_window)::double precision / p_counter.in_previous) - passed;
+    end if;
+    return 0;
+end $$;
+
+-- Counts one attempt for the address and the account, or for neither of them. A null key has no limit. The outcome
+-- 'rate_limited' has the milliseconds until the next attempt is admitted.
+create or replace function sugang.count_attempt(p_function text, p_address text, p_address_limit bigint,
+                                                p_account text, p_account_limit bigint, p_window bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    wait double precision := 0;
+    address sugang.attempts;
+    account sugang.attempts;
+begin
+    if p_function is distinct from 'count_attempt' then perform sugang.misrouted(p_function, 'count_attempt'); end if;
+    -- Always in this order: two attempts with the same keys never wait for each other.
+    if p_address is not null then
+        address := sugang.lock_attempts(p_address, p_window);
+        wait := sugang.attempts_wait(address, p_address_limit, p_window);
+    end if;
+    if p_account is not null then
+        account := sugang.lock_attempts(p_account, p_window);
+        wait := greatest(wait, sugang.attempts_wait(account, p_account_limit, p_window));
+    end if;
+    if wait > 0 then
+        a.outcome := 'rate_limited';
+        a.body := ceil(wait)::bigint::text;
+        return a;
+    end if;
+    update sugang.attempts t
+        set began_at = c.began_at, in_window = c.in_window + 1, in_previous = c.in_previous, expires_at = c.expires_at
+        from (values ((address).key, (address).began_at, (address).in_window, (address).in_previous,
+                      (address).expires_at),
+                     ((account).key, (account).began_at, (account).in_window, (account).in_previous,
+                      (account).expires_at)) c (key, began_at, in_window, in_previous, expires_at)
+        where t.key = c.key;
+    -- A few that have passed, so that no scheduled job is needed.
+    delete from sugang.attempts where ctid = any (array(
+        select ctid from sugang.attempts
+        where expires_at < clock_timestamp() order by expires_at limit 10 for update skip locked));
+    a.outcome := 'ok';
     return a;
 end $$;
 
@@ -96,84 +198,65 @@ create or replace function sugang.set_actor(p_user bigint, p_request_id text) re
     select set_config('sugang.actor', p_user::text, true), set_config('sugang.request', p_request_id, true)
 $$;
 
-create or replace function sugang.append_audit_log(p_subject text, p_id bigint, p_kind text, p_item bigint,
-                                                   p_user bigint, p_status text, p_amount numeric, p_seats integer)
-returns void language sql as $$
-    insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-    values (p_subject, p_id, p_kind, p_item, p_user, p_status, p_amount, p_seats,
-            nullif(current_setting('sugang.actor', true), '')::bigint,
-            nullif(current_setting('sugang.request', true), ''))
+-- That user and request; null when another program makes the change.
+create or replace function sugang.actor() returns bigint language sql stable as $$
+    select nullif(current_setting('sugang.actor', true), '')::bigint
+$$;
+create or replace function sugang.request() returns text language sql stable as $$
+    select nullif(current_setting('sugang.request', true), '')
 $$;
 
+-- A payment that comes to another user or item is a removal and an addition.
 create or replace function sugang.log_payment() returns trigger language plpgsql as $$
 declare
+    moved boolean := tg_op = 'UPDATE'
+        and (old.id, old.user_id, old.content_type_id, old.object_id)
+            is distinct from (new.id, new.user_id, new.content_type_id, new.object_id);
+    item_kind text := (select kind from sugang.kinds where content_type_id = new.content_type_id);
+    old_item_kind text;
     before numeric := 0;
     after  numeric := 0;
-    item_kind text;
 begin
     if tg_op <> 'INSERT' and old.status = 'paid' then before := old.amount; end if;
     if tg_op <> 'DELETE' and new.status = 'paid' then after := new.amount; end if;
-    if tg_op = 'DELETE' then
-        new := old;
-        new.status := 'deleted';
+    if tg_op = 'DELETE' or moved then
+        old_item_kind := (select kind from sugang.kinds where content_type_id = old.content_type_id);
+        insert into sugang.audit_log
+            (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+            values ('payment', old.id, coalesce(old_item_kind, old.payment_type), old.object_id, old.user_id,
+                    case when tg_op = 'UPDATE' and old.id = new.id then 'moved' else 'deleted' end,
+                    -before, 0, sugang.actor(), sugang.request());
+        before := 0;
     end if;
-    select kind into item_kind from sugang.kinds where content_type_id = new.content_type_id;
-    perform sugang.append_audit_log('payment', new.id, coalesce(item_kind, new.payment_type), new.object_id,
-                                    new.user_id, new.status, after - before, 0);
+    if tg_op <> 'DELETE' then
+        insert into sugang.audit_log
+            (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+            values ('payment', new.id, coalesce(item_kind, new.payment_type), new.object_id, new.user_id, new.status,
+                    after - before, 0, sugang.actor(), sugang.request());
+    end if;
     return null;
 end $$;
 create or replace trigger sugang_audit_log after insert or delete on payments
     for each row execute function sugang.log_payment();
-create or replace trigger sugang_audit_log_update after update of status, amount on payments
-    for each row when (old.status is distinct from new.status or old.amount is distinct from new.amount)
+create or replace trigger sugang_audit_log_update
+    after update of id, user_id, content_type_id, object_id, status, amount on payments
+    for each row
+    when ((old.id, old.user_id, old.content_type_id, old.object_id, old.status, old.amount)
+          is distinct from (new.id, new.user_id, new.content_type_id, new.object_id, new.status, new.amount))
     execute function sugang.log_payment();
 
--- ===== audit_log_of_registrations (course)
-
--- One kind: the trigger that writes the audit log of its registrations.
-create or replace function sugang.log_course_registration() returns trigger language plpgsql as $$
-declare
-    before integer := 0;
-    after  integer := 0;
+-- Before the rows are gone.
+create or replace function sugang.log_truncated_payments() returns trigger language plpgsql as $$
 begin
-    if tg_op <> 'INSERT' and old.status <> 'cancelled' then before := 1; end if;
-    if tg_op <> 'DELETE' and new.status <> 'cancelled' then after := 1; end if;
-    if tg_op = 'DELETE' then
-        new := old;
-        new.status := 'deleted';
-    end if;
-    perform sugang.append_audit_log('course', new.id, 'course', new.course_id, new.user_id, new.status, 0,
-                                    after - before);
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'payment', p.id, coalesce(k.kind, p.payment_type), p.object_id, p.user_id, 'deleted',
+               case when p.status = 'paid' then -p.amount else 0 end, 0, sugang.actor(), sugang.request()
+        from payments p left join sugang.kinds k using (content_type_id) order by p.id;
     return null;
 end $$;
-create or replace trigger sugang_audit_log after insert or delete on course_registrations
-    for each row execute function sugang.log_course_registration();
-create or replace trigger sugang_audit_log_update after update of status on course_registrations
-    for each row when (old.status is distinct from new.status) execute function sugang.log_course_registration();
-
--- ===== audit_log_of_registrations (test)
-
--- One kind: the trigger that writes the audit log of its registrations.
-create or replace function sugang.log_test_registration() returns trigger language plpgsql as $$
-declare
-    before integer := 0;
-    after  integer := 0;
-begin
-    if tg_op <> 'INSERT' and old.status <> 'cancelled' then before := 1; end if;
-    if tg_op <> 'DELETE' and new.status <> 'cancelled' then after := 1; end if;
-    if tg_op = 'DELETE' then
-        new := old;
-        new.status := 'deleted';
-    end if;
-    perform sugang.append_audit_log('test', new.id, 'test', new.test_id, new.user_id, new.status, 0,
-                                    after - before);
-    return null;
-end $$;
-create or replace trigger sugang_audit_log after insert or delete on test_registrations
-    for each row execute function sugang.log_test_registration();
-create or replace trigger sugang_audit_log_update after update of status on test_registrations
-    for each row when (old.status is distinct from new.status) execute function sugang.log_test_registration();
+create or replace trigger sugang_audit_log_truncate before truncate on payments
+    for each statement execute function sugang.log_truncated_payments();
 
 -- ===== authorization
 
@@ -198,6 +281,7 @@ declare
     a sugang.function_row;
     payment payments;
     kind text;
+    lock_name text;
     released boolean;
     happened_at timestamptz;
 begin
@@ -208,16 +292,20 @@ begin
     end;
     if a.outcome is not null then return a; end if;
     -- The lock that a registration takes first: a cancellation and a new registration never overtake each other.
-    select k.kind into strict kind from sugang.kinds k where content_type_id = payment.content_type_id;
-    perform pg_advisory_xact_lock(hashtextextended(kind || ' ' || payment.object_id, p_user));
+    select k.kind into kind from sugang.kinds k where content_type_id = payment.content_type_id;
+    lock_name := coalesce(kind, payment.payment_type) || ' ' || payment.object_id;
+    perform pg_advisory_xact_lock(hashtextextended(lock_name, p_user));
     select * into payment from payments where id = p_id for update;
     if payment.status is distinct from 'paid' then
         a.outcome := 'already_cancelled';
         return a;
     end if;
     happened_at := clock_timestamp();
-    execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
-        into released using p_user, payment.object_id::bigint, happened_at;
+    -- Old rows may pay for something that nothing registers for.
+    if kind is not null then
+        execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
+            into released using p_user, payment.object_id, happened_at;
+    end if;
     if not released then
         a.outcome := 'item_completed';
         a.body := json_build_object('payment_type', kind)::text;
@@ -264,12 +352,14 @@ language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
-    keeps boolean;
+    keeps boolean := false;
 begin
     -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
     -- nothing is kept: another request counts, or a writer is at work.
-    perform from sugang.available_counts where kind = 'course' for update skip locked;
-    keeps := found;
+    if not sugang.is_read_only() then
+        perform from sugang.available_counts where kind = 'course' for update skip locked;
+        keeps := found;
+    end if;
     counted := sugang.count_before_hour('course', 'start', p_now) - sugang.count_before_hour('course', 'end', p_now)
         + (select count(*) from courses where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
         - (select count(*) from courses where end_at >= this_hour and end_at < p_now and start_at <= end_at);
@@ -280,7 +370,7 @@ begin
                                       (select max(end_at) from courses where end_at < p_now)
                                           + interval '1 microsecond'),
                 valid_until = least((select min(start_at) from courses where start_at > p_now),
-                                    (select min(end_at) from courses where end_at >= p_now)
+                                    sugang.readable_time((select min(end_at) from courses where end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
             where kind = 'course';
         -- A count that is lost in a crash is taken again.
@@ -312,12 +402,14 @@ language plpgsql set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
-    keeps boolean;
+    keeps boolean := false;
 begin
     -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
     -- nothing is kept: another request counts, or a writer is at work.
-    perform from sugang.available_counts where kind = 'test' for update skip locked;
-    keeps := found;
+    if not sugang.is_read_only() then
+        perform from sugang.available_counts where kind = 'test' for update skip locked;
+        keeps := found;
+    end if;
     counted := sugang.count_before_hour('test', 'start', p_now) - sugang.count_before_hour('test', 'end', p_now)
         + (select count(*) from tests where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
         - (select count(*) from tests where end_at >= this_hour and end_at < p_now and start_at <= end_at);
@@ -328,7 +420,7 @@ begin
                                       (select max(end_at) from tests where end_at < p_now)
                                           + interval '1 microsecond'),
                 valid_until = least((select min(start_at) from tests where start_at > p_now),
-                                    (select min(end_at) from tests where end_at >= p_now)
+                                    sugang.readable_time((select min(end_at) from tests where end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
             where kind = 'test';
         -- A count that is lost in a crash is taken again.
@@ -341,8 +433,9 @@ end $$;
 
 -- Keeps and reads sugang.bucket_counts.
 
--- Adds the sign of each given item to its buckets, and invalidates the available count, in the transaction of the
--- change. Buckets are always locked in the same order, so two writers never deadlock on them.
+-- Adds the sign of each given item to its buckets, deletes buckets that are empty then, and invalidates the available
+-- count, in the transaction of the change. Buckets are always locked in the same order, so two writers never deadlock
+-- on them.
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
@@ -353,13 +446,20 @@ returns void language sql as $$
             cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
             where s.start_at <= s.end_at
     ), hours as (
-        select edge, date_trunc('hour', at, 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
+        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
     )
     insert into sugang.bucket_counts (kind, edge, level, bucket, n)
         select p_kind, edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
         from hours cross join (values ('month'), ('day'), ('hour')) l (level)
         group by 1, 2, 3, 4 having sum(n) <> 0 order by 2, 3, 4
     on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
+    -- Their rows are locked since the statement above. Without this, a period that moves leaves a row in each hour.
+    delete from sugang.bucket_counts
+        where -1 = any (p_sign) and kind = p_kind and n = 0
+          and bucket = any (array(
+              select distinct date_trunc(level, sugang.readable_time(at), 'UTC')
+              from unnest(p_created || p_start || p_end, p_sign || p_sign || p_sign) s (at, sign)
+              cross join (values ('month'), ('day'), ('hour')) l (level) where sign < 0));
     update sugang.available_counts set valid_from = 'infinity' where kind = p_kind;
 $$;
 
@@ -406,16 +506,16 @@ begin
             where kind = p_kind and edge = 'created' and level = 'month');
 end $$;
 
--- Finds the item at p_offset in newest-first order: it was created before created_before, after `skip` other items of
--- that hour. Nulls when there are fewer items.
-create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out created_before timestamptz,
+-- Finds the item at p_offset in newest-first order: it was created no later than created_until, after `skip` other
+-- items of that hour. Nulls when there are fewer items.
+create or replace function sugang.seek_newest(p_kind text, p_offset bigint, out created_until timestamptz,
                                               out skip bigint)
 language plpgsql stable as $$
 declare
     finer text;
     begins timestamptz := '-infinity'::timestamptz;
+    created_before timestamptz := 'infinity'::timestamptz;
 begin
-    created_before := 'infinity';
     skip := p_offset;
     foreach finer in array array['month', 'day', 'hour'] loop
         select t.bucket, skip - (t.upto - t.n) into begins, skip from (
@@ -425,6 +525,9 @@ begin
         where t.upto > skip order by t.bucket desc limit 1;
         created_before := (begins at time zone 'UTC' + ('1 ' || finer)::interval) at time zone 'UTC';
     end loop;
+    created_until := created_before - interval '1 microsecond';
+    -- The last hour has all later times as well.
+    if created_until >= sugang.readable_time('infinity') then created_until := 'infinity'; end if;
 end $$;
 
 -- ===== catalogue/bucket_counts_of_items (course)
@@ -474,7 +577,8 @@ begin
             sugang.iso(i.created_at) as created_at,
             exists (select from course_registrations r
                     where r.user_id = p_user and r.course_id = i.id and r.status <> 'cancelled') as is_registered,
-            i.registration_count, i.capacity, i.capacity - i.registration_count as remaining) o)
+            i.registration_count, i.capacity,
+            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
         page (o_ordinality, o));
 end $$;
 
@@ -550,7 +654,8 @@ begin
             sugang.iso(i.created_at) as created_at,
             exists (select from test_registrations r
                     where r.user_id = p_user and r.test_id = i.id and r.status <> 'cancelled') as is_registered,
-            i.registration_count, i.capacity, i.capacity - i.registration_count as remaining) o)
+            i.registration_count, i.capacity,
+            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
         page (o_ordinality, o));
 end $$;
 
@@ -620,7 +725,7 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_before timestamptz := 'infinity'::timestamptz;
+    created_until timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
@@ -638,10 +743,10 @@ begin
             order by created_at desc, id desc);
     end if;
     if not p_available and p_offset > 0 then
-        select * into created_before, p_offset from sugang.seek_newest('course', p_offset);
+        select * into created_until, p_offset from sugang.seek_newest('course', p_offset);
     end if;
     return array(select id from courses
-        where created_at < created_before and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -707,7 +812,7 @@ returns bigint[] language plpgsql stable
 set plan_cache_mode = force_generic_plan set enable_bitmapscan = off set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 declare
-    created_before timestamptz := 'infinity'::timestamptz;
+    created_until timestamptz := 'infinity'::timestamptz;
 begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
@@ -725,10 +830,10 @@ begin
             order by created_at desc, id desc);
     end if;
     if not p_available and p_offset > 0 then
-        select * into created_before, p_offset from sugang.seek_newest('test', p_offset);
+        select * into created_until, p_offset from sugang.seek_newest('test', p_offset);
     end if;
     return array(select id from tests
-        where created_at < created_before and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -788,12 +893,29 @@ end $$;
 -- Records the changes of items that a search can see, in sugang.search_changes. For triggers: the first argument is the
 -- kind; the second one, after a statement, is the sign.
 
--- Recording more than 1,000 changes would take longer than counting again.
+-- Whether the next p_n changes of this transaction are to be recorded. Recording and reading more than 1,000 would take
+-- longer than counting again, so one row stands for all changes of a transaction that makes more. Each hundred changes
+-- prune once on average, so the table stays short however seldom searches are counted.
+create or replace function sugang.records_search_changes(p_kind text, p_n bigint) returns boolean
+language plpgsql as $$
+declare
+    setting text := 'sugang.search_changes_of_' || p_kind;
+    made bigint := coalesce(nullif(current_setting(setting, true), '')::bigint, 0);
+begin
+    if p_n = 0 or made > 1000 then return false; end if;
+    -- Ends with the transaction.
+    perform set_config(setting, (made + p_n)::text, true);
+    if random() < p_n / 100.0 then perform sugang.prune_search_changes(p_kind); end if;
+    if made + p_n > 1000 then
+        insert into sugang.search_changes (kind) values (p_kind);
+        return false;
+    end if;
+    return true;
+end $$;
+
 create or replace function sugang.record_search_changes() returns trigger language plpgsql as $$
 begin
-    if exists (select from changed offset 1000) then
-        insert into sugang.search_changes (kind) values (tg_argv[0]);
-    else
+    if sugang.records_search_changes(tg_argv[0], (select count(*) from (select from changed limit 1001) c)) then
         insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
             select tg_argv[0], tg_argv[1]::integer, search_vector, start_at, end_at from changed;
     end if;
@@ -801,9 +923,11 @@ begin
 end $$;
 create or replace function sugang.record_search_update() returns trigger language plpgsql as $$
 begin
-    insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-        values (tg_argv[0], -1, old.search_vector, old.start_at, old.end_at),
-               (tg_argv[0], 1, new.search_vector, new.start_at, new.end_at);
+    if sugang.records_search_changes(tg_argv[0], 2) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            values (tg_argv[0], -1, old.search_vector, old.start_at, old.end_at),
+                   (tg_argv[0], 1, new.search_vector, new.start_at, new.end_at);
+    end if;
     return null;
 end $$;
 create or replace function sugang.record_search_truncate() returns trigger language plpgsql as $$
@@ -876,7 +1000,7 @@ create or replace function sugang.course_search_count(p_available boolean, p_que
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    -- Not the hash of the query alone: a session may still count as it did before V17.
+    -- Not the hash of the query alone: a session may still count as it did before V16.
     fingerprint text := md5('lexemes ' || p_query::text);
     lock_key bigint := hashtextextended('course ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
@@ -923,7 +1047,7 @@ begin
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('course', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
@@ -975,7 +1099,7 @@ create or replace function sugang.test_search_count(p_available boolean, p_query
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    -- Not the hash of the query alone: a session may still count as it did before V17.
+    -- Not the hash of the query alone: a session may still count as it did before V16.
     fingerprint text := md5('lexemes ' || p_query::text);
     lock_key bigint := hashtextextended('test ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
@@ -1022,7 +1146,7 @@ begin
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('test', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
@@ -1094,11 +1218,8 @@ begin
     return known;
 end $$;
 
--- Deletes expired counts, all but the latest 10,000, and the changes that every remaining count includes. A count that
--- is being taken may not include them, so the last pruned change stays as a marker for all before it.
+-- Deletes expired counts, all but the latest 10,000, and then the changes that no remaining count needs.
 create or replace function sugang.prune_search_counts(p_kind text) returns void language plpgsql as $$
-declare
-    needed xid8;
 begin
     -- One at a time; another session prunes soon enough.
     if not pg_try_advisory_xact_lock(hashtextextended('prune_search_counts ' || p_kind, 0)) then return; end if;
@@ -1107,12 +1228,30 @@ begin
           and (table_oid <> tableoid or counted_at < clock_timestamp() - sugang.search_count_lifetime()
               or counted_at < (select counted_at from sugang.search_counts where kind = p_kind
                                order by counted_at desc offset 10000 limit 1));
-    needed := coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts where kind = p_kind
-                        order by 1 limit 1), pg_snapshot_xmin(pg_current_snapshot()));
+    perform sugang.prune_search_changes(p_kind);
+end $$;
+
+-- Deletes the changes that every count includes, and all but the latest 10,000: a count that needs an older one is
+-- taken again. A count that is being taken may not include them, so the last pruned change stays as a marker for all
+-- before it. Writers call this too: it locks no row of sugang.search_counts, since a search would wait for that.
+create or replace function sugang.prune_search_changes(p_kind text) returns void language plpgsql as $$
+declare
+    needed xid8;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('prune_search_changes ' || p_kind, 0)) then return; end if;
+    needed := greatest(
+        coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts
+                  where kind = p_kind and table_oid = tableoid
+                    and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+                  order by 1 limit 1),
+                 pg_snapshot_xmin(pg_current_snapshot())),
+        (select xid from sugang.search_changes where kind = p_kind order by xid desc offset 10000 limit 1));
     with pruned as (
-        -- A change of a future transaction comes from a restored dump.
+        -- A change of a future transaction comes from a restored dump. This transaction's own may look like one.
         delete from sugang.search_changes
-            where kind = p_kind and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())) returning xid)
+            where kind = p_kind
+              and (xid < needed or xid >= pg_snapshot_xmax(pg_current_snapshot())
+                  and xid is distinct from pg_current_xact_id_if_assigned()) returning xid)
     insert into sugang.search_changes (kind, xid, sign)
         select p_kind, xid, 0 from pruned where xid < needed order by xid desc limit 1;
 end $$;
@@ -1231,6 +1370,30 @@ end $$;
 create or replace trigger sugang_search_vector before insert or update of title, description on tests
     for each row execute function sugang.test_search_vector();
 
+-- ===== derived
+
+-- What the triggers of all kinds have in common.
+
+-- Whether sugang.recount_...() is counting again.
+create or replace function sugang.recounts() returns boolean language sql stable as $$
+    select coalesce(current_setting('sugang.recount', true), '') = 'on'
+$$;
+
+-- The times follow the status, for a program that changes the status alone.
+create or replace function sugang.keep_registration_times() returns trigger language plpgsql as $$
+begin
+    new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, clock_timestamp()) end;
+    new.cancelled_at := case when new.status = 'cancelled' then coalesce(new.cancelled_at, clock_timestamp()) end;
+    return new;
+end $$;
+
+-- The audit tells a capacity that an operator has lowered from a seat sold twice by what was taken since.
+create or replace function sugang.note_capacity_change() returns trigger language plpgsql as $$
+begin
+    new.capacity_changed_at := clock_timestamp();
+    return new;
+end $$;
+
 -- ===== idempotency
 
 -- What every change has in common: authorization, the actor for the audit log, and the idempotency key.
@@ -1274,8 +1437,9 @@ create or replace function sugang.end_idempotent(p_user bigint, p_key text, p_fi
                                                  p_row sugang.function_row)
 returns sugang.function_row language plpgsql as $$
 begin
-    -- A 403 is never stored: it depends on the user, not on what has happened.
-    if p_key is not null and p_row.outcome <> 'not_owner' then
+    -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, which the
+    -- client may correct under the same key.
+    if p_key is not null and p_row.outcome not in ('not_owner', 'invalid_fields') then
         insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body)
             values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body)
             on conflict (user_id, key) do update
@@ -1306,15 +1470,16 @@ end $$;
 -- Every word that a function may return as its outcome. The API turns each into a status and a message.
 alter domain sugang.outcome drop constraint if exists known;
 alter domain sugang.outcome add constraint known check (value in (
-    'ok',
+    'ok', 'not_ready',
     -- the user
     'user_not_found', 'user_inactive', 'taken', 'unknown', 'token_ended', 'token_reused',
+    'rate_limited',
     -- the idempotency key
     'in_progress', 'key_reused',
     -- lists and details
     'invalid_page', 'not_found',
     -- registering and completing
-    'already_registered', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
+    'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed'
@@ -1338,26 +1503,111 @@ begin
     return a;
 end $$;
 
+-- ===== payment_problems
+
+-- What is wrong with the fields for an item of this price, as [[field, problem], ...]; null when nothing is. A free
+-- item needs neither field; an item that does not exist is treated like one with a price.
+create or replace function sugang.payment_problems(p_price numeric, p_amount numeric, p_method text)
+returns text language sql immutable as $$
+    select json_agg(json_build_array(field, problem))::text from (values
+        ('amount', case when p_price = 0 then null when p_amount is null then 'required'
+                        when p_amount = 0 then 'not_positive' end),
+        ('payment_method', case when p_price = 0 then case when p_method <> 'free' then 'invalid_choice' end
+                                when p_method is null then 'required'
+                                when p_method = 'free' then 'invalid_choice' end)) p (field, problem)
+    where problem is not null
+$$;
+
 -- ===== payment_snapshot
 
--- Fills the snapshot of a payment that another program writes without it, as the Django service does.
+-- What a payment copies, when another program writes or moves it: as the Django service or an operator does.
+
+-- Fills the snapshot. The content type says what was paid for, and payment_type follows it.
 create or replace function sugang.payment_snapshot() returns trigger language plpgsql as $$
 declare
+    item_kind text := (select kind from sugang.kinds where content_type_id = new.content_type_id);
     title text;
     registration_id bigint;
     registration_time timestamptz;
 begin
-    execute format('select * from sugang.%I($1, $2)',
-                   (select kind from sugang.kinds where content_type_id = new.content_type_id) || '_payment_snapshot')
-        into title, registration_id, registration_time using new.user_id, new.object_id::bigint;
-    new.target_title := title;
+    if item_kind is null then
+        raise foreign_key_violation using
+            message = format('content type %s is no kind of item', new.content_type_id), table = 'payments',
+            constraint = 'payments_content_type_id_fkey', hint = 'select * from sugang.kinds;';
+    end if;
+    execute format('select * from sugang.%I($1, $2)', item_kind || '_payment_snapshot')
+        into title, registration_id, registration_time using new.user_id, new.object_id;
+    new.payment_type := item_kind;
     new.registration_id := registration_id;
-    new.registration_time := coalesce(registration_time, new.paid_at);
-    new.search_vector := coalesce(new.search_vector, to_tsvector('simple', coalesce(title, '')));
+    new.registration_time := coalesce(registration_time, new.registration_time, new.paid_at);
+    if tg_op = 'INSERT' then
+        new.target_title := title;
+        new.search_vector := coalesce(new.search_vector, to_tsvector('simple', coalesce(title, '')));
+    elsif (new.content_type_id, new.object_id) is distinct from (old.content_type_id, old.object_id) then
+        new.target_title := title;
+        new.search_vector := to_tsvector('simple', coalesce(title, ''));
+        -- The trigger of an update of target_title does not fire for what a trigger has changed.
+        new.title_vector := sugang.search_vector(title, null);
+    end if;
     return new;
 end $$;
 create or replace trigger sugang_payment_snapshot before insert on payments
     for each row when (new.target_title is null) execute function sugang.payment_snapshot();
+create or replace trigger sugang_payment_snapshot_update
+    before update of user_id, payment_type, content_type_id, object_id on payments
+    for each row
+    when ((old.user_id, old.payment_type, old.content_type_id, old.object_id)
+          is distinct from (new.user_id, new.payment_type, new.content_type_id, new.object_id))
+    execute function sugang.payment_snapshot();
+
+-- The time of the cancellation follows the status, for a program that changes the status alone.
+create or replace function sugang.keep_payment_times() returns trigger language plpgsql as $$
+begin
+    new.cancelled_at := case when new.status = 'cancelled' then clock_timestamp() end;
+    return new;
+end $$;
+create or replace trigger sugang_payment_times before insert or update on payments
+    for each row
+    when (new.status = 'paid' and new.cancelled_at is not null or new.status = 'cancelled' and new.cancelled_at is null)
+    execute function sugang.keep_payment_times();
+
+-- A payment that another program cancels or deletes frees its seat; a completed registration stays. No trigger ever
+-- changes money: the payment of a registration that another program cancels stays paid, until the user registers again
+-- with it or cancels it.
+create or replace function sugang.release_unpaid_seats(p_content_types integer[], p_users bigint[], p_items bigint[])
+returns void language plpgsql as $$
+declare
+    k sugang.kinds;
+begin
+    for k in select * from sugang.kinds where content_type_id = any (p_content_types) order by kind loop
+        execute format('select sugang.%I($1, $2)', 'release_' || k.kind || '_seats')
+            using (select array_agg(user_id) from unnest(p_content_types, p_users) u (content_type_id, user_id)
+                   where content_type_id = k.content_type_id),
+                  (select array_agg(item_id) from unnest(p_content_types, p_items) i (content_type_id, item_id)
+                   where content_type_id = k.content_type_id);
+    end loop;
+end $$;
+create or replace function sugang.payments_updated() returns trigger language plpgsql as $$
+begin
+    perform sugang.release_unpaid_seats(array_agg(o.content_type_id), array_agg(o.user_id), array_agg(o.object_id))
+        from removed o join added n on n.id = o.id where o.status = 'paid' and n.status <> 'paid' having count(*) > 0;
+    return null;
+end $$;
+create or replace function sugang.payments_deleted() returns trigger language plpgsql as $$
+begin
+    perform sugang.release_unpaid_seats(array_agg(content_type_id), array_agg(user_id), array_agg(object_id))
+        from removed where status = 'paid' having count(*) > 0;
+    return null;
+end $$;
+-- The functions of this service free the seat themselves.
+create or replace trigger sugang_payments_updated after update on payments
+    referencing old table as removed new table as added
+    for each statement when (coalesce(current_setting('sugang.actor', true), '') = '')
+    execute function sugang.payments_updated();
+create or replace trigger sugang_payments_deleted after delete on payments
+    referencing old table as removed
+    for each statement when (coalesce(current_setting('sugang.actor', true), '') = '')
+    execute function sugang.payments_deleted();
 
 -- ===== payment_snapshot_of_kind (course)
 
@@ -1428,8 +1678,8 @@ begin
     if p_function is distinct from 'list_payments' then perform sugang.misrouted(p_function, 'list_payments'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
-    not_before := (p_from || ' 00:00:00+00')::timestamptz;
-    before := (p_to || ' 00:00:00+00')::timestamptz + interval '24 hours';
+    not_before := sugang.day_begin(p_from);
+    before := sugang.day_end(p_to);
     if btrim(p_search) <> '' then query := sugang.search_query(p_search); end if;
     if coalesce(p_status, p_type, p_from, p_to, query::text) is null then
         select count(*) into found_n from payments where user_id = p_user;
@@ -1466,13 +1716,198 @@ begin
     return a;
 end $$;
 
+-- ===== read_only
+
+-- Whether the database takes no changes: a standby, or a primary that an operator has set so. Functions that only keep
+-- something for later requests then leave that out; every other change is refused by PostgreSQL.
+create or replace function sugang.is_read_only() returns boolean language sql stable as $$
+    select current_setting('transaction_read_only') = 'on'
+$$;
+
 -- ===== ready
 
-create or replace function sugang.ready(p_function text) returns sugang.function_row language plpgsql stable as $$
+-- Whether requests can be served: the API's functions are there, and the role may do what they do.
+
+-- Every right that the functions need on tables that exist once. The rights on the tables of a kind stand in
+-- ready_of_kind.sql. A row: the table, the privilege, the columns; a table without columns for `delete`.
+create or replace function sugang.rights() returns table (relation text, privilege text, columns text)
+language plpgsql stable as $$
+declare
+    known record;
+begin
+    return query values
+        ('users', 'select', 'id,email,username,password,is_active,last_login'),
+        ('users', 'insert', 'email,username,password'),
+        ('users', 'update', 'password,last_login'),
+        ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
+                               'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
+                               'target_title,registration_id,registration_time'),
+        ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
+                               'external_transaction_id,status,paid_at,search_vector,target_title,registration_id,'
+                               'registration_time'),
+        ('payments', 'update', 'status,refund_reason,cancelled_at'),
+        ('sugang.kinds', 'select', 'kind,content_type_id'),
+        ('sugang.audit_log', 'insert', 'subject,subject_id,item_kind,item_id,user_id,status,amount,seats,actor_id,'
+                                       'request_id'),
+        ('sugang.idempotency_keys', 'select', 'user_id,key,fingerprint,outcome,body,created_at'),
+        ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body'),
+        ('sugang.idempotency_keys', 'update', 'fingerprint,outcome,body,created_at'),
+        ('sugang.idempotency_keys', 'delete', null),
+        ('sugang.revoked_tokens', 'select', 'name,user_id,expires_at,used_at,family,successor'),
+        ('sugang.revoked_tokens', 'insert', 'name,user_id,expires_at,used_at,family,successor'),
+        ('sugang.revoked_tokens', 'update', 'expires_at'),
+        ('sugang.revoked_tokens', 'delete', null),
+        ('sugang.attempts', 'select', 'key,began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'insert', 'key,began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'update', 'began_at,in_window,in_previous,expires_at'),
+        ('sugang.attempts', 'delete', null),
+        ('sugang.bucket_counts', 'select', 'kind,edge,level,bucket,n'),
+        ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
+        ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
+        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'delete', null),
+        ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
+        ('sugang.search_changes', 'insert', 'kind,xid,sign'),
+        ('sugang.search_changes', 'delete', null);
+    for known in select kind from sugang.kinds loop
+        return query execute 'select * from sugang.' || quote_ident(known.kind || '_rights') || '()';
+    end loop;
+end $$;
+
+-- What the schema consists of: functions, tables and columns of ours, and the guards (triggers, constraints, unique
+-- indexes) of every table that the functions use. A disabled trigger and an invalid index guard nothing.
+create or replace function sugang.current_objects() returns setof sugang.schema_objects
+language sql stable set search_path = public as $$
+    with guarded as (
+        select oid from pg_class where relnamespace = 'sugang'::regnamespace and relkind = 'r'
+        union
+        select to_regclass(relation) from sugang.rights()
+    )
+    select 'function', '', oid::regprocedure::text from pg_proc
+    where pronamespace = 'sugang'::regnamespace
+      and not exists (select from pg_depend where objid = pg_proc.oid and deptype = 'e')
+    union all
+    select 'table', '', oid::regclass::text from pg_class
+    where relnamespace = 'sugang'::regnamespace and relkind = 'r'
+    union all
+    select 'column', oid::regclass::text, attname from pg_class join pg_attribute on attrelid = oid
+    where relnamespace = 'sugang'::regnamespace and relkind = 'r' and attnum > 0 and not attisdropped
+    union all
+    select 'trigger', tgrelid::regclass::text, tgname from pg_trigger join pg_proc on pg_proc.oid = tgfoid
+    where pronamespace = 'sugang'::regnamespace and not tgisinternal and tgenabled <> 'D'
+    union all
+    select 'constraint', conrelid::regclass::text, conname from pg_constraint
+    where conrelid in (select oid from guarded) and contype in ('c', 'p', 'u', 'x') and convalidated
+    union all
+    select 'index', indrelid::regclass::text, indexrelid::regclass::text from pg_index
+    where indrelid in (select oid from guarded) and indisunique and indisvalid
+      and not exists (select from pg_constraint where conindid = indexrelid)
+$$;
+
+-- Writes down what the schema consists of. Each migration calls it at its end.
+create or replace function sugang.record_objects() returns void language sql as $$
+    delete from sugang.schema_objects;
+    insert into sugang.schema_objects select * from sugang.current_objects();
+$$;
+
+-- What requests would fail of, with the reason by which the API names its kind. p_functions: the functions that the API
+-- calls, as `name(type,type)`, separated by semicolons.
+create or replace function sugang.missing(p_functions text) returns table (reason text, what text)
+language sql stable set search_path = public as $$
+    select 'function_missing', name
+    from unnest(string_to_array(p_functions, ';')) name where to_regprocedure('sugang.' || name) is null
+    union all
+    select o.kind || '_missing', concat_ws('.', nullif(o.relation, ''), o.name)
+    from sugang.schema_objects o left join sugang.current_objects() c using (kind, relation, name)
+    where c.name is null and o.kind in ('function', 'table', 'column')
+    union all
+    select 'permission_missing', 'execute ' || name from sugang.schema_objects
+    join pg_proc on pg_proc.oid = to_regprocedure(name)
+    where kind = 'function' and prorettype <> 'trigger'::regtype and not has_function_privilege(pg_proc.oid, 'execute')
+    union all
+    select reason, concat_ws(' ', privilege, concat_ws('.', relation, attribute))
+    from sugang.rights()
+    left join unnest(string_to_array(columns, ',')) attribute on true
+    cross join lateral (select case
+        when to_regclass(relation) is null then 'table_missing'
+        when attribute is null
+            then case when not has_table_privilege(to_regclass(relation), privilege) then 'permission_missing' end
+        when not exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = attribute
+                         and not attisdropped) then 'column_missing'
+        when not has_column_privilege(to_regclass(relation), attribute, privilege) then 'permission_missing'
+    end) found (reason)
+    where reason is not null
+    union all
+    -- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
+    select 'permission_missing', 'usage ' || pg_get_serial_sequence(relation, 'id')
+    from sugang.rights()
+    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
+      and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
+                  and not attisdropped and atthasdef)
+      and not has_sequence_privilege(pg_get_serial_sequence(relation, 'id'), 'usage')
+$$;
+
+-- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:
+-- whether the database refuses writes, and the guards that are missing. p_schema: the number of the newest schema file
+-- that the API was made with.
+create or replace function sugang.ready(p_function text, p_functions text, p_schema bigint)
+returns sugang.function_row language plpgsql stable as $$
+declare
+    a sugang.function_row;
+    found_reason text;
+    found_missing text;
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
-    return row('ok', null, null, null, null, null)::sugang.function_row;
+    if (select coalesce(max(substring(script from '^V(\d+)')::bigint), 0) from sugang.migrations) < p_schema then
+        a.outcome := 'not_ready';
+        a.body := json_build_object('reason', 'schema_outdated', 'missing', 'migrations')::text;
+        return a;
+    end if;
+    -- The first of these reasons: a missing table has no columns either.
+    select (array_agg(reason))[1], string_agg(what, ', ') into found_reason, found_missing
+        from (select * from sugang.missing(p_functions)
+              order by array_position(array['function_missing', 'table_missing', 'column_missing'], reason), what
+              limit 10) m;
+    if found_reason is not null then
+        a.outcome := 'not_ready';
+        a.body := json_build_object('reason', found_reason, 'missing', found_missing)::text;
+        return a;
+    end if;
+    a.outcome := 'ok';
+    a.body := json_build_object(
+        'read_only', current_setting('transaction_read_only')::boolean,
+        'guards_missing', (select string_agg(concat_ws(' ', o.kind, o.name, 'on', o.relation), ', ')
+                           from sugang.schema_objects o left join sugang.current_objects() c using (kind, relation, name)
+                           where c.name is null))::text;
+    return a;
 end $$;
+
+-- ===== ready_of_kind (course)
+
+-- One kind: the rights that its functions need; see ready.sql.
+create or replace function sugang.course_rights() returns table (relation text, privilege text, columns text)
+language sql stable as $$
+    values ('courses', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
+                                 'registration_count,capacity'),
+           ('courses', 'update', 'registration_count'),
+           ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at'),
+           ('course_registrations', 'insert', 'user_id,course_id,status,enrolled_at'),
+           ('course_registrations', 'update', 'status,enrolled_at,completed_at,cancelled_at')
+$$;
+
+-- ===== ready_of_kind (test)
+
+-- One kind: the rights that its functions need; see ready.sql.
+create or replace function sugang.test_rights() returns table (relation text, privilege text, columns text)
+language sql stable as $$
+    values ('tests', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
+                                 'registration_count,capacity'),
+           ('tests', 'update', 'registration_count'),
+           ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at'),
+           ('test_registrations', 'insert', 'user_id,test_id,status,applied_at'),
+           ('test_registrations', 'update', 'status,applied_at,completed_at,cancelled_at')
+$$;
 
 -- ===== registrations (course)
 
@@ -1480,7 +1915,8 @@ end $$;
 -- locks, writes and builds the response.
 --
 -- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
--- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
+-- item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql) takes
+-- it, and it stays locked only until the commit. The Django service writes in the same order.
 
 create or replace function sugang.do_register_course(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -1488,38 +1924,43 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     item courses;
+    current_item courses;
     registration course_registrations;
-    payment_id bigint;
+    payment payments;
     happened_at timestamptz;
-    content_type integer;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('course ' || p_id, p_user));
     happened_at := clock_timestamp();
     select * into item from courses where id = p_id;
-    if not found then
+    if item.price = 0 then
+        if p_method <> 'free' then a.outcome := 'invalid_fields'; end if;
+        p_amount := coalesce(p_amount, 0);
+    elsif item.id is null and p_method = 'free' then
         a.outcome := 'not_found';
+    elsif p_amount = 0 or p_method = 'free' or p_amount is null or p_method is null then
+        a.outcome := 'invalid_fields';
+    elsif item.id is null then
+        a.outcome := 'not_found';
+    end if;
+    if a.outcome is not null then
+        if a.outcome = 'invalid_fields' then a.body := sugang.payment_problems(item.price, p_amount, p_method); end if;
         return a;
     end if;
+    -- A payment whose registration another program has cancelled or deleted.
+    select * into payment from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'course') for update;
     select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
-        when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        when item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
         when item.registration_count >= item.capacity then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
 
-    -- Checked once more where it is decided: under the lock of the row.
-    update courses set registration_count = registration_count + 1
-        where id = p_id and price = item.price and registration_count < coalesce(capacity, 2147483647);
-    if not found then
-        select case when price <> item.price then 'amount_mismatch' else 'sold_out' end
-            into a.outcome from courses where id = p_id;
-        a.outcome := coalesce(a.outcome, 'not_found');
-        return a;
-    end if;
     if registration.id is null then
         insert into course_registrations (user_id, course_id, status, enrolled_at)
             values (p_user, p_id, 'enrolled', happened_at) returning * into registration;
@@ -1528,17 +1969,29 @@ begin
             set status = 'enrolled', enrolled_at = happened_at, completed_at = null, cancelled_at = null
             where id = registration.id;
     end if;
-    select content_type_id into content_type from sugang.kinds where kind = 'course';
-    insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector, title_vector,
-                          target_title, registration_id, registration_time)
-        values (p_user, 'course', content_type, p_id, p_amount, p_method,
-                p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
-                (select ts_filter(search_vector, array['a'::"char"]) from sugang.course_search where item_id = p_id),
-                item.title, registration.id, happened_at)
-        returning id into payment_id;
+    -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
+    select * into current_item from courses where id = p_id;
+    if (current_item.price, current_item.start_at, current_item.end_at)
+            is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
+        raise serialization_failure using message = 'the course has changed, or its period has ended, meanwhile';
+    end if;
+    if payment.id is null then
+        insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
+                              external_transaction_id, status, paid_at, search_vector, title_vector,
+                              target_title, registration_id, registration_time)
+            values (p_user, 'course', (select content_type_id from sugang.kinds where kind = 'course'), p_id,
+                    p_amount, coalesce(p_method, 'free'),
+                    p_external_id, 'paid', happened_at, to_tsvector('simple', current_item.title),
+                    (select ts_filter(search_vector, array['a'::"char"]) from sugang.course_search where item_id = p_id),
+                    current_item.title, registration.id, happened_at)
+            returning * into payment;
+    -- The user has paid already, and pays nothing again.
+    elsif payment.registration_id is distinct from registration.id then
+        update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
+    end if;
     a.outcome := 'ok';
-    a.body := json_build_object('payment_id', payment_id, 'registration_id', registration.id)::text;
+    a.body := json_build_object('payment_id', payment.id, 'registration_id', registration.id,
+                                'amount', payment.amount::text, 'payment_method', payment.payment_method)::text;
     return a;
 end $$;
 
@@ -1584,7 +2037,7 @@ begin
     return a;
 end $$;
 
--- Cancels a registration and frees its seat. Returns false for a completed one, which stays as it is.
+-- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is.
 create or replace function sugang.cancel_course_registration(p_user bigint, p_id bigint, p_now timestamptz)
 returns boolean language plpgsql as $$
 declare
@@ -1594,7 +2047,6 @@ begin
     if registration.status = 'completed' then return false; end if;
     if registration.status = 'enrolled' then
         update course_registrations set status = 'cancelled', cancelled_at = p_now where id = registration.id;
-        update courses set registration_count = registration_count - 1 where id = p_id;
     end if;
     return true;
 end $$;
@@ -1605,7 +2057,8 @@ end $$;
 -- locks, writes and builds the response.
 --
 -- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
--- item is last because all registrations for it contend for its row: the row stays locked only until the commit.
+-- item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql) takes
+-- it, and it stays locked only until the commit. The Django service writes in the same order.
 
 create or replace function sugang.do_register_test(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -1613,38 +2066,43 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     item tests;
+    current_item tests;
     registration test_registrations;
-    payment_id bigint;
+    payment payments;
     happened_at timestamptz;
-    content_type integer;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('test ' || p_id, p_user));
     happened_at := clock_timestamp();
     select * into item from tests where id = p_id;
-    if not found then
+    if item.price = 0 then
+        if p_method <> 'free' then a.outcome := 'invalid_fields'; end if;
+        p_amount := coalesce(p_amount, 0);
+    elsif item.id is null and p_method = 'free' then
         a.outcome := 'not_found';
+    elsif p_amount = 0 or p_method = 'free' or p_amount is null or p_method is null then
+        a.outcome := 'invalid_fields';
+    elsif item.id is null then
+        a.outcome := 'not_found';
+    end if;
+    if a.outcome is not null then
+        if a.outcome = 'invalid_fields' then a.body := sugang.payment_problems(item.price, p_amount, p_method); end if;
         return a;
     end if;
+    -- A payment whose registration another program has cancelled or deleted.
+    select * into payment from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'test') for update;
     select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
-        when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        when item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
         when item.registration_count >= item.capacity then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
 
-    -- Checked once more where it is decided: under the lock of the row.
-    update tests set registration_count = registration_count + 1
-        where id = p_id and price = item.price and registration_count < coalesce(capacity, 2147483647);
-    if not found then
-        select case when price <> item.price then 'amount_mismatch' else 'sold_out' end
-            into a.outcome from tests where id = p_id;
-        a.outcome := coalesce(a.outcome, 'not_found');
-        return a;
-    end if;
     if registration.id is null then
         insert into test_registrations (user_id, test_id, status, applied_at)
             values (p_user, p_id, 'applied', happened_at) returning * into registration;
@@ -1653,17 +2111,29 @@ begin
             set status = 'applied', applied_at = happened_at, completed_at = null, cancelled_at = null
             where id = registration.id;
     end if;
-    select content_type_id into content_type from sugang.kinds where kind = 'test';
-    insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
-                          external_transaction_id, status, paid_at, search_vector, title_vector,
-                          target_title, registration_id, registration_time)
-        values (p_user, 'test', content_type, p_id, p_amount, p_method,
-                p_external_id, 'paid', happened_at, to_tsvector('simple', item.title),
-                (select ts_filter(search_vector, array['a'::"char"]) from sugang.test_search where item_id = p_id),
-                item.title, registration.id, happened_at)
-        returning id into payment_id;
+    -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
+    select * into current_item from tests where id = p_id;
+    if (current_item.price, current_item.start_at, current_item.end_at)
+            is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
+        raise serialization_failure using message = 'the test has changed, or its period has ended, meanwhile';
+    end if;
+    if payment.id is null then
+        insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
+                              external_transaction_id, status, paid_at, search_vector, title_vector,
+                              target_title, registration_id, registration_time)
+            values (p_user, 'test', (select content_type_id from sugang.kinds where kind = 'test'), p_id,
+                    p_amount, coalesce(p_method, 'free'),
+                    p_external_id, 'paid', happened_at, to_tsvector('simple', current_item.title),
+                    (select ts_filter(search_vector, array['a'::"char"]) from sugang.test_search where item_id = p_id),
+                    current_item.title, registration.id, happened_at)
+            returning * into payment;
+    -- The user has paid already, and pays nothing again.
+    elsif payment.registration_id is distinct from registration.id then
+        update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
+    end if;
     a.outcome := 'ok';
-    a.body := json_build_object('payment_id', payment_id, 'registration_id', registration.id)::text;
+    a.body := json_build_object('payment_id', payment.id, 'registration_id', registration.id,
+                                'amount', payment.amount::text, 'payment_method', payment.payment_method)::text;
     return a;
 end $$;
 
@@ -1709,7 +2179,7 @@ begin
     return a;
 end $$;
 
--- Cancels a registration and frees its seat. Returns false for a completed one, which stays as it is.
+-- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is.
 create or replace function sugang.cancel_test_registration(p_user bigint, p_id bigint, p_now timestamptz)
 returns boolean language plpgsql as $$
 declare
@@ -1719,7 +2189,6 @@ begin
     if registration.status = 'completed' then return false; end if;
     if registration.status = 'applied' then
         update test_registrations set status = 'cancelled', cancelled_at = p_now where id = registration.id;
-        update tests set registration_count = registration_count - 1 where id = p_id;
     end if;
     return true;
 end $$;
@@ -1871,38 +2340,543 @@ begin
             from string_to_table(websearch_to_tsquery('simple', names)::text, '''') with ordinality p (part, n))::tsquery;
 end $$;
 
+-- ===== seats (course)
+
+-- One kind: the seats of its items. Triggers keep registration_count, whichever program writes the registrations, and
+-- write the history of the registrations while the rows of the items are locked: the log has the order of the seats.
+--
+-- A statement locks the items that it changes in the order of their ids, so two statements never deadlock on them.
+
+create or replace function sugang.course_registrations_inserted() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select course_id as id, count(*)::integer as seats from added where status <> 'cancelled'
+            group by 1 order by 1 loop
+        update courses set registration_count = registration_count + item.seats where id = item.id;
+    end loop;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'course', id, 'course', course_id, user_id, status, 0, case when status = 'cancelled' then 0 else 1 end,
+               sugang.actor(), sugang.request()
+        from added order by id;
+    if sugang.actor() is null then
+        update payments p set registration_id = a.id, registration_time = a.enrolled_at
+            from added a
+            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+              and p.status = 'paid' and p.registration_id is null;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_inserted after insert on course_registrations
+    referencing new table as added
+    for each statement execute function sugang.course_registrations_inserted();
+
+create or replace function sugang.course_registrations_updated() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select c.id, sum(c.seats)::integer as seats from (
+                select course_id as id, 1 as seats from added where status <> 'cancelled'
+                union all
+                select course_id, -1 from removed where status <> 'cancelled') c
+            group by 1 having sum(c.seats) <> 0 order by 1 loop
+        update courses set registration_count = registration_count + item.seats where id = item.id;
+    end loop;
+    -- A row that comes to another user or item is a removal and an addition.
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'course', c.id, 'course', c.item, c.user_id, c.status, 0, c.seats, sugang.actor(), sugang.request()
+        from (
+            select o.id, 0 as step, o.course_id as item, o.user_id,
+                   case when n.id is null then 'deleted' else 'moved' end as status,
+                   case when o.status = 'cancelled' then 0 else -1 end as seats
+            from removed o left join added n on n.id = o.id
+            where (o.user_id, o.course_id) is distinct from (n.user_id, n.course_id)
+            union all
+            select n.id, 1, n.course_id, n.user_id, n.status,
+                   case when n.status = 'cancelled' then 0 else 1 end
+                   - case when o.status <> 'cancelled' then 1 else 0 end
+            from added n left join removed o on (o.id, o.user_id, o.course_id) = (n.id, n.user_id, n.course_id)
+            where o.status is distinct from n.status) c
+        order by c.id, c.step;
+    if sugang.actor() is null then
+        update payments p set registration_id = null
+            from removed o join added n on n.id = o.id
+            where (n.user_id, n.course_id) <> (o.user_id, o.course_id)
+              and p.user_id = o.user_id and p.registration_id = o.id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course');
+        update payments p set registration_id = a.id, registration_time = a.enrolled_at
+            from added a
+            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+              and p.status = 'paid' and p.registration_id is null;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_updated after update on course_registrations
+    referencing old table as removed new table as added
+    for each statement execute function sugang.course_registrations_updated();
+
+create or replace function sugang.course_registrations_deleted() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select course_id as id, count(*)::integer as seats from removed where status <> 'cancelled'
+            group by 1 order by 1 loop
+        update courses set registration_count = registration_count - item.seats where id = item.id;
+    end loop;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'course', id, 'course', course_id, user_id, 'deleted', 0,
+               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
+        from removed order by id;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_deleted after delete on course_registrations
+    referencing old table as removed
+    for each statement execute function sugang.course_registrations_deleted();
+
+-- Before the rows are gone.
+create or replace function sugang.course_registrations_truncated() returns trigger language plpgsql as $$
+begin
+    update courses set registration_count = 0 where registration_count <> 0;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'course', id, 'course', course_id, user_id, 'deleted', 0,
+               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
+        from course_registrations order by id;
+    update payments set registration_id = null
+        where registration_id is not null
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'course');
+    return null;
+end $$;
+create or replace trigger sugang_registrations_truncated before truncate on course_registrations
+    for each statement execute function sugang.course_registrations_truncated();
+
+create or replace trigger sugang_registration_times before insert or update on course_registrations
+    for each row
+    when ((new.status = 'completed') <> (new.completed_at is not null)
+          or (new.status = 'cancelled') <> (new.cancelled_at is not null))
+    execute function sugang.keep_registration_times();
+
+-- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
+-- have. The Django service counts for itself, and writes back what it read before; both are ignored.
+create or replace function sugang.guard_course_seats() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'UPDATE' and new.id = old.id and pg_trigger_depth() = 1 and not sugang.recounts() then
+        new.registration_count := old.registration_count;
+    elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
+        new.registration_count :=
+            (select count(*) from course_registrations where course_id = new.id and status <> 'cancelled');
+    else
+        raise check_violation using
+            message = format('course %s has no seat left', new.id), table = 'courses',
+            constraint = 'courses_capacity_kept', hint = 'Raise its capacity first.';
+    end if;
+    return new;
+end $$;
+create or replace trigger sugang_seats before update of id, registration_count on courses
+    for each row
+    when (new.id <> old.id
+          or new.registration_count <> old.registration_count
+          and (pg_trigger_depth() = 0 or new.registration_count < 0
+               or new.registration_count > old.registration_count and new.registration_count > new.capacity))
+    execute function sugang.guard_course_seats();
+create or replace trigger sugang_seats_insert before insert on courses
+    for each row when (new.registration_count <> 0) execute function sugang.guard_course_seats();
+
+-- Where foreign keys are deferred, registrations may be written before their item. A join in another order would read
+-- a whole table for one row.
+create or replace function sugang.course_items_inserted() returns trigger language plpgsql
+set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    update courses i set registration_count = r.n
+        from added a cross join lateral (
+            select count(*) as n from course_registrations where course_id = a.id and status <> 'cancelled') r
+        where i.id = a.id and r.n <> a.registration_count;
+    return null;
+end $$;
+create or replace trigger sugang_items_inserted after insert on courses
+    referencing new table as added
+    for each statement execute function sugang.course_items_inserted();
+
+create or replace trigger sugang_capacity_changed before update of capacity on courses
+    for each row when (new.capacity is distinct from old.capacity)
+    execute function sugang.note_capacity_change();
+
+-- Counts every item again and returns how many counts were wrong: for an operator who has written registrations while
+-- the triggers were disabled.
+create or replace function sugang.recount_course() returns bigint language plpgsql as $$
+declare
+    corrected bigint;
+begin
+    lock table course_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    update courses i set registration_count = coalesce(r.n, 0)
+        from courses j
+        left join (select course_id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
+            on r.course_id = j.id
+        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+    get diagnostics corrected = row_count;
+    perform set_config('sugang.recount', '', true);
+    return corrected;
+end $$;
+
+-- Cancels the active registrations of these users for these items that no active payment pays for any more.
+create or replace function sugang.release_course_seats(p_users bigint[], p_items bigint[]) returns void
+language plpgsql as $$
+begin
+    with unpaid as (
+        select r.id from unnest(p_users, p_items) u (user_id, item_id)
+        join course_registrations r on r.user_id = u.user_id and r.course_id = u.item_id
+        where r.status = 'enrolled' and not exists (
+            select from payments p
+            where p.user_id = r.user_id and p.object_id = r.course_id and p.status = 'paid'
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course'))
+        order by r.id for update of r)
+    update course_registrations r set status = 'cancelled', cancelled_at = clock_timestamp()
+        from unpaid where r.id = unpaid.id;
+end $$;
+
+create or replace function sugang.course_payments_truncated() returns trigger language plpgsql as $$
+begin
+    perform sugang.release_course_seats(array_agg(user_id), array_agg(course_id))
+        from course_registrations where status = 'enrolled' having count(*) > 0;
+    return null;
+end $$;
+create or replace trigger sugang_course_payments_truncated after truncate on payments
+    for each statement execute function sugang.course_payments_truncated();
+
+-- ===== seats (test)
+
+-- One kind: the seats of its items. Triggers keep registration_count, whichever program writes the registrations, and
+-- write the history of the registrations while the rows of the items are locked: the log has the order of the seats.
+--
+-- A statement locks the items that it changes in the order of their ids, so two statements never deadlock on them.
+
+create or replace function sugang.test_registrations_inserted() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select test_id as id, count(*)::integer as seats from added where status <> 'cancelled'
+            group by 1 order by 1 loop
+        update tests set registration_count = registration_count + item.seats where id = item.id;
+    end loop;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'test', id, 'test', test_id, user_id, status, 0, case when status = 'cancelled' then 0 else 1 end,
+               sugang.actor(), sugang.request()
+        from added order by id;
+    if sugang.actor() is null then
+        update payments p set registration_id = a.id, registration_time = a.applied_at
+            from added a
+            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+              and p.status = 'paid' and p.registration_id is null;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_inserted after insert on test_registrations
+    referencing new table as added
+    for each statement execute function sugang.test_registrations_inserted();
+
+create or replace function sugang.test_registrations_updated() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select c.id, sum(c.seats)::integer as seats from (
+                select test_id as id, 1 as seats from added where status <> 'cancelled'
+                union all
+                select test_id, -1 from removed where status <> 'cancelled') c
+            group by 1 having sum(c.seats) <> 0 order by 1 loop
+        update tests set registration_count = registration_count + item.seats where id = item.id;
+    end loop;
+    -- A row that comes to another user or item is a removal and an addition.
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'test', c.id, 'test', c.item, c.user_id, c.status, 0, c.seats, sugang.actor(), sugang.request()
+        from (
+            select o.id, 0 as step, o.test_id as item, o.user_id,
+                   case when n.id is null then 'deleted' else 'moved' end as status,
+                   case when o.status = 'cancelled' then 0 else -1 end as seats
+            from removed o left join added n on n.id = o.id
+            where (o.user_id, o.test_id) is distinct from (n.user_id, n.test_id)
+            union all
+            select n.id, 1, n.test_id, n.user_id, n.status,
+                   case when n.status = 'cancelled' then 0 else 1 end
+                   - case when o.status <> 'cancelled' then 1 else 0 end
+            from added n left join removed o on (o.id, o.user_id, o.test_id) = (n.id, n.user_id, n.test_id)
+            where o.status is distinct from n.status) c
+        order by c.id, c.step;
+    if sugang.actor() is null then
+        update payments p set registration_id = null
+            from removed o join added n on n.id = o.id
+            where (n.user_id, n.test_id) <> (o.user_id, o.test_id)
+              and p.user_id = o.user_id and p.registration_id = o.id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test');
+        update payments p set registration_id = a.id, registration_time = a.applied_at
+            from added a
+            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+              and p.status = 'paid' and p.registration_id is null;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_updated after update on test_registrations
+    referencing old table as removed new table as added
+    for each statement execute function sugang.test_registrations_updated();
+
+create or replace function sugang.test_registrations_deleted() returns trigger language plpgsql as $$
+declare
+    item record;
+begin
+    for item in select test_id as id, count(*)::integer as seats from removed where status <> 'cancelled'
+            group by 1 order by 1 loop
+        update tests set registration_count = registration_count - item.seats where id = item.id;
+    end loop;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'test', id, 'test', test_id, user_id, 'deleted', 0,
+               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
+        from removed order by id;
+    return null;
+end $$;
+create or replace trigger sugang_registrations_deleted after delete on test_registrations
+    referencing old table as removed
+    for each statement execute function sugang.test_registrations_deleted();
+
+-- Before the rows are gone.
+create or replace function sugang.test_registrations_truncated() returns trigger language plpgsql as $$
+begin
+    update tests set registration_count = 0 where registration_count <> 0;
+    insert into sugang.audit_log
+        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
+        select 'test', id, 'test', test_id, user_id, 'deleted', 0,
+               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
+        from test_registrations order by id;
+    update payments set registration_id = null
+        where registration_id is not null
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'test');
+    return null;
+end $$;
+create or replace trigger sugang_registrations_truncated before truncate on test_registrations
+    for each statement execute function sugang.test_registrations_truncated();
+
+create or replace trigger sugang_registration_times before insert or update on test_registrations
+    for each row
+    when ((new.status = 'completed') <> (new.completed_at is not null)
+          or (new.status = 'cancelled') <> (new.cancelled_at is not null))
+    execute function sugang.keep_registration_times();
+
+-- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
+-- have. The Django service counts for itself, and writes back what it read before; both are ignored.
+create or replace function sugang.guard_test_seats() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'UPDATE' and new.id = old.id and pg_trigger_depth() = 1 and not sugang.recounts() then
+        new.registration_count := old.registration_count;
+    elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
+        new.registration_count :=
+            (select count(*) from test_registrations where test_id = new.id and status <> 'cancelled');
+    else
+        raise check_violation using
+            message = format('test %s has no seat left', new.id), table = 'tests',
+            constraint = 'tests_capacity_kept', hint = 'Raise its capacity first.';
+    end if;
+    return new;
+end $$;
+create or replace trigger sugang_seats before update of id, registration_count on tests
+    for each row
+    when (new.id <> old.id
+          or new.registration_count <> old.registration_count
+          and (pg_trigger_depth() = 0 or new.registration_count < 0
+               or new.registration_count > old.registration_count and new.registration_count > new.capacity))
+    execute function sugang.guard_test_seats();
+create or replace trigger sugang_seats_insert before insert on tests
+    for each row when (new.registration_count <> 0) execute function sugang.guard_test_seats();
+
+-- Where foreign keys are deferred, registrations may be written before their item. A join in another order would read
+-- a whole table for one row.
+create or replace function sugang.test_items_inserted() returns trigger language plpgsql
+set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    update tests i set registration_count = r.n
+        from added a cross join lateral (
+            select count(*) as n from test_registrations where test_id = a.id and status <> 'cancelled') r
+        where i.id = a.id and r.n <> a.registration_count;
+    return null;
+end $$;
+create or replace trigger sugang_items_inserted after insert on tests
+    referencing new table as added
+    for each statement execute function sugang.test_items_inserted();
+
+create or replace trigger sugang_capacity_changed before update of capacity on tests
+    for each row when (new.capacity is distinct from old.capacity)
+    execute function sugang.note_capacity_change();
+
+-- Counts every item again and returns how many counts were wrong: for an operator who has written registrations while
+-- the triggers were disabled.
+create or replace function sugang.recount_test() returns bigint language plpgsql as $$
+declare
+    corrected bigint;
+begin
+    lock table test_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    update tests i set registration_count = coalesce(r.n, 0)
+        from tests j
+        left join (select test_id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
+            on r.test_id = j.id
+        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+    get diagnostics corrected = row_count;
+    perform set_config('sugang.recount', '', true);
+    return corrected;
+end $$;
+
+-- Cancels the active registrations of these users for these items that no active payment pays for any more.
+create or replace function sugang.release_test_seats(p_users bigint[], p_items bigint[]) returns void
+language plpgsql as $$
+begin
+    with unpaid as (
+        select r.id from unnest(p_users, p_items) u (user_id, item_id)
+        join test_registrations r on r.user_id = u.user_id and r.test_id = u.item_id
+        where r.status = 'applied' and not exists (
+            select from payments p
+            where p.user_id = r.user_id and p.object_id = r.test_id and p.status = 'paid'
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test'))
+        order by r.id for update of r)
+    update test_registrations r set status = 'cancelled', cancelled_at = clock_timestamp()
+        from unpaid where r.id = unpaid.id;
+end $$;
+
+create or replace function sugang.test_payments_truncated() returns trigger language plpgsql as $$
+begin
+    perform sugang.release_test_seats(array_agg(user_id), array_agg(test_id))
+        from test_registrations where status = 'applied' having count(*) > 0;
+    return null;
+end $$;
+create or replace trigger sugang_test_payments_truncated after truncate on payments
+    for each statement execute function sugang.test_payments_truncated();
+
+-- ===== sequences
+
+-- Sequences that lag behind the ids of their tables, as after a restore.
+
+-- Moves the sequence of an id on to the highest id, whatever it is named: Django and this service name it differently.
+create or replace function sugang.advance_sequence(p_table regclass) returns void language plpgsql as $$
+declare
+    sequence regclass := pg_get_serial_sequence(p_table::text, 'id');
+    highest bigint;
+begin
+    execute format('select max(id) from %s', p_table) into highest;
+    if highest > coalesce(pg_sequence_last_value(sequence), 0) then perform setval(sequence, highest); end if;
+end $$;
+
+-- Moves all sequences on. The lock serializes the sessions that find one behind, so none moves a sequence back.
+create or replace function sugang.advance_sequences(p_function text) returns sugang.function_row
+language plpgsql as $$
+declare
+    kind text;
+begin
+    if p_function is distinct from 'advance_sequences' then
+        perform sugang.misrouted(p_function, 'advance_sequences');
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('sugang.advance_sequences', 0));
+    perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
+            sugang.advance_sequence('sugang.audit_log');
+    for kind in select k.kind from sugang.kinds k loop
+        execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
+    end loop;
+    return row('ok', null, null, null, null, null)::sugang.function_row;
+end $$;
+
+-- ===== sequences_of_kind (course)
+
+-- One kind: the sequences of its tables.
+create or replace function sugang.advance_course_sequences() returns void language sql as $$
+    select sugang.advance_sequence('courses'), sugang.advance_sequence('course_registrations')
+$$;
+
+-- ===== sequences_of_kind (test)
+
+-- One kind: the sequences of its tables.
+create or replace function sugang.advance_test_sequences() returns void language sql as $$
+    select sugang.advance_sequence('tests'), sugang.advance_sequence('test_registrations')
+$$;
+
 -- ===== time
 
--- A time as the Django service writes it: ISO 8601 in UTC, with microseconds only where they are not zero.
+-- The times of the API: ISO 8601 in UTC, from year 1 to year 9999. PostgreSQL also knows times before and after, and
+-- 'infinity' and '-infinity'. Rows keep them, comparisons and orders follow them, and the API shows the first or the
+-- last time that it can write: what never ends is shown to end at 9999-12-31T23:59:59.999999Z.
+
+create or replace function sugang.readable_time(timestamptz) returns timestamptz
+language sql immutable parallel safe as $$
+    select case when $1 < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'
+                when $1 > '9999-12-31 23:59:59.999999+00' then '9999-12-31 23:59:59.999999+00'
+                else $1 end
+$$;
+
+-- A time as the Django service writes it, with microseconds only where they are not zero.
 create or replace function sugang.iso(timestamptz) returns text language sql stable parallel safe as $$
-    select replace(to_char($1 at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', '') || 'Z'
+    select replace(to_char(sugang.readable_time($1) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', '')
+        || 'Z'
+$$;
+
+-- When a day (YYYY-MM-DD) begins and when the next one does. The first and the last day have no such bound, so that
+-- they contain all times that are shown as theirs.
+create or replace function sugang.day_begin(p_day text) returns timestamptz language sql stable parallel safe as $$
+    select (nullif(p_day, '0001-01-01') || ' 00:00:00+00')::timestamptz
+$$;
+create or replace function sugang.day_end(p_day text) returns timestamptz language sql stable parallel safe as $$
+    select (nullif(p_day, '9999-12-31') || ' 00:00:00+00')::timestamptz + interval '24 hours'
 $$;
 
 -- ===== tokens
 
 -- Refresh tokens: use, rotation and logout.
 
--- Returns false for a token or family that is revoked already. Deletes a few rows that no token can outlive, so no
--- scheduled job is needed.
-create or replace function sugang.revoke_token(p_name text, p_user bigint, p_keep_seconds bigint) returns boolean
-language plpgsql as $$
-begin
+-- The moment until which a revocation is kept: no token that it concerns is valid longer. p_expires: when the token that
+-- was sent expires, in seconds since 1970; p_keep_seconds: the lifetime of tokens that are issued now. The day on top is
+-- for clocks that disagree.
+create or replace function sugang.revoked_until(p_expires bigint, p_keep_seconds bigint) returns timestamptz
+language sql stable as $$
+    select greatest(to_timestamp(p_expires), now() + make_interval(secs => p_keep_seconds)) + interval '1 day'
+$$;
+
+-- Deletes a few rows that no token can outlive, so no scheduled job is needed.
+create or replace function sugang.prune_revoked_tokens() returns void language sql as $$
     delete from sugang.revoked_tokens where ctid = any (array(
         select ctid from sugang.revoked_tokens
         where expires_at < now() order by expires_at limit 10 for update skip locked));
-    insert into sugang.revoked_tokens values (p_name, p_user, now() + make_interval(secs => p_keep_seconds))
-        on conflict do nothing;
-    return found;
+$$;
+
+-- Revokes a family until its last token has expired.
+create or replace function sugang.revoke_family(p_family text, p_user bigint, p_expires bigint, p_keep_seconds bigint)
+returns void language plpgsql as $$
+declare
+    last_expires bigint;
+begin
+    perform sugang.prune_revoked_tokens();
+    select max(successor_expires_at) into last_expires from sugang.revoked_tokens where family = p_family;
+    insert into sugang.revoked_tokens as t (name, user_id, expires_at)
+        values ('family ' || p_family, p_user,
+                sugang.revoked_until(greatest(p_expires, last_expires), p_keep_seconds))
+        on conflict (name) do update set expires_at = greatest(t.expires_at, excluded.expires_at);
 end $$;
 
--- Uses a refresh token. With rotation each token is used once. A token that is used again means that it or its
--- successor was stolen; the two cases cannot be told apart, so the whole family is revoked. p_keep_seconds: the longest
--- lifetime that any token of the family may have.
+-- Uses a refresh token. With rotation each token is used once, and p_successor replaces it. Within the grace, the same
+-- token gets the same successor again: two tabs refresh at the same moment, and an answer can be lost. After it, a token
+-- that is used again means that it or its successor was stolen; the two cases cannot be told apart, so the whole family
+-- is revoked. The clock of this database measures the grace.
 create or replace function sugang.refresh(p_function text, p_user bigint, p_jti text, p_family text,
-                                          p_keep_seconds bigint, p_rotate boolean)
+                                          p_expires bigint, p_keep_seconds bigint, p_rotate boolean, p_grace_seconds bigint,
+                                          p_successor text, p_issued_at bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    used sugang.revoked_tokens;
+    since_use interval;
 begin
     if p_function is distinct from 'refresh' then perform sugang.misrouted(p_function, 'refresh'); end if;
     a.outcome := sugang.authorization_error(p_user);
@@ -1911,17 +2885,35 @@ begin
         a.outcome := 'token_ended';
         return a;
     end if;
-    if p_rotate and not sugang.revoke_token('token ' || p_jti, p_user, p_keep_seconds) then
-        perform sugang.revoke_token('family ' || p_family, p_user, p_keep_seconds);
-        a.outcome := 'token_reused';
-        return a;
+    if p_rotate then
+        perform sugang.prune_revoked_tokens();
+        insert into sugang.revoked_tokens (name, user_id, expires_at, used_at, family, successor, successor_issued_at,
+                                           successor_expires_at)
+            values ('token ' || p_jti, p_user, sugang.revoked_until(p_expires, p_keep_seconds), clock_timestamp(),
+                    p_family, p_successor, p_issued_at, p_issued_at + p_keep_seconds)
+            on conflict do nothing returning * into used;
+        if not found then
+            select * into used from sugang.revoked_tokens where name = 'token ' || p_jti;
+            since_use := clock_timestamp() - used.used_at;
+            -- The same successor: this call was sent before, and its answer was lost. A clock that was set back by more
+            -- than the grace ends it.
+            if (used.successor = p_successor
+                or abs(extract(epoch from since_use)) < p_grace_seconds) is not true then
+                perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds);
+                a.outcome := 'token_reused';
+                return a;
+            end if;
+        end if;
     end if;
     a.outcome := 'ok';
-    select sugang.user_json(u) into a.body from users u where id = p_user;
+    select json_build_object('id', id, 'email', email, 'username', username, 'jti', used.successor,
+                             'issued_at', used.successor_issued_at, 'expires_at', used.successor_expires_at)::text
+        into a.body from users where id = p_user;
     return a;
 end $$;
 
-create or replace function sugang.logout(p_function text, p_user bigint, p_family text, p_keep_seconds bigint)
+create or replace function sugang.logout(p_function text, p_user bigint, p_family text, p_expires bigint,
+                                         p_keep_seconds bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -1929,7 +2921,7 @@ begin
     if p_function is distinct from 'logout' then perform sugang.misrouted(p_function, 'logout'); end if;
     a.outcome := sugang.authorization_error(p_user);
     if a.outcome is not null then return a; end if;
-    perform sugang.revoke_token('family ' || p_family, p_user, p_keep_seconds);
+    perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds);
     a.outcome := 'ok';
     return a;
 end $$;

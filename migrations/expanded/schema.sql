@@ -518,7 +518,321 @@ group by 1, 2, 3, 4;
 
 insert into sugang.available_counts (kind) values ('test');
 
--- ===== V20__attempts
+-- ===== V12__registration_counts (course)
+
+-- One kind: triggers keep registration_count from here on, whichever program writes the registrations. See
+-- functions/seats.sql.
+
+-- Lowering a capacity below what is taken is allowed, and means sold out. A trigger guards the taking of a seat.
+-- The items come first: transactions of the version before lock an item before its registration.
+alter table courses
+    -- squawk-ignore ban-drop-constraint
+    drop constraint courses_capacity_kept,
+    add column capacity_changed_at timestamptz;
+
+-- No registration may be written between this count and the triggers that keep it.
+lock table course_registrations in share row exclusive mode;
+
+update courses i
+set registration_count = coalesce(r.n, 0)
+from courses j
+left join (select course_id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
+    on r.course_id = j.id
+where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+
+-- ===== V12__registration_counts (test)
+
+-- One kind: triggers keep registration_count from here on, whichever program writes the registrations. See
+-- functions/seats.sql.
+
+-- Lowering a capacity below what is taken is allowed, and means sold out. A trigger guards the taking of a seat.
+-- The items come first: transactions of the version before lock an item before its registration.
+alter table tests
+    -- squawk-ignore ban-drop-constraint
+    drop constraint tests_capacity_kept,
+    add column capacity_changed_at timestamptz;
+
+-- No registration may be written between this count and the triggers that keep it.
+lock table test_registrations in share row exclusive mode;
+
+update tests i
+set registration_count = coalesce(r.n, 0)
+from tests j
+left join (select test_id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
+    on r.test_id = j.id
+where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+
+-- ===== V13__object_id_bigint
+
+-- The id of an item has 64 bits; the Django service gave its copy in payments 32.
+--
+-- PostgreSQL writes the table and its indexes again and lets no session read it meanwhile: 8 seconds for a million rows
+-- on a small machine. A Django model with a PositiveIntegerField reads and writes the wider column as before.
+do $$
+begin
+    if (select atttypid = 'integer'::regtype from pg_attribute
+        where attrelid = 'payments'::regclass and attname = 'object_id') then
+        -- What earlier files have changed may still wait for a deferred constraint.
+        set constraints all immediate;
+        alter table payments alter column object_id type bigint;
+    end if;
+end $$;
+
+-- ===== V14__free_payments
+
+-- An item whose price is 0 is taken with a payment of 0.00 by the method 'free', and only such a payment has either.
+-- Not valid: rows of the Django service are not checked until they change.
+alter table payments
+    -- squawk-ignore ban-drop-constraint
+    drop constraint payments_amount_positive,
+    add constraint payments_amount_positive check (
+        amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free'
+    ) not valid;
+
+-- ===== V15__bucket_counts_of_far_times (course)
+
+-- One kind: an item outside the years 1 to 9999 counts in the first or the last hour of them. See functions/time.sql.
+
+-- No item may be written between this and the functions that count so.
+lock table courses in share row exclusive mode;
+
+with moved as (
+    delete from sugang.bucket_counts
+    where kind = 'course' and (bucket < '0001-01-01 00:00:00+00' or bucket > '9999-12-31 23:00:00+00')
+    returning edge, level, bucket, n
+)
+insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+select 'course', edge, level,
+       date_trunc(level, case when bucket < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'::timestamptz
+                              else '9999-12-31 23:00:00+00'::timestamptz end, 'UTC'),
+       sum(n)
+from moved
+group by 1, 2, 3, 4
+on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
+
+-- Buckets that are empty are not kept any more.
+delete from sugang.bucket_counts where kind = 'course' and n = 0;
+
+-- ===== V15__bucket_counts_of_far_times (test)
+
+-- One kind: an item outside the years 1 to 9999 counts in the first or the last hour of them. See functions/time.sql.
+
+-- No item may be written between this and the functions that count so.
+lock table tests in share row exclusive mode;
+
+with moved as (
+    delete from sugang.bucket_counts
+    where kind = 'test' and (bucket < '0001-01-01 00:00:00+00' or bucket > '9999-12-31 23:00:00+00')
+    returning edge, level, bucket, n
+)
+insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+select 'test', edge, level,
+       date_trunc(level, case when bucket < '0001-01-01 00:00:00+00' then '0001-01-01 00:00:00+00'::timestamptz
+                              else '9999-12-31 23:00:00+00'::timestamptz end, 'UTC'),
+       sum(n)
+from moved
+group by 1, 2, 3, 4
+on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
+
+-- Buckets that are empty are not kept any more.
+delete from sugang.bucket_counts where kind = 'test' and n = 0;
+
+-- ===== V16__search (course)
+
+-- One kind: what a search reads of its items, in a table of its own. To register for an item writes a new version of
+-- its row to every index of courses; the many lexemes of a search would slow that down. The rows lie in the order of
+-- the list, so that a page of a frequent search reads few blocks.
+
+-- As in functions/search.sql when this file was written. The cost makes PostgreSQL share the work among processes.
+-- The form in which texts and queries are compared: NFKC, lower case, without invisible characters. A + or # behind a
+-- letter belongs to it (C++, C#, A+): private characters stand for them.
+create or replace function pg_temp.search_fold(p_text text) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    folded text := lower(normalize(translate(p_text, U&'\00AD\200B\200C\200D\2060\FEFF', ''), nfkc));
+begin
+    if folded ~ '[+#]' then
+        folded := regexp_replace(folded, '([a-z])\+\+', U&'\\1\E000', 'g');
+        folded := regexp_replace(folded, '([a-z])#', U&'\\1\E001', 'g');
+        folded := regexp_replace(folded, '([a-z])\+(?![a-z0-9])', U&'\\1\E002', 'g');
+    end if;
+    return folded;
+end $$;
+
+-- For bracket expressions: the syllables (Hangul, Kana, Han), and what separates runs.
+create or replace function pg_temp.search_syllables() returns text language sql immutable parallel safe as $$
+    select '\uAC00-\uD7A3\u1100-\u115E\u1161-\u119D\u119F-\u11FF\u3041-\u3096\u309D-\u30FA\u30FC-\u30FF\u31F0-\u31FF'
+        '\u3005-\u3007\u3400-\u4DBF\u4E00-\u9FFF\uF900-\uFAFF\U00020000-\U000323AF'
+$$;
+create or replace function pg_temp.search_separators() returns text language sql immutable parallel safe as $$
+    select '\u0001-\u002F\u003A-\u0040\u005B-\u0060\u007B-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7'
+        '\u060C\u061B\u061F\u0964\u0965\u115F\u1160\u119E\u2000-\u206F\u20A0-\u2BFF\u2E00-\u2E7F\u3000-\u3004'
+        '\u3008-\u3020\u3030-\u303F\u3099-\u309C\u30FB\uFE00-\uFE6F\uFFF0-\uFFFF\U0001F000-\U0001FAFF'
+        '\U000E0000-\U000E0FFF'
+$$;
+
+-- The lexemes of a text, separated by blanks, one for each position; a dot is a position without a lexeme.
+-- With p_joined, each run of syllables is paired with the next one: x_y, or x~y when x is a run by itself.
+-- Cut off after 16,000 characters: a tsvector has not more positions.
+create or replace function pg_temp.search_lexemes(p_text text, p_joined boolean) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    t text := left(pg_temp.search_fold(p_text), 16000);
+begin
+    -- Blanks around each run of digits or letters, and one blank for all else that separates.
+    t := regexp_replace(t, '[0-9]+|[^0-9' || pg_temp.search_syllables() || pg_temp.search_separators() || ']+', ' \& ', 'g');
+    t := btrim(regexp_replace(t, '[' || pg_temp.search_separators() || ']+', ' ', 'g'));
+    -- ab cde f g: ab. cde. f g
+    t := regexp_replace(t, '[' || pg_temp.search_syllables() || ']{2,}', '\&.', 'g');
+    if p_joined then
+        -- ab_cde_f~g
+        t := regexp_replace(t, '\. (?=[' || pg_temp.search_syllables() || '])', '_', 'g');
+        t := regexp_replace(t, '(?<=[' || pg_temp.search_syllables() || ']) (?=[' || pg_temp.search_syllables() || '])',
+                            '~', 'g');
+    end if;
+    -- ab b_c cd de e_f f~g g, or ab. cd de. f g
+    t := regexp_replace(t, '(?<=[_~' || pg_temp.search_syllables() || '])[' || pg_temp.search_syllables() || '](?=[_~'
+                           || pg_temp.search_syllables() || '])|(?<=[_~])[' || pg_temp.search_syllables() || ']',
+                        '\& \&', 'g');
+    return replace(t, '.', ' .');
+end $$;
+
+-- The lexemes of a title and a description, with the weights A and B. No phrase reaches from one into the other.
+create or replace function pg_temp.search_vector(p_title text, p_description text) returns tsvector
+language plpgsql immutable parallel safe cost 10000 as $$
+declare
+    title text := coalesce(pg_temp.search_lexemes(p_title, true), '');
+    title_length integer := length(title) - length(replace(title, ' ', '')) + 1;
+    lexemes text := concat_ws(' . ', title, pg_temp.search_lexemes(p_description, false));
+begin
+    return (select coalesce(string_agg(left(lexeme, 64) || case when n > title_length then ':' || n || 'B'
+                                       else ':' || n || 'A' end, ' '), '')
+            from string_to_table(lexemes, ' ') with ordinality l (lexeme, n) where lexeme not in ('', '.'))::tsvector;
+end $$;
+
+-- No item may be written between this copy and the triggers that keep it.
+lock table courses in share row exclusive mode;
+
+create table sugang.course_search as
+select id as item_id, created_at, start_at, end_at, pg_temp.search_vector(title, description) as search_vector
+from courses
+order by created_at;
+alter table sugang.course_search add primary key (item_id);
+
+-- The order of the default list.
+create index course_search_newest on sugang.course_search (created_at desc, item_id desc);
+-- Every search reads the pending entries: short enough for readers, long enough for writers to share the work.
+create index course_search_vector on sugang.course_search using gin (search_vector)
+    with (gin_pending_list_limit = 64);
+analyze sugang.course_search;
+
+-- Searches no longer read courses.
+-- squawk-ignore require-concurrent-index-deletion
+drop index courses_unsearchable;
+
+-- ===== V16__search (test)
+
+-- One kind: what a search reads of its items, in a table of its own. To register for an item writes a new version of
+-- its row to every index of tests; the many lexemes of a search would slow that down. The rows lie in the order of
+-- the list, so that a page of a frequent search reads few blocks.
+
+-- As in functions/search.sql when this file was written. The cost makes PostgreSQL share the work among processes.
+-- The form in which texts and queries are compared: NFKC, lower case, without invisible characters. A + or # behind a
+-- letter belongs to it (C++, C#, A+): private characters stand for them.
+create or replace function pg_temp.search_fold(p_text text) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    folded text := lower(normalize(translate(p_text, U&'\00AD\200B\200C\200D\2060\FEFF', ''), nfkc));
+begin
+    if folded ~ '[+#]' then
+        folded := regexp_replace(folded, '([a-z])\+\+', U&'\\1\E000', 'g');
+        folded := regexp_replace(folded, '([a-z])#', U&'\\1\E001', 'g');
+        folded := regexp_replace(folded, '([a-z])\+(?![a-z0-9])', U&'\\1\E002', 'g');
+    end if;
+    return folded;
+end $$;
+
+-- For bracket expressions: the syllables (Hangul, Kana, Han), and what separates runs.
+create or replace function pg_temp.search_syllables() returns text language sql immutable parallel safe as $$
+    select '\uAC00-\uD7A3\u1100-\u115E\u1161-\u119D\u119F-\u11FF\u3041-\u3096\u309D-\u30FA\u30FC-\u30FF\u31F0-\u31FF'
+        '\u3005-\u3007\u3400-\u4DBF\u4E00-\u9FFF\uF900-\uFAFF\U00020000-\U000323AF'
+$$;
+create or replace function pg_temp.search_separators() returns text language sql immutable parallel safe as $$
+    select '\u0001-\u002F\u003A-\u0040\u005B-\u0060\u007B-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7'
+        '\u060C\u061B\u061F\u0964\u0965\u115F\u1160\u119E\u2000-\u206F\u20A0-\u2BFF\u2E00-\u2E7F\u3000-\u3004'
+        '\u3008-\u3020\u3030-\u303F\u3099-\u309C\u30FB\uFE00-\uFE6F\uFFF0-\uFFFF\U0001F000-\U0001FAFF'
+        '\U000E0000-\U000E0FFF'
+$$;
+
+-- The lexemes of a text, separated by blanks, one for each position; a dot is a position without a lexeme.
+-- With p_joined, each run of syllables is paired with the next one: x_y, or x~y when x is a run by itself.
+-- Cut off after 16,000 characters: a tsvector has not more positions.
+create or replace function pg_temp.search_lexemes(p_text text, p_joined boolean) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    t text := left(pg_temp.search_fold(p_text), 16000);
+begin
+    -- Blanks around each run of digits or letters, and one blank for all else that separates.
+    t := regexp_replace(t, '[0-9]+|[^0-9' || pg_temp.search_syllables() || pg_temp.search_separators() || ']+', ' \& ', 'g');
+    t := btrim(regexp_replace(t, '[' || pg_temp.search_separators() || ']+', ' ', 'g'));
+    -- ab cde f g: ab. cde. f g
+    t := regexp_replace(t, '[' || pg_temp.search_syllables() || ']{2,}', '\&.', 'g');
+    if p_joined then
+        -- ab_cde_f~g
+        t := regexp_replace(t, '\. (?=[' || pg_temp.search_syllables() || '])', '_', 'g');
+        t := regexp_replace(t, '(?<=[' || pg_temp.search_syllables() || ']) (?=[' || pg_temp.search_syllables() || '])',
+                            '~', 'g');
+    end if;
+    -- ab b_c cd de e_f f~g g, or ab. cd de. f g
+    t := regexp_replace(t, '(?<=[_~' || pg_temp.search_syllables() || '])[' || pg_temp.search_syllables() || '](?=[_~'
+                           || pg_temp.search_syllables() || '])|(?<=[_~])[' || pg_temp.search_syllables() || ']',
+                        '\& \&', 'g');
+    return replace(t, '.', ' .');
+end $$;
+
+-- The lexemes of a title and a description, with the weights A and B. No phrase reaches from one into the other.
+create or replace function pg_temp.search_vector(p_title text, p_description text) returns tsvector
+language plpgsql immutable parallel safe cost 10000 as $$
+declare
+    title text := coalesce(pg_temp.search_lexemes(p_title, true), '');
+    title_length integer := length(title) - length(replace(title, ' ', '')) + 1;
+    lexemes text := concat_ws(' . ', title, pg_temp.search_lexemes(p_description, false));
+begin
+    return (select coalesce(string_agg(left(lexeme, 64) || case when n > title_length then ':' || n || 'B'
+                                       else ':' || n || 'A' end, ' '), '')
+            from string_to_table(lexemes, ' ') with ordinality l (lexeme, n) where lexeme not in ('', '.'))::tsvector;
+end $$;
+
+-- No item may be written between this copy and the triggers that keep it.
+lock table tests in share row exclusive mode;
+
+create table sugang.test_search as
+select id as item_id, created_at, start_at, end_at, pg_temp.search_vector(title, description) as search_vector
+from tests
+order by created_at;
+alter table sugang.test_search add primary key (item_id);
+
+-- The order of the default list.
+create index test_search_newest on sugang.test_search (created_at desc, item_id desc);
+-- Every search reads the pending entries: short enough for readers, long enough for writers to share the work.
+create index test_search_vector on sugang.test_search using gin (search_vector)
+    with (gin_pending_list_limit = 64);
+analyze sugang.test_search;
+
+-- Searches no longer read tests.
+-- squawk-ignore require-concurrent-index-deletion
+drop index tests_unsearchable;
+
+-- ===== V17__search_counts
+
+-- What was counted and recorded of the searches before V16: their words had another meaning.
+truncate sugang.search_counts, sugang.search_changes;
+
+-- The lexemes of target_title, for searches. A payment from before has none; a search
+-- of its user reads its title instead.
+alter table payments add column title_vector tsvector;
+
+-- ===== V18__attempts
 
 -- Attempts to log in and to sign up, counted here while Redis cannot count them.
 
@@ -532,7 +846,7 @@ create unlogged table sugang.attempts (
 );
 create index attempts_expires on sugang.attempts (expires_at);
 
--- ===== V21__refresh_successors
+-- ===== V19__refresh_successors
 
 -- What a used refresh token was exchanged for, so that the same exchange can be answered again; and what the schema
 -- consists of, so that its parts can be missed.
@@ -552,3 +866,28 @@ create table sugang.schema_objects (
     name text not null,
     primary key (kind, relation, name)
 );
+
+-- ===== V20__account_keys
+
+-- Accounts are unique by what people see, not by bytes. The expressions are those of sugang.email_key and
+-- sugang.username_key: independent of the collation, so that every database and every program agrees.
+
+do $$
+begin
+    create unique index users_email_key_unique on users ((
+        translate(normalize(email, nfc), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')));
+exception when unique_violation then
+    raise exception 'two users have the same e-mail address but for upper and lower case or composed characters'
+        using hint = 'List them: select lower(normalize(email, nfc)), array_agg(id) from users group by 1 having count(*) > 1;';
+end $$;
+
+do $$
+begin
+    create unique index users_username_key_unique on users ((normalize(username, nfkc)));
+exception when unique_violation then
+    raise exception 'two users have usernames that look the same'
+        using hint = 'List them: select normalize(username, nfkc), array_agg(id) from users group by 1 having count(*) > 1;';
+end $$;
+
+-- It depends on the collation: with some, the letter U+0130 is an i.
+drop index users_email_unique_ci;
