@@ -168,10 +168,10 @@ async fn a_changed_type_of_a_column_costs_no_request() {
     let id = app.add(EXAM, Item::default()).await;
     for change in [
         "select",
-        "alter table tests alter capacity type bigint, alter registration_count type bigint",
-        "alter table payments alter object_id type bigint",
+        "alter table tests alter price type numeric(14, 2), add note text",
+        "alter table payments alter payment_method type text, alter refund_reason type varchar(4000)",
         "alter table test_registrations add note text",
-        "alter table users alter email type varchar(320)",
+        "alter table users add note text",
     ] {
         // Every session has the plans of before.
         assert_eq!(read(&app, &minsu, 12).await, [(200, 12)], "before {change}");
