@@ -41,7 +41,7 @@ begin
         from unnest(combined) with ordinality c (words, i);
 end $$;
 
--- What a search reads of a part, after so many positions without a lexeme.
+-- What a search reads of a part, after a number of positions without a lexeme.
 create function pg_temp.part_lexemes(p_words text, p_joined boolean, p_weight "char", p_after integer) returns tsvector
 language sql
 return (select string_agg(format('''%s'':%s%s', lexeme, n + p_after, p_weight), ' ')::tsvector

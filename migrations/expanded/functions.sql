@@ -1741,10 +1741,10 @@ begin
         ('users', 'update', 'password,last_login'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
-                               'target_title,registration_id,registration_time'),
+                               'title_vector,target_title,registration_id,registration_time'),
         ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
-                               'external_transaction_id,status,paid_at,search_vector,target_title,registration_id,'
-                               'registration_time'),
+                               'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
+                               'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('sugang.audit_log', 'insert', 'subject,subject_id,item_kind,item_id,user_id,status,amount,seats,actor_id,'
@@ -1891,6 +1891,7 @@ language sql stable as $$
     values ('courses', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
                                  'registration_count,capacity'),
            ('courses', 'update', 'registration_count'),
+           ('sugang.course_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at'),
            ('course_registrations', 'insert', 'user_id,course_id,status,enrolled_at'),
            ('course_registrations', 'update', 'status,enrolled_at,completed_at,cancelled_at')
@@ -1904,6 +1905,7 @@ language sql stable as $$
     values ('tests', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
                                  'registration_count,capacity'),
            ('tests', 'update', 'registration_count'),
+           ('sugang.test_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at'),
            ('test_registrations', 'insert', 'user_id,test_id,status,applied_at'),
            ('test_registrations', 'update', 'status,applied_at,completed_at,cancelled_at')

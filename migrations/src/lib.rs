@@ -10,6 +10,7 @@ mod progress;
 mod report;
 mod run;
 mod scripts;
+mod session;
 
 pub use audit::{Finding, audit, audit_with};
 pub use call::function_call;

@@ -3,6 +3,7 @@
 //! The checks are files of `preflight/`, one finding each, in a folder for each [`Level`]. Adding a check is adding a file.
 
 mod check;
+mod level;
 mod text;
 
 use std::time::{Duration, Instant};
@@ -10,22 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 
-use crate::{kind::ItemKind, progress::Progress};
+use crate::{kind::ItemKind, progress::Progress, session::SESSION};
 use check::{Check, checks};
+pub use level::Level;
 
 /// The most rows that are fetched of one finding. Its count is of all of them.
 const MAX_ROWS: usize = 1000;
-
-/// What a finding means for the migration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// It stands in the way: the migration does not begin.
-    Obstacle,
-    /// The migration repairs it.
-    Repair,
-    /// It stays as it is.
-    Note,
-}
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +112,7 @@ impl std::fmt::Display for Blocked {
 /// When the connection breaks.
 pub(crate) async fn inspect(client: &mut Client, kinds: &[ItemKind], progress: &Progress) -> anyhow::Result<Preflight> {
     let transaction = client.transaction().await?;
-    transaction.batch_execute(crate::run::SESSION).await?;
+    transaction.batch_execute(SESSION).await?;
     let preflight = inspect_within(&transaction, kinds, Scope::All, progress).await?;
     transaction.rollback().await?;
     Ok(preflight)

@@ -14,25 +14,11 @@ use crate::{
     preflight::{self, Blocked, Level, Preflight, Scope},
     progress::Progress,
     scripts::{self, Script},
+    session::SESSION,
 };
 
 /// The row of `sugang.migrations` that holds the hash of all functions.
 const FUNCTIONS: &str = "functions";
-
-/// What every transaction of a migration or a preflight begins with.
-///
-/// Django's tables are in `public`; without the search path, a database user called `sugang` would get tables in our
-/// schema. A function may be defined before another that it calls. A role's own timeouts suit requests, not this.
-pub(crate) const SESSION: &str = "
-    set local search_path = public;
-    set local check_function_bodies = off;
-    set local statement_timeout = 0;
-    set local idle_in_transaction_session_timeout = 0;
-    set local client_min_messages = warning;
-    set local datestyle = 'ISO, YMD';
-    set local timezone = 'UTC';
-    set local jit = off;
-    set local work_mem = '64MB'";
 
 /// How to migrate.
 #[derive(Debug, Clone, Copy, Default)]

@@ -158,7 +158,16 @@ mod tests {
                     script.label()
                 );
             }
-            assert!(!script.sql.contains("create function") && !script.sql.contains("create or replace"));
+            // A temporary function ends with the migration's session, and the file alone calls it.
+            let mut definitions = script
+                .sql
+                .lines()
+                .filter(|line| line.contains("create ") && line.contains(" function "));
+            assert!(
+                definitions.all(|line| line.contains(" function pg_temp.")),
+                "{}",
+                script.label()
+            );
         }
     }
 

@@ -365,7 +365,7 @@ mod tests {
     fn a_signature_has_the_types_of_the_parameters() {
         let signatures = signatures(["workshop"]);
         let all: Vec<_> = signatures.split(';').collect();
-        assert!(all.contains(&"credentials(text,text)"), "{all:?}");
+        assert!(all.contains(&"credentials(text,text,text,text)"), "{all:?}");
         assert!(
             all.contains(&"list_workshop(text,bigint,bigint,boolean,text,boolean)"),
             "{all:?}"

@@ -35,17 +35,23 @@ pub(super) struct BodyLimits {
 
 /// Receives a body, as far as the component would read it, so that a client that sends slowly takes no place of others.
 ///
-/// A body that is declared to be longer is left to the component, which refuses it without reading.
+/// A body that is declared to be longer is left to the component, which refuses it without reading. A client that `waits`
+/// sends its body only after an interim response, so it has to get none.
 ///
 /// # Errors
 /// 408 for a body that comes too slowly, 503 without memory, 400 for one that breaks off or is malformed.
-pub(super) async fn receive<B>(mut body: B, limits: &BodyLimits) -> Result<ReceivedBody<B>, &'static ErrorSpec>
+pub(super) async fn receive<B>(
+    mut body: B,
+    waits: bool,
+    limits: &BodyLimits,
+) -> Result<ReceivedBody<B>, &'static ErrorSpec>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let mut received = ReceivedBody {
         start: Bytes::new(),
         rest: None,
+        drains: true,
         _memory: None,
     };
     if body.is_end_stream() {
@@ -53,6 +59,7 @@ where
     }
     if body.size_hint().lower() > limits.bytes as u64 {
         received.rest = Some(body);
+        received.drains = !waits;
         return Ok(received);
     }
     let (mut start, mut memory) = (BytesMut::new(), limits.memory.reserve(SMALL_BODY));
@@ -89,6 +96,7 @@ where
 {
     start: Bytes,
     rest: Option<B>,
+    drains: bool,
     _memory: Option<Reserved>,
 }
 
@@ -133,7 +141,8 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     fn drop(&mut self) {
-        let Some(mut body) = self.rest.take().filter(|body| !body.is_end_stream()) else {
+        let drains = self.drains;
+        let Some(mut body) = self.rest.take().filter(|body| drains && !body.is_end_stream()) else {
             return;
         };
         let drain = async move {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, HOST},
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST},
 };
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Body;
@@ -174,7 +174,8 @@ impl Service {
             return Ok(error_response::options_of_the_server(meta, &self.cors));
         }
         let (head, body) = request.into_parts();
-        let body = request_body::receive(body, &self.bodies)
+        let waits = head.headers.contains_key(EXPECT);
+        let body = request_body::receive(body, waits, &self.bodies)
             .await
             .map_err(|error| Failure {
                 closes: true,

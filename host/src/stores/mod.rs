@@ -16,7 +16,6 @@ use serde_json::json;
 pub(crate) use allowed_hosts::AllowedHosts;
 pub(crate) use configured::StoreUrls;
 use configured::misconfigured;
-use origin::Origin;
 
 use crate::{error::StartError, log, settings::Limits};
 

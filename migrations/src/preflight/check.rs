@@ -2,7 +2,7 @@
 
 use include_dir::{Dir, include_dir};
 
-use super::Level;
+use super::level::Level;
 use crate::kind::{ItemKind, expand_all};
 
 static PREFLIGHT: Dir = include_dir!("$CARGO_MANIFEST_DIR/preflight");

@@ -45,7 +45,13 @@ const CRATES: &[Crate] = &[
     // A run and the audit take scripts, which are expanded for each kind.
     Crate {
         sources: "migrations/src",
-        layers: &[&["report"], &["audit", "run"], &["scripts"], &["call", "kind"]],
+        layers: &[
+            &["report"],
+            &["audit", "run"],
+            &["preflight"],
+            &["scripts"],
+            &["call", "kind", "progress", "session"],
+        ],
         denies_circles: true,
         since: "",
     },

@@ -95,7 +95,10 @@ fn inspect(head: &mut [u8], limits: HeadLimits) -> Result<Framing, &'static Erro
     if target.len() > limits.target {
         return Err(&host::URI_TOO_LONG);
     }
-    if Uri::try_from(target).is_err() {
+    let uri = Uri::try_from(target).map_err(|_| &host::BAD_REQUEST)?;
+    // RFC 9112 (3.2): an authority alone is the target of a tunnel, and of nothing else.
+    let is_authority = uri.scheme().is_none() && uri.authority().is_some();
+    if is_authority && request.method != Some("CONNECT") {
         return Err(&host::BAD_REQUEST);
     }
     let values = |name: &'static str| {

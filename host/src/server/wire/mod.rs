@@ -400,7 +400,13 @@ impl Wire {
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            self.lingering = Some((Instant::now() + LINGER, 0));
+            // A server that stops does not wait for idle clients: they have their responses, and have sent nothing since.
+            let idle = matches!(self.phase, Phase::Idle { .. }) && self.received.is_empty() && !self.is_answering();
+            let time = match self.activity.stopped() {
+                Some(_) if idle => Duration::ZERO,
+                _ => LINGER,
+            };
+            self.lingering = Some((Instant::now() + time, 0));
         }
         while let Some((until, taken)) = self.lingering.filter(|_| !self.ended) {
             self.received.clear();

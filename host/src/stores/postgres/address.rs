@@ -6,7 +6,7 @@ use sugang_connect::postgres::Connector;
 use sugang_protocol::store_url::PostgresUrl;
 
 use super::Error;
-use crate::stores::{AllowedHosts, Origin};
+use crate::stores::{allowed_hosts::AllowedHosts, origin::Origin};
 
 /// The time after which the kernel asks for a sign of life on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(30);

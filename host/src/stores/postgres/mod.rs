@@ -30,7 +30,8 @@ pub(crate) use lease::{Lease, Parameters, RunningStatement};
 use session::SessionManager;
 
 use super::{
-    AllowedHosts, Origin,
+    allowed_hosts::AllowedHosts,
+    origin::Origin,
     pool::{self, PoolError, PoolLimits},
 };
 use crate::{settings::PostgresLimits, sync::lock};

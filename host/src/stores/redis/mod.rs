@@ -26,7 +26,7 @@ use cluster::Places;
 pub(crate) use error::Error;
 use report::Report;
 
-use super::{AllowedHosts, Origin};
+use super::{allowed_hosts::AllowedHosts, origin::Origin};
 use crate::{settings::RedisLimits, sync::lock};
 
 /// Addresses that may have a client. The component chooses them, so their number needs a bound.
