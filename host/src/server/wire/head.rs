@@ -248,7 +248,7 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n", 200),
             ("GET / HTTP/1.0\r\n\r\n", 200),
             ("GET / HTTP/1.7\r\n\r\n", 200),
-            ("BREW coffee:pot HTTP/1.1\r\n\r\n", 200),
+            ("BREW coffee:pot HTTP/1.1\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\n\r\n", 505),
             ("GET / HTTP/3.0\r\n\r\n", 505),
             ("GET / HTTP/11\r\n\r\n", 400),

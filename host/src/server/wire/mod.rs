@@ -6,6 +6,7 @@
 
 mod chunked;
 mod head;
+mod rest;
 mod stand_in;
 
 use std::{
@@ -29,6 +30,7 @@ use tokio::{
 use self::{
     chunked::Chunked,
     head::{Framing, HeadLimits},
+    rest::Rest,
     stand_in::stand_in,
 };
 use super::{
@@ -120,12 +122,6 @@ enum Step {
     Again,
     /// Nothing: the connection ends.
     End,
-}
-
-/// The rest of a body.
-enum Rest {
-    Length(u64),
-    Chunked(Chunked),
 }
 
 impl Wire {
@@ -426,20 +422,6 @@ impl Wire {
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Rest {
-    /// Returns how many of the bytes belong to the body, and whether it ends there.
-    fn advance(&mut self, bytes: &[u8]) -> io::Result<(usize, bool)> {
-        match self {
-            Self::Length(left) => {
-                let taken = (*left).min(bytes.len() as u64);
-                *left -= taken;
-                Ok((taken as usize, *left == 0))
-            }
-            Self::Chunked(chunked) => chunked.advance(bytes).map_err(|_| io::ErrorKind::InvalidData.into()),
-        }
     }
 }
 
