@@ -2,8 +2,8 @@
 
 -- Accounts. The API hashes and verifies passwords; the database stores the hashes.
 
--- The key that all spellings of an e-mail address share: case is ignored for ASCII letters alone, whatever the collation, and
--- composed and decomposed characters are equal. The index users_email_key_unique has this expression.
+-- The key that all spellings of an e-mail address share: case is ignored for ASCII letters alone, whatever the
+-- collation, and composed and decomposed characters are equal. The index users_email_key_unique has this expression.
 create or replace function sugang.email_key(p_email text) returns text language sql immutable as $$
     select translate(normalize(p_email, nfc), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')
 $$;
@@ -17,8 +17,8 @@ create or replace function sugang.user_json(users) returns text language sql sta
     select json_build_object('id', $1.id, 'email', $1.email, 'username', $1.username)::text
 $$;
 
--- p_ascii_key is the key of the address with its domain in ASCII, if it has another domain: another program may have stored
--- it like that.
+-- p_ascii_key is the key of the address with its domain in ASCII, if it has another domain: another program may have
+-- stored it like that.
 create or replace function sugang.signup(p_function text, p_email text, p_ascii_key text, p_username text,
                                          p_password text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
@@ -52,9 +52,9 @@ begin
     return a;
 end $$;
 
--- The stored hash that a login is verified against. The keys are those of the address in its one spelling, as the client
--- sent it, and with its domain in ASCII; where another program stored several, that of the client counts. An unknown and an
--- inactive user give the same outcome, so that a client cannot tell them apart.
+-- The stored hash that a login is verified against. The keys are those of the address in its one spelling, as the
+-- client sent it, and with its domain in ASCII; where another program stored several, that of the client counts. An
+-- unknown and an inactive user give the same outcome, so that a client cannot tell them apart.
 create or replace function sugang.credentials(p_function text, p_key text, p_typed_key text, p_ascii_key text)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
@@ -70,8 +70,8 @@ begin
     return a;
 end $$;
 
--- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets the
--- attempts that were counted for the account while Redis could not count.
+-- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets
+-- the attempts that were counted for the account while Redis could not count.
 create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text,
                                             p_attempts text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
@@ -98,7 +98,8 @@ end $$;
 -- Attempts to log in and to sign up, counted while Redis cannot: the same sliding window as that of the API's script.
 
 -- Locks the counter of a key, and returns it as of now. p_window in milliseconds.
-create or replace function sugang.lock_attempts(p_key text, p_window bigint) returns sugang.attempts language plpgsql as $$
+create or replace function sugang.lock_attempts(p_key text, p_window bigint) returns sugang.attempts
+language plpgsql as $$
 declare
     a sugang.attempts;
     counted_for constant interval := p_window * interval '1 millisecond';
@@ -2838,9 +2839,9 @@ $$;
 
 -- Refresh tokens: use, rotation and logout.
 
--- The moment until which a revocation is kept: no token that it concerns is valid longer. p_expires: when the token that
--- was sent expires, in seconds since 1970; p_keep_seconds: the lifetime of tokens that are issued now. The day on top is
--- for clocks that disagree.
+-- The moment until which a revocation is kept: no token that it concerns is valid longer. p_expires: when the token
+-- that was sent expires, in seconds since 1970; p_keep_seconds: the lifetime of tokens that are issued now. The day on
+-- top is for clocks that disagree.
 create or replace function sugang.revoked_until(p_expires bigint, p_keep_seconds bigint) returns timestamptz
 language sql stable as $$
     select greatest(to_timestamp(p_expires), now() + make_interval(secs => p_keep_seconds)) + interval '1 day'
@@ -2868,12 +2869,12 @@ begin
 end $$;
 
 -- Uses a refresh token. With rotation each token is used once, and p_successor replaces it. Within the grace, the same
--- token gets the same successor again: two tabs refresh at the same moment, and an answer can be lost. After it, a token
--- that is used again means that it or its successor was stolen; the two cases cannot be told apart, so the whole family
--- is revoked. The clock of this database measures the grace.
+-- token gets the same successor again: two tabs refresh at the same moment, and an answer can be lost. After it, a
+-- token that is used again means that it or its successor was stolen; the two cases cannot be told apart, so the whole
+-- family is revoked. The clock of this database measures the grace.
 create or replace function sugang.refresh(p_function text, p_user bigint, p_jti text, p_family text,
-                                          p_expires bigint, p_keep_seconds bigint, p_rotate boolean, p_grace_seconds bigint,
-                                          p_successor text, p_issued_at bigint)
+                                          p_expires bigint, p_keep_seconds bigint, p_rotate boolean,
+                                          p_grace_seconds bigint, p_successor text, p_issued_at bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;

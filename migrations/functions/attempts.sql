@@ -1,7 +1,8 @@
 -- Attempts to log in and to sign up, counted while Redis cannot: the same sliding window as that of the API's script.
 
 -- Locks the counter of a key, and returns it as of now. p_window in milliseconds.
-create or replace function sugang.lock_attempts(p_key text, p_window bigint) returns sugang.attempts language plpgsql as $$
+create or replace function sugang.lock_attempts(p_key text, p_window bigint) returns sugang.attempts
+language plpgsql as $$
 declare
     a sugang.attempts;
     counted_for constant interval := p_window * interval '1 millisecond';

@@ -1,8 +1,8 @@
 -- Refresh tokens: use, rotation and logout.
 
--- The moment until which a revocation is kept: no token that it concerns is valid longer. p_expires: when the token that
--- was sent expires, in seconds since 1970; p_keep_seconds: the lifetime of tokens that are issued now. The day on top is
--- for clocks that disagree.
+-- The moment until which a revocation is kept: no token that it concerns is valid longer. p_expires: when the token
+-- that was sent expires, in seconds since 1970; p_keep_seconds: the lifetime of tokens that are issued now. The day on
+-- top is for clocks that disagree.
 create or replace function sugang.revoked_until(p_expires bigint, p_keep_seconds bigint) returns timestamptz
 language sql stable as $$
     select greatest(to_timestamp(p_expires), now() + make_interval(secs => p_keep_seconds)) + interval '1 day'
@@ -30,12 +30,12 @@ begin
 end $$;
 
 -- Uses a refresh token. With rotation each token is used once, and p_successor replaces it. Within the grace, the same
--- token gets the same successor again: two tabs refresh at the same moment, and an answer can be lost. After it, a token
--- that is used again means that it or its successor was stolen; the two cases cannot be told apart, so the whole family
--- is revoked. The clock of this database measures the grace.
+-- token gets the same successor again: two tabs refresh at the same moment, and an answer can be lost. After it, a
+-- token that is used again means that it or its successor was stolen; the two cases cannot be told apart, so the whole
+-- family is revoked. The clock of this database measures the grace.
 create or replace function sugang.refresh(p_function text, p_user bigint, p_jti text, p_family text,
-                                          p_expires bigint, p_keep_seconds bigint, p_rotate boolean, p_grace_seconds bigint,
-                                          p_successor text, p_issued_at bigint)
+                                          p_expires bigint, p_keep_seconds bigint, p_rotate boolean,
+                                          p_grace_seconds bigint, p_successor text, p_issued_at bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;

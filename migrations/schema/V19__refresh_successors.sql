@@ -7,6 +7,7 @@ alter table sugang.revoked_tokens
     add column successor text, -- the id (`jti`) of the token that replaced it
     add column successor_issued_at bigint, -- the claims of that token, in seconds since 1970
     add column successor_expires_at bigint;
+-- squawk-ignore require-concurrent-index-creation
 create index revoked_tokens_family on sugang.revoked_tokens (family) where family is not null;
 
 -- Every function, table, column and guard of the schema as migrated. Written after each migration.
