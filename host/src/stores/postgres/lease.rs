@@ -178,7 +178,9 @@ fn note_failure(connection: &PooledConnection, error: &tokio_postgres::Error) {
             connection.suspect();
         }
         Some(error) if error.code().code() == READ_ONLY => connection.renew(),
+        // The plans of the other sessions are as old. So that a second attempt does not meet one of them, they end, too.
         Some(error) if is_fault_of_session(error.code().code(), error.routine()) => {
+            connection.renew();
             connection.set_condition(Condition::Ended);
         }
         // The statement has ended, and nothing is left of it.
