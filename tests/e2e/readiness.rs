@@ -101,7 +101,7 @@ async fn what_a_request_would_fail_of_is_named() {
     }
     // Neither a name nor a text of the database reaches the client.
     app.database()
-        .batch_execute("alter table users rename to renamed")
+        .batch_execute("alter table tests rename to renamed")
         .await
         .expect("it can be broken");
     assert_answer!(app.get("/readyz").await, @r#"

@@ -110,8 +110,10 @@ async fn query(
     parameters: Vec<ParameterValue>,
 ) -> Result<Option<Vec<DbValue>>, Error> {
     let mut result = connection.query(statement, parameters).await?;
-    let row = result.rows().next().await;
-    // An error after the first row is only reported here.
+    let rows = result.rows();
+    let row = rows.next().await;
+    // How the result ended is known once its rows were read to their end, which may arrive later than a long row.
+    while rows.next().await.is_some() {}
     result.result().await?;
     Ok(row)
 }
