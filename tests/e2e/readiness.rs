@@ -118,7 +118,7 @@ async fn what_a_request_would_fail_of_is_named() {
     "#);
     app.database()
         .batch_execute(&format!(
-            "alter table renamed rename to users; drop owned by {role}; drop role {role}"
+            "alter table renamed rename to tests; drop owned by {role}; drop role {role}"
         ))
         .await
         .expect("it can be repaired");
