@@ -112,8 +112,11 @@ async fn query(
     let mut result = connection.query(statement, parameters).await?;
     let rows = result.rows();
     let row = rows.next().await;
-    // How the result ended is known once its rows were read to their end, which may arrive later than a long row.
-    while rows.next().await.is_some() {}
+    // How the result ended is known once its rows were read to their end, which may arrive later than a long row. A
+    // stream that has ended is not read again.
+    if row.is_some() {
+        while rows.next().await.is_some() {}
+    }
     result.result().await?;
     Ok(row)
 }
