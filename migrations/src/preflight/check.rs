@@ -60,11 +60,12 @@ pub(super) fn checks(kinds: &[ItemKind]) -> Vec<Check> {
     checks
 }
 
-/// Reads the lines `-- finds:` and `-- advice:` (for a repair, `-- repair:`), which go on until the first line without a
-/// comment, then the query, then `-- remedy:` and its statements.
+/// Reads the lines `-- finds:`, `-- advice:` (for a repair, `-- repair:`) and `-- query:`, which go on until the first line
+/// without a comment, then the query, then `-- remedy:` and its statements. If a query is named, that file of `parts/` is
+/// the query, and the one here gives its rows.
 fn parse(name: &str, kind: Option<&'static str>, level: Level, text: &str) -> Check {
     let (head, remedy) = text.split_once("-- remedy:\n").unwrap_or((text, ""));
-    let (mut finds, mut advice) = (String::new(), String::new());
+    let (mut finds, mut advice, mut part) = (String::new(), String::new(), String::new());
     let mut lines = head.lines();
     let mut current = &mut finds;
     for line in lines.by_ref() {
@@ -75,6 +76,10 @@ fn parse(name: &str, kind: Option<&'static str>, level: Level, text: &str) -> Ch
                 current = &mut advice;
                 rest
             }
+            Some(("query", rest)) => {
+                current = &mut part;
+                rest
+            }
             _ => comment,
         };
         if !current.is_empty() {
@@ -82,16 +87,33 @@ fn parse(name: &str, kind: Option<&'static str>, level: Level, text: &str) -> Ch
         }
         current.push_str(comment);
     }
-    let query = lines.collect::<Vec<_>>().join("\n");
+    let query = statement(lines);
+    let query = match part.as_str() {
+        "" => query,
+        part => part_of_queries(part).replace("{rows}", &query),
+    };
     Check {
         name: name.strip_suffix("_of_kind").unwrap_or(name).to_owned(),
         kind,
         level,
         finds,
         advice,
-        query: query.trim().trim_end_matches(';').to_owned(),
+        query,
         remedy: remedy.trim().to_owned(),
     }
+}
+
+/// The query that several checks share, each with its own rows for `{rows}`; empty if there is no such file.
+fn part_of_queries(name: &str) -> String {
+    let file = PREFLIGHT.get_file(format!("parts/{name}.sql"));
+    let text = file.and_then(|file| file.contents_utf8()).unwrap_or_default();
+    statement(text.lines().skip_while(|line| line.starts_with("--")))
+}
+
+/// The text of a statement without its end.
+fn statement<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let text = lines.collect::<Vec<_>>().join("\n");
+    text.trim().trim_end_matches(';').to_owned()
 }
 
 #[cfg(test)]
