@@ -58,7 +58,8 @@ language sql stable set search_path = public as $$
     )
     select 'function', '', oid::regprocedure::text from pg_proc
     where pronamespace = 'sugang'::regnamespace
-      and not exists (select from pg_depend where objid = pg_proc.oid and deptype = 'e')
+      and not exists (select from pg_depend
+                      where classid = 'pg_proc'::regclass and objid = pg_proc.oid and deptype = 'e')
     union all
     select 'table', '', oid::regclass::text from pg_class
     where relnamespace = 'sugang'::regnamespace and relkind = 'r'
@@ -83,22 +84,27 @@ create or replace function sugang.record_objects() returns void language sql as 
     insert into sugang.schema_objects select * from sugang.current_objects();
 $$;
 
--- What requests would fail of, with the reason by which the API names its kind. p_functions: the functions that the API
--- calls, as `name(type,type)`, separated by semicolons.
-create or replace function sugang.missing(p_functions text) returns table (reason text, what text)
-language sql stable set search_path = public as $$
-    select 'function_missing', name
+-- What is missing of all that, with the reason by which the API names its kind. Requests fail of it, unless it is a
+-- guard. p_functions: the functions that the API calls, as `name(type,type)`, separated by semicolons.
+create or replace function sugang.missing(p_functions text) returns table (reason text, what text, is_guard boolean)
+language sql stable set search_path = public set jit = off as $$
+    select 'function_missing', name, false
     from unnest(string_to_array(p_functions, ';')) name where to_regprocedure('sugang.' || name) is null
     union all
-    select o.kind || '_missing', concat_ws('.', nullif(o.relation, ''), o.name)
-    from sugang.schema_objects o left join sugang.current_objects() c using (kind, relation, name)
-    where c.name is null and o.kind in ('function', 'table', 'column')
+    select o.kind || '_missing',
+           case when is_guard then concat_ws(' ', o.kind, o.name, 'on', o.relation)
+                else concat_ws('.', nullif(o.relation, ''), o.name) end,
+           is_guard
+    from sugang.schema_objects o
+    left join sugang.current_objects() c using (kind, relation, name)
+    cross join lateral (select o.kind not in ('function', 'table', 'column')) guards (is_guard)
+    where c.name is null
     union all
-    select 'permission_missing', 'execute ' || name from sugang.schema_objects
+    select 'permission_missing', 'execute ' || name, false from sugang.schema_objects
     join pg_proc on pg_proc.oid = to_regprocedure(name)
     where kind = 'function' and prorettype <> 'trigger'::regtype and not has_function_privilege(pg_proc.oid, 'execute')
     union all
-    select reason, concat_ws(' ', privilege, concat_ws('.', relation, attribute))
+    select reason, concat_ws(' ', privilege, concat_ws('.', relation, attribute)), false
     from sugang.rights()
     left join unnest(string_to_array(columns, ',')) attribute on true
     cross join lateral (select case
@@ -112,7 +118,7 @@ language sql stable set search_path = public as $$
     where reason is not null
     union all
     -- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
-    select 'permission_missing', 'usage ' || pg_get_serial_sequence(relation, 'id')
+    select 'permission_missing', 'usage ' || pg_get_serial_sequence(relation, 'id'), false
     from sugang.rights()
     where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
       and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
@@ -129,6 +135,7 @@ declare
     a sugang.function_row;
     found_reason text;
     found_missing text;
+    guards_missing text;
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
     if (select coalesce(max(substring(script from '^V(\d+)')::bigint), 0) from sugang.migrations) < p_schema then
@@ -137,10 +144,13 @@ begin
         return a;
     end if;
     -- The first of these reasons: a missing table has no columns either.
-    select (array_agg(reason))[1], string_agg(what, ', ') into found_reason, found_missing
-        from (select * from sugang.missing(p_functions)
-              order by array_position(array['function_missing', 'table_missing', 'column_missing'], reason), what
-              limit 10) m;
+    select (array_agg(reason order by place) filter (where not is_guard))[1],
+           string_agg(what, ', ' order by place) filter (where not is_guard and place <= 10),
+           string_agg(what, ', ' order by place) filter (where is_guard)
+        into found_reason, found_missing, guards_missing
+        from (select *, row_number() over (order by is_guard, array_position(
+                            array['function_missing', 'table_missing', 'column_missing'], reason), what) as place
+              from sugang.missing(p_functions)) m;
     if found_reason is not null then
         a.outcome := 'not_ready';
         a.body := json_build_object('reason', found_reason, 'missing', found_missing)::text;
@@ -148,9 +158,6 @@ begin
     end if;
     a.outcome := 'ok';
     a.body := json_build_object(
-        'read_only', current_setting('transaction_read_only')::boolean,
-        'guards_missing', (select string_agg(concat_ws(' ', o.kind, o.name, 'on', o.relation), ', ')
-                           from sugang.schema_objects o left join sugang.current_objects() c using (kind, relation, name)
-                           where c.name is null))::text;
+        'read_only', current_setting('transaction_read_only')::boolean, 'guards_missing', guards_missing)::text;
     return a;
 end $$;
