@@ -2,15 +2,16 @@
 //!
 //! The types on the wire belong to [`sugang_sdk::types`], which clients share. This crate decides what a server does
 //! with them: which [`Language`] a response speaks, which [`request_id`] a request carries, which [`path`] it names, which
-//! pages of other origins may read the response ([`Cors`]), which status, headers and body an [error](`ErrorSpec`)
-//! becomes, and which [URL of a store](store_url) is valid. It knows neither Spin nor an HTTP library, so both sides can
-//! use it as it is.
+//! [network](client_network) it counts for, which pages of other origins may read the response ([`Cors`]), which status,
+//! headers and body an [error](`ErrorSpec`) becomes, and which [URL of a store](store_url) is valid. It knows neither Spin
+//! nor an HTTP library, so both sides can use it as it is.
 
 mod authority;
 mod cors;
 mod error;
 mod headers;
 mod language;
+mod network;
 pub mod path;
 pub mod request_id;
 pub mod session;
@@ -21,3 +22,4 @@ pub use cors::{Cors, preflight_headers};
 pub use error::{ErrorResponse, ErrorSpec, host, status_of};
 pub use headers::shared_headers;
 pub use language::{Language, Text};
+pub use network::client_network;

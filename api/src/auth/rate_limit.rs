@@ -3,13 +3,11 @@
 //! Redis counts. While it cannot (it is down, a replica, full, or its user may not execute scripts), PostgreSQL does: one
 //! more statement for each attempt, and one count for all hosts. If neither can count, there is no login and no sign-up.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use sha2::{Digest, Sha256};
 use spin_sdk::redis::RedisResult;
+use sugang_protocol::client_network;
 
 use crate::{
     config::RateLimits,
@@ -19,9 +17,6 @@ use crate::{
         functions::{self, CountAttempt},
     },
 };
-
-/// The bits of an IPv6 address that count: the smallest network that a provider gives to a household.
-const IPV6_PREFIX: u32 = 64;
 
 /// Counts one attempt for every key, or for none of them, and returns the milliseconds until the next one is admitted.
 /// The result 0 means that the attempt was counted.
@@ -91,7 +86,7 @@ pub(crate) async fn check(
 ) -> Result<(), ApiError> {
     let address = attempt.address.filter(|_| limits.per_address > 0);
     let counted = Counted {
-        address: address.map(|address| key(attempt.action, "address", &network(address).to_string())),
+        address: address.map(|address| key(attempt.action, "address", &client_network(address).to_string())),
         account: (limits.per_account > 0).then(|| account_key(attempt.action, attempt.account)),
     };
     if counted.address.is_none() && counted.account.is_none() {
@@ -152,7 +147,7 @@ async fn count_in_redis(
     arguments.extend(key_limits.iter().map(String::as_str));
     match redis.execute("EVAL", &arguments).await?.as_slice() {
         [RedisResult::Int64(wait_ms)] => Ok(wait_ms.unsigned_abs()),
-        _ => Err(RedisFailure::unexpected_reply()),
+        _ => Err(RedisFailure::Refused),
     }
 }
 
@@ -211,29 +206,9 @@ fn key(action: Action, counted: &str, subject: &str) -> String {
     format!("{}:{counted}:{hash}", action.name())
 }
 
-/// Returns the part of an address that counts: all of IPv4, and the network of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    // An IPv4 client of a host that listens on IPv6 has an address of its own as well.
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & (u128::MAX << (128 - IPV6_PREFIX));
-            Ipv6Addr::from_bits(network).into()
-        }
-        address => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_ipv6_address_counts_with_its_network() {
-        let network = |address: &str| network(address.parse().unwrap()).to_string();
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(network("192.0.2.7"), "192.0.2.7");
-        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
-    }
 
     #[test]
     fn a_key_shows_no_email_address() {

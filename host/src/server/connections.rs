@@ -2,10 +2,11 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex},
 };
 
+use sugang_protocol::client_network;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{settings::Limits, sync::lock};
@@ -48,7 +49,7 @@ impl Connections {
 
     /// Gives the place to a client; `None` if its address has as many connections as one may have.
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr, slot: Option<OwnedSemaphorePermit>) -> Option<Place> {
-        let address = (!self.trusted_proxies.contains(&client.to_canonical())).then(|| network(client));
+        let address = (!self.trusted_proxies.contains(&client.to_canonical())).then(|| client_network(client));
         if let Some(address) = address {
             let mut by_address = lock(&self.by_address);
             let open = by_address.entry(address).or_default();
@@ -67,14 +68,6 @@ impl Connections {
     /// Whether most connections are taken, so that idle ones have to make place.
     pub(super) fn are_scarce(&self) -> bool {
         self.slots.available_permits() < self.all / RESERVE
-    }
-}
-
-/// The network of an address that counts as one client: a customer gets at least a /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
     }
 }
 
