@@ -493,7 +493,7 @@ async fn a_hanging_postgresql_costs_a_request_its_timeout() {
     let app = App::proxied().with("database_timeout_ms", 300).start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
-    let hold = Hold::new(&app, &format!("select from tests where id = {id} for update")).await;
+    let hold = Hold::item(&app, id).await;
     let ask = || register(&app, EXAM, id, &minsu).header("idempotency-key", "a-key");
 
     let begun = Instant::now();

@@ -73,7 +73,7 @@ async fn an_answer_that_takes_long_is_still_sent() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
-    let hold = Hold::new(&app, &format!("select from tests where id = {id} for update")).await;
+    let hold = Hold::item(&app, id).await;
     let mut client = app.connection().await;
     client.send(registration(EXAM, id, &minsu, "")).await;
     client.finish().await;
@@ -108,7 +108,7 @@ async fn a_request_whose_client_went_away_in_the_queue_is_not_begun(#[values(tru
         app.add(EXAM, Item::default()).await,
         app.add(EXAM, Item::default()).await,
     );
-    let hold = Hold::new(&app, &format!("select from tests where id = {held} for update")).await;
+    let hold = Hold::item(&app, held).await;
     let (registered, ()) = join(register(&app, EXAM, held, &minsu).into_future(), async {
         hold.is_waited_for().await;
         let mut client = app.connection().await;
@@ -139,7 +139,7 @@ async fn a_request_whose_client_goes_away_is_finished_and_found_again() {
     let app = App::limited(|limits| limits.requests = 1).await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
-    let hold = Hold::new(&app, &format!("select from tests where id = {id} for update")).await;
+    let hold = Hold::item(&app, id).await;
     let mut client = app.connection().await;
     client
         .send(registration(EXAM, id, &minsu, "Idempotency-Key: k-1\r\n"))

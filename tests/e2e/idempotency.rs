@@ -309,7 +309,7 @@ async fn a_key_in_progress_refuses_another_request() {
         app.add(EXAM, Item::default()).await,
         app.add(EXAM, Item::default()).await,
     );
-    let hold = Hold::new(&app, &format!("select from tests where id = {slow} for update")).await;
+    let hold = Hold::item(&app, slow).await;
     let ask = |id| register(&app, EXAM, id, &minsu).header("idempotency-key", "a-key");
 
     let (first, early) = tokio::join!(ask(slow), async {

@@ -9,9 +9,9 @@ use std::{
 use futures::future::{join, join_all};
 use rstest::rstest;
 use serde_json::json;
-use sugang_tests::{App, EXAM, Item, PASSWORD, assert_answer};
+use sugang_tests::{App, PASSWORD, assert_answer};
 
-use crate::support::{Hold, register, tally};
+use crate::support::{tally, while_registering};
 
 #[tokio::test]
 async fn requests_beyond_the_limit_queue() {
@@ -35,11 +35,8 @@ async fn a_request_that_queues_too_long_is_refused() {
     })
     .await;
     let minsu = app.user("minsu").await;
-    let id = app.add(EXAM, Item::default()).await;
     // A registration waits for a locked row and occupies the only place.
-    let hold = Hold::new(&app, &format!("select from tests where id = {id} for update")).await;
-    let (registered, ()) = join(register(&app, EXAM, id, &minsu).into_future(), async {
-        hold.is_waited_for().await;
+    while_registering(&app, &minsu, async {
         assert_answer!(app.get("/tests/").by(&minsu).await, @r#"
         {
           "status": "503 Service Unavailable",
@@ -58,10 +55,8 @@ async fn a_request_that_queues_too_long_is_refused() {
             let refused = app.get("/tests/").by(&minsu).header("accept-language", language).await;
             assert_eq!(refused.says("detail", detail).status, 503);
         }
-        hold.release().await;
     })
     .await;
-    assert_eq!(registered.status, 201);
     assert_eq!(app.get("/tests/").by(&minsu).await.status, 200);
 
     // The component weighs the languages in the same way.

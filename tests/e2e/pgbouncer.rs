@@ -382,7 +382,7 @@ async fn a_statement_is_cancelled_through_the_pooler() {
     };
     let host = HostProcess::start(&app, options);
     let (kind, id) = items[0];
-    let hold = Hold::new(&app, &format!("select from tests where id = {id} for update")).await;
+    let hold = Hold::item(&app, id).await;
     let answer = app
         .post(kind.register(id))
         .at(&host.base())

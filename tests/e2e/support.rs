@@ -1,7 +1,10 @@
 //! Steps that several tests share.
 
+use std::future::IntoFuture;
+
+use futures::future::join;
 use serde_json::{Value, json};
-use sugang_tests::{Answer, App, Call, Kind, User};
+use sugang_tests::{Answer, App, Call, EXAM, Item, Kind, User};
 
 /// A request to register for an item of the usual price.
 pub fn register<'a>(app: &'a App, kind: Kind, id: i64, user: &User) -> Call<'a> {
@@ -37,6 +40,19 @@ pub fn tally(answers: &[Answer]) -> Vec<(u16, usize)> {
         .collect()
 }
 
+/// Does `work` while a registration waits for the row of its exam, and so occupies a place.
+pub async fn while_registering(app: &App, user: &User, work: impl Future<Output = ()>) {
+    let id = app.add(EXAM, Item::default()).await;
+    let hold = Hold::item(app, id).await;
+    let (registered, ()) = join(register(app, EXAM, id, user).into_future(), async {
+        hold.is_waited_for().await;
+        work.await;
+        hold.release().await;
+    })
+    .await;
+    assert_eq!(registered.status, 201);
+}
+
 /// A transaction that holds the locks of its statement until it is dropped.
 pub struct Hold {
     session: tokio_postgres::Client,
@@ -54,6 +70,11 @@ impl Hold {
             .await
             .unwrap_or_else(|error| panic!("{error:?}"));
         Self { session }
+    }
+
+    /// Locks the row of an exam.
+    pub async fn item(app: &App, id: i64) -> Self {
+        Self::new(app, &format!("select from tests where id = {id} for update")).await
     }
 
     /// Waits until another session waits for one of the locks.
