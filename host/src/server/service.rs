@@ -249,7 +249,7 @@ async fn forward(
     memory: Memory,
     shared: Arc<SharedBodies>,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = match timeout(limit, bulkhead.handler.handle((), request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) if error.is::<ExpirationError>() => return Err(Failure::new(&host::TIMEOUT, error.to_string())),
@@ -257,7 +257,7 @@ async fn forward(
         Err(_) => return Err(Failure::new(&host::TIMEOUT, format!("no response within {limit:?}"))),
     };
     let (head, body) = response.into_parts();
-    let file = Key::of(&method, &path, head.status, &head.headers);
+    let file = Key::of(&method, uri.path(), head.status, &head.headers);
     if let Some(bytes) = file.as_ref().and_then(|file| shared.get(file)) {
         return Ok(Response::from_parts(head, ResponseBody::from(bytes)));
     }
