@@ -8,10 +8,7 @@ use std::{
 
 use spin_sdk::redis::{Connection, Error, RedisParameter, RedisResult};
 
-use super::{
-    deadline::within,
-    redis_failure::{Failure, Reason},
-};
+use super::{deadline::within, redis_failure::Failure};
 use crate::log;
 
 /// For this long after Redis did not answer, guarded commands fail without being sent.
@@ -25,7 +22,7 @@ pub(crate) struct Redis {
     prefix: String,
     timeout: Duration,
     connection: RefCell<Option<Rc<Connection>>>,
-    cooldown: Cell<Option<(Instant, Reason)>>,
+    cooldown: Cell<Option<(Instant, Failure)>>,
     logged: Cell<Option<Instant>>,
 }
 
@@ -58,7 +55,7 @@ impl Redis {
     /// Redis refuses the command, or does not answer.
     pub(crate) async fn execute(&self, command: &str, arguments: &[&str]) -> Result<Vec<RedisResult>, Failure> {
         match self.cooldown.get() {
-            Some((until, reason)) if Instant::now() < until => Err(Failure(reason)),
+            Some((until, failure)) if Instant::now() < until => Err(failure),
             _ => self.execute_unguarded(command, arguments).await,
         }
     }
@@ -74,7 +71,7 @@ impl Redis {
         command: &str,
         arguments: &[&str],
     ) -> Result<Vec<RedisResult>, Failure> {
-        let (reason, cause) = match within(self.timeout, self.send(command, arguments)).await {
+        let (failure, cause) = match within(self.timeout, self.send(command, arguments)).await {
             Some(Ok(result)) => {
                 self.cooldown.set(None);
                 if self.logged.take().is_some() {
@@ -82,28 +79,28 @@ impl Redis {
                 }
                 return Ok(result);
             }
-            Some(Err(error)) => (Reason::of(&error), error.to_string()),
-            None => (Reason::Slow, "Redis did not answer in time".to_owned()),
+            Some(Err(error)) => (Failure::of(&error), error.to_string()),
+            None => (Failure::Slow, "Redis did not answer in time".to_owned()),
         };
-        self.log(command, reason, &cause);
-        if !reason.is_answer() {
+        self.log(command, failure, &cause);
+        if !failure.is_answer() {
             self.cooldown
-                .set(Instant::now().checked_add(COOLDOWN).map(|until| (until, reason)));
+                .set(Instant::now().checked_add(COOLDOWN).map(|until| (until, failure)));
         }
-        if reason.needs_new_connection() {
+        if failure.needs_new_connection() {
             *self.connection.borrow_mut() = None;
         }
-        Err(Failure(reason))
+        Err(failure)
     }
 
-    fn log(&self, command: &str, reason: Reason, cause: &str) {
+    fn log(&self, command: &str, failure: Failure, cause: &str) {
         if self.logged.get().is_some_and(|logged| logged.elapsed() < LOG_EVERY) {
             return;
         }
         self.logged.set(Some(Instant::now()));
         // The host may name the address, with its password.
         let cause = cause.replace(&self.url, "redis_url");
-        log::warning("redis_degraded", &format!("{}: {command}: {cause}", reason.code()));
+        log::warning("redis_degraded", &format!("{}: {command}: {cause}", failure.code()));
     }
 
     async fn send(&self, command: &str, arguments: &[&str]) -> Result<Vec<RedisResult>, Error> {

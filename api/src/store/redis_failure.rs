@@ -2,36 +2,15 @@
 
 use spin_sdk::redis::Error;
 
-/// Redis refused a command or did not answer. Callers continue without it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failure(pub(crate) Reason);
-
-impl Failure {
-    /// Returns whether Redis has answered, so that another command may succeed.
-    pub(super) fn is_answer(self) -> bool {
-        self.0.is_answer()
-    }
-
-    /// Returns the stable word for clients.
-    pub(crate) fn code(self) -> &'static str {
-        self.0.code()
-    }
-
-    /// The failure of a command whose reply is not one that its command has.
-    pub(crate) fn unexpected_reply() -> Self {
-        Self(Reason::Refused)
-    }
-}
-
-macro_rules! reasons {
+macro_rules! failures {
     ($($(#[$doc:meta])* $variant:ident = $code:literal,)*) => {
-        /// The kind of a failure, as `/readyz` names it.
+        /// Why Redis refused a command or did not answer, as `/readyz` names it. Callers continue without it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Reason {
+        pub(crate) enum Failure {
             $($(#[$doc])* $variant,)*
         }
 
-        impl Reason {
+        impl Failure {
             #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
 
@@ -45,7 +24,7 @@ macro_rules! reasons {
     };
 }
 
-reasons! {
+failures! {
     /// No answer within the time.
     Slow = "redis_slow",
     /// No connection, or it broke.
@@ -68,38 +47,38 @@ reasons! {
     Busy = "redis_busy",
     /// Another program uses our key.
     WrongType = "redis_wrong_type",
-    /// Any other refusal.
+    /// Any other refusal, or a reply that the command does not have.
     Refused = "redis_error",
 }
 
 /// What hosts write about each kind of refusal, in lower case: Redis's own code, or its name in the client library.
-const WORDS: [(&str, Reason); 23] = [
-    ("crossslot", Reason::Cluster),
-    ("clusterdown", Reason::Cluster),
-    ("tryagain", Reason::Cluster),
-    ("moved", Reason::Cluster),
-    ("ask", Reason::Cluster),
-    ("readonly", Reason::ReadOnly),
-    ("oom", Reason::OutOfMemory),
-    ("noperm", Reason::NotPermitted),
-    ("noauth", Reason::Unauthenticated),
-    ("wrongpass", Reason::Unauthenticated),
-    ("authenticationfailed", Reason::Unauthenticated),
-    ("misconf", Reason::NotWritable),
-    ("noreplicas", Reason::NotWritable),
-    ("masterdown", Reason::NotWritable),
-    ("loading", Reason::Busy),
-    ("busyloading", Reason::Busy),
-    ("busy", Reason::Busy),
-    ("wrongtype", Reason::WrongType),
-    ("typeerror", Reason::WrongType),
-    ("responseerror", Reason::Refused),
-    ("noscript", Reason::Refused),
-    ("execabort", Reason::Refused),
-    ("err", Reason::Refused),
+const WORDS: [(&str, Failure); 23] = [
+    ("crossslot", Failure::Cluster),
+    ("clusterdown", Failure::Cluster),
+    ("tryagain", Failure::Cluster),
+    ("moved", Failure::Cluster),
+    ("ask", Failure::Cluster),
+    ("readonly", Failure::ReadOnly),
+    ("oom", Failure::OutOfMemory),
+    ("noperm", Failure::NotPermitted),
+    ("noauth", Failure::Unauthenticated),
+    ("wrongpass", Failure::Unauthenticated),
+    ("authenticationfailed", Failure::Unauthenticated),
+    ("misconf", Failure::NotWritable),
+    ("noreplicas", Failure::NotWritable),
+    ("masterdown", Failure::NotWritable),
+    ("loading", Failure::Busy),
+    ("busyloading", Failure::Busy),
+    ("busy", Failure::Busy),
+    ("wrongtype", Failure::WrongType),
+    ("typeerror", Failure::WrongType),
+    ("responseerror", Failure::Refused),
+    ("noscript", Failure::Refused),
+    ("execabort", Failure::Refused),
+    ("err", Failure::Refused),
 ];
 
-impl Reason {
+impl Failure {
     /// Classifies an error of the host's interface.
     pub(super) fn of(error: &Error) -> Self {
         match error {
@@ -117,8 +96,8 @@ impl Reason {
         let head = words.filter(|word| !word.is_empty()).take(12);
         for word in head {
             let word = word.to_ascii_lowercase();
-            if let Some((_, reason)) = WORDS.iter().find(|(known, _)| *known == word) {
-                return *reason;
+            if let Some((_, failure)) = WORDS.iter().find(|(known, _)| *known == word) {
+                return *failure;
             }
         }
         Self::Unreachable
@@ -144,52 +123,52 @@ mod tests {
 
     #[test]
     fn a_refusal_is_classified_by_its_code() {
-        for (text, reason) in [
+        for (text, failure) in [
             (
                 "CrossSlot: Keys in request don't hash to the same slot",
-                Reason::Cluster,
+                Failure::Cluster,
             ),
-            ("Moved: 7360 127.0.0.1:7001", Reason::Cluster),
+            ("Moved: 7360 127.0.0.1:7001", Failure::Cluster),
             (
                 "ReadOnly: You can't write against a read only replica.",
-                Reason::ReadOnly,
+                Failure::ReadOnly,
             ),
             (
                 "\"OOM\": command not allowed when used memory > 'maxmemory'.",
-                Reason::OutOfMemory,
+                Failure::OutOfMemory,
             ),
             (
                 "NoPerm: User 'x' has no permissions to run the 'eval' command",
-                Reason::NotPermitted,
+                Failure::NotPermitted,
             ),
-            ("BusyLoading: Redis is loading the dataset in memory", Reason::Busy),
+            ("BusyLoading: Redis is loading the dataset in memory", Failure::Busy),
             (
                 "\"MISCONF\": Redis is configured to save RDB snapshots",
-                Reason::NotWritable,
+                Failure::NotWritable,
             ),
-            ("\"NOAUTH\": Authentication required.", Reason::Unauthenticated),
+            ("\"NOAUTH\": Authentication required.", Failure::Unauthenticated),
             (
                 "Password authentication failed - AuthenticationFailed: WRONGPASS",
-                Reason::Unauthenticated,
+                Failure::Unauthenticated,
             ),
             (
                 "An error was signalled by the server - ReadOnly: You can't write",
-                Reason::ReadOnly,
+                Failure::ReadOnly,
             ),
-            ("ResponseError: unknown command 'EVAL'", Reason::Refused),
-            ("Connection refused (os error 111)", Reason::Unreachable),
-            ("Redis did not answer within 10s", Reason::Unreachable),
+            ("ResponseError: unknown command 'EVAL'", Failure::Refused),
+            ("Connection refused (os error 111)", Failure::Unreachable),
+            ("Redis did not answer within 10s", Failure::Unreachable),
         ] {
-            assert_eq!(Reason::of_text(text), reason, "{text}");
+            assert_eq!(Failure::of_text(text), failure, "{text}");
         }
     }
 
     #[test]
-    fn every_reason_has_a_word_of_its_own() {
-        let mut codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+    fn every_failure_has_a_word_of_its_own() {
+        let mut codes: Vec<_> = Failure::ALL.iter().map(|failure| failure.code()).collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), Reason::ALL.len());
+        assert_eq!(codes.len(), Failure::ALL.len());
         assert!(codes.iter().all(|code| code.starts_with("redis_")));
     }
 }
