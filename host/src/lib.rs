@@ -49,5 +49,6 @@ mod wit;
 
 pub use application::Application;
 pub use error::StartError;
+pub use log::{LOG_QUEUE_BYTES, flush_log, log_notice, log_panics, queue_log};
 pub use server::Server;
 pub use settings::{Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};

@@ -1,14 +1,24 @@
 //! What a long migration is doing, on standard error.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    io,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use sugang_output::Queue;
 use tokio::task::JoinHandle;
 
 /// A step that takes longer than this is shown, and again each time it has passed.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Standard error. A transaction with its locks must not wait for a reader.
+static LINES: LazyLock<Option<Queue>> = LazyLock::new(|| {
+    let stderr = sugang_output::handle(&io::stderr()).ok()?;
+    Some(Queue::start(stderr, 1 << 16, |lost| {
+        format!("    ({lost} lines were dropped)\n")
+    }))
+});
 
 /// Shows the step at work, once it takes long. Ends when it is dropped.
 pub(crate) struct Progress {
@@ -35,7 +45,9 @@ async fn tick(step: Arc<Mutex<String>>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let label = step.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        eprintln!("    {:3.0} s  {label}", started.elapsed().as_secs_f32());
+        if let Some(lines) = &*LINES {
+            lines.push(format!("    {:3.0} s  {label}\n", started.elapsed().as_secs_f32()).as_bytes());
+        }
     }
 }
 

@@ -46,11 +46,19 @@ pub async fn migrate_database(database_url: &str, check_only: bool) -> anyhow::R
         Err(error) => error.downcast_ref::<Blocked>().map(|Blocked(preflight)| preflight),
     };
     // A database without anything to say about it, such as a new one, is migrated without a word.
-    if let Some(preflight) = preflight.filter(|preflight| check_only || preflight.says_something()) {
-        println!("{preflight}");
+    let shown = preflight.filter(|preflight| check_only || preflight.says_something());
+    let mut text = shown.map_or_else(String::new, |preflight| format!("{preflight}\n"));
+    if let Ok(migration) = &migrated {
+        text += &summary(migration, check_only);
+        text += "\n";
     }
-    println!("{}", summary(&migrated?, check_only));
-    Ok(())
+    let printed = sugang_output::print(&text);
+    // What became of the database matters more than whether it could be said.
+    migrated?;
+    printed.context(match check_only {
+        true => "the report cannot be printed",
+        false => "the database is migrated, but the report cannot be printed",
+    })
 }
 
 fn summary(migration: &Migration, check_only: bool) -> String {
@@ -65,15 +73,17 @@ fn summary(migration: &Migration, check_only: bool) -> String {
 /// Prints what each check found: "ok", or the ids of what violates it.
 ///
 /// # Errors
-/// A check found something.
+/// A check found something, or the report cannot be printed.
 pub fn report(findings: &[Finding]) -> anyhow::Result<()> {
+    let mut text = String::new();
     for finding in findings {
         let label = match finding.ids.is_empty() {
             true => style(" ok").green(),
             false => style("BAD").red(),
         };
-        println!("{} {}", label.bold(), line(finding));
+        text += &format!("{} {}\n", label.bold(), line(finding));
     }
+    sugang_output::print(&text).context("the report cannot be printed")?;
     let broken = findings.iter().filter(|finding| !finding.ids.is_empty()).count();
     if broken > 0 {
         bail!("{broken} of {} checks found something", findings.len());

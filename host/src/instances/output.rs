@@ -8,6 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
+use serde_json::json;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     async_trait,
@@ -38,14 +40,27 @@ impl Output {
 
 /// Writes whole lines, without those about Redis: each instance has its own, and the host has one for all of them.
 fn pass_on(lines: &[u8]) {
-    if !is_about_redis(lines) {
-        return log::emit(lines);
-    }
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        if !is_about_redis(line) {
+        if !is_object(line) {
+            log::write("error", "the component says", json!({ "text": printable(line) }));
+        } else if !is_about_redis(line) {
             log::emit(line);
         }
     }
+}
+
+/// Whether a line is one of the component's log. What else it says, such as why it panics, may be any text.
+fn is_object(line: &[u8]) -> bool {
+    line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
+}
+
+/// The text of a line, without characters that a terminal would obey.
+fn printable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    text.trim_end()
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn is_about_redis(lines: &[u8]) -> bool {
@@ -139,6 +154,26 @@ mod tests {
         // A text of a client cannot hide its line: quotes in a value are escaped.
         let quoted = serde_json::json!({"event": "request", "cause": line}).to_string();
         assert!(!is_about_redis(quoted.as_bytes()), "{quoted}");
+    }
+
+    #[test]
+    fn what_is_no_line_of_the_log_is_told_from_it() {
+        for line in [&br#"{"event":"request"}"#[..], b"{}\n"] {
+            assert!(is_object(line));
+        }
+        let forged = b"\x1b[2J{\"event\":\"request\"}\n";
+        for line in [
+            &b"thread panicked\n"[..],
+            b"\n",
+            b"{\"event\":",
+            b"{}{}\n",
+            b"\xff\n",
+            forged,
+        ] {
+            assert!(!is_object(line));
+        }
+        assert_eq!(printable(forged), "\u{fffd}[2J{\"event\":\"request\"}");
+        assert_eq!(printable(b"\xc2\x9b2J \xff\n"), "\u{fffd}2J \u{fffd}");
     }
 
     #[test]

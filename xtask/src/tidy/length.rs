@@ -10,6 +10,7 @@ const FOLDERS: &[&str] = &[
     "connect/src",
     "host/src",
     "migrations/src",
+    "output/src",
     "protocol/src",
     "sdk/src",
     "tests/src",

@@ -26,6 +26,7 @@ const ROOTS: &[&str] = &[
     "docs",
     "host/src",
     "migrations",
+    "output/src",
     "protocol/src",
     "sdk",
     "tests",

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
-use sugang_host::{Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};
+use sugang_host::{LOG_QUEUE_BYTES, Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};
 
 /// Serves the component of a spin.toml over HTTP, with PostgreSQL, Redis and variables behind it.
 ///
@@ -89,6 +89,10 @@ pub struct Serve {
     /// PostgreSQL and Redis. If the host has a machine to itself, use one for each processor
     #[arg(long, default_value_t = default_parallelism())]
     pub threads: usize,
+    /// Kilobytes of the log that wait for its reader, and as many that are being written. Further lines are dropped and
+    /// counted.
+    #[arg(long, default_value_t = LOG_QUEUE_BYTES >> 10)]
+    pub log_queue_kib: usize,
     #[command(flatten)]
     limits: LimitArguments,
 }

@@ -2,16 +2,20 @@
 
 mod arguments;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Parser as _;
-use sugang_host::Application;
+use sugang_host::{Application, flush_log, log_notice, log_panics, queue_log};
 use tokio::signal::unix::{SignalKind, signal};
 
 use arguments::{Arguments, Command, Serve};
 
+/// How long the process waits for the readers of its output before it ends.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
+    log_panics();
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Some(Command::Migrate(migrate)) => {
@@ -22,10 +26,11 @@ fn main() -> ExitCode {
         Some(Command::Serve(serve_arguments)) => run(serve_arguments.threads, serve(serve_arguments)),
         None => run(arguments.serve.threads, serve(&arguments.serve)),
     };
+    flush_log(OUTPUT_LIMIT);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            sugang_output::write_within(OUTPUT_LIMIT, &io::stderr(), format!("error: {error:#}\n"));
             match error.is::<sugang_migrations::Blocked>() {
                 true => ExitCode::from(sugang_migrations::EXIT_BLOCKED),
                 false => ExitCode::FAILURE,
@@ -40,10 +45,26 @@ fn run(threads: usize, work: impl Future<Output = Result<()>>) -> Result<()> {
         .worker_threads(threads.max(1))
         .enable_all()
         .build()?
-        .block_on(work)
+        .block_on(async {
+            ignore_hangups()?;
+            work.await
+        })
+}
+
+/// Has SIGHUP, which ends a process by default, only noted: log rotation sends it, and a terminal that closes. The log is
+/// standard error, so there is no file to reopen.
+fn ignore_hangups() -> Result<()> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            log_notice("SIGHUP is ignored: the log is standard error");
+        }
+    });
+    Ok(())
 }
 
 async fn serve(arguments: &Serve) -> Result<()> {
+    queue_log(arguments.log_queue_kib << 10);
     raise_open_file_limit();
     // Before anything else: a signal during the start must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -57,7 +78,8 @@ async fn serve(arguments: &Serve) -> Result<()> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    println!("Serving on http://{}", server.addr());
+    let serving = format!("Serving on http://{}\n", server.addr());
+    sugang_output::write_within(OUTPUT_LIMIT, &io::stdout(), serving);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
