@@ -1,9 +1,12 @@
 //! One request with everything that its handler needs.
 
-use std::{cell::RefCell, net::IpAddr};
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+};
 
 use spin_sdk::wasip3::http::types;
-use sugang_protocol::{Language, Text};
+use sugang_protocol::{Language, Text, request_id::RequestIds};
 
 use crate::{
     error::{
@@ -12,6 +15,7 @@ use crate::{
     },
     extract::{Body, Idempotency},
     http::{RequestHead, Response},
+    log::{self, SecurityEvent, Source},
     state::AppState,
     store::{FunctionRow, Outcome, functions::FunctionCall},
 };
@@ -24,7 +28,11 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) path: &'static str,
     /// The id in the path; 0 if the path has none.
     pub(crate) id: i64,
+    /// The server's own id of the request, which stands in the history.
     pub(crate) request_id: &'a str,
+    /// This id, and the client's.
+    pub(crate) ids: &'a RequestIds,
+    pub(crate) source: &'a Cell<Source>,
     /// The language of the texts in the response.
     pub(crate) language: Language,
     /// The request with its body, until the body is read.
@@ -41,6 +49,20 @@ impl RequestContext<'_> {
     pub(crate) fn client_address(&self) -> Option<IpAddr> {
         self.head
             .client_address(self.state.config.client_address_header.as_deref())
+    }
+
+    /// Notes who the user is, for the log.
+    pub(crate) fn identify(&self, user: i64) {
+        let source = self.source.get();
+        self.source.set(Source {
+            user_id: Some(user),
+            ..source
+        });
+    }
+
+    /// Logs what may be part of an attack.
+    pub(crate) fn report(&self, event: &SecurityEvent<'_>) {
+        log::security(event, self.ids, self.source.get());
     }
 
     /// Reads the body, once.
@@ -90,7 +112,7 @@ impl RequestContext<'_> {
         if !replayed {
             return result;
         }
-        let response = result.unwrap_or_else(|error| error.into_response(self.language, self.request_id));
+        let response = result.unwrap_or_else(|error| error.into_response(self.language, self.ids));
         Ok(response.header("idempotency-replayed", "true"))
     }
 }

@@ -108,7 +108,11 @@ impl Action {
     /// # Errors
     /// 401 without a valid access token, if the operation needs one; those of the handler.
     pub(crate) async fn run(self, ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
-        let caller = || ctx.state.keys.authenticate(ctx.head.header("authorization"));
+        let caller = || {
+            let caller = ctx.state.keys.authenticate(ctx.head.header("authorization"))?;
+            ctx.identify(caller.id());
+            Ok::<_, ApiError>(caller)
+        };
         match self {
             Self::Operation(operation) => match operation.handler {
                 Handler::Public(handler) => handler(ctx).await,
@@ -185,6 +189,11 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> 
 }
 
 impl Route {
+    /// Whether the route is a probe. It answers whatever host the request names: an orchestrator probes addresses.
+    pub(crate) fn is_probe(&self) -> bool {
+        ["/healthz", "/readyz"].contains(&&*self.path)
+    }
+
     /// Returns the id in the canonical `path` (0 without one), if the path matches one of the spellings.
     fn matches(&self, path: &str) -> Option<i64> {
         let own = self.path.trim_end_matches('/');

@@ -1,15 +1,20 @@
 //! From a request to its response.
 
-use std::{cell::RefCell, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    time::Instant,
+};
 
 use spin_sdk::wasip3::http::types;
-use sugang_protocol::{Cors, preflight_headers, shared_headers};
+use sugang_protocol::{
+    Cors, client_network, host_for_log, method_for_log, preflight_headers, request_id::RequestIds, shared_headers,
+};
 
 use crate::{
     context::RequestContext,
-    error::ApiError,
+    error::{ApiError, catalog::HOST_NOT_ALLOWED},
     http::{RequestHead, Response},
-    log,
+    log::{self, SecurityEvent, Source},
     routes::{self, Route, RouteMatch},
     state::AppState,
 };
@@ -17,41 +22,68 @@ use crate::{
 /// Answers a request. Errors become responses here, so there always is one.
 pub(crate) async fn respond(head: RequestHead, incoming: types::Request) -> Response {
     let begun = Instant::now();
-    let request_id = head.request_id();
+    let ids = head.request_ids();
     let state = match AppState::get().await {
         Ok(state) => state,
         Err(misconfigured) => {
-            let response = ApiError::Misconfigured(misconfigured).into_response(head.language(), &request_id);
-            return finish(response, &head, &request_id, None);
+            let response = ApiError::Misconfigured(misconfigured).into_response(head.language(), &ids);
+            return finish(response, &head, &ids, None);
         }
     };
+    let config = &state.config;
+    let address = head.client_address(config.client_address_header.as_deref());
+    let source = Cell::new(Source {
+        address: address.map(client_network),
+        user_id: None,
+    });
     let found = routes::find(&head.method, &head.path);
-    let operation = match &found {
-        Ok(RouteMatch::Operation(route, _)) => Some(&*route.id),
+    let route = match &found {
+        Ok(RouteMatch::Operation(route, _)) => Some(*route),
         _ => None,
     };
-    let response = match found {
-        Ok(RouteMatch::Operation(route, id)) => run(&state, &head, &request_id, route, id, incoming).await,
-        Ok(RouteMatch::Options { allow }) => preflight(&head, &allow),
-        Err(error) => error.into_response(head.language(), &request_id),
+    let found = match check_host(&state, &head, route) {
+        Ok(()) => found,
+        Err(error) => {
+            let host = head.authority().and_then(host_for_log);
+            let event = SecurityEvent::HostNotAllowed { host: host.as_deref() };
+            log::security(&event, &ids, source.get());
+            Err(error)
+        }
     };
-    if state.config.log_requests {
-        log::request(&log::Request {
-            method: head.method.as_str(),
-            operation,
+    let response = match found {
+        Ok(RouteMatch::Operation(route, id)) => run(&state, &head, &ids, &source, route, id, incoming).await,
+        Ok(RouteMatch::Options { allow }) => preflight(&head, &allow),
+        Err(error) => error.into_response(head.language(), &ids),
+    };
+    if config.log_requests {
+        let request = log::Request {
+            method: method_for_log(head.method.as_str()),
+            operation: route.map(|route| &*route.id),
             status: response.status,
+            code: response.code.as_ref(),
             ms: begun.elapsed().as_secs_f64() * 1e3,
-            request_id: &request_id,
-        });
+        };
+        log::request(&request, &ids, source.get());
     }
-    finish(response, &head, &request_id, Some(&state.config.cors))
+    finish(response, &head, &ids, Some(&config.cors))
+}
+
+/// Checks the host that the request names.
+fn check_host(state: &AppState, head: &RequestHead, route: Option<&Route>) -> Result<(), ApiError> {
+    let hosts = &state.config.allowed_hosts;
+    let is_allowed = head.authority().is_none_or(|authority| hosts.allows(authority));
+    match is_allowed || route.is_some_and(Route::is_probe) {
+        true => Ok(()),
+        false => Err((&HOST_NOT_ALLOWED).into()),
+    }
 }
 
 /// Runs the operation of `route`.
 async fn run(
     state: &AppState,
     head: &RequestHead,
-    request_id: &str,
+    ids: &RequestIds,
+    source: &Cell<Source>,
     route: &'static Route,
     id: i64,
     incoming: types::Request,
@@ -61,7 +93,9 @@ async fn run(
         head,
         path: &route.path,
         id,
-        request_id,
+        request_id: &ids.own,
+        ids,
+        source,
         language: head.language(),
         incoming: RefCell::new(Some(incoming)),
     };
@@ -69,7 +103,7 @@ async fn run(
         .action
         .run(&ctx)
         .await
-        .unwrap_or_else(|error| error.into_response(ctx.language, request_id))
+        .unwrap_or_else(|error| error.into_response(ctx.language, ids))
 }
 
 /// Answers `OPTIONS`: with the methods, and to a browser's preflight with what a script may send.
@@ -83,9 +117,9 @@ fn preflight(head: &RequestHead, allow: &str) -> Response {
 }
 
 /// Adds the headers that all responses share. The host removes the body of a response to HEAD, whose length counts.
-fn finish(response: Response, head: &RequestHead, request_id: &str, cors: Option<&Cors>) -> Response {
+fn finish(response: Response, head: &RequestHead, ids: &RequestIds, cors: Option<&Cors>) -> Response {
     let has = |name: &str| response.headers.iter().any(|(known, _)| *known == name);
-    let shared = shared_headers(has, request_id, cors, head.header("origin"));
+    let shared = shared_headers(has, ids.shown(), cors, head.header("origin"));
     let shared = shared.into_iter();
     shared.fold(response, |response, (name, value)| response.header(name, value))
 }
@@ -116,7 +150,8 @@ mod tests {
                 Method::OPTIONS,
                 &[("origin", origin), ("access-control-request-method", "POST")],
             );
-            let response = written(&finish(preflight(&head, "POST, OPTIONS"), &head, "r", Some(&cors)));
+            let ids = head.request_ids();
+            let response = written(&finish(preflight(&head, "POST, OPTIONS"), &head, &ids, Some(&cors)));
             assert_eq!(
                 response.contains(&format!("access-control-allow-origin: {origin}")),
                 allowed,

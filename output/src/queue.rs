@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_reader_that_pauses_stops_no_writer_and_learns_once_what_it_missed() {
         let (reader, writer) = io::pipe().unwrap();
-        let queue = Queue::start(writer, 1 << 16, notice);
+        let queue = Queue::start(writer, 1 << 17, notice);
         let line = format!("{}\n", "x".repeat(99));
         let begun = Instant::now();
         for _ in 0..20_000 {

@@ -116,6 +116,19 @@ async fn requests_are_answered_as_over_http_1() {
     assert_eq!(client.call(get(&app, "/nope/"), b"").await.status(), 404);
 }
 
+/// The host stands in `:authority`.
+#[tokio::test]
+async fn a_host_that_is_not_allowed_is_refused() {
+    let app = App::with("allowed_hosts", "127.0.0.1").start().await;
+    let client = Client::connect(&app).await;
+    assert_eq!(client.call(get(&app, "/nope/"), b"").await.status(), 404);
+    let evil = client.call(Request::get("http://evil.example/nope/"), b"").await;
+    assert_eq!(
+        (evil.status().as_u16(), code(&evil).as_str()),
+        (400, "host_not_allowed")
+    );
+}
+
 #[tokio::test]
 async fn malformed_requests_are_refused() {
     let app = App::start().await;

@@ -19,6 +19,7 @@ mod growth;
 mod half_close;
 mod health;
 mod host_commands;
+mod hosts;
 mod http2;
 mod http_conformance;
 mod idempotency;
@@ -38,6 +39,7 @@ mod items {
     mod search;
 }
 mod lock;
+mod log;
 mod login;
 mod logout;
 mod paths;

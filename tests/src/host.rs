@@ -3,6 +3,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
+    time::{Duration, Instant},
 };
 
 use crate::{App, token};
@@ -75,6 +76,64 @@ impl HostProcess {
     /// `http://127.0.0.1:<port>`.
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl HostProcess {
+    /// Starts a host on the app's stores whose log, requests included, goes to `log`.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn logging(app: &App, log: impl Into<Stdio>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), *value));
+        let mut process = host_program()
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
+            .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
+            .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
+            .envs(variables)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the host starts");
+        let (mut line, stdout) = (String::new(), process.stdout.take().expect("its output is a pipe"));
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("the host says where it serves");
+        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
+        Self {
+            process,
+            port: port.unwrap_or_else(|| panic!("the host says {line:?}")),
+        }
+    }
+
+    /// Sends a signal, such as `TERM`.
+    ///
+    /// # Panics
+    /// The process has ended.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", signal, &self.process.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "the host runs");
+    }
+
+    /// Waits for the process to end, and returns its exit code, which it has not if a signal ended it.
+    ///
+    /// # Panics
+    /// It does not end within `limit`.
+    pub async fn end(&mut self, limit: Duration) -> Option<i32> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a child can be waited for") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the host does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -184,7 +184,8 @@ pub(crate) async fn reset(redis: &Redis, action: Action, account: &str) -> Strin
 }
 
 impl Action {
-    fn name(self) -> &'static str {
+    /// The action as keys and the log name it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
             Self::Signup => "signup",

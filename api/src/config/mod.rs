@@ -5,7 +5,7 @@ mod values;
 
 use std::time::Duration;
 
-use sugang_protocol::Cors;
+use sugang_protocol::{AllowedHosts, Cors};
 
 use crate::error::Misconfigured;
 
@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) refresh_reuse_grace: u64,
     /// Scheme and authority of the links in lists, without a trailing slash; by default those of the request.
     pub(crate) public_url: Option<String>,
+    /// The hosts that a request may name.
+    pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) max_body_bytes: usize,
     pub(crate) cors: Cors,
     /// The cost of hashing a password.
@@ -56,7 +58,7 @@ pub(crate) struct Config {
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 29] = [
+const VARIABLES: [&str; 30] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -70,6 +72,7 @@ const VARIABLES: [&str; 29] = [
     "rotate_refresh_tokens",
     "refresh_reuse_grace_seconds",
     "public_url",
+    "allowed_hosts",
     "max_body_bytes",
     "lock_ttl_ms",
     "redis_timeout_ms",
@@ -117,6 +120,7 @@ impl Config {
             rotate_refresh_tokens: values.flag("rotate_refresh_tokens")?,
             refresh_reuse_grace: values.number("refresh_reuse_grace_seconds", 0, 3600)?,
             public_url: values.public_url()?,
+            allowed_hosts: values.allowed_hosts()?,
             max_body_bytes: values.number("max_body_bytes", 256, 16 * 1024 * 1024)?,
             cors: values.cors()?,
             argon2,
@@ -220,6 +224,9 @@ mod tests {
             ("cors_allowed_origins", "https://a.example/"),
             ("public_url", "api.example.com"),
             ("public_url", "https://"),
+            ("allowed_hosts", "https://api.example.com"),
+            ("allowed_hosts", "*.example.com"),
+            ("allowed_hosts", "a.example,"),
             ("argon2_memory_kib", "4294967296"),
             ("argon2_iterations", "two"),
             ("argon2_parallelism", "0"),
@@ -240,6 +247,7 @@ mod tests {
             );
         }
         assert_eq!(why("public_url", "https://api.example.com/"), "");
+        assert_eq!(why("allowed_hosts", "api.example.com, .example.org, [::1]:8000"), "");
         assert_eq!(why("jwt_verify_keys", " a=0123456789abcdef0123456789abcdeX, "), "");
         assert_eq!(
             why("cors_allowed_origins", "https://a.example, http://localhost:3000"),

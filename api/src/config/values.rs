@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 use sugang_protocol::{
-    Cors,
+    AllowedHosts, Cors,
     store_url::{PostgresUrl, RedisUrl},
 };
 
@@ -131,6 +131,15 @@ impl Values {
                 "public_url must be empty, or begin with http:// or https://".into(),
             )),
         }
+    }
+
+    pub(super) fn allowed_hosts(&self) -> Result<AllowedHosts, Misconfigured> {
+        AllowedHosts::parse(self.text("allowed_hosts")).ok_or_else(|| {
+            Misconfigured(
+                "allowed_hosts must be empty, * or a list of hosts (api.example.com, .example.com, [::1]:8000) with commas"
+                    .into(),
+            )
+        })
     }
 
     pub(super) fn cors(&self) -> Result<Cors, Misconfigured> {

@@ -11,7 +11,7 @@
 pub(crate) mod catalog;
 mod fields;
 
-use sugang_protocol::{ErrorResponse, ErrorSpec, Language};
+use sugang_protocol::{ErrorResponse, ErrorSpec, Language, request_id::RequestIds};
 use sugang_sdk::types::{ErrorCode, ErrorText};
 
 use crate::{http::Response, log};
@@ -68,11 +68,11 @@ impl ApiError {
     }
 
     /// Builds the response, and logs the cause if it is one that the operator needs.
-    pub(crate) fn into_response(self, language: Language, request_id: &str) -> Response {
+    pub(crate) fn into_response(self, language: Language, ids: &RequestIds) -> Response {
         if let Some((code, cause)) = self.cause() {
-            log::failure(request_id, code, cause);
+            log::failure(ids, code, cause);
         }
-        self.response(language, request_id)
+        self.response(language, ids.shown())
     }
 
     fn cause(&self) -> Option<(&ErrorCode, &str)> {
@@ -123,7 +123,7 @@ mod tests {
     };
 
     fn written(error: ApiError, language: Language) -> String {
-        let response = error.into_response(language, "r-1");
+        let response = error.into_response(language, &RequestIds::new(Some("r-1".to_owned()), None));
         let headers: Vec<_> = response
             .headers
             .iter()

@@ -5,6 +5,7 @@ use sugang_sdk::types::{AccessToken, SignedUp, Tokens, User};
 
 use crate::{
     auth::{
+        account_hash,
         passwords::{self, Verdict},
         rate_limit::{self, Action, Attempt},
         tokens::{TokenType, Validity, VerifiedToken},
@@ -16,6 +17,7 @@ use crate::{
     },
     extract::forms,
     http::Response,
+    log::SecurityEvent,
     operation::{Handler, Operation},
     store::{
         Outcome,
@@ -55,6 +57,7 @@ pub(crate) async fn signup(ctx: &RequestContext<'_>) -> Result<Response, ApiErro
                 message: ctx.text(SIGNED_UP),
                 user: row.payload()?,
             };
+            ctx.identify(body.user.id.0);
             Ok(Response::json(201, &body))
         }
         Outcome::Taken => {
@@ -101,10 +104,19 @@ pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError
         typed_key: typed,
         ascii_key: ascii,
     };
-    let Credentials { user, password: stored } = credentials(ctx, lookup, password).await?;
+    let refused = || -> Result<Response, ApiError> {
+        ctx.report(&SecurityEvent::LoginFailed {
+            account: &account_in_log(ctx, &key),
+        });
+        Err((&INVALID_CREDENTIALS).into())
+    };
+    let Some(Credentials { user, password: stored }) = credentials(ctx, lookup, password).await? else {
+        return refused();
+    };
+    ctx.identify(user.id.0);
     let argon2 = &ctx.state.config.argon2;
     let rehashed = match passwords::verify(password, &stored, argon2) {
-        Verdict::Wrong => return Err((&INVALID_CREDENTIALS).into()),
+        Verdict::Wrong => return refused(),
         Verdict::Right => None,
         Verdict::NeedsRehash => passwords::hash(password, argon2),
     };
@@ -119,7 +131,7 @@ pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError
     match row.outcome {
         Outcome::Ok => Ok(Response::json(200, &issue_tokens(ctx, user)?)),
         // The account was deleted or deactivated since the first call.
-        Outcome::Unknown => Err((&INVALID_CREDENTIALS).into()),
+        Outcome::Unknown => refused(),
         _ => Err(row.unexpected()),
     }
 }
@@ -129,13 +141,13 @@ async fn credentials(
     ctx: &RequestContext<'_>,
     lookup: functions::Credentials,
     password: &str,
-) -> Result<Credentials, ApiError> {
+) -> Result<Option<Credentials>, ApiError> {
     let row = ctx.execute(functions::shared(), lookup).await?;
     match row.outcome {
-        Outcome::Ok => row.payload(),
+        Outcome::Ok => row.payload().map(Some),
         Outcome::Unknown => {
             passwords::dummy_verify(password, &ctx.state.config.argon2);
-            Err((&INVALID_CREDENTIALS).into())
+            Ok(None)
         }
         _ => Err(row.unexpected()),
     }
@@ -189,7 +201,14 @@ pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, 
     let row = ctx.execute(functions::shared(), call).await?;
     let refreshed: Refreshed = match row.outcome {
         Outcome::Ok => row.payload()?,
-        Outcome::TokenEnded | Outcome::TokenReused => return Err((&REFRESH_NOT_VALID).into()),
+        Outcome::TokenEnded => {
+            ctx.report(&SecurityEvent::RefreshTokenEnded);
+            return Err((&REFRESH_NOT_VALID).into());
+        }
+        Outcome::TokenReused => {
+            ctx.report(&SecurityEvent::RefreshTokenReused);
+            return Err((&REFRESH_NOT_VALID).into());
+        }
         _ => return Err(row.unexpected()),
     };
     let user = refreshed.user;
@@ -241,7 +260,13 @@ async fn refresh_token_of_body(ctx: &RequestContext<'_>) -> Result<VerifiedToken
     let body = ctx.body().await?;
     let form = forms::refresh(&body.object()?)?;
     let token = ctx.state.keys.verify(form.refresh.expose(), TokenType::Refresh);
-    token.ok_or(ApiError::Refused(&REFRESH_NOT_VALID))
+    let token = token.ok_or(ApiError::Refused(&REFRESH_NOT_VALID))?;
+    ctx.identify(token.caller.id());
+    Ok(token)
+}
+
+fn account_in_log(ctx: &RequestContext<'_>, account: &str) -> String {
+    account_hash(&ctx.state.config.jwt_keys.signing.secret, account)
 }
 
 async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, account: &str) -> Result<(), ApiError> {
@@ -256,7 +281,15 @@ async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, account: &st
         address: ctx.client_address(),
     };
     let (redis, database) = (&ctx.state.redis, &ctx.state.database);
-    rate_limit::check(redis, database, &attempt, limits, config.rate_limit_window).await
+    let checked = rate_limit::check(redis, database, &attempt, limits, config.rate_limit_window).await;
+    if let Err(ApiError::RateLimited { retry_after_s }) = checked {
+        ctx.report(&SecurityEvent::RateLimited {
+            action: action.name(),
+            account: &account_in_log(ctx, account),
+            retry_after_s,
+        });
+    }
+    checked
 }
 
 #[cfg(test)]

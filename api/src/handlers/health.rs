@@ -151,7 +151,7 @@ fn reason_of_sqlstate(sqlstate: Option<&str>) -> &'static str {
 
 /// Builds the response of an error, with the reason as one more member. The log has the details.
 fn not_ready(ctx: &RequestContext<'_>, reason: &str, error: ApiError) -> Response {
-    let mut response = error.into_response(ctx.language, ctx.request_id);
+    let mut response = error.into_response(ctx.language, ctx.ids);
     if let Ok(serde_json::Value::Object(mut body)) = serde_json::from_slice(&response.body) {
         body.insert("reason".into(), reason.into());
         response.body = serde_json::Value::Object(body).to_string().into_bytes();

@@ -1,7 +1,15 @@
 //! A request, without its body.
 
+use std::sync::LazyLock;
+
 use http::Method;
-use sugang_protocol::{Language, request_id};
+use sugang_protocol::{
+    Language,
+    request_id::{self, RequestIds},
+};
+
+/// Whether the embedded host serves this component, and not Spin, where clients can send headers of this name.
+static ON_EMBEDDED_HOST: LazyLock<bool> = LazyLock::new(|| std::env::var_os(request_id::HOST_VARIABLE).is_some());
 
 /// Method, target and headers of a request.
 pub(crate) struct RequestHead {
@@ -31,9 +39,16 @@ impl RequestHead {
         Language::preferred(self.header("accept-language").unwrap_or_default())
     }
 
-    /// Returns the client's id of the request if it is safe to log, else a new one.
-    pub(crate) fn request_id(&self) -> String {
-        request_id::resolve(self.header(request_id::HEADER)).into_owned()
+    /// Returns the authority that the request names: the host, with or without a port.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        let (_, authority) = self.origin.as_deref()?.split_once("://")?;
+        Some(authority)
+    }
+
+    /// Returns the ids of the request: the client's if it is safe to log, and the embedded host's, or a new one.
+    pub(crate) fn request_ids(&self) -> RequestIds {
+        let own = self.header(request_id::OWN_HEADER).filter(|_| *ON_EMBEDDED_HOST);
+        RequestIds::new(own.map(str::to_owned), self.header(request_id::HEADER))
     }
 }
 
@@ -60,8 +75,22 @@ mod tests {
 
     #[test]
     fn a_header_is_found_whatever_its_case() {
-        let id = |headers: &[_]| RequestHead::with_headers(Method::GET, headers).request_id();
-        assert_eq!(id(&[("X-Request-Id", "a.B_9-z")]), "a.B_9-z");
-        assert_ne!(id(&[]), id(&[]));
+        let ids = |headers: &[_]| RequestHead::with_headers(Method::GET, headers).request_ids();
+        assert_eq!(ids(&[("X-Request-Id", "a.B_9-z")]).shown(), "a.B_9-z");
+        assert_ne!(ids(&[]).own, ids(&[]).own);
+    }
+
+    #[test]
+    fn without_the_embedded_host_no_header_sets_the_own_id() {
+        let head = RequestHead::with_headers(Method::GET, &[("spin-request-id", "forged")]);
+        assert_ne!(head.request_ids().own, "forged");
+    }
+
+    #[test]
+    fn the_authority_is_that_of_the_origin() {
+        let mut head = RequestHead::with_headers(Method::GET, &[]);
+        assert_eq!(head.authority(), None);
+        head.origin = Some("https://[::1]:8000".to_owned());
+        assert_eq!(head.authority(), Some("[::1]:8000"));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use sugang_protocol::ErrorResponse;
+use sugang_sdk::types::ErrorCode;
 
 /// Status, headers and body of a response.
 pub(crate) struct Response {
@@ -9,6 +10,8 @@ pub(crate) struct Response {
     /// Names in lower case, and values.
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
+    /// For the log: why it is a refusal.
+    pub(crate) code: Option<ErrorCode>,
 }
 
 impl Response {
@@ -18,6 +21,7 @@ impl Response {
             status,
             headers: Vec::with_capacity(8),
             body: Vec::new(),
+            code: None,
         }
     }
 
@@ -53,6 +57,7 @@ impl From<ErrorResponse> for Response {
             status: error.status,
             headers: error.headers,
             body: error.body,
+            code: Some(error.code),
         }
     }
 }

@@ -18,7 +18,7 @@ request in the service's log. Texts are Korean; `Accept-Language: en` gets Engli
 seconds another try makes sense.
 
 The server below the API answers some requests itself, in the same shape, before they reach an operation: 400 \
-`bad_request` (broken HTTP), 408 `request_timeout`, 414 `uri_too_long`, 417 `expectation_failed`, 431 \
+`bad_request` (broken HTTP) and `host_not_allowed`, 408 `request_timeout`, 414 `uri_too_long`, 417 `expectation_failed`, 431 \
 `headers_too_large`, 501 `not_implemented`, 505 `http_version_not_supported`; with nothing done, 503 `overloaded`; and \
 in place of an answer that does not come, 504 `timeout` and 500 `internal_error`.
 
@@ -26,7 +26,7 @@ in place of an answer that does not come, 504 `timeout` and 500 `internal_error`
 the same request is answered with the first answer again, for 24 hours, with `Idempotency-Replayed: true`.
 
 **Values.** Money is a string with two decimals, in won. Times are ISO 8601 in UTC. Every answer has an `X-Request-Id`; \
-a sane one in the request is taken over.
+a sane one in the request comes back.
 ";
 
 pub(super) fn info() -> Info {

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use sugang_protocol::request_id;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use wasmtime::{StoreLimits, StoreLimitsBuilder, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -37,6 +38,7 @@ impl Guest {
             table: ResourceTable::new(),
             wasi: WasiCtxBuilder::new()
                 .envs(environment)
+                .env(request_id::HOST_VARIABLE, "1")
                 .stdout(Output::default())
                 .stderr(Output::default())
                 .build(),

@@ -130,6 +130,8 @@ pub(super) struct HostSettings {
     pub(super) max_body_bytes: Option<String>,
     /// The origins whose pages may read the host's own responses.
     pub(super) cors_allowed_origins: Option<String>,
+    /// What tells which hosts requests may name; empty if nothing does.
+    pub(super) known_hosts: Option<String>,
 }
 
 impl Trigger {

@@ -50,6 +50,8 @@ pub(crate) struct Component {
     pub(crate) max_body_bytes: Option<Template>,
     /// The origins whose pages may read the host's own responses.
     pub(crate) cors_allowed_origins: Option<Template>,
+    /// What tells which hosts requests may name.
+    pub(crate) known_hosts: Option<Template>,
 }
 
 impl Manifest {
@@ -199,6 +201,7 @@ impl Component {
                 .as_ref()
                 .map(template)
                 .transpose()?,
+            known_hosts: component.tool.host.known_hosts.as_ref().map(template).transpose()?,
         })
     }
 }

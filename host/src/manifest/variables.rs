@@ -29,6 +29,8 @@ pub(crate) struct HostSettings {
     pub(crate) max_body_bytes: usize,
     /// The origins whose pages may read the host's own responses.
     pub(crate) cors: Cors,
+    /// Whether the component builds links from the host of a request without knowing which ones there are.
+    pub(crate) hosts_are_unknown: bool,
 }
 
 /// The limit of bodies if the manifest names none.
@@ -74,6 +76,7 @@ pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolv
         cors: render(&component.cors_allowed_origins)
             .and_then(|origins| Cors::parse(&origins))
             .unwrap_or(Cors::Closed),
+        hosts_are_unknown: render(&component.known_hosts).is_some_and(|known| known.trim().is_empty()),
     };
     Ok(Resolved {
         host,

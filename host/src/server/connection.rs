@@ -166,7 +166,7 @@ fn respond(
         let (exchange, refused) = activity.begin();
         Box::pin(async move {
             let response = match refused {
-                Some(error) => connection.service.refuse(request, error),
+                Some(error) => connection.service.refuse(request, error, connection.client),
                 None => {
                     let (client, server) = (connection.client, connection.server);
                     connection.service.respond(request, client, server).await

@@ -4,15 +4,20 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
+use serde_json::json;
 use sugang_protocol::client_network;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{settings::Limits, sync::lock};
+use crate::{log, settings::Limits, sync::lock};
 
 /// The share of all connections that is free as long as connections are not scarce.
 const RESERVE: usize = 4;
+
+/// The time between two lines about addresses with too many connections.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The open connections of clients.
 pub(super) struct Connections {
@@ -21,6 +26,14 @@ pub(super) struct Connections {
     per_address: usize,
     trusted_proxies: Vec<IpAddr>,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    refused: Mutex<Refused>,
+}
+
+/// Connections that were closed at once, since the last line about them.
+#[derive(Default)]
+struct Refused {
+    connections: u64,
+    logged: Option<Instant>,
 }
 
 /// A connection's place. It becomes free when this is dropped.
@@ -38,6 +51,7 @@ impl Connections {
             per_address: limits.connections_per_address,
             trusted_proxies: limits.trusted_proxies.clone(),
             by_address: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -54,6 +68,8 @@ impl Connections {
             let mut by_address = lock(&self.by_address);
             let open = by_address.entry(address).or_default();
             if *open >= self.per_address {
+                drop(by_address);
+                self.report_refusal(address);
                 return None;
             }
             *open += 1;
@@ -63,6 +79,20 @@ impl Connections {
             address,
             _slot: slot,
         })
+    }
+
+    /// Logs, once in a while, that an address has too many connections.
+    fn report_refusal(&self, address: IpAddr) {
+        let mut refused = lock(&self.refused);
+        refused.connections += 1;
+        if refused.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
+            let fields = json!({ "address": address, "refused": refused.connections, "bound": self.per_address });
+            log::write("warn", "too many connections from one address", fields);
+            *refused = Refused {
+                connections: 0,
+                logged: Some(Instant::now()),
+            };
+        }
     }
 
     /// Whether most connections are taken, so that idle ones have to make place.

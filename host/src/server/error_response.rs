@@ -10,7 +10,7 @@ const ALL_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 /// Builds the response to a request, in the client's language, with its request id, and readable for the page that sent it.
 pub(super) fn build(error: &ErrorSpec, meta: &RequestMeta, cors: &Cors) -> Response<ResponseBody> {
-    let response = error.response(meta.language(), &meta.request_id);
+    let response = error.response(meta.language(), meta.ids.shown());
     let mut built = Response::new(response.body.into());
     *built.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let specific = response.headers.iter().map(|(name, value)| (*name, value.as_str()));
@@ -32,7 +32,7 @@ pub(super) fn options_of_the_server(meta: &RequestMeta, cors: &Cors) -> Response
 fn add_shared_headers(response: &mut Response<ResponseBody>, meta: &RequestMeta, cors: &Cors) {
     let shared = shared_headers(
         |name| response.headers().contains_key(name),
-        &meta.request_id,
+        meta.ids.shown(),
         Some(cors),
         meta.origin(),
     );
@@ -63,7 +63,7 @@ mod tests {
             .headers_mut()
             .insert("origin", HeaderValue::from_static("https://a.example"));
         let cors = Cors::Only(vec!["https://a.example".to_owned()]);
-        let (head, body) = build(error, &RequestMeta::read(&mut request), &cors).into_parts();
+        let (head, body) = build(error, &RequestMeta::read(&request), &cors).into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (Response::from_parts(head, ()), serde_json::from_slice(&body).unwrap())
     }

@@ -45,7 +45,7 @@ impl Server {
         host: HostSettings,
         settings: Settings,
     ) -> Result<Self, StartError> {
-        let service = Arc::new(Service::new(instances, stores, host, settings.limits));
+        let service = Arc::new(Service::new(instances, stores, host, settings.listen, settings.limits));
         match Self::listen(&service, settings.listen, settings.probe).await {
             Ok((addr, listener)) => {
                 let accepting = tokio::spawn(listener::accept(listener, addr, service.clone()));

@@ -1,21 +1,25 @@
 //! Heads of requests: what the host remembers of them, and what the component gets.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::net::SocketAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{ACCEPT_LANGUAGE, EXPECT, HOST, ORIGIN},
     uri::{Authority, PathAndQuery, Scheme},
 };
-use sugang_protocol::{ErrorSpec, Language, host, is_authority, request_id};
+use sugang_protocol::{
+    ErrorSpec, Language, host, is_authority, is_loopback,
+    request_id::{self, RequestIds},
+};
 
 /// The client's address, `address:port`, under the name that Spin gives it.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("spin-client-addr");
 const REQUEST_ID: HeaderName = HeaderName::from_static(request_id::HEADER);
+const OWN_REQUEST_ID: HeaderName = HeaderName::from_static(request_id::OWN_HEADER);
 
 /// The properties of a request that a response or a log line of the host needs, after the component has taken the request.
 pub(super) struct RequestMeta {
-    pub(super) request_id: String,
+    pub(super) ids: RequestIds,
     pub(super) method: Method,
     pub(super) path: String,
     accept_language: Option<HeaderValue>,
@@ -23,18 +27,11 @@ pub(super) struct RequestMeta {
 }
 
 impl RequestMeta {
-    /// Reads a request, and gives it a request id unless the client's is safe to log.
-    pub(super) fn read<B>(request: &mut Request<B>) -> Self {
+    /// Reads a request, and gives it an id.
+    pub(super) fn read<B>(request: &Request<B>) -> Self {
         let sent = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-        let (request_id, is_new) = match request_id::resolve(sent) {
-            Cow::Borrowed(id) => (id.to_owned(), false),
-            Cow::Owned(id) => (id, true),
-        };
-        if is_new && let Ok(value) = HeaderValue::try_from(&request_id) {
-            request.headers_mut().insert(REQUEST_ID, value);
-        }
         Self {
-            request_id,
+            ids: RequestIds::new(None, sent),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             accept_language: request.headers().get(ACCEPT_LANGUAGE).cloned(),
@@ -60,28 +57,54 @@ impl RequestMeta {
     }
 }
 
+/// Returns a path as a log may show it: `None` if it has anything but short words and numbers, as all paths of the API do.
+/// A client can write a token or an e-mail address into a path.
+pub(super) fn path_for_log(path: &str) -> Option<&str> {
+    let is_word = |segment: &str| {
+        segment.len() <= 19
+            && (segment.bytes().all(|byte| byte.is_ascii_digit())
+                || segment.bytes().all(|byte| byte.is_ascii_lowercase()))
+    };
+    (path.len() <= 64 && path.split('/').all(is_word)).then_some(path)
+}
+
+/// Between which addresses a request came, and what it may name.
+#[derive(Clone, Copy)]
+pub(super) struct Endpoints {
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
+    /// Whether links may lead to the machine itself alone: it listens on a loopback address, and nothing else is known.
+    pub(super) only_loopback: bool,
+}
+
 /// Makes a request what the component expects: with an absolute URI, and no `spin-*` headers but the host's own.
+///
+/// If only loopback hosts are known, any other one is replaced by the address of the server, so that no link in a response
+/// leads to where the client chose. The request is answered: what else names another host (a test, a probe) needs no link.
 ///
 /// # Errors
 /// 400 for a target or a `Host` that breaks RFC 9110 (7.2), RFC 9112 (3.2) or RFC 9113 (8.3.1); 417 for an unknown
 /// expectation; 501 for a `CONNECT`.
 pub(super) fn normalize<B>(
     request: &mut Request<B>,
-    client: SocketAddr,
-    server: SocketAddr,
+    endpoints: Endpoints,
+    own_id: &str,
 ) -> Result<(), &'static ErrorSpec> {
     check_expectation(request.headers())?;
     if request.method() == Method::CONNECT {
         return Err(&host::NOT_IMPLEMENTED);
     }
-    let authority = authority(request, server)?;
+    let named = authority(request)?.filter(|named| !endpoints.only_loopback || is_loopback(named.as_str()));
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     match parts.scheme.as_ref().map(Scheme::as_str) {
+        // The server itself has no other scheme.
+        Some("http" | "https") if named.is_none() => parts.scheme = Some(Scheme::HTTP),
         None => parts.scheme = Some(Scheme::HTTP),
         Some("http" | "https") => {}
         Some(_) => return Err(&host::BAD_REQUEST),
     }
-    parts.authority = Some(authority);
+    let own = || parse(endpoints.server.to_string().as_bytes());
+    parts.authority = Some(named.map_or_else(own, Ok)?);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| &host::BAD_REQUEST)?;
 
@@ -94,8 +117,13 @@ pub(super) fn normalize<B>(
     for name in forged {
         headers.remove(name);
     }
-    let client = HeaderValue::try_from(client.to_string()).map_err(|_| &host::BAD_REQUEST)?;
-    headers.insert(CLIENT_ADDRESS, client);
+    for (name, value) in [
+        (CLIENT_ADDRESS, endpoints.client.to_string()),
+        (OWN_REQUEST_ID, own_id.to_owned()),
+    ] {
+        let value = HeaderValue::try_from(value).map_err(|_| &host::BAD_REQUEST)?;
+        headers.insert(name, value);
+    }
     Ok(())
 }
 
@@ -107,16 +135,17 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), &'static ErrorSpec> {
     }
 }
 
+fn parse(authority: &[u8]) -> Result<Authority, &'static ErrorSpec> {
+    let valid = std::str::from_utf8(authority)
+        .ok()
+        .filter(|authority| is_authority(authority));
+    valid
+        .and_then(|authority| authority.parse().ok())
+        .ok_or(&host::BAD_REQUEST)
+}
+
 /// The authority that the client asked for. That of an absolute target counts before `Host`, which must be valid anyway.
-fn authority<B>(request: &Request<B>, server: SocketAddr) -> Result<Authority, &'static ErrorSpec> {
-    let parse = |bytes: &[u8]| {
-        let valid = std::str::from_utf8(bytes)
-            .ok()
-            .filter(|authority| is_authority(authority));
-        valid
-            .and_then(|authority| authority.parse().ok())
-            .ok_or(&host::BAD_REQUEST)
-    };
+fn authority<B>(request: &Request<B>) -> Result<Option<Authority>, &'static ErrorSpec> {
     let target = request.uri().authority();
     let target = target
         .map(|authority| parse(authority.as_str().as_bytes()))
@@ -130,8 +159,7 @@ fn authority<B>(request: &Request<B>, server: SocketAddr) -> Result<Authority, &
         // Two names for one thing: a proxy may have looked at the other one.
         (Version::HTTP_2, Some(target), Some(named)) if target != named => Err(&host::BAD_REQUEST),
         (Version::HTTP_11, _, None) | (Version::HTTP_2, None, None) => Err(&host::BAD_REQUEST),
-        (_, Some(authority), _) | (_, None, Some(authority)) => Ok(authority),
-        (_, None, None) => parse(server.to_string().as_bytes()),
+        (_, target, named) => Ok(target.or(named)),
     }
 }
 
@@ -139,14 +167,19 @@ fn authority<B>(request: &Request<B>, server: SocketAddr) -> Result<Authority, &
 mod tests {
     use super::*;
 
-    fn normalized(request: http::request::Builder) -> Result<Request<()>, &'static ErrorSpec> {
+    fn normalized_for(only_loopback: bool, request: http::request::Builder) -> Result<Request<()>, &'static ErrorSpec> {
         let mut request = request.body(()).unwrap();
-        normalize(
-            &mut request,
-            ([192, 0, 2, 1], 40000).into(),
-            ([127, 0, 0, 1], 8000).into(),
-        )?;
+        let endpoints = Endpoints {
+            client: ([192, 0, 2, 1], 40000).into(),
+            server: ([127, 0, 0, 1], 8000).into(),
+            only_loopback,
+        };
+        normalize(&mut request, endpoints, "r-1")?;
         Ok(request)
+    }
+
+    fn normalized(request: http::request::Builder) -> Result<Request<()>, &'static ErrorSpec> {
+        normalized_for(false, request)
     }
 
     #[test]
@@ -180,6 +213,28 @@ mod tests {
     }
 
     #[test]
+    fn if_only_loopback_is_known_no_other_host_reaches_the_component() {
+        for (host, expected) in [
+            ("localhost:81", "http://localhost:81/a"),
+            ("[::1]", "http://[::1]/a"),
+            ("evil.example", "http://127.0.0.1:8000/a"),
+            ("127.0.0.1.evil.example", "http://127.0.0.1:8000/a"),
+            ("192.0.2.1:80", "http://127.0.0.1:8000/a"),
+        ] {
+            let absolute = format!("http://{host}/a");
+            for request in [
+                Request::get("/a").header(HOST, host),
+                Request::get(&absolute).header(HOST, "localhost"),
+                Request::get(&absolute).version(Version::HTTP_2),
+            ] {
+                assert_eq!(normalized_for(true, request).unwrap().uri().to_string(), expected);
+            }
+        }
+        let bad = Request::get("/").header(HOST, "a b");
+        assert_eq!(normalized_for(true, bad).unwrap_err(), &host::BAD_REQUEST);
+    }
+
+    #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         let get = |target: &'static str| Request::get(target).header(HOST, "a.example");
         let cases = [
@@ -207,12 +262,37 @@ mod tests {
     }
 
     #[test]
+    fn a_log_shows_paths_of_words_and_numbers_alone() {
+        for path in [
+            "/",
+            "/tests/1/apply/",
+            "/api/auth/login",
+            "/courses/9223372036854775807/",
+        ] {
+            assert_eq!(path_for_log(path), Some(path));
+        }
+        for path in [
+            "/a@b.example",
+            "/a%40b",
+            "/\u{1b}[2J",
+            "/eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+            "/Passw0rd",
+            "/%0a",
+            "/가",
+        ] {
+            assert_eq!(path_for_log(path), None, "{path}");
+        }
+        assert_eq!(path_for_log(&"/a".repeat(33)), None);
+    }
+
+    #[test]
     fn a_client_cannot_forge_the_hosts_headers() {
         let request = Request::get("/")
             .version(Version::HTTP_10)
             .header(CLIENT_ADDRESS, "1.2.3.4:5")
             .header("Spin-Client-Addr", "1.2.3.4:6")
             .header("spin-path-info", "/admin")
+            .header("spin-request-id", "forged")
             .header("x-spin", "kept");
         let request = normalized(request).unwrap();
         let fields: Vec<_> = request
@@ -220,22 +300,11 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
             .collect();
-        assert_eq!(fields, [("x-spin", "kept"), ("spin-client-addr", "192.0.2.1:40000")]);
-    }
-
-    #[test]
-    fn a_safe_request_id_is_kept() {
-        let mut request = Request::get("/").header(REQUEST_ID, "abc-1").body(()).unwrap();
-        assert_eq!(RequestMeta::read(&mut request).request_id, "abc-1");
-    }
-
-    #[test]
-    fn an_unsafe_request_id_is_replaced_for_the_component_as_well() {
-        for id in ["", "a b", "{}", &"x".repeat(129)] {
-            let mut request = Request::get("/").header(REQUEST_ID, id).body(()).unwrap();
-            let meta = RequestMeta::read(&mut request);
-            assert_ne!(meta.request_id, id);
-            assert_eq!(request.headers()[REQUEST_ID], meta.request_id);
-        }
+        let expected = [
+            ("x-spin", "kept"),
+            ("spin-client-addr", "192.0.2.1:40000"),
+            ("spin-request-id", "r-1"),
+        ];
+        assert_eq!(fields, expected);
     }
 }

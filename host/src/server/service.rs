@@ -10,8 +10,8 @@ use http::{
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Body;
 use serde::Deserialize;
-use serde_json::json;
-use sugang_protocol::{Cors, ErrorSpec, host, path};
+use serde_json::{Value, json};
+use sugang_protocol::{Cors, ErrorSpec, client_network, host, method_for_log, path};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use wasmtime_wasi_http::{Error, WasiBody, handler::ExpirationError};
 
@@ -20,7 +20,7 @@ use super::{
     error_response,
     memory::Memory,
     pace::Rate,
-    request::{RequestMeta, normalize},
+    request::{Endpoints, RequestMeta, normalize, path_for_log},
     request_body::{self, BodyLimits},
     response_body::{self, ResponseBody},
     shared_bodies::{Key, SharedBodies},
@@ -46,6 +46,8 @@ pub(super) struct Service {
     cpu_bound_paths: HashSet<String>,
     probe_paths: HashSet<String>,
     cors: Cors,
+    /// See [`Endpoints::only_loopback`].
+    only_loopback: bool,
     bodies: BodyLimits,
     responses: Memory,
     shared_bodies: Arc<SharedBodies>,
@@ -91,7 +93,22 @@ struct ProbeError {
 }
 
 impl Service {
-    pub(super) fn new(instances: Instances, stores: Arc<Stores>, settings: HostSettings, limits: Limits) -> Self {
+    pub(super) fn new(
+        instances: Instances,
+        stores: Arc<Stores>,
+        settings: HostSettings,
+        listen: SocketAddr,
+        limits: Limits,
+    ) -> Self {
+        let is_loopback = listen.ip().to_canonical().is_loopback();
+        if settings.hosts_are_unknown && !is_loopback {
+            let fields = json!({ "remedy": "set public_url or allowed_hosts" });
+            log::write(
+                "warn",
+                "links in responses lead to any host that a request names",
+                fields,
+            );
+        }
         let bulkhead = |requests| Arc::new(Bulkhead::new(instances.clone(), requests));
         Self {
             usual: bulkhead(limits.requests),
@@ -100,6 +117,7 @@ impl Service {
             cpu_bound_paths: settings.cpu_bound,
             probe_paths: settings.probes,
             cors: settings.cors,
+            only_loopback: settings.hosts_are_unknown && is_loopback,
             bodies: BodyLimits {
                 bytes: settings.max_body_bytes,
                 rate: Rate {
@@ -119,7 +137,7 @@ impl Service {
     /// Responds to one request. Everything that goes wrong on the way becomes a response.
     pub(super) async fn respond<B>(
         &self,
-        mut request: Request<B>,
+        request: Request<B>,
         client: SocketAddr,
         server: SocketAddr,
     ) -> Response<ResponseBody>
@@ -127,19 +145,11 @@ impl Service {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Error>,
     {
-        let meta = RequestMeta::read(&mut request);
+        let meta = RequestMeta::read(&request);
         let response = match self.answer(request, &meta, client, server).await {
             Ok(response) => response,
             Err(failure) => {
-                if let Some(cause) = failure.cause {
-                    let fields = json!({
-                        "request_id": meta.request_id,
-                        "method": meta.method.as_str(),
-                        "path": meta.path,
-                        "error": cause,
-                    });
-                    log::write("error", "a request failed", fields);
-                }
+                log_refusal(failure.error, failure.cause.as_deref(), &meta, Some(&meta.path), client);
                 let mut response = error_response::build(failure.error, &meta, &self.cors);
                 if failure.closes {
                     response
@@ -153,8 +163,15 @@ impl Service {
     }
 
     /// Refuses what came in place of a request.
-    pub(super) fn refuse<B>(&self, mut request: Request<B>, error: &'static ErrorSpec) -> Response<ResponseBody> {
-        let meta = RequestMeta::read(&mut request);
+    pub(super) fn refuse<B>(
+        &self,
+        request: Request<B>,
+        error: &'static ErrorSpec,
+        client: SocketAddr,
+    ) -> Response<ResponseBody> {
+        let meta = RequestMeta::read(&request);
+        // What hyper got in its place names no path of the client.
+        log_refusal(error, None, &meta, None, client);
         without_body_for_head(error_response::build(error, &meta, &self.cors), &meta.method)
     }
 
@@ -169,7 +186,12 @@ impl Service {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Error>,
     {
-        normalize(&mut request, client, server)?;
+        let endpoints = Endpoints {
+            client,
+            server,
+            only_loopback: self.only_loopback,
+        };
+        normalize(&mut request, endpoints, &meta.ids.own)?;
         if meta.is_for_the_server() {
             return Ok(error_response::options_of_the_server(meta, &self.cors));
         }
@@ -237,6 +259,27 @@ impl Service {
     pub(super) async fn close(&self, limit: Duration) {
         self.instances.close(limit).await;
         _ = timeout(STORES_TIMEOUT, self.stores.close()).await;
+    }
+}
+
+/// Logs a request that the host answers by itself, with the cause if that is not the request.
+fn log_refusal(error: &ErrorSpec, cause: Option<&str>, meta: &RequestMeta, path: Option<&str>, client: SocketAddr) {
+    let mut fields = json!({
+        "code": error.code,
+        "status": error.status(),
+        "request_id": meta.ids.own,
+        "client_request_id": meta.ids.client,
+        "address": client_network(client.ip()),
+        "method": path.map(|_| method_for_log(meta.method.as_str())),
+        "path": path.and_then(path_for_log),
+        "error": cause,
+    });
+    if let Value::Object(fields) = &mut fields {
+        fields.retain(|_, value| !value.is_null());
+    }
+    match cause {
+        Some(_) => log::write("error", "a request failed", fields),
+        None => log::write("info", "a request was refused", fields),
     }
 }
 

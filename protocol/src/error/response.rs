@@ -7,6 +7,8 @@ use super::status::{retry_after_s, status_of};
 /// An error response, before it has the headers that all responses share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
+    /// What went wrong, as the body says too.
+    pub code: ErrorCode,
     /// HTTP status.
     pub status: u16,
     /// Names in lower case, and values.
@@ -24,6 +26,7 @@ impl ErrorResponse {
             request_id: request_id.to_owned(),
         };
         let response = Self {
+            code: code.clone(),
             status: status_of(code),
             headers: Vec::with_capacity(8),
             // Texts under texts always serialize.

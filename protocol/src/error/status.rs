@@ -6,6 +6,7 @@ use sugang_sdk::types::ErrorCode;
 pub const fn status_of(code: &ErrorCode) -> u16 {
     match code {
         ErrorCode::BadRequest
+        | ErrorCode::HostNotAllowed
         | ErrorCode::Invalid
         | ErrorCode::MalformedJson
         | ErrorCode::MalformedForm

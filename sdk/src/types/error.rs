@@ -54,6 +54,8 @@ macro_rules! codes {
 codes! {
     /// The request breaks a rule of HTTP: its lines, its target, its `Host`, or the length of its body.
     BadRequest = "bad_request",
+    /// The service does not answer for the host that the request names.
+    HostNotAllowed = "host_not_allowed",
     /// A field of the body or a parameter is missing or wrong; the messages stand under its name.
     Invalid = "invalid",
     /// The body is not JSON, or not a JSON object.

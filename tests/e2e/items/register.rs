@@ -158,7 +158,8 @@ async fn writes_a_registration_a_payment_and_their_history(#[values(EXAM, COURSE
         .rows(&format!(
             "select replace(subject, '{payment_type}', '[kind]') as subject, subject_id,
                     item_kind = '{payment_type}' as item_kind, item_id, user_id,
-                    replace(status, '{active}', '[active]') as status, amount::text, seats, actor_id, request_id
+                    replace(status, '{active}', '[active]') as status, amount::text, seats, actor_id,
+                    request_id ~ '^[0-9a-f]{{32}}-[0-9]+$' as own_request_id
              from sugang.audit_log order by id"
         ))
         .await;
@@ -169,7 +170,7 @@ async fn writes_a_registration_a_payment_and_their_history(#[values(EXAM, COURSE
         "amount": "0.00",
         "item_id": 2,
         "item_kind": true,
-        "request_id": "the-request",
+        "own_request_id": true,
         "seats": 1,
         "status": "[active]",
         "subject": "[kind]",
@@ -181,7 +182,7 @@ async fn writes_a_registration_a_payment_and_their_history(#[values(EXAM, COURSE
         "amount": "45000.00",
         "item_id": 2,
         "item_kind": true,
-        "request_id": "the-request",
+        "own_request_id": true,
         "seats": 0,
         "status": "paid",
         "subject": "payment",

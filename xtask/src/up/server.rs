@@ -46,6 +46,11 @@ pub fn start(
             .env("SPIN_VARIABLE_DATABASE_URL", &stores.database_url)
             .env("SPIN_VARIABLE_REDIS_URL", &stores.redis_url)
             .env("SPIN_VARIABLE_JWT_SECRET", &state.jwt_secret);
+        // The embedded host knows by itself that only this machine reaches it.
+        let name = "SPIN_VARIABLE_ALLOWED_HOSTS";
+        if subcommand.is_some() && address.ip().is_loopback() && std::env::var_os(name).is_none() {
+            command.env(name, "localhost,127.0.0.1,[::1]");
+        }
     })
 }
 
