@@ -71,7 +71,7 @@ async fn a_request_has_one_valid_host() {
 
 #[tokio::test]
 async fn a_target_has_one_of_four_forms() {
-    let app = App::start().await;
+    let app = App::with("allowed_hosts", "*").start().await;
     let minsu = app.user("minsu").await;
     for _ in 0..21 {
         app.add(EXAM, Item::default()).await;

@@ -1,8 +1,9 @@
-//! Holds the repository to its own rules, as unit tests: layers without circles, short files, plain prose.
+//! Holds the repository to its own rules, as unit tests: layers without circles, short files, plain prose, tests that exist.
 
 mod arrows;
 mod layers;
 mod length;
+mod named_tests;
 mod prose;
 
 use std::{
