@@ -49,10 +49,10 @@ pub fn default_parallelism() -> usize {
 /// Upper bounds of one server.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Requests in flight; further ones queue. Default 256.
+    /// Requests in flight; further ones queue. One address has at most a quarter of them. Default 256.
     pub requests: usize,
     /// Requests in flight to the manifest's `cpu_bound` paths, counted apart from `requests`: each holds the memory of a
-    /// password hash. Default four for each of the `cpu_bound` instances.
+    /// password hash. One address has at most half of them. Default four for each of the `cpu_bound` instances.
     pub cpu_bound_requests: usize,
     /// The time that a request may queue; then it is answered 503 with `Retry-After`. Default 10 s.
     pub request_wait_timeout: Duration,
@@ -60,10 +60,10 @@ pub struct Limits {
     pub connections: usize,
     /// The time from a request's head to its response's head; then 504. Default 30 s.
     pub request_timeout: Duration,
-    /// Open connections from one address, or from one /64 of IPv6; further ones are closed. Default 2048.
+    /// Open connections from one address, or from one /64 of IPv6; further ones are closed. Its requests over HTTP/2 have
+    /// the same bound; further ones get 503. Default 2048.
     pub connections_per_address: usize,
-    /// Addresses that may open as many connections as they like: proxies, behind which all clients are. Default
-    /// the machine itself.
+    /// Addresses that may have all there is: proxies, behind which all clients are. Default the machine itself.
     pub trusted_proxies: Vec<IpAddr>,
     /// Concurrent requests of one connection of HTTP/2. Default 64.
     pub streams: u32,
@@ -85,10 +85,11 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Bytes of a request's target. Default 16 KiB.
     pub target_bytes: usize,
-    /// Bytes of requests' bodies that wait for a place, all together, beside 4 KiB for each. Default 64 MiB.
+    /// Bytes of requests that wait for a place, all together, beside 8 KiB for each. One address has at most a quarter.
+    /// Default 64 MiB.
     pub request_memory: usize,
-    /// Bytes of responses that wait for their clients, all together, beside 16 KiB for each. A longer response occupies its
-    /// place when they are exhausted. Default 64 MiB.
+    /// Bytes of responses that wait for their clients, all together, beside 16 KiB for each. When they are exhausted, a
+    /// request for a longer one gets 503. One address has at most a quarter. Default 64 MiB.
     pub response_memory: usize,
     /// The time for requests in flight to end when the server stops; then they are aborted. Default 10 s.
     pub shutdown_timeout: Duration,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::{join_all, poll_fn};
 use h2::client::{self, SendRequest};
 use http::{Request, Response, Version};
+use rstest::rstest;
 use serde_json::{Value, json};
 use sugang_tests::{App, EXAM, Item, PASSWORD};
 use tokio::{
@@ -204,6 +205,40 @@ async fn a_client_that_does_not_read_takes_no_place_and_is_disconnected() {
     drop(responses);
 }
 
+/// A client that grants each response one byte: the connection has all of it, and its client has nothing.
+#[rstest]
+#[case::a_file("/api/docs/swagger-ui-bundle.js")]
+#[case::a_list("/tests/")]
+#[tokio::test]
+async fn a_client_that_grants_one_byte_is_disconnected(#[case] path: &str) {
+    let app = App::limited(|limits| {
+        limits.requests = 1;
+        limits.write_timeout = Duration::from_secs(2);
+    })
+    .await;
+    let minsu = app.user("minsu").await;
+    for _ in 0..20 {
+        app.add(EXAM, Item::default()).await;
+    }
+    let client = Client::with(&app, client::Builder::new().initial_window_size(1)).await;
+    let bearer = format!("Bearer {}", minsu.access);
+    let mut responses = Vec::new();
+    for _ in 0..20 {
+        let request = get(&app, path).header("authorization", &bearer).body(()).unwrap();
+        let (response, _) = client.ready().await.send_request(request, true).unwrap();
+        responses.push(response);
+    }
+    let heads = join_all(&mut responses).await;
+    assert!(
+        heads
+            .iter()
+            .all(|head| head.as_ref().is_ok_and(|head| head.status() == 200))
+    );
+    assert_eq!(app.get(path).by(&minsu).await.status, 200, "others are served");
+    let ended = timeout(Duration::from_secs(10), client.connection).await;
+    assert!(ended.is_ok(), "it is still connected");
+}
+
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
     let app = App::limited(|limits| limits.idle_timeout = Duration::from_millis(800)).await;
@@ -238,6 +273,41 @@ async fn a_client_that_resets_its_requests_is_disconnected() {
     let closed = timeout(PATIENCE, stream.read_to_end(&mut received)).await;
     assert!(closed.is_ok(), "the connection is closed");
     assert_eq!(app.get("/tests/").by(&minsu).await.status, 200);
+}
+
+/// Frames that cost the client nothing, as fast as it can write them, without reading a reply.
+#[rstest]
+#[case::pings(&[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8], false)]
+#[case::settings(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 1, 0, 0, 16, 0], false)]
+#[case::window_updates(&[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1], false)]
+#[case::priorities(&[0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 3, 16], false)]
+#[case::unknown(&[0, 0, 0, 0x20, 0, 0, 0, 0, 0], false)]
+// CVE-2024-27316: HEADERS whose end never comes.
+#[case::continuations(&[0, 0, 1, 9, 0, 0, 0, 0, 1, 0x82], true)]
+#[case::empty_continuations(&[0, 0, 0, 9, 0, 0, 0, 0, 1], true)]
+#[tokio::test]
+async fn a_flood_of_frames_does_not_stop_others(#[case] frame: &[u8], #[case] begins_headers: bool) {
+    let app = App::limited(|limits| limits.head_timeout = Duration::from_secs(2)).await;
+    let minsu = app.user("minsu").await;
+    let flood = async || {
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+        if begins_headers {
+            bytes.extend([0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82]);
+        }
+        let frames = frame.repeat(1_000);
+        stream.write_all(&bytes).await.ok();
+        while stream.write_all(&frames).await.is_ok() {}
+    };
+    let floods = timeout(Duration::from_secs(1), join_all((0..4).map(|_| flood())));
+    let honest = async {
+        for _ in 0..10 {
+            let answer = timeout(Duration::from_secs(5), app.get("/tests/").by(&minsu).into_future()).await;
+            assert_eq!(answer.expect("others are served").status, 200);
+        }
+    };
+    let (ended, ()) = futures::future::join(floods, honest).await;
+    assert!(ended.is_ok() || !begins_headers, "headers without an end have a bound");
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use std::{
 };
 
 use futures::future::{join, join_all};
+use h2::client;
+use http::Request;
 use rstest::rstest;
 use serde_json::json;
 use sugang_tests::{App, PASSWORD, assert_answer};
@@ -140,4 +142,100 @@ async fn lists_are_answered_while_passwords_of_django_are_verified() {
     let (logins, lists) = join(logins, lists).await;
     assert_eq!(tally(&logins), [(200, 4)]);
     assert!(lists >= 20, "{lists} lists while four passwords were verified");
+}
+
+/// What hashes a password does so in its own places, however its path is spelled. Any other spelling is no path at all.
+#[tokio::test]
+async fn no_spelling_of_a_path_avoids_the_places_for_hashes() {
+    let app = App::limited(|limits| {
+        limits.requests = 1;
+        limits.request_wait_timeout = Duration::from_millis(20);
+    })
+    .await;
+    let minsu = app.user("minsu").await;
+    let body = json!({"email": "nobody@example.com", "password": "wrong-1"}).to_string();
+    let post = async |target: &str| {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json");
+        let mut client = app.connection().await;
+        client
+            .send(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+            .await;
+        client.response().await.expect("an answer").status
+    };
+    let over_http2 = async |target: &str| {
+        let (mut send, connection) = client::handshake(app.socket([127, 0, 0, 1]).await)
+            .await
+            .expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = Request::post(format!("http://x{target}")).header("content-type", "application/json");
+        let (response, mut stream) = send.send_request(request.body(()).unwrap(), false).expect("a stream");
+        stream.send_data(body.clone().into(), true).expect("a body");
+        response.await.expect("an answer").status().as_u16()
+    };
+    let mut targets = Vec::new();
+    for path in ["/login", "/signup", "/api/auth/login", "/api/auth/signup"] {
+        let (start, name) = path.rsplit_once('/').unwrap();
+        let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        targets.extend(
+            [
+                "",
+                "/",
+                "//",
+                "%2F",
+                "%2f/",
+                "?x=1",
+                "/?next=/x",
+                ";v=1",
+                "/;v=1/",
+                "%3Fx",
+                "%00",
+                "%20",
+                "/.",
+                "/%2e",
+            ]
+            .map(|end| format!("{path}{end}")),
+        );
+        targets.extend([
+            format!("{start}/{encoded}"),
+            format!("{start}/{}/", encoded.to_uppercase()),
+            format!("{start}/{}/", encoded.replace('%', "%25")),
+            format!("{start}/{}", name.to_uppercase()),
+            format!("{start}/%EF%BD%8C{}", &name[1..]),
+            format!("{start}/%2F{name}/"),
+            format!("/{path}/"),
+            format!("/.{path}/"),
+            format!("/x/..{path}/"),
+            format!("/%2e{path}/"),
+        ]);
+    }
+    let mut escaped = Vec::new();
+    let mut hashed = 0;
+    for target in &targets {
+        let absolute = format!("http://x{target}");
+        for (form, status) in [
+            ("", post(target).await),
+            ("http://x", post(&absolute).await),
+            ("h2 ", over_http2(target).await),
+        ] {
+            assert!([400, 401, 404].contains(&status), "{form}{target}: {status}");
+        }
+    }
+    while_registering(&app, &minsu, async {
+        for target in &targets {
+            let absolute = format!("http://x{target}");
+            for status in [post(target).await, post(&absolute).await, over_http2(target).await] {
+                match status {
+                    400 | 401 => hashed += 1,
+                    503 => escaped.push(target),
+                    _ => panic!("{target}: {status}"),
+                }
+            }
+        }
+    })
+    .await;
+    // What waited for a usual place would not have come to a hash.
+    for target in &escaped {
+        assert_eq!((post(target).await, over_http2(target).await), (404, 404), "{target}");
+    }
+    assert!(hashed >= 4 * 3 * 8, "{hashed}");
 }

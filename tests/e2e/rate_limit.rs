@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::{join, join_all};
 use rstest::rstest;
 use serde_json::json;
 use sugang_tests::{Answer, App, Builder, Link, PASSWORD};
@@ -159,7 +160,7 @@ async fn the_header_of_a_trusted_proxy_names_the_address() {
 async fn concurrent_attempts_stay_within_the_limit(#[case] builder: Builder, #[case] email: &str) {
     let app = builder.start().await;
     let attempts = (0..40).map(|n| login_owned(&app, email.replace("{n}", &n.to_string())));
-    let statuses: Vec<_> = futures::future::join_all(attempts).await;
+    let statuses: Vec<_> = join_all(attempts).await;
     assert_eq!(
         statuses.iter().filter(|status| **status == 401).count(),
         5,
@@ -170,6 +171,35 @@ async fn concurrent_attempts_stay_within_the_limit(#[case] builder: Builder, #[c
         35,
         "{statuses:?}"
     );
+}
+
+/// Instances that hash passwords are late for everything, also for the replies of a Redis that answers at once. If they took
+/// their own delay for Redis's, guesses would be counted elsewhere, from zero.
+#[tokio::test]
+async fn guesses_are_counted_once_while_passwords_are_hashed() {
+    let app = App::with("login_attempts_per_account", 10)
+        .with("redis_timeout_ms", 500)
+        .with("argon2_memory_kib", 19_456)
+        .with("argon2_iterations", 20)
+        // All of them in the same instances, as under a host that does not queue them.
+        .limits(|limits| limits.cpu_bound_requests = 64)
+        .start()
+        .await;
+    app.user("minsu").await;
+    let guesses = (0..90).map(|n| {
+        let (app, path) = (&app, ["/login/", "/lo%67in", "/api/auth/login"][n % 3]);
+        let email = ["minsu@example.com", "Minsu@example.com", "minsu@EXAMPLE.com"][n / 3 % 3];
+        async move {
+            let guess = json!({"email": email, "password": format!("wrong-{n}")});
+            app.post(path).json(&guess).await.status.as_u16()
+        }
+    });
+    let others = (0..6).map(|n| login_owned(&app, format!("nobody{n}@example.com")));
+    let (guesses, _) = join(join_all(guesses), join_all(others)).await;
+    let admitted = guesses.iter().filter(|status| **status == 401).count();
+    assert_eq!(admitted, 10, "{guesses:?}");
+    let counted: i64 = app.one("select count(*) from sugang.attempts", &[]).await;
+    assert_eq!(counted, 0, "Redis was there all the time");
 }
 
 async fn login_owned(app: &App, email: String) -> u16 {

@@ -182,10 +182,24 @@ async fn clients_that_do_not_read_take_no_place() {
     .await;
     let minsu = app.user("minsu").await;
     let script = "GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n";
-    let mut slow = join_all((0..24).map(|_| async {
-        let mut client = app.connection().await;
-        client.send(script.repeat(8)).await;
-        client
+    // The first of these kinds is checked below.
+    let requests = [
+        script.to_owned(),
+        script.replace("\r\n\r\n", "\r\nAccept-Encoding: gzip\r\n\r\n"),
+        script.replace("\r\n\r\n", "\r\nRange: bytes=0-1000000\r\n\r\n"),
+        script.replace("GET", "HEAD"),
+        "GET /api/schema/ HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        "GET /nowhere/ HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+    ];
+    let mut slow = join_all((0..24).map(|n| {
+        let (app, requests) = (&app, &requests);
+        async move {
+            let mut client = app.connection().await;
+            let request = &requests[n % requests.len()];
+            let many = request.repeat(if n % requests.len() == 0 { 8 } else { 200 });
+            _ = timeout(Duration::from_millis(500), client.send(many)).await;
+            client
+        }
     }))
     .await;
     sleep(Duration::from_millis(500)).await;
@@ -196,7 +210,7 @@ async fn clients_that_do_not_read_take_no_place() {
     // Their connections end, and they have not got everything.
     sleep(Duration::from_secs(3)).await;
     let whole = app.get("/api/docs/swagger-ui-bundle.js").await.body.len();
-    for client in &mut slow[..4] {
+    for client in slow.iter_mut().step_by(requests.len()) {
         let received = client.rest().await.len();
         assert!(received < 8 * whole, "{received} of {}", 8 * whole);
     }

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -30,8 +30,15 @@ pub struct RawResponse {
 }
 
 impl RawClient {
-    async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the service listens");
+    /// Opens a connection to any address.
+    ///
+    /// # Panics
+    /// Nothing listens there.
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(address).await.expect("the service listens"))
+    }
+
+    fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket has options");
         Self {
             stream,
@@ -150,5 +157,18 @@ impl App {
     /// Opens a connection.
     pub async fn connection(&self) -> RawClient {
         RawClient::connect(self.address()).await
+    }
+
+    /// Opens a connection from another address of this machine, such as `127.0.0.2`. It is no trusted
+    /// proxy, as `127.0.0.1` is.
+    pub async fn connection_from(&self, client: [u8; 4]) -> RawClient {
+        RawClient::new(self.socket(client).await)
+    }
+
+    /// The socket of such a connection.
+    pub async fn socket(&self, client: [u8; 4]) -> TcpStream {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((client, 0).into()).expect("an address of this machine");
+        socket.connect(self.address()).await.expect("the service listens")
     }
 }

@@ -1,6 +1,7 @@
 //! What goes on on one connection: its requests and responses, and for how long nothing has.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     task::{Context, Poll, Waker},
@@ -10,10 +11,12 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use sugang_protocol::ErrorSpec;
-use wasmtime_wasi_http::Error;
 
-use super::{pace::Pace, response_body::ResponseBody};
+use super::{memory::Reserved, pace::Pace, response_body::ResponseBody, shares::StreamPlace};
 use crate::sync::lock;
+
+/// Bytes that are handed to the connection at a time. A client must read them within the time without a byte.
+const PART: usize = 16 << 10;
 
 /// The requests and responses of one connection.
 pub(super) struct Activity {
@@ -68,6 +71,7 @@ impl Activity {
         let exchange = Exchange {
             activity: self.clone(),
             number,
+            place: None,
         };
         (exchange, refused.map(|(_, error)| error))
     }
@@ -112,23 +116,30 @@ impl Activity {
     }
 }
 
-/// One request and its response, until the response is complete or given up.
+/// One request and its response, until the response has left or is given up.
 pub(super) struct Exchange {
     activity: Arc<Activity>,
     number: u64,
+    /// The place of a request of HTTP/2.
+    pub(super) place: Option<StreamPlace>,
 }
 
 impl Exchange {
     /// Attaches the response. If `pace` is given, its client must read it at that pace.
     pub(super) fn send(self, body: ResponseBody, pace: Option<Pace>) -> SentBody {
-        let paced = pace.is_some();
         if let Some(pace) = pace {
             self.activity.state().sending.push((self.number, pace));
         }
+        let ResponseBody { bytes, memory } = body;
+        let exchange = Arc::new(self);
+        let leaving = Leaving {
+            bytes,
+            _memory: memory,
+            _exchange: exchange.clone(),
+        };
         SentBody {
-            body,
-            exchange: self,
-            paced,
+            bytes: Bytes::from_owner(leaving),
+            exchange,
         }
     }
 
@@ -153,32 +164,45 @@ impl Drop for Exchange {
     }
 }
 
+/// The bytes of a response, for as long as any of them waits in the connection. hyper drops the body once it has handed
+/// on the last byte, which may be long before its client reads it.
+struct Leaving {
+    bytes: Bytes,
+    _memory: Option<Reserved>,
+    _exchange: Arc<Exchange>,
+}
+
+impl AsRef<[u8]> for Leaving {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// The body of a response on its way to the client.
 pub(super) struct SentBody {
-    body: ResponseBody,
-    exchange: Exchange,
-    paced: bool,
+    bytes: Bytes,
+    exchange: Arc<Exchange>,
 }
 
 impl Body for SentBody {
     type Data = Bytes;
-    type Error = Error;
+    type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if self.paced
-            && let Poll::Ready(Some(Ok(frame))) = &frame
-        {
-            self.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.bytes.is_empty() {
+            return Poll::Ready(None);
         }
-        frame
+        let length = self.bytes.len().min(PART);
+        let part = self.bytes.split_to(length);
+        self.exchange.sent(length);
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.bytes.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        SizeHint::with_exact(self.bytes.len() as u64)
     }
 }

@@ -8,6 +8,7 @@ use tokio::{
 };
 use wasmtime_wasi_http::handler::ProxyHandler;
 
+use super::shares::{Lane, Shares};
 use crate::instances::Instances;
 
 /// Instances of their own for some of the requests, and a limit of requests in flight.
@@ -25,8 +26,22 @@ impl Bulkhead {
         }
     }
 
-    /// Admits a request until the permit is dropped, in the order of arrival. Returns `None` after `limit`.
-    pub(super) async fn admit(&self, limit: Duration) -> Option<OwnedSemaphorePermit> {
-        timeout(limit, self.permits.clone().acquire_owned()).await.ok()?.ok()
+    /// Admits a request until the place is dropped, in the order of arrival. Returns `None` after `limit`.
+    pub(super) async fn admit(&self, shares: &Arc<Shares>, lane: Lane, limit: Duration) -> Option<Place> {
+        let place = async {
+            Some(Place {
+                _own: shares.place(lane).await,
+                _any: self.permits.clone().acquire_owned().await.ok()?,
+                _shares: shares.clone(),
+            })
+        };
+        timeout(limit, place).await.ok()?
     }
+}
+
+/// The place of a request: among those of its address, and among all.
+pub(super) struct Place {
+    _own: Option<OwnedSemaphorePermit>,
+    _any: OwnedSemaphorePermit,
+    _shares: Arc<Shares>,
 }

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,6 +15,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use sugang_protocol::host;
 use tokio::{
     net::TcpStream,
     time::{MissedTickBehavior, interval},
@@ -25,7 +25,7 @@ use super::{
     activity::{Activity, SentBody, Verdict},
     connections::Connections,
     pace::{Pace, Rate},
-    service::Service,
+    service::{Client, Service},
     wire::{Protocol, Wire},
 };
 use crate::settings::Limits;
@@ -41,8 +41,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that a client of HTTP/2 may send before the service has read them: for one request, and for all of them.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 256 << 10;
+const WINDOW: u32 = 64 << 10;
 
 /// Bytes of one response that wait in a connection of HTTP/2 until its client reads.
 const SEND_BUFFER: usize = 64 << 10;
@@ -53,10 +52,9 @@ pub(super) struct Protocols {
     http2: http2::Builder<TokioExecutor>,
 }
 
-/// One connection: between whom, and what serves it.
+/// One connection: whose it is, and what serves it.
 pub(super) struct Connection {
-    pub(super) client: SocketAddr,
-    pub(super) server: SocketAddr,
+    pub(super) client: Client,
     pub(super) service: Arc<Service>,
 }
 
@@ -73,8 +71,8 @@ impl Protocols {
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
@@ -88,7 +86,13 @@ impl Protocols {
         let connection = Arc::new(connection);
         let (limits, instances) = (&connection.service.limits, &connection.service.instances);
         let activity = Activity::new();
-        let mut wire = Wire::new(stream, activity.clone(), connections.clone(), limits);
+        let mut wire = Wire::new(
+            stream,
+            activity.clone(),
+            connections.clone(),
+            &connection.client.shares,
+            limits,
+        );
         let served = async {
             let protocol = tokio::select! {
                 protocol = wire.protocol() => protocol,
@@ -154,7 +158,8 @@ impl Protocols {
     }
 }
 
-/// Responds to the requests of one connection. If `rate` is given, clients must read each response at that rate.
+/// Responds to the requests of one connection. If `rate` is given, it carries many of them at once, and its client must read
+/// each response at that rate.
 fn respond(
     connection: &Arc<Connection>,
     activity: &Arc<Activity>,
@@ -163,14 +168,15 @@ fn respond(
     let (connection, activity) = (connection.clone(), activity.clone());
     move |request| {
         let connection = connection.clone();
-        let (exchange, refused) = activity.begin();
+        let (mut exchange, mut refused) = activity.begin();
+        if rate.is_some() {
+            exchange.place = connection.client.shares.stream();
+            refused = refused.or(exchange.place.is_none().then_some(&host::OVERLOADED));
+        }
         Box::pin(async move {
             let response = match refused {
-                Some(error) => connection.service.refuse(request, error, connection.client),
-                None => {
-                    let (client, server) = (connection.client, connection.server);
-                    connection.service.respond(request, client, server).await
-                }
+                Some(error) => connection.service.refuse(request, error, connection.client.address),
+                None => connection.service.respond(request, &connection.client).await,
             };
             Ok(response.map(|body| exchange.send(body, rate.map(Pace::begin))))
         })

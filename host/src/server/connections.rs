@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use serde_json::json;
 use sugang_protocol::client_network;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::shares::Shares;
 use crate::{log, settings::Limits, sync::lock};
 
 /// The share of all connections that is free as long as connections are not scarce.
@@ -22,11 +23,17 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// The open connections of clients.
 pub(super) struct Connections {
     slots: Arc<Semaphore>,
-    all: usize,
-    per_address: usize,
-    trusted_proxies: Vec<IpAddr>,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    limits: Limits,
+    /// What trusted proxies have, and what all others have a part of.
+    all: Arc<Shares>,
+    by_address: Mutex<HashMap<IpAddr, Address>>,
     refused: Mutex<Refused>,
+}
+
+/// One address that has connections, or requests of earlier ones in flight.
+struct Address {
+    open: usize,
+    shares: Weak<Shares>,
 }
 
 /// Connections that were closed at once, since the last line about them.
@@ -38,18 +45,18 @@ struct Refused {
 
 /// A connection's place. It becomes free when this is dropped.
 pub(super) struct Place {
-    connections: Arc<Connections>,
-    address: Option<IpAddr>,
+    /// What its address has.
+    pub(super) shares: Arc<Shares>,
+    counted: Option<(Arc<Connections>, IpAddr)>,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Connections {
-    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+    pub(super) fn new(limits: &Limits, all: Arc<Shares>) -> Arc<Self> {
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(limits.connections)),
-            all: limits.connections,
-            per_address: limits.connections_per_address,
-            trusted_proxies: limits.trusted_proxies.clone(),
+            limits: limits.clone(),
+            all,
             by_address: Mutex::default(),
             refused: Mutex::default(),
         })
@@ -63,20 +70,37 @@ impl Connections {
 
     /// Gives the place to a client; `None` if its address has as many connections as one may have.
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr, slot: Option<OwnedSemaphorePermit>) -> Option<Place> {
-        let address = (!self.trusted_proxies.contains(&client.to_canonical())).then(|| client_network(client));
-        if let Some(address) = address {
-            let mut by_address = lock(&self.by_address);
-            let open = by_address.entry(address).or_default();
-            if *open >= self.per_address {
-                drop(by_address);
-                self.report_refusal(address);
-                return None;
-            }
-            *open += 1;
+        if self.limits.trusted_proxies.contains(&client.to_canonical()) {
+            return Some(Place {
+                shares: self.all.clone(),
+                counted: None,
+                _slot: slot,
+            });
         }
+        let network = client_network(client);
+        let mut by_address = lock(&self.by_address);
+        let new = by_address.len() >= self.limits.connections && !by_address.contains_key(&network);
+        if new {
+            by_address.retain(|_, address| address.open > 0 || address.shares.strong_count() > 0);
+        }
+        let address = by_address.entry(network).or_insert_with(|| Address {
+            open: 0,
+            shares: Weak::new(),
+        });
+        if address.open >= self.limits.connections_per_address {
+            drop(by_address);
+            self.report_refusal(network);
+            return None;
+        }
+        address.open += 1;
+        let shares = address.shares.upgrade().unwrap_or_else(|| {
+            let shares = Arc::new(self.all.of_one_address(&self.limits));
+            address.shares = Arc::downgrade(&shares);
+            shares
+        });
         Some(Place {
-            connections: self.clone(),
-            address,
+            shares,
+            counted: Some((self.clone(), network)),
             _slot: slot,
         })
     }
@@ -86,7 +110,7 @@ impl Connections {
         let mut refused = lock(&self.refused);
         refused.connections += 1;
         if refused.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
-            let fields = json!({ "address": address, "refused": refused.connections, "bound": self.per_address });
+            let fields = json!({ "address": address, "refused": refused.connections, "bound": self.limits.connections_per_address });
             log::write("warn", "too many connections from one address", fields);
             *refused = Refused {
                 connections: 0,
@@ -97,19 +121,21 @@ impl Connections {
 
     /// Whether most connections are taken, so that idle ones have to make place.
     pub(super) fn are_scarce(&self) -> bool {
-        self.slots.available_permits() < self.all / RESERVE
+        self.slots.available_permits() < self.limits.connections / RESERVE
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(address) = self.address else {
+        let Some((connections, network)) = &self.counted else {
             return;
         };
-        if let Entry::Occupied(mut open) = lock(&self.connections.by_address).entry(address) {
-            *open.get_mut() -= 1;
-            if *open.get() == 0 {
-                open.remove();
+        if let Entry::Occupied(mut entry) = lock(&connections.by_address).entry(*network) {
+            let address = entry.get_mut();
+            address.open -= 1;
+            // Requests in flight keep the shares of their address: a client cannot have new ones by connecting again.
+            if address.open == 0 && Arc::strong_count(&self.shares) == 1 {
+                entry.remove();
             }
         }
     }
@@ -119,14 +145,21 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    /// Two connections for each address.
+    fn connections(trusted_proxies: Vec<IpAddr>, connections: usize) -> Arc<Connections> {
+        let limits = Limits {
+            connections,
+            connections_per_address: 2,
+            trusted_proxies,
+            ..Limits::default()
+        };
+        Connections::new(&limits, Arc::new(Shares::unlimited(&limits)))
+    }
+
     #[test]
     fn an_address_has_a_bound_and_a_trusted_proxy_has_none() {
         let proxy = IpAddr::from([192, 0, 2, 9]);
-        let connections = Connections::new(&Limits {
-            connections_per_address: 2,
-            trusted_proxies: vec![proxy],
-            ..Limits::default()
-        });
+        let connections = connections(vec![proxy], 100);
         let admit = |address: &str| connections.admit(address.parse().unwrap(), None);
         let first = admit("192.0.2.1").unwrap();
         let _second = admit("::ffff:192.0.2.1").unwrap();
@@ -141,5 +174,19 @@ mod tests {
         let other_network = admit("2001:db8:0:1::3").unwrap();
         drop((_one_network, other_network));
         assert_eq!(lock(&connections.by_address).len(), 2, "what is gone takes no memory");
+    }
+
+    #[test]
+    fn an_address_keeps_its_shares_while_its_requests_are_in_flight() {
+        let connections = connections(vec![], 2);
+        let admit = |address: [u8; 4]| connections.admit(address.into(), None).unwrap();
+        let first = admit([192, 0, 2, 1]);
+        let in_flight = first.shares.clone();
+        drop(first);
+        let again = admit([192, 0, 2, 1]);
+        assert!(Arc::ptr_eq(&again.shares, &in_flight));
+        drop((again, in_flight));
+        let _others: Vec<_> = (2..5).map(|last| admit([192, 0, 2, last])).collect();
+        assert_eq!(lock(&connections.by_address).len(), 3, "what is gone takes no memory");
     }
 }

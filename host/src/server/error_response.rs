@@ -50,13 +50,12 @@ fn add_headers<'a>(response: &mut Response<ResponseBody>, headers: impl IntoIter
 #[cfg(test)]
 mod tests {
     use http::{Request, header::ACCEPT_LANGUAGE};
-    use http_body_util::BodyExt as _;
     use serde_json::{Value, json};
     use sugang_protocol::host;
 
     use super::*;
 
-    async fn built(error: &ErrorSpec, language: &str) -> (Response<()>, Value) {
+    fn built(error: &ErrorSpec, language: &str) -> (Response<()>, Value) {
         let request = Request::get("/").header("x-request-id", "abc-1");
         let mut request = request.header(ACCEPT_LANGUAGE, language).body(()).unwrap();
         request
@@ -64,13 +63,13 @@ mod tests {
             .insert("origin", HeaderValue::from_static("https://a.example"));
         let cors = Cors::Only(vec!["https://a.example".to_owned()]);
         let (head, body) = build(error, &RequestMeta::read(&request), &cors).into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let body = body.bytes;
         (Response::from_parts(head, ()), serde_json::from_slice(&body).unwrap())
     }
 
-    #[tokio::test]
-    async fn an_error_has_status_headers_and_body() {
-        let (head, body) = built(&host::OVERLOADED, "en-GB, ko").await;
+    #[test]
+    fn an_error_has_status_headers_and_body() {
+        let (head, body) = built(&host::OVERLOADED, "en-GB, ko");
         assert_eq!(head.status(), 503);
         for (name, value) in [
             ("content-type", "application/json"),
@@ -90,8 +89,8 @@ mod tests {
         assert_eq!(body, expected);
     }
 
-    #[tokio::test]
-    async fn all_errors_of_the_host_have_their_codes_and_texts() {
+    #[test]
+    fn all_errors_of_the_host_have_their_codes_and_texts() {
         for (error, status, code, detail) in [
             (&host::BAD_REQUEST, 400, "bad_request", "잘못된 요청입니다"),
             (
@@ -102,25 +101,21 @@ mod tests {
             ),
             (&host::TIMEOUT, 504, "timeout", "응답 시간이 초과되었습니다"),
         ] {
-            let (head, body) = built(error, "").await;
+            let (head, body) = built(error, "");
             assert_eq!(head.status(), status);
             assert_eq!((&body["code"], &body["detail"]), (&json!(code), &json!(detail)));
         }
     }
 
-    #[tokio::test]
-    async fn the_language_is_weighed_as_the_component_weighs_it() {
+    #[test]
+    fn the_language_is_weighed_as_the_component_weighs_it() {
         for (language, expected) in [
             ("fr, en;q=0.5", "The server did not answer in time."),
             ("ko;q=0.1, en;q=0.2", "The server did not answer in time."),
             ("en;q=0.1, ko", "응답 시간이 초과되었습니다"),
             ("english", "응답 시간이 초과되었습니다"),
         ] {
-            assert_eq!(
-                built(&host::TIMEOUT, language).await.1["detail"],
-                expected,
-                "{language}"
-            );
+            assert_eq!(built(&host::TIMEOUT, language).1["detail"], expected, "{language}");
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     connection::{Connection, Protocols},
     connections::Connections,
-    service::Service,
+    service::{Client, Service},
 };
 use crate::log;
 
@@ -22,6 +22,10 @@ const BACKLOG: u32 = 8192;
 /// The pause after a failed `accept`. If file descriptors have run out, the next attempt would fail at once again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// Bytes of one connection that the operating system holds, in each direction. Without a bound it holds megabytes for a
+/// client that reads slowly, and counts them as this process's memory in a container.
+const SOCKET_BUFFER: u32 = 128 << 10;
+
 /// Binds a listening socket.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
@@ -30,6 +34,9 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A new server can take the address of one that has just stopped.
     socket.set_reuseaddr(true)?;
+    // What is accepted inherits them.
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -40,7 +47,7 @@ pub(super) async fn accept(listener: TcpListener, server: SocketAddr, service: A
     let mut stopped = pin!(stopping.cancelled());
     let open = TaskTracker::new();
     let protocols = Arc::new(Protocols::new(&service.limits));
-    let connections = Connections::new(&service.limits);
+    let connections = Connections::new(&service.limits, service.unlimited.clone());
     loop {
         let next = async {
             let slot = connections.slot().await;
@@ -58,8 +65,11 @@ pub(super) async fn accept(listener: TcpListener, server: SocketAddr, service: A
                 };
                 let (protocols, connections) = (protocols.clone(), connections.clone());
                 let connection = Connection {
-                    client,
-                    server,
+                    client: Client {
+                        address: client,
+                        server,
+                        shares: place.shares.clone(),
+                    },
                     service: service.clone(),
                 };
                 open.spawn(async move {

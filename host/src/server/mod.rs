@@ -13,6 +13,7 @@ mod request_body;
 mod response_body;
 mod service;
 mod shared_bodies;
+mod shares;
 mod wire;
 
 use std::{

@@ -13,7 +13,7 @@ use sugang_protocol::{ErrorSpec, host};
 use tokio::time::{timeout, timeout_at};
 
 use super::{
-    memory::{Memory, Reserved},
+    memory::Reserved,
     pace::{Pace, Rate},
 };
 
@@ -21,22 +21,19 @@ use super::{
 const DRAIN_BYTES: usize = 8 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bytes of a body that do not count against the memory for bodies. Those of this API are a tenth of it.
-const SMALL_BODY: usize = 4 << 10;
-
 /// The limits of the bodies of requests.
 #[derive(Clone)]
 pub(super) struct BodyLimits {
     /// Bytes of a body that the component reads.
     pub(super) bytes: usize,
     pub(super) rate: Rate,
-    pub(super) memory: Memory,
 }
 
 /// Receives a body, as far as the component would read it, so that a client that sends slowly takes no place of others.
 ///
 /// A body that is declared to be longer is left to the component, which refuses it without reading. A client that `waits`
-/// sends its body only after an interim response, so it has to get none.
+/// sends its body only after an interim response, so it has to get none. `memory` is for the whole request, whose head has
+/// `head` bytes.
 ///
 /// # Errors
 /// 408 for a body that comes too slowly, 503 without memory, 400 for one that breaks off or is malformed.
@@ -44,15 +41,20 @@ pub(super) async fn receive<B>(
     mut body: B,
     waits: bool,
     limits: &BodyLimits,
+    head: usize,
+    mut memory: Reserved,
 ) -> Result<ReceivedBody<B>, &'static ErrorSpec>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
+    if !memory.grow(head) {
+        return Err(&host::OVERLOADED);
+    }
     let mut received = ReceivedBody {
         start: Bytes::new(),
         rest: None,
         drains: true,
-        _memory: None,
+        memory,
     };
     if body.is_end_stream() {
         return Ok(received);
@@ -62,7 +64,7 @@ where
         received.drains = !waits;
         return Ok(received);
     }
-    let (mut start, mut memory) = (BytesMut::new(), limits.memory.reserve(SMALL_BODY));
+    let mut start = BytesMut::new();
     let mut pace = Pace::begin(limits.rate);
     loop {
         let frame = timeout_at(pace.deadline().into(), body.frame()).await;
@@ -73,7 +75,7 @@ where
             Some(Err(_)) => return Err(&host::BAD_REQUEST),
         }
         pace.advance(start.len() - pace.bytes());
-        if !memory.grow(start.len()) {
+        if !received.memory.grow(head + start.len()) {
             return Err(&host::OVERLOADED);
         }
         if start.len() > limits.bytes {
@@ -82,7 +84,6 @@ where
         }
     }
     received.start = start.freeze();
-    received._memory = Some(memory);
     Ok(received)
 }
 
@@ -97,7 +98,7 @@ where
     start: Bytes,
     rest: Option<B>,
     drains: bool,
-    _memory: Option<Reserved>,
+    memory: Reserved,
 }
 
 impl<B> Body for ReceivedBody<B>

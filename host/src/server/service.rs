@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST},
+    request::Parts,
 };
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Body;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sugang_protocol::{Cors, ErrorSpec, client_network, host, method_for_log, path};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, WasiBody, handler::ExpirationError};
 
 use super::{
@@ -24,6 +25,7 @@ use super::{
     request_body::{self, BodyLimits},
     response_body::{self, ResponseBody},
     shared_bodies::{Key, SharedBodies},
+    shares::{Lane, Shares},
 };
 use crate::{error::StartError, instances::Instances, log, manifest::HostSettings, settings::Limits, stores::Stores};
 
@@ -31,17 +33,16 @@ use crate::{error::StartError, instances::Instances, log, manifest::HostSettings
 /// computes without a pause cannot, and then the host's own timeout applies.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
+/// Bytes of a request that do not count against the memory for requests. Those of this API's usual ones are a quarter of it.
+const SMALL_REQUEST: usize = 8 << 10;
+
 /// Time for the stores to close their connections. If a store hangs, the sockets close with the process.
 const STORES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Responds to the requests of one server.
 pub(super) struct Service {
     usual: Arc<Bulkhead>,
-    /// For requests that compute for long, such as a login: the other requests of the same instance would wait meanwhile,
-    /// and the instance keeps the memory that the computation took.
     cpu_bound: Arc<Bulkhead>,
-    /// For requests that must be answered when the host is full: a probe would have it restarted, and a preflight would
-    /// keep a page from reading the response.
     probes: Arc<Bulkhead>,
     cpu_bound_paths: HashSet<String>,
     probe_paths: HashSet<String>,
@@ -49,11 +50,20 @@ pub(super) struct Service {
     /// See [`Endpoints::only_loopback`].
     only_loopback: bool,
     bodies: BodyLimits,
-    responses: Memory,
+    /// What trusted proxies have, and what all others have a part of.
+    pub(super) unlimited: Arc<Shares>,
     shared_bodies: Arc<SharedBodies>,
     pub(super) instances: Instances,
     stores: Arc<Stores>,
     pub(super) limits: Limits,
+}
+
+/// A client, as its requests are served.
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    /// The address that it has connected to.
+    pub(super) server: SocketAddr,
+    pub(super) shares: Arc<Shares>,
 }
 
 /// Why the component has no response to a request.
@@ -124,9 +134,8 @@ impl Service {
                     patience: limits.body_timeout,
                     bytes_per_second: limits.min_rate,
                 },
-                memory: Memory::new(limits.request_memory),
             },
-            responses: Memory::new(limits.response_memory),
+            unlimited: Arc::new(Shares::unlimited(&limits)),
             shared_bodies: Arc::default(),
             instances,
             stores,
@@ -135,21 +144,22 @@ impl Service {
     }
 
     /// Responds to one request. Everything that goes wrong on the way becomes a response.
-    pub(super) async fn respond<B>(
-        &self,
-        request: Request<B>,
-        client: SocketAddr,
-        server: SocketAddr,
-    ) -> Response<ResponseBody>
+    pub(super) async fn respond<B>(&self, request: Request<B>, client: &Client) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Error>,
     {
         let meta = RequestMeta::read(&request);
-        let response = match self.answer(request, &meta, client, server).await {
+        let response = match self.answer(request, &meta, client).await {
             Ok(response) => response,
             Err(failure) => {
-                log_refusal(failure.error, failure.cause.as_deref(), &meta, Some(&meta.path), client);
+                log_refusal(
+                    failure.error,
+                    failure.cause.as_deref(),
+                    &meta,
+                    Some(&meta.path),
+                    client.address,
+                );
                 let mut response = error_response::build(failure.error, &meta, &self.cors);
                 if failure.closes {
                     response
@@ -179,16 +189,15 @@ impl Service {
         &self,
         mut request: Request<B>,
         meta: &RequestMeta,
-        client: SocketAddr,
-        server: SocketAddr,
+        client: &Client,
     ) -> Result<Response<ResponseBody>, Failure>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Error>,
     {
         let endpoints = Endpoints {
-            client,
-            server,
+            client: client.address,
+            server: client.server,
             only_loopback: self.only_loopback,
         };
         normalize(&mut request, endpoints, &meta.ids.own)?;
@@ -197,7 +206,8 @@ impl Service {
         }
         let (head, body) = request.into_parts();
         let waits = head.headers.contains_key(EXPECT);
-        let body = request_body::receive(body, waits, &self.bodies)
+        let memory = client.shares.requests.reserve(SMALL_REQUEST);
+        let body = request_body::receive(body, waits, &self.bodies, length(&head), memory)
             .await
             .map_err(|error| Failure {
                 closes: true,
@@ -205,28 +215,33 @@ impl Service {
             })?;
         let body = body.map_err(Into::into).boxed_unsync();
         // A place is taken once nothing of the request is to come, and given back once the component has finished.
-        let bulkhead = self.bulkhead(meta);
-        let permit = bulkhead.admit(self.limits.request_wait_timeout).await;
-        let permit = permit.ok_or(&host::OVERLOADED)?;
+        let (lane, bulkhead) = self.lane(meta);
+        let wait = self.limits.request_wait_timeout;
+        let place = bulkhead.admit(&client.shares, lane, wait).await;
+        let place = place.ok_or(&host::OVERLOADED)?;
         let limit = self.limits.request_timeout + TIMEOUT_MARGIN;
         let request = Request::from_parts(head, body);
         // What has begun is finished, and occupies its place until then, even if the client goes away.
-        let (memory, shared) = (self.responses.clone(), self.shared_bodies.clone());
-        let begun = tokio::spawn(forward(bulkhead, permit, request, limit, memory, shared));
+        let (memory, shared) = (client.shares.responses.clone(), self.shared_bodies.clone());
+        let begun = tokio::spawn(async move {
+            let forwarded = timeout(limit, forward(&bulkhead, request, &memory, &shared)).await;
+            drop(place);
+            forwarded.unwrap_or_else(|_| Err(Failure::new(&host::TIMEOUT, format!("no response within {limit:?}"))))
+        });
         let crashed = |error| Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"));
         begun.await.map_err(crashed)?
     }
 
-    fn bulkhead(&self, meta: &RequestMeta) -> Arc<Bulkhead> {
+    fn lane(&self, meta: &RequestMeta) -> (Lane, Arc<Bulkhead>) {
         let path = path::canonical(&meta.path).unwrap_or_default();
-        let bulkhead = if meta.method == Method::OPTIONS || self.probe_paths.contains(&*path) {
-            &self.probes
+        let (lane, bulkhead) = if meta.method == Method::OPTIONS || self.probe_paths.contains(&*path) {
+            (Lane::Probes, &self.probes)
         } else if self.cpu_bound_paths.contains(&*path) {
-            &self.cpu_bound
+            (Lane::CpuBound, &self.cpu_bound)
         } else {
-            &self.usual
+            (Lane::Usual, &self.usual)
         };
-        bulkhead.clone()
+        (lane, bulkhead.clone())
     }
 
     /// Requests the probe before the server listens.
@@ -239,9 +254,14 @@ impl Service {
             .header(HOST, listen.to_string())
             .body(Empty::<Bytes>::new())
             .map_err(|_| failed())?;
-        let response = self.respond(request, listen, listen).await;
+        let client = Client {
+            address: listen,
+            server: listen,
+            shares: self.unlimited.clone(),
+        };
+        let response = self.respond(request, &client).await;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|_| failed())?.to_bytes();
+        let body = response.into_body().bytes;
         if let Ok(error) = serde_json::from_slice::<ProbeError>(&body) {
             match error.code.as_str() {
                 "misconfigured" => return Err(StartError::Misconfigured { detail: error.detail }),
@@ -285,47 +305,43 @@ fn log_refusal(error: &ErrorSpec, cause: Option<&str>, meta: &RequestMeta, path:
 
 /// Has an instance respond, and receives the response from it.
 async fn forward(
-    bulkhead: Arc<Bulkhead>,
-    permit: OwnedSemaphorePermit,
+    bulkhead: &Bulkhead,
     request: Request<WasiBody>,
-    limit: Duration,
-    memory: Memory,
-    shared: Arc<SharedBodies>,
+    memory: &Memory,
+    shared: &SharedBodies,
 ) -> Result<Response<ResponseBody>, Failure> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = match timeout(limit, bulkhead.handler.handle((), request)).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) if error.is::<ExpirationError>() => return Err(Failure::new(&host::TIMEOUT, error.to_string())),
-        Ok(Err(error)) => return Err(Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"))),
-        Err(_) => return Err(Failure::new(&host::TIMEOUT, format!("no response within {limit:?}"))),
+    let response = match bulkhead.handler.handle((), request).await {
+        Ok(response) => response,
+        Err(error) if error.is::<ExpirationError>() => return Err(Failure::new(&host::TIMEOUT, error.to_string())),
+        Err(error) => return Err(Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"))),
     };
     let (head, body) = response.into_parts();
-    let file = Key::of(&method, uri.path(), head.status, &head.headers);
-    if let Some(bytes) = file.as_ref().and_then(|file| shared.get(file)) {
-        return Ok(Response::from_parts(head, ResponseBody::from(bytes)));
+    let body = match Key::of(&method, uri.path(), head.status, &head.headers) {
+        Some(file) => shared.get_or_receive(file, body, memory).await,
+        // What has changed nothing can be asked for again. A response to anything else is short, and always sent.
+        None => response_body::receive(body, method.is_safe().then_some(memory)).await,
+    };
+    match body {
+        Ok(Some(body)) => Ok(Response::from_parts(head, body)),
+        Ok(None) => Err((&host::OVERLOADED).into()),
+        Err(error) => Err(Failure::new(&host::INSTANCE_CRASHED, error.to_string())),
     }
-    let body = match response_body::receive(body, &memory, permit).await {
-        Ok(body) => body,
-        Err(error) => return Err(Failure::new(&host::INSTANCE_CRASHED, error.to_string())),
-    };
-    let body = match (file, body) {
-        (Some(file), ResponseBody::Whole { bytes, .. }) if shared.keep(file.clone(), &bytes) => bytes.into(),
-        // It would occupy its place until its client has read it. It has changed nothing, so it can be asked for again.
-        (_, ResponseBody::Streamed { is_exhausted: true, .. }) if method.is_safe() => {
-            return Err((&host::OVERLOADED).into());
-        }
-        (_, body) => body,
-    };
-    Ok(Response::from_parts(head, body))
+}
+
+/// The bytes of a head, as far as a client decides on them.
+fn length(head: &Parts) -> usize {
+    let headers = head.headers.iter();
+    let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    headers + head.uri.path().len() + head.uri.query().map_or(0, str::len)
 }
 
 /// Leaves the length of the body to a response to HEAD, and nothing else of it.
 fn without_body_for_head(mut response: Response<ResponseBody>, method: &Method) -> Response<ResponseBody> {
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status());
     if method == Method::HEAD && !bodiless {
-        if let Some(length) = response.body().len() {
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
+        let length = response.body().bytes.len();
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         *response.body_mut() = Vec::new().into();
     }
     response

@@ -6,7 +6,13 @@ use std::{collections::HashMap, sync::Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::ETAG};
+use hyper::body::Body as _;
+use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::{
+    memory::Memory,
+    response_body::{self, ResponseBody},
+};
 use crate::sync::lock;
 
 /// Bytes of all files together. Those of this component are a third of it.
@@ -18,7 +24,11 @@ pub(super) struct Key(String, HeaderValue);
 
 /// The files that were sent before.
 #[derive(Default)]
-pub(super) struct SharedBodies(Mutex<Files>);
+pub(super) struct SharedBodies {
+    files: Mutex<Files>,
+    /// Locked while a file is received for the first time, so that few copies of it are in memory.
+    receiving: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Files {
@@ -35,13 +45,43 @@ impl Key {
 }
 
 impl SharedBodies {
-    pub(super) fn get(&self, key: &Key) -> Option<Bytes> {
-        lock(&self.0).bodies.get(key).cloned()
+    /// Returns a file that was sent before, or receives it from the component: with `memory`, if there is no room for it
+    /// here. Returns `None` if there is no memory for it either.
+    ///
+    /// # Errors
+    /// The component crashed before the end.
+    pub(super) async fn get_or_receive(
+        &self,
+        file: Key,
+        body: WasiBody,
+        memory: &Memory,
+    ) -> Result<Option<ResponseBody>, Error> {
+        if let Some(bytes) = self.get(&file) {
+            return Ok(Some(bytes.into()));
+        }
+        let _alone = self.receiving.lock().await;
+        if let Some(bytes) = self.get(&file) {
+            return Ok(Some(bytes.into()));
+        }
+        let has_room = body.size_hint().upper().is_some_and(|length| self.has_room(length));
+        let received = response_body::receive(body, (!has_room).then_some(memory)).await?;
+        Ok(received.map(|body| match self.keep(file, &body.bytes) {
+            true => body.bytes.into(),
+            false => body,
+        }))
+    }
+
+    fn get(&self, key: &Key) -> Option<Bytes> {
+        lock(&self.files).bodies.get(key).cloned()
+    }
+
+    fn has_room(&self, length: u64) -> bool {
+        lock(&self.files).bytes as u64 + length <= MAX_BYTES as u64
     }
 
     /// Keeps a body for later responses. Returns whether there was room for it.
-    pub(super) fn keep(&self, key: Key, body: &Bytes) -> bool {
-        let mut files = lock(&self.0);
+    fn keep(&self, key: Key, body: &Bytes) -> bool {
+        let mut files = lock(&self.files);
         if files.bytes + body.len() > MAX_BYTES {
             return false;
         }

@@ -100,7 +100,7 @@ pub struct Serve {
 #[derive(Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArguments {
-    /// Requests in flight; further ones queue.
+    /// Requests in flight; further ones queue. One address has at most a quarter of them.
     #[arg(long, default_value_t = Limits::default().requests)]
     max_requests: usize,
     /// Requests in flight to the manifest's `cpu_bound` paths, such as logins, counted apart. The default is four for each
@@ -113,10 +113,11 @@ struct LimitArguments {
     /// Open connections of clients.
     #[arg(long, default_value_t = Limits::default().connections)]
     max_connections: usize,
-    /// Open connections of clients from one address, or from one /64 of IPv6; further ones are closed.
+    /// Open connections of clients from one address, or from one /64 of IPv6; further ones are closed. Its concurrent
+    /// requests over HTTP/2 have the same bound.
     #[arg(long, default_value_t = Limits::default().connections_per_address)]
     max_connections_per_address: usize,
-    /// Addresses of proxies, which may open any number of connections. With commas between several of them
+    /// Addresses of proxies, which may have everything: connections, places, memory. With commas between several of them
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', default_values_t = Limits::default().trusted_proxies)]
     trusted_proxies: Vec<IpAddr>,
     /// Requests in flight for /healthz, /readyz and preflights, counted apart.
@@ -142,10 +143,11 @@ struct LimitArguments {
     /// no rate
     #[arg(long, default_value_t = Limits::default().min_rate)]
     min_rate_bytes: u32,
-    /// Megabytes for bodies that wait for a place, beside 4 KiB for each; beyond them, 503.
+    /// Megabytes for requests that wait for a place, beside 8 KiB for each; beyond them, 503. One address has a quarter.
     #[arg(long, default_value_t = Limits::default().request_memory >> 20)]
     request_memory_mib: usize,
-    /// Megabytes for responses that wait for their clients, beside 16 KiB for each.
+    /// Megabytes for responses that wait for their clients, beside 16 KiB for each; beyond them, 503. One address has a
+    /// quarter.
     #[arg(long, default_value_t = Limits::default().response_memory >> 20)]
     response_memory_mib: usize,
     /// Milliseconds until a response; then 504.

@@ -36,7 +36,9 @@ use self::{
 use super::{
     activity::Activity,
     connections::Connections,
+    memory::Reserved,
     pace::{Pace, Rate},
+    shares::Shares,
 };
 use crate::settings::Limits;
 
@@ -46,8 +48,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of one read.
 const CHUNK: usize = 8 << 10;
 
-/// Bytes that are read ahead while a response is on its way. What a client pipelines beyond that stays in its socket.
-const READ_AHEAD: usize = 32 << 10;
+/// Bytes that are read ahead while a response is on its way, up to one read more. What a client pipelines beyond that stays
+/// in its socket.
+const READ_AHEAD: usize = CHUNK;
 
 /// The time for the rest of a head after the server has begun to stop.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -73,6 +76,8 @@ pub(super) struct Wire {
     phase: Phase,
     /// Bytes that were received and not handed to hyper.
     received: BytesMut,
+    /// The memory for a head that is longer than usual.
+    memory: Reserved,
     /// How many of them hyper may have.
     passing: usize,
     /// The client has closed its writing side.
@@ -129,12 +134,14 @@ impl Wire {
         stream: TcpStream,
         activity: Arc<Activity>,
         connections: Arc<Connections>,
+        shares: &Shares,
         limits: &Limits,
     ) -> Self {
         Self {
             stream,
             phase: Phase::Idle { since: Instant::now() },
             received: BytesMut::new(),
+            memory: shares.requests.reserve(2 * CHUNK),
             passing: 0,
             ended: false,
             requests: 0,
@@ -304,6 +311,7 @@ impl Wire {
             Ok(Some((length, framing))) => self.begin(length, framing),
             Err(error) => self.refuse(error),
             Ok(None) if self.ended => self.refuse(&host::BAD_REQUEST),
+            Ok(None) if !self.memory.grow(self.received.len()) => self.refuse(&host::OVERLOADED),
             Ok(None) => {
                 let scanned = self.received.len();
                 self.phase = Phase::Head { since, scanned };
@@ -344,6 +352,7 @@ impl Wire {
 
     fn begin(&mut self, head: usize, framing: Framing) {
         self.requests += 1;
+        self.memory.release();
         self.passing = head;
         self.writing = None;
         self.phase = match framing {

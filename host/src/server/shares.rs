@@ -1,0 +1,146 @@
+//! What the connections from one address have together, so that no address has everything.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::memory::Memory;
+use crate::settings::Limits;
+
+/// The part of the memory, and of the places of quick requests, that one address may have.
+const QUARTER: usize = 4;
+
+/// The part of the places for requests that compute for long: with less, a single address could not keep the slots busy.
+const HALF: usize = 2;
+
+/// A kind of requests, with places of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Usual,
+    /// Requests that compute for long, such as a login: the other requests of the same instance would wait meanwhile, and
+    /// the instance keeps the memory that the computation took.
+    CpuBound,
+    /// Requests that must be answered when the host is full: a probe would have it restarted, and a preflight would keep
+    /// a page from reading the response.
+    Probes,
+}
+
+/// The shares of one address.
+pub(super) struct Shares {
+    places: Option<Places>,
+    /// Requests of HTTP/2 in flight, which count like connections.
+    streams: Arc<Semaphore>,
+    own_streams: Option<Arc<Semaphore>>,
+    /// Memory for requests that wait for a place.
+    pub(super) requests: Memory,
+    /// Memory for responses that wait for their client.
+    pub(super) responses: Memory,
+}
+
+/// Places of requests.
+struct Places {
+    usual: Arc<Semaphore>,
+    cpu_bound: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
+}
+
+/// The place of one request of HTTP/2.
+pub(super) struct StreamPlace {
+    _any: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
+}
+
+impl Shares {
+    /// Makes the shares of trusted proxies, behind which all clients are: everything.
+    pub(super) fn unlimited(limits: &Limits) -> Self {
+        Self {
+            places: None,
+            streams: Arc::new(Semaphore::new(limits.connections)),
+            own_streams: None,
+            requests: Memory::new(limits.request_memory),
+            responses: Memory::new(limits.response_memory),
+        }
+    }
+
+    /// Makes the shares that one address has of these.
+    pub(super) fn of_one_address(&self, limits: &Limits) -> Self {
+        let part = |all: usize, divisor| Arc::new(Semaphore::new(all.div_ceil(divisor)));
+        Self {
+            places: Some(Places {
+                usual: part(limits.requests, QUARTER),
+                cpu_bound: part(limits.cpu_bound_requests, HALF),
+                probes: part(limits.probe_requests, QUARTER),
+            }),
+            streams: self.streams.clone(),
+            own_streams: Some(Arc::new(Semaphore::new(limits.connections_per_address))),
+            requests: self.requests.share(limits.request_memory / QUARTER),
+            responses: self.responses.share(limits.response_memory / QUARTER),
+        }
+    }
+
+    /// Waits, in the order of arrival, until fewer requests of this address are in flight or ahead in the queue of all.
+    /// Without it, one address could queue so many that others wait until they are refused.
+    pub(super) async fn place(&self, lane: Lane) -> Option<OwnedSemaphorePermit> {
+        let places = self.places.as_ref()?;
+        let places = match lane {
+            Lane::Usual => &places.usual,
+            Lane::CpuBound => &places.cpu_bound,
+            Lane::Probes => &places.probes,
+        };
+        // The semaphore is never closed, so there is always a permit in the end.
+        places.clone().acquire_owned().await.ok()
+    }
+
+    /// Takes the place of a request of HTTP/2; `None` without one. A connection may carry many requests, and each holds
+    /// memory, so they are bounded like connections.
+    pub(super) fn stream(&self) -> Option<StreamPlace> {
+        let own = match &self.own_streams {
+            Some(own) => Some(own.clone().try_acquire_owned().ok()?),
+            None => None,
+        };
+        Some(StreamPlace {
+            _any: self.streams.clone().try_acquire_owned().ok()?,
+            _own: own,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn one_address_does_not_have_everything() {
+        let limits = Limits {
+            requests: 8,
+            cpu_bound_requests: 4,
+            probe_requests: 1,
+            connections: 4,
+            connections_per_address: 2,
+            ..Limits::default()
+        };
+        let all = Shares::unlimited(&limits);
+        let one = all.of_one_address(&limits);
+        for (lane, share) in [(Lane::Usual, 2), (Lane::CpuBound, 2), (Lane::Probes, 1)] {
+            let taken: Vec<_> = (0..share).map(|_| one.place(lane).now_or_never().unwrap()).collect();
+            assert!(
+                taken.iter().all(Option::is_some) && one.place(lane).now_or_never().is_none(),
+                "{lane:?}"
+            );
+            assert!(
+                all.place(lane).now_or_never().unwrap().is_none(),
+                "a proxy has no share"
+            );
+            drop(taken);
+            assert!(one.place(lane).now_or_never().is_some());
+        }
+        let streams: Vec<_> = (0..2).map(|_| one.stream().unwrap()).collect();
+        assert!(one.stream().is_none());
+        let of_others: Vec<_> = (0..2).map(|_| all.stream().unwrap()).collect();
+        assert!(all.stream().is_none(), "there is a bound for all");
+        drop((streams, of_others));
+        assert!(one.stream().is_some());
+    }
+}
