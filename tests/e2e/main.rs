@@ -39,6 +39,7 @@ mod items {
     mod search;
 }
 mod lock;
+mod locked;
 mod log;
 mod login;
 mod logout;
@@ -55,6 +56,7 @@ mod rate_limit;
 mod readiness;
 mod redis_modes;
 mod sdk;
+mod sessions;
 mod signup;
 mod slow_clients;
 mod spellings;
