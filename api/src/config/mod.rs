@@ -60,7 +60,7 @@ pub(crate) struct Config {
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 30] = [
+const VARIABLES: [&str; 31] = [
     "database_url",
     "database_password",
     "redis_url",
