@@ -37,6 +37,7 @@ impl AppState {
                 config.database_url.clone(),
                 config.database_connections,
                 config.database_timeout,
+                config.lock_timeout,
             ),
             redis: Redis::new(
                 config.redis_url.clone(),

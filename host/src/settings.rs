@@ -167,6 +167,9 @@ pub struct PostgresLimits {
     /// stops counting. Default two for each processor of this machine, and at least four, which fits a PostgreSQL on this
     /// machine; raise it for one that has more processors or is far away.
     pub at_once: usize,
+    /// Whether statements that wait for the same row, or have the same text, leave connections to the others. Default
+    /// `true`.
+    pub shares: bool,
     /// The wait for a free connection; then `connection-failed`. Default 10 s, which is longer than the component's own
     /// timeout.
     pub wait_timeout: Duration,
@@ -194,6 +197,7 @@ impl Default for PostgresLimits {
             connections: 20,
             prepare: Prepare::Auto,
             at_once: (2 * processors()).max(4),
+            shares: true,
             wait_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(2),
             recycle_timeout: Duration::from_millis(250),

@@ -22,10 +22,13 @@ begin
     lock_name := coalesce(kind, payment.payment_type) || ' ' || payment.object_id;
     perform pg_advisory_xact_lock(hashtextextended(lock_name, p_user));
     select * into payment from payments where id = p_id for update;
-    if payment.status is distinct from 'paid' then
-        a.outcome := 'already_cancelled';
-        return a;
-    end if;
+    perform sugang.check_user(p_user);
+    a.outcome := case
+        when payment.id is null then 'not_found'
+        when payment.user_id <> p_user then 'not_owner'
+        when payment.status <> 'paid' then 'already_cancelled'
+    end;
+    if a.outcome is not null then return a; end if;
     happened_at := clock_timestamp();
     -- Old rows may pay for something that nothing registers for.
     if kind is not null then

@@ -30,6 +30,9 @@ begin
         else
             a.outcome := 'key_reused';
         end if;
+    -- An expired key is written over at the end, when the row of an item is locked.
+    elsif stored.key is not null then
+        perform from sugang.idempotency_keys where user_id = p_user and key = p_key for update;
     end if;
     return a;
 end $$;

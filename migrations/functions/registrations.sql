@@ -1,9 +1,13 @@
 -- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
 -- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
--- item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql) takes
--- it, and it stays locked only until the commit. The Django service writes in the same order.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, user, item.
+-- The item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql)
+-- takes it, and it stays locked only until the commit. Whatever else a statement may have to wait for, the row of the
+-- user included, it waits for before. The Django service writes in the same order.
+--
+-- A wait may be long, so what decides is read after it: all but the item's row is locked before the first look, and the
+-- second look is under that lock.
 
 create or replace function sugang.do_register_{kind}(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -18,6 +22,12 @@ declare
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('{kind} ' || p_id, p_user));
+    -- A payment whose registration another program has cancelled or deleted.
+    select * into payment from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}') for update;
+    select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
+    perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
     select * into item from {items} where id = p_id;
     if item.price = 0 then
@@ -34,11 +44,6 @@ begin
         if a.outcome = 'invalid_fields' then a.body := sugang.payment_problems(item.price, p_amount, p_method); end if;
         return a;
     end if;
-    -- A payment whose registration another program has cancelled or deleted.
-    select * into payment from payments
-        where user_id = p_user and object_id = p_id and status = 'paid'
-          and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}') for update;
-    select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
         when happened_at not between item.start_at and item.end_at then 'not_open'
@@ -62,6 +67,7 @@ begin
             is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
         raise serialization_failure using message = 'the {kind} has changed, or its period has ended, meanwhile';
     end if;
+    perform sugang.check_user(p_user);
     if payment.id is null then
         insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
                               external_transaction_id, status, paid_at, search_vector, title_vector,
@@ -110,6 +116,7 @@ begin
     a := sugang.begin_idempotent(p_user, p_request_id, null, null);
     if a.outcome is not null then return a; end if;
     select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
+    perform sugang.check_user(p_user);
     a.outcome := case
         when registration.id is null then 'not_registered'
         when registration.status = 'completed' then 'already_completed'
@@ -124,16 +131,19 @@ begin
     return a;
 end $$;
 
--- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is.
+-- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is. The row of the
+-- user, which an idempotency key refers to, is locked before that of the item.
 create or replace function sugang.cancel_{kind}_registration(p_user bigint, p_id bigint, p_now timestamptz)
 returns boolean language plpgsql as $$
 declare
     registration {registrations};
 begin
     select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
+    perform sugang.lock_user(p_user);
     if registration.status = 'completed' then return false; end if;
     if registration.status = '{active}' then
         update {registrations} set status = 'cancelled', cancelled_at = p_now where id = registration.id;
+        perform sugang.check_user(p_user);
     end if;
     return true;
 end $$;

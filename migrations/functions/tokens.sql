@@ -5,7 +5,8 @@
 -- top is for clocks that disagree.
 create or replace function sugang.revoked_until(p_expires bigint, p_keep_seconds bigint) returns timestamptz
 language sql stable as $$
-    select greatest(to_timestamp(p_expires), now() + make_interval(secs => p_keep_seconds)) + interval '1 day'
+    -- A token may be valid beyond all times that PostgreSQL knows.
+    select greatest(to_timestamp(least(p_expires, 253402300800)), now() + make_interval(secs => p_keep_seconds)) + interval '1 day'
 $$;
 
 -- Deletes a few rows that no token can outlive, so no scheduled job is needed.

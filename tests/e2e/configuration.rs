@@ -18,6 +18,7 @@ async fn invalid_values_stop_the_start_and_are_named() {
         ("lock_ttl_ms", "-1"),
         ("redis_timeout_ms", "0.5"),
         ("database_timeout_ms", "99999999999999999999"),
+        ("lock_timeout_ms", "1 s"),
         ("database_connections", "many"),
         ("cors_allowed_origins", "example.com"),
         ("public_url", "api.example.com"),
@@ -56,6 +57,8 @@ async fn invalid_values_stop_the_start_and_are_named() {
       the application is misconfigured: redis_timeout_ms must be a whole number from 1 to 60000
     database_timeout_ms=99999999999999999999
       the application is misconfigured: database_timeout_ms must be a whole number from 10 to 600000
+    lock_timeout_ms=1 s
+      the application is misconfigured: lock_timeout_ms must be a whole number from 10 to 600000
     database_connections=many
       the application is misconfigured: database_connections must be a whole number from 0 to 64
     cors_allowed_origins=example.com

@@ -23,7 +23,7 @@ async fn set_read_only(app: &App, read_only: bool) {
     app.database().batch_execute(&alter).await.unwrap();
 }
 
-async fn end_sessions(app: &App) -> i64 {
+pub async fn end_sessions(app: &App) -> i64 {
     let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                where datname = current_database() and pid <> pg_backend_pid()";
     app.one(end, &[]).await

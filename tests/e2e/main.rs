@@ -40,6 +40,7 @@ mod items {
     mod search;
 }
 mod lock;
+mod locked;
 mod log;
 mod login;
 mod logout;
@@ -56,6 +57,7 @@ mod rate_limit;
 mod readiness;
 mod redis_modes;
 mod sdk;
+mod sessions;
 mod shares;
 mod siege;
 mod signup;

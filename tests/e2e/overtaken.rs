@@ -34,6 +34,21 @@ const MEANWHILE: &[(&str, u16, &str)] = &[
         "already_registered",
     ),
     ("update {items} set title = '고친 과정'", 201, ""),
+    (
+        "update {items} set start_at = now() + interval '1 hour'",
+        400,
+        "not_open",
+    ),
+    (
+        "update {items} set description = ''; update users set is_active = false where id = 1",
+        401,
+        "user_inactive",
+    ),
+    (
+        "update {items} set description = ''; delete from users where id = 1",
+        401,
+        "user_not_found",
+    ),
 ];
 
 #[rstest]
@@ -70,6 +85,131 @@ async fn a_second_look_answers(#[values(EXAM, COURSE)] kind: Kind) {
     }
 }
 
+/// What another writer does while a request waits for a row: the path of the request, the row, what is done to it and the
+/// like, and what is answered.
+const WHILE_WAITING: &[(&str, &str, u16, &str)] = &[
+    (
+        "cancel",
+        "update payments set status = 'cancelled'",
+        400,
+        "already_cancelled",
+    ),
+    (
+        "cancel",
+        "update payments set status = 'refunded'",
+        400,
+        "already_cancelled",
+    ),
+    ("cancel", "update payments set user_id = 2", 403, "not_owner"),
+    ("cancel", "delete from payments", 404, "not_found"),
+    (
+        "cancel",
+        "delete from payments; delete from {registrations}; delete from users where id = 1",
+        401,
+        "user_not_found",
+    ),
+    (
+        "cancel",
+        "update payments set refund_reason = ''; update users set is_active = false",
+        401,
+        "user_inactive",
+    ),
+    (
+        "cancel",
+        "update {items} set title = ''; update users set is_active = false",
+        401,
+        "user_inactive",
+    ),
+    (
+        "cancel",
+        "update {registrations} set status = 'completed'",
+        400,
+        "item_completed",
+    ),
+    ("cancel", "update {registrations} set status = 'cancelled'", 200, ""),
+    (
+        "cancel",
+        "update {items} set end_at = now(), capacity = 0, price = 1",
+        200,
+        "",
+    ),
+    (
+        "complete",
+        "update {registrations} set status = 'completed'",
+        400,
+        "already_completed",
+    ),
+    (
+        "complete",
+        "update {registrations} set status = 'cancelled'",
+        400,
+        "registration_cancelled",
+    ),
+    ("complete", "delete from {registrations}", 404, "not_registered"),
+    (
+        "complete",
+        "update {registrations} set {registered_at} = now(); update users set is_active = false",
+        401,
+        "user_inactive",
+    ),
+    (
+        "complete",
+        "delete from payments; delete from {registrations}; delete from users where id = 1",
+        401,
+        "user_not_found",
+    ),
+];
+
+#[rstest]
+#[tokio::test]
+async fn what_was_waited_for_is_read_again(#[values(EXAM, COURSE)] kind: Kind) {
+    for (request, meanwhile, status, code) in WHILE_WAITING {
+        let app = App::start().await;
+        let minsu = app.user("minsu").await;
+        app.user("jiyoung").await;
+        let id = app.add(kind, Item::default()).await;
+        let payment = app.register(kind, &minsu, id, kind.active).await;
+        let statement = meanwhile
+            .replace("{items}", kind.items)
+            .replace("{registrations}", kind.registrations)
+            .replace("{registered_at}", kind.registered_at);
+        let other = Hold::new(&app, &statement).await;
+        let request = match *request {
+            "cancel" => cancel(&app, payment, &minsu),
+            _ => app.post(kind.complete(id)).by(&minsu),
+        };
+        let (answer, ()) = join(request.into_future(), async {
+            other.is_waited_for().await;
+            other.commit().await;
+        })
+        .await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (*status, *code), "{meanwhile}");
+    }
+}
+
+/// The clock is read after the wait: an exam whose last minute has passed meanwhile is closed.
+#[rstest]
+#[tokio::test]
+async fn a_period_that_ends_during_the_wait_has_ended(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(kind, Item::default()).await;
+    let ends = format!(
+        "update {} set end_at = clock_timestamp() + interval '600 ms'",
+        kind.items
+    );
+    app.run(&ends, &[]).await;
+    let hold = Hold::new(&app, &format!("select from {} where id = {id} for update", kind.items)).await;
+    let (answer, ()) = join(register(&app, kind, id, &minsu).into_future(), async {
+        hold.is_waited_for().await;
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        hold.release().await;
+    })
+    .await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (400, "not_open"));
+    assert_eq!(app.rows("select * from payments").await, json!([]));
+}
+
 /// Fails the next statements that write a payment with this error.
 async fn fail_next(app: &App, times: i32, raise: &str) {
     let trigger = format!(
@@ -91,7 +231,7 @@ async fn fail_next(app: &App, times: i32, raise: &str) {
 #[tokio::test]
 async fn what_a_race_causes_is_tried_once_more(
     #[values(EXAM, COURSE)] kind: Kind,
-    #[values("serialization_failure", "deadlock_detected", "lock_not_available")] error: &str,
+    #[values("serialization_failure", "deadlock_detected")] error: &str,
 ) {
     let app = App::start().await;
     let minsu = app.user("minsu").await;

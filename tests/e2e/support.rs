@@ -108,6 +108,16 @@ impl Hold {
             .expect("a transaction can be committed");
     }
 
+    /// Ends the session, and with it every lock.
+    pub async fn end(self) {
+        let pid = self.pid().await;
+        self.release().await;
+        self.session
+            .batch_execute("select pg_advisory_unlock_all()")
+            .await
+            .unwrap_or_else(|error| panic!("{pid}: {error:?}"));
+    }
+
     /// Rolls the transaction back, which releases the locks.
     pub async fn release(&self) {
         self.session

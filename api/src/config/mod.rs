@@ -20,6 +20,8 @@ pub(crate) struct Config {
     pub(crate) database_connections: usize,
     /// The time limit of a statement, including the wait for a connection.
     pub(crate) database_timeout: Duration,
+    /// The time that a statement waits for each thing that another transaction has locked.
+    pub(crate) lock_timeout: Duration,
     /// The URL of Redis with its password, in the host's form.
     pub(crate) redis_url: String,
     /// The beginning of every key in Redis.
@@ -58,7 +60,7 @@ pub(crate) struct Config {
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 30] = [
+const VARIABLES: [&str; 31] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -77,6 +79,7 @@ const VARIABLES: [&str; 30] = [
     "lock_ttl_ms",
     "redis_timeout_ms",
     "database_timeout_ms",
+    "lock_timeout_ms",
     "database_connections",
     "cors_allowed_origins",
     "argon2_memory_kib",
@@ -110,6 +113,7 @@ impl Config {
             database_url: values.database_url()?,
             database_connections: values.number("database_connections", 0, 64)?,
             database_timeout: Duration::from_millis(values.number("database_timeout_ms", 10, 600_000)?),
+            lock_timeout: Duration::from_millis(values.number("lock_timeout_ms", 10, 600_000)?),
             redis_url: values.redis_url()?,
             redis_key_prefix: values.redis_key_prefix()?,
             redis_timeout: Duration::from_millis(values.number("redis_timeout_ms", 1, 60_000)?),
@@ -218,6 +222,7 @@ mod tests {
             ("lock_ttl_ms", "5s"),
             ("redis_timeout_ms", "1e3"),
             ("database_timeout_ms", "99999999999999999999"),
+            ("lock_timeout_ms", "0"),
             ("database_connections", "65"),
             ("cors_allowed_origins", "a.example"),
             ("cors_allowed_origins", "https://a.example,"),

@@ -68,6 +68,10 @@ errors! {
     READ_ONLY = detail ReadOnly
         "지금은 조회만 가능합니다. 잠시 후 다시 시도해주세요."
         "Changes are not possible at the moment. Please try again in a moment.";
+    /// Another transaction keeps locked what the request needs.
+    LOCKED = detail Locked
+        "다른 작업이 끝나기를 기다리는 중입니다. 잠시 후 다시 시도해주세요."
+        "This is being changed at the moment. Please try again in a moment.";
     /// The rate limit of logins or sign-ups is exceeded.
     RATE_LIMITED = detail RateLimited
         "시도 횟수가 너무 많습니다. 잠시 후 다시 시도해주세요." "Too many attempts. Please try again later.";

@@ -8,7 +8,7 @@ use super::constraints::{Violation, violation};
 use crate::{
     error::{
         ApiError,
-        catalog::{BUSY, READ_ONLY},
+        catalog::{BUSY, LOCKED, READ_ONLY},
     },
     log,
 };
@@ -29,6 +29,8 @@ pub(super) enum DbError {
     ReadOnly(String),
     /// PostgreSQL works, but lacks connections, memory, disk or time.
     Overloaded(String),
+    /// Another transaction keeps locked what the statement needs. Nothing was written.
+    Locked(String),
     /// Another transaction was first. Nothing was written.
     Overtaken {
         /// The answer if the statement is overtaken once more.
@@ -69,8 +71,10 @@ impl DbError {
                     ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => lost(cause),
                     // Out of connections, memory or disk; cancelled by PostgreSQL's own timeout.
                     ("53", _) | (_, "57014") => Self::Overloaded(cause),
-                    // Serialization failures and deadlocks; a lock that was not available.
-                    ("40", _) | (_, "55P03") => Self::Overtaken { answer: &BUSY, cause },
+                    // Not again: the statement, or the host before it, has waited already.
+                    (_, "55P03") => Self::Locked(cause),
+                    // Serialization failures and deadlocks.
+                    ("40", _) => Self::Overtaken { answer: &BUSY, cause },
                     ("23", _) => Self::violated(&error, cause),
                     _ => Self::Defect(cause),
                 }
@@ -105,6 +109,10 @@ impl DbError {
                 log::warning(answer.code.as_str(), &cause);
                 answer.into()
             }
+            Self::Locked(cause) => {
+                log::warning(ErrorCode::Locked.as_str(), &cause);
+                (&LOCKED).into()
+            }
             Self::ReadOnly(cause) => {
                 log::warning(ErrorCode::ReadOnly.as_str(), &cause);
                 (&READ_ONLY).into()
@@ -135,6 +143,7 @@ mod tests {
             DbError::Session(_) => "session",
             DbError::ReadOnly(_) => "read-only",
             DbError::Overloaded(_) => "overloaded",
+            DbError::Locked(_) => "locked",
             DbError::Overtaken { answer, .. } => answer.code.as_str(),
             DbError::SequenceBehind(_) => "sequence behind",
             DbError::Defect(_) => "defect",
@@ -150,7 +159,8 @@ mod tests {
             (&["SG001", "26000"], "session"),
             (&["25006"], "read-only"),
             (&["53300", "53200", "57014"], "overloaded"),
-            (&["40001", "40P01", "55P03"], "busy"),
+            (&["40001", "40P01"], "busy"),
+            (&["55P03"], "locked"),
             (&["23502", "23505", "23514", "42883", "22P02", "", "é"], "defect"),
         ] {
             for code in codes {

@@ -1,6 +1,9 @@
 //! The functions of the schema `sugang` that the component calls, each declared once: its name, its parameters, the
 //! columns that its operation reads, and whether a call may be sent again.
 //!
+//! A statement sets its own `lock_timeout`, since the session may be the next request's, and ends with a comment that names
+//! the rows for which it may wait. The embedded host reads it, and lets only a part of the connections wait for one row.
+//!
 //! A call proves what it means, since a connection pooler may let a session execute another prepared statement: the
 //! function is told the name that it is called by, and refuses any other; and the row names the statement that made it.
 //!
@@ -90,15 +93,35 @@ impl Declaration {
     /// The statement that calls the function of a kind.
     fn statement(&self, kind: &str) -> Statement {
         let function = self.name.replace("{kind}", kind);
-        let placeholders: Vec<_> = (1..=self.parameters.len() + 1)
-            .map(|number| format!("${number}"))
-            .collect();
+        let last = self.parameters.len() + 2;
+        let mut arguments = vec![format!(
+            "case when set_config('lock_timeout', ${last}, true) <> '' then $1::text end"
+        )];
+        arguments.extend((2..last).map(|number| format!("${number}")));
         let text = format!(
-            "select '{function}' as function, {} from sugang.{function}({})",
+            "select '{function}' as function, {} from sugang.{function}({}) /* sugang-host: lock_timeout=${last}{} */",
             self.columns.names(),
-            placeholders.join(", ")
+            arguments.join(", "),
+            self.rows(kind)
         );
         Statement { function, text }
+    }
+
+    /// The rows for which a change may wait, with the numbers of the parameters that identify them, and the part of the
+    /// connections that may wait for each.
+    fn rows(&self, kind: &str) -> String {
+        let Columns::Change = self.columns else {
+            return String::new();
+        };
+        let parameters = self.parameters.iter().zip(2..);
+        let rows = parameters.filter_map(|((name, _), number)| match *name {
+            "id" if kind.is_empty() => Some(format!(" payment=${number}/4")),
+            "id" => Some(format!(" {kind}=${number}/4")),
+            // Less, so that one user does not take the share of an item from the others.
+            "user" => Some(format!(" user=${number}/8")),
+            _ => None,
+        });
+        rows.collect()
     }
 
     /// The name with the types of the parameters, as PostgreSQL identifies the function.
@@ -345,19 +368,33 @@ mod tests {
     fn a_statement_selects_the_columns_that_its_operation_reads() {
         assert_eq!(
             Signup::statement(shared()).text,
-            "select 'signup' as function, outcome, body, replayed from sugang.signup($1, $2, $3, $4, $5)"
+            "select 'signup' as function, outcome, body, replayed from sugang.signup(\
+             case when set_config('lock_timeout', $6, true) <> '' then $1::text end, $2, $3, $4, $5) \
+             /* sugang-host: lock_timeout=$6 */"
         );
         let ready = Ready::statement(shared());
         assert_eq!(
             ready.text,
-            "select 'ready' as function, outcome, body from sugang.ready($1, $2, $3)"
+            "select 'ready' as function, outcome, body from sugang.ready(\
+             case when set_config('lock_timeout', $4, true) <> '' then $1::text end, $2, $3) \
+             /* sugang-host: lock_timeout=$4 */"
         );
         assert_eq!(ready.function, "ready");
         static WORKSHOP: LazyLock<KindFunctions> = LazyLock::new(|| KindFunctions::of_kind("workshop"));
         assert_eq!(
             ListItems::statement(&WORKSHOP).text,
-            "select 'list_workshop' as function, outcome, body, count, page, pages \
-             from sugang.list_workshop($1, $2, $3, $4, $5, $6)"
+            "select 'list_workshop' as function, outcome, body, count, page, pages from sugang.list_workshop(\
+             case when set_config('lock_timeout', $7, true) <> '' then $1::text end, $2, $3, $4, $5, $6) \
+             /* sugang-host: lock_timeout=$7 */"
+        );
+        let rows = |statement: &Statement| statement.text.split_once(" /* ").map(|(_, rows)| rows.to_owned());
+        assert_eq!(
+            rows(Register::statement(&WORKSHOP)).unwrap(),
+            "sugang-host: lock_timeout=$12 user=$2/8 workshop=$3/4 */"
+        );
+        assert_eq!(
+            rows(CancelPayment::statement(shared())).unwrap(),
+            "sugang-host: lock_timeout=$8 user=$2/8 payment=$3/4 */"
         );
     }
 

@@ -19,15 +19,18 @@ use crate::{error::ApiError, log};
 pub(crate) struct Database {
     url: String,
     timeout: Duration,
+    /// In milliseconds.
+    lock_timeout: String,
     pool: Pool<Connection>,
 }
 
 impl Database {
     /// Stores the settings. Connections are opened by the statements that need them.
-    pub(crate) fn new(url: String, max_idle: usize, timeout: Duration) -> Self {
+    pub(crate) fn new(url: String, max_idle: usize, timeout: Duration, lock_timeout: Duration) -> Self {
         Self {
             url,
             timeout,
+            lock_timeout: lock_timeout.as_millis().to_string(),
             pool: Pool::new(max_idle),
         }
     }
@@ -35,15 +38,15 @@ impl Database {
     /// Calls a function and returns its row, within the configured time.
     ///
     /// # Errors
-    /// 503 if PostgreSQL is unavailable or too slow, 409 if other transactions were first twice, 500 for a defect.
+    /// 503 if PostgreSQL is unavailable or too slow, or if another transaction keeps something locked; 409 if other
+    /// transactions were first twice; 500 for a defect.
     pub(crate) async fn execute<C: FunctionCall>(
         &self,
         statements: &'static C::Statements,
         call: C,
     ) -> Result<FunctionRow, ApiError> {
         let (statement, retry) = (C::statement(statements), call.retry());
-        let mut parameters = vec![ParameterValue::Str(statement.function.clone())];
-        parameters.extend(call.arguments());
+        let parameters = self.parameters(statement, call.arguments());
         let work = async {
             match self.attempt(statement, parameters.clone()).await {
                 // The connection was idle, here or in the host's pool, and may be older than PostgreSQL's last restart.
@@ -76,8 +79,15 @@ impl Database {
 
     async fn advance_sequences(&self) -> Result<FunctionRow, DbError> {
         let statement = functions::AdvanceSequences::statement(functions::shared());
-        let parameters = vec![ParameterValue::Str(statement.function.clone())];
-        self.attempt(statement, parameters).await
+        self.attempt(statement, self.parameters(statement, Vec::new())).await
+    }
+
+    /// The parameters of a statement, as [`functions`] numbers them.
+    fn parameters(&self, statement: &Statement, arguments: Vec<ParameterValue>) -> Vec<ParameterValue> {
+        let mut parameters = vec![ParameterValue::Str(statement.function.clone())];
+        parameters.extend(arguments);
+        parameters.push(ParameterValue::Str(self.lock_timeout.clone()));
+        parameters
     }
 
     async fn attempt(&self, statement: &Statement, parameters: Vec<ParameterValue>) -> Result<FunctionRow, DbError> {

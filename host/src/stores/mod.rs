@@ -3,6 +3,7 @@
 
 mod admission;
 mod allowed_hosts;
+mod claim;
 mod configured;
 mod origin;
 mod pool;

@@ -53,6 +53,8 @@ begin
     if known.counted_at > clock_timestamp() - sugang.search_count_max_age() / 2 then return known.n; end if;
     if not pg_try_advisory_xact_lock(lock_key) then
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
+        -- As long as the statement may take: counting is work, and no lock that another program has forgotten.
+        perform set_config('lock_timeout', '0', true);
         perform pg_advisory_xact_lock_shared(lock_key);
         known := sugang.stored_search_count('{kind}', p_available, fingerprint);
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;

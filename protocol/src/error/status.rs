@@ -37,7 +37,11 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         ErrorCode::HeadersTooLarge => 431,
         ErrorCode::Internal | ErrorCode::InstanceCrashed | ErrorCode::Other(_) => 500,
         ErrorCode::NotImplemented => 501,
-        ErrorCode::Unavailable | ErrorCode::ReadOnly | ErrorCode::Overloaded | ErrorCode::Misconfigured => 503,
+        ErrorCode::Unavailable
+        | ErrorCode::ReadOnly
+        | ErrorCode::Locked
+        | ErrorCode::Overloaded
+        | ErrorCode::Misconfigured => 503,
         ErrorCode::Timeout => 504,
         ErrorCode::HttpVersionNotSupported => 505,
     }
@@ -52,6 +56,7 @@ pub(super) const fn retry_after_s(code: &ErrorCode) -> Option<&'static str> {
         | ErrorCode::RequestInProgress
         | ErrorCode::Unavailable
         | ErrorCode::ReadOnly
+        | ErrorCode::Locked
         | ErrorCode::Overloaded
         | ErrorCode::Timeout => Some("1"),
         _ => None,

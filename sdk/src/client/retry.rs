@@ -62,7 +62,9 @@ impl Outcome {
             (429, _)
             | (408, ErrorCode::RequestTimeout)
             | (409, ErrorCode::Busy | ErrorCode::RequestInProgress)
-            | (503, ErrorCode::Overloaded | ErrorCode::ReadOnly) => Some(Self::NotDone { retry_after }),
+            | (503, ErrorCode::Overloaded | ErrorCode::ReadOnly | ErrorCode::Locked) => {
+                Some(Self::NotDone { retry_after })
+            }
             (503, ErrorCode::Misconfigured) => None,
             (502..=504, _) => Some(Self::Unknown { retry_after }),
             _ => None,

@@ -130,6 +130,8 @@ codes! {
     Unavailable = "unavailable",
     /// The database takes no changes now, and nothing was done; try again after `Retry-After`. Reads are answered.
     ReadOnly = "read_only",
+    /// Another program keeps locked what this request needs, and nothing was done; try again after `Retry-After`.
+    Locked = "locked",
     /// This request waited too long for its turn, and nothing was done; try again after `Retry-After`.
     Overloaded = "overloaded",
     /// The service is not configured as it must be; the operator has to act.

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 use sugang_sdk::{Client, Filter, PaymentFilter};
-use sugang_tests::{App, COURSE, EXAM, Item, Kind, PASSWORD};
+use sugang_tests::{App, COURSE, EXAM, Item, Kind, PASSWORD, token};
 
 use crate::{
     storm::assert_audit,
@@ -171,6 +171,133 @@ async fn pages_reach_every_item_once(#[values(EXAM, COURSE)] kind: Kind) {
         }
     }
     assert_audit(&app).await;
+}
+
+/// Every column that has a time, of every table that a request reads.
+const TIMES: &[(&str, &[&str])] = &[
+    ("{items}", &["start_at", "end_at", "created_at", "updated_at"]),
+    ("{registrations}", &["{registered_at}", "completed_at", "cancelled_at"]),
+    ("payments", &["paid_at", "cancelled_at", "registration_time"]),
+    ("users", &["last_login"]),
+    ("sugang.idempotency_keys", &["created_at"]),
+    ("sugang.revoked_tokens", &["expires_at", "used_at"]),
+    ("sugang.available_counts", &["valid_from", "valid_until"]),
+];
+
+/// Whatever time stands where, every request has an answer that is no failure.
+#[rstest]
+#[tokio::test]
+async fn no_time_makes_a_request_fail(
+    #[values(EXAM, COURSE)] kind: Kind,
+    #[values(
+        "infinity",
+        "-infinity",
+        "4713-01-01 00:00:00+00 BC",
+        "294276-12-31 23:59:59.999999+00"
+    )]
+    time: &str,
+) {
+    let app = App::with("rotate_refresh_tokens", true).start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(kind, Item::default()).await;
+    let refresh = json!({"refresh": token::sign(&minsu.claims("refresh"))});
+    for (table, columns) in TIMES {
+        for column in *columns {
+            app.run(
+                "truncate payments, test_registrations, course_registrations restart identity",
+                &[],
+            )
+            .await;
+            app.run(
+                &format!(
+                    "update {} set start_at = '2020-01-01', end_at = '2099-01-01'",
+                    kind.items
+                ),
+                &[],
+            )
+            .await;
+            app.run("delete from sugang.idempotency_keys", &[]).await;
+            let with_key = || register(&app, kind, id, &minsu).header("idempotency-key", "one");
+            paid(&with_key().await);
+            app.post("/token/refresh/").json(&refresh).await;
+            let set = format!("update {table} set {column} = '{time}'")
+                .replace("{items}", kind.items)
+                .replace("{registrations}", kind.registrations)
+                .replace("{registered_at}", kind.registered_at);
+            app.run(&set, &[]).await;
+            let login = json!({"email": minsu.email, "password": PASSWORD});
+            for call in [
+                app.get(kind.path).by(&minsu),
+                app.get(format!("{}?status=available", kind.path)).by(&minsu),
+                app.get(format!("{}?search=정보&sort=popular&status=available", kind.path))
+                    .by(&minsu),
+                app.get(kind.item(id)).by(&minsu),
+                app.get("/me/payments/").by(&minsu),
+                app.get("/me/payments/?from=0001-01-01&to=9999-12-31&status=paid")
+                    .by(&minsu),
+                app.get("/me/payments/1/").by(&minsu),
+                with_key(),
+                app.post(kind.complete(id)).by(&minsu),
+                cancel(&app, 1, &minsu),
+                register(&app, kind, id, &minsu),
+                app.post("/login/").json(&login),
+                app.post("/token/refresh/").json(&refresh),
+                app.post("/logout/").json(&refresh),
+            ] {
+                let answer = call.await;
+                assert!(answer.status.as_u16() < 500, "{set}: {answer:?}");
+            }
+            app.run("delete from sugang.revoked_tokens", &[]).await;
+        }
+    }
+}
+
+/// Days that no calendar has, or that are no days.
+#[tokio::test]
+async fn days_outside_the_calendar_are_refused() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    for (day, status) in [
+        ("0001-01-01", 200),
+        ("9999-12-31", 200),
+        ("0000-01-01", 400),
+        ("-0044-03-15", 400),
+        ("0044-03-15 BC", 400),
+        ("10000-01-01", 400),
+        ("294276-12-31", 400),
+        ("2026-02-29", 400),
+        ("infinity", 400),
+        ("-infinity", 400),
+        ("now", 400),
+        ("epoch", 400),
+        ("J2451187", 400),
+    ] {
+        for parameter in ["from", "to"] {
+            let path = format!("/me/payments/?{parameter}={}", day.replace(' ', "%20"));
+            assert_eq!(app.get(&path).by(&minsu).await.status, status, "{path}");
+        }
+    }
+}
+
+/// A token may be valid for longer than PostgreSQL's times last.
+#[rstest]
+#[tokio::test]
+async fn a_token_may_expire_beyond_all_times(
+    #[values(253_402_300_800, 9_224_318_016_000, 100_000_000_000_000_000, i64::MAX)] expires: i64,
+) {
+    let app = App::with("rotate_refresh_tokens", true).start().await;
+    let minsu = app.user("minsu").await;
+    let mut claims = minsu.claims("refresh");
+    claims["exp"] = json!(expires);
+    let refresh = json!({"refresh": token::sign(&claims)});
+    let first = app.post("/token/refresh/").json(&refresh).await;
+    assert_eq!(first.status, 200);
+    assert!(app.post("/logout/").json(&refresh).await.status.is_success());
+    let again = app.post("/token/refresh/").json(&refresh).await;
+    assert_eq!((again.status.as_u16(), again.code()), (401, "token_not_valid"));
+    claims["token_type"] = json!("access");
+    let listed = app.get("/tests/").bearer(&token::sign(&claims)).await;
+    assert_eq!(listed.status, 200);
 }
 
 #[rstest]

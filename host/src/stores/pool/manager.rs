@@ -66,6 +66,8 @@ pub(in crate::stores) struct PoolLimits {
 pub(crate) enum PoolError {
     #[error("all {connections} connections stayed in use for {wait:?}")]
     Exhausted { connections: usize, wait: Duration },
+    #[error("too many statements wait for the same row or table")]
+    Crowded,
     #[error("the server is stopping")]
     Stopping,
     #[error("{0}")]

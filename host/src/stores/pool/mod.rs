@@ -17,7 +17,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::task::TaskTracker;
@@ -25,7 +25,10 @@ use tokio_util::task::TaskTracker;
 use self::idle::{Aged, IdleList};
 pub(crate) use self::manager::PoolError;
 pub(super) use self::manager::{ConnectError, Manager, PoolLimits};
-use super::admission::{AdmissionQueue, Permit};
+use super::{
+    admission::{AdmissionQueue, Crowded, Permit},
+    claim::Claim,
+};
 use crate::sync::lock;
 
 /// The age at which a second-rate connection is replaced.
@@ -87,7 +90,7 @@ impl<M: Manager> Pool<M> {
     pub(super) fn new(manager: M, limits: PoolLimits, runtime: Handle, tasks: TaskTracker) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(limits.connections)),
-            admission: AdmissionQueue::new(limits.statements),
+            admission: AdmissionQueue::new(limits.statements, limits.connections),
             manager,
             limits,
             runtime,
@@ -98,14 +101,18 @@ impl<M: Manager> Pool<M> {
         }
     }
 
-    /// Borrows a connection for one statement.
+    /// Borrows a connection for one statement that may have to wait for what it claims.
     ///
     /// # Errors
     /// See [`PoolError`].
-    pub(super) async fn borrow(self: &Arc<Self>) -> Result<PooledConnection<M>, PoolError> {
+    pub(super) async fn borrow(self: &Arc<Self>, claim: Claim) -> Result<PooledConnection<M>, PoolError> {
         let admitted = async {
-            let admission = self.admission.admit().await;
-            Ok((self.permits.clone().acquire_owned().await?, Some(admission)))
+            let admission = self
+                .admission
+                .admit(claim)
+                .await
+                .map_err(|Crowded| PoolError::Crowded)?;
+            Ok((self.permit().await?, Some(admission)))
         };
         self.take(admitted, Condition::Clean).await
     }
@@ -115,13 +122,18 @@ impl<M: Manager> Pool<M> {
     /// # Errors
     /// See [`PoolError`].
     pub(super) async fn pin(self: &Arc<Self>) -> Result<PooledConnection<M>, PoolError> {
-        let permit = async { Ok((self.permits.clone().acquire_owned().await?, None)) };
+        let permit = async { Ok((self.permit().await?, None)) };
         self.take(permit, Condition::Pinned).await
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, PoolError> {
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.map_err(|_| PoolError::Stopping)
     }
 
     async fn take(
         self: &Arc<Self>,
-        permit: impl Future<Output = Result<(OwnedSemaphorePermit, Option<Permit>), AcquireError>>,
+        permit: impl Future<Output = Result<(OwnedSemaphorePermit, Option<Permit>), PoolError>>,
         condition: Condition,
     ) -> Result<PooledConnection<M>, PoolError> {
         let wait = self.limits.wait;
@@ -130,10 +142,7 @@ impl<M: Manager> Pool<M> {
             connections: self.limits.connections,
             wait,
         };
-        let (permit, admission) = timeout_at(deadline, permit)
-            .await
-            .map_err(|_| exhausted())?
-            .map_err(|_| PoolError::Stopping)?;
+        let (permit, admission) = timeout_at(deadline, permit).await.map_err(|_| exhausted())??;
         let connection = match timeout_at(deadline, self.find()).await {
             Ok(connection) => connection?,
             Err(_) => return Err(lock(&self.full).error().unwrap_or_else(exhausted)),

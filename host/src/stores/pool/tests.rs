@@ -121,7 +121,7 @@ fn setup(limits: PoolLimits) -> Setup {
 
 impl Setup {
     async fn borrow(&self) -> PooledConnection<Arc<Fake>> {
-        self.pool.borrow().await.expect("a connection")
+        self.pool.borrow(Claim::default()).await.expect("a connection")
     }
 
     /// The numbers of the idle connections, the one that was used last at the end.
@@ -162,7 +162,10 @@ async fn at_the_limit_borrowers_wait_in_order_and_then_fail() {
         ..limits(1)
     });
     let held = setup.borrow().await;
-    let (mut second, mut third) = (pin!(setup.pool.borrow()), pin!(setup.pool.borrow()));
+    let (mut second, mut third) = (
+        pin!(setup.pool.borrow(Claim::default())),
+        pin!(setup.pool.borrow(Claim::default())),
+    );
     assert!(poll!(&mut second).is_pending() && poll!(&mut third).is_pending());
     drop(held);
     let second = second.await.expect("the connection is free");
@@ -178,11 +181,11 @@ async fn a_borrower_that_gives_up_waiting_takes_no_place() {
     let setup = setup(limits(1));
     let held = setup.borrow().await;
     {
-        let mut impatient = pin!(setup.pool.borrow());
+        let mut impatient = pin!(setup.pool.borrow(Claim::default()));
         assert!(poll!(&mut impatient).is_pending());
     }
     drop(held);
-    assert!(setup.pool.borrow().now_or_never().is_some());
+    assert!(setup.pool.borrow(Claim::default()).now_or_never().is_some());
 }
 
 #[tokio::test]
@@ -193,7 +196,10 @@ async fn admission_limits_statements_and_not_transactions() {
         ..limits(3)
     });
     let _statement = setup.borrow().await;
-    assert!(matches!(setup.pool.borrow().await, Err(PoolError::Exhausted { .. })));
+    assert!(matches!(
+        setup.pool.borrow(Claim::default()).await,
+        Err(PoolError::Exhausted { .. })
+    ));
     assert!(setup.pool.pin().await.is_ok());
 }
 
@@ -229,7 +235,7 @@ async fn what_a_borrower_left_is_cleaned_before_the_next_one() {
     running.set_condition(Condition::Running);
     drop(running);
     assert!(
-        setup.pool.borrow().now_or_never().is_none(),
+        setup.pool.borrow(Claim::default()).now_or_never().is_none(),
         "it counts while it is cleaned"
     );
     let again = setup.borrow().await;
@@ -295,11 +301,17 @@ async fn a_failed_connect_gives_its_place_back() {
     let setup = setup(limits(1));
     setup.fake.refuses.store(true, SeqCst);
     assert_eq!(
-        setup.pool.borrow().await.err().expect("no connection").to_string(),
+        setup
+            .pool
+            .borrow(Claim::default())
+            .await
+            .err()
+            .expect("no connection")
+            .to_string(),
         "refused"
     );
     setup.fake.refuses.store(false, SeqCst);
-    assert!(setup.pool.borrow().now_or_never().is_some());
+    assert!(setup.pool.borrow(Claim::default()).now_or_never().is_some());
 }
 
 #[tokio::test]
@@ -311,7 +323,7 @@ async fn a_closed_pool_gives_out_and_keeps_no_connection() {
     let waiting = tokio::spawn({
         let (pool, first) = (setup.pool.clone(), setup.borrow().await);
         async move {
-            let waiting = pool.borrow().await;
+            let waiting = pool.borrow(Claim::default()).await;
             drop(first);
             waiting
         }
@@ -321,7 +333,10 @@ async fn a_closed_pool_gives_out_and_keeps_no_connection() {
     setup.pool.close();
     let waiting = waiting.await.expect("it ends");
     assert!(matches!(waiting, Err(PoolError::Stopping)));
-    assert!(matches!(setup.pool.borrow().await, Err(PoolError::Stopping)));
+    assert!(matches!(
+        setup.pool.borrow(Claim::default()).await,
+        Err(PoolError::Stopping)
+    ));
     drop((clean, running));
     setup.settled().await;
     assert_eq!(setup.idle(), [] as [usize; 0]);
@@ -420,7 +435,7 @@ async fn while_the_server_is_full_borrowers_wait_for_a_connection() {
         .map(|_| {
             let pool = setup.pool.clone();
             tokio::spawn(async move {
-                let borrowed = pool.borrow().await.expect("a connection");
+                let borrowed = pool.borrow(Claim::default()).await.expect("a connection");
                 sleep(Duration::from_millis(5)).await;
                 borrowed.get().number
             })
@@ -448,6 +463,12 @@ async fn a_server_that_stays_full_is_named_in_the_end() {
         ..limits(1)
     });
     setup.fake.is_full.store(true, SeqCst);
-    let error = setup.pool.borrow().await.err().expect("no connection").to_string();
+    let error = setup
+        .pool
+        .borrow(Claim::default())
+        .await
+        .err()
+        .expect("no connection")
+        .to_string();
     assert_eq!(error, "too many clients");
 }

@@ -13,9 +13,27 @@ pub(super) struct Facts {
     /// Whether statements are executed by another process than the one that the connection names: a pooler is between.
     pub(super) is_pooled: bool,
     pub(super) is_read_only: bool,
-    /// The isolation of transactions that do not ask for another one.
-    pub(super) isolation: String,
+    /// What must be set on it; see [`NEEDED`].
+    pub(super) to_set: Vec<String>,
 }
+
+/// What the SQL functions need of a session, and how it is recognized. The role or the database may have set it otherwise.
+const NEEDED: &[(&str, &str)] = &[
+    // Each statement of a function sees what was committed before it.
+    (
+        "default_transaction_isolation = 'read committed'",
+        "current_setting('default_transaction_isolation') = 'read committed'",
+    ),
+    // The text of a function is read as it was written.
+    (
+        "standard_conforming_strings = on",
+        "current_setting('standard_conforming_strings') = 'on'",
+    ),
+    // The tables are in the schema public, and no other one is searched before.
+    ("search_path = public", "(current_schemas(false))[1] = 'public'"),
+    // A refused statement ends itself alone.
+    ("exit_on_error = off", "current_setting('exit_on_error') = 'off'"),
+];
 
 /// What was found at an address.
 #[derive(Default)]
@@ -24,20 +42,30 @@ pub(super) struct Recognition {
     refusal: Mutex<Option<String>>,
 }
 
-const QUERY: &str = "select pg_backend_pid(), current_setting('transaction_read_only') = 'on', \
-    current_setting('default_transaction_isolation')";
-
 impl Facts {
     /// Asks a session. The question has no name: a pooler might mix it up.
     pub(super) async fn learn(client: &Client) -> Result<Self, tokio_postgres::Error> {
-        let row = client.query_typed_one(QUERY, &[]).await?;
+        let needed: Vec<_> = NEEDED
+            .iter()
+            .map(|(_, test)| format!("coalesce({test}, false)"))
+            .collect();
+        let query = format!(
+            "select pg_backend_pid(), current_setting('transaction_read_only') = 'on', array[{}]",
+            needed.join(", ")
+        );
+        let row = client.query_typed_one(&query, &[]).await?;
         let process: i32 = row.try_get(0)?;
         Ok(Self {
             is_pooled: process_of(client).await != Some(process),
             is_read_only: row.try_get(1)?,
-            isolation: row.try_get(2)?,
+            to_set: to_set(&row.try_get::<_, Vec<bool>>(2)?),
         })
     }
+}
+
+fn to_set(are_set: &[bool]) -> Vec<String> {
+    let needed = NEEDED.iter().zip(are_set).filter(|(_, is_set)| !**is_set);
+    needed.map(|((setting, _), _)| (*setting).to_owned()).collect()
 }
 
 impl Recognition {

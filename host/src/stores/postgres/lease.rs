@@ -21,7 +21,11 @@ use super::{
     statements::{is_outdated, is_single},
 };
 use crate::{
-    stores::pool::{self, Condition},
+    settings::PostgresLimits,
+    stores::{
+        claim::Claim,
+        pool::{self, Condition},
+    },
     sync::lock,
 };
 
@@ -32,6 +36,7 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     pinned: OnceCell<Arc<PooledConnection>>,
     result_bytes: usize,
+    shares: bool,
 }
 
 /// The parameters of a statement, before their types are known.
@@ -41,6 +46,9 @@ pub(crate) trait Parameters {
 
     /// The types that the parameters have by themselves.
     fn own_types(&self) -> Vec<Type>;
+
+    /// The value of the parameter with this number, from 1, if it is a text or an integer.
+    fn text(&self, number: usize) -> Option<String>;
 
     /// Converts the parameters to the types that the statement takes.
     ///
@@ -64,11 +72,12 @@ enum Shape {
 }
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, result_bytes: usize) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, limits: &PostgresLimits) -> Self {
         Self {
             pool,
             pinned: OnceCell::new(),
-            result_bytes,
+            result_bytes: limits.result_bytes,
+            shares: limits.shares,
         }
     }
 
@@ -78,7 +87,7 @@ impl Lease {
     /// # Errors
     /// There is no connection, PostgreSQL refuses the statement, or a parameter does not fit.
     pub(crate) async fn start<P: Parameters>(&self, sql: &str, parameters: P) -> Result<RunningStatement, P::Error> {
-        let connection = self.connection(sql).await?;
+        let connection = self.connection(sql, &parameters).await?;
         let (shape, rows) = match connection.get().prepares {
             true => send(&connection, sql, parameters).await?,
             false => send_unprepared(&connection, sql, parameters).await?,
@@ -90,10 +99,16 @@ impl Lease {
         })
     }
 
-    async fn connection(&self, sql: &str) -> Result<Arc<PooledConnection>, Error> {
+    async fn connection(&self, sql: &str, parameters: &impl Parameters) -> Result<Arc<PooledConnection>, Error> {
         match self.pinned.get() {
             Some(pinned) => Ok(pinned.clone()),
-            None if is_single(sql) => Ok(Arc::new(self.pool.borrow().await?)),
+            None if is_single(sql) => {
+                let claim = match self.shares {
+                    true => Claim::read(sql, |number| parameters.text(number)),
+                    false => Claim::default(),
+                };
+                Ok(Arc::new(self.pool.borrow(claim).await?))
+            }
             None => {
                 let pin = async { Ok::<_, Error>(Arc::new(self.pool.pin().await?)) };
                 Ok(self.pinned.get_or_try_init(|| pin).await?.clone())

@@ -29,10 +29,12 @@ use facts::Recognition;
 pub(crate) use lease::{Lease, Parameters, RunningStatement};
 use session::SessionManager;
 
+pub(crate) use super::pool::PoolError;
 use super::{
     allowed_hosts::AllowedHosts,
+    claim::Claim,
     origin::Origin,
-    pool::{self, PoolError, PoolLimits},
+    pool::{self, PoolLimits},
 };
 use crate::{settings::PostgresLimits, sync::lock};
 
@@ -66,10 +68,7 @@ impl Pools {
     /// # Errors
     /// The address can never work or is not allowed; there are too many addresses; the server is stopping.
     pub(crate) fn open(&self, address: &str) -> Result<Lease, Error> {
-        Ok(Lease::new(
-            self.pool(address, Origin::Component)?,
-            self.limits.result_bytes,
-        ))
+        Ok(Lease::new(self.pool(address, Origin::Component)?, &self.limits))
     }
 
     /// Makes the pool of an address that a variable names, so that the component finds it.
@@ -85,7 +84,7 @@ impl Pools {
     /// # Errors
     /// PostgreSQL does not answer, or refuses the connection.
     pub(super) async fn check(&self, address: &str) -> Result<(), Error> {
-        let connection = self.pool(address, Origin::Component)?.borrow().await?;
+        let connection = self.pool(address, Origin::Component)?.borrow(Claim::default()).await?;
         drop(connection);
         Ok(())
     }
@@ -158,6 +157,10 @@ mod tests {
 
         fn own_types(&self) -> Vec<Type> {
             Vec::new()
+        }
+
+        fn text(&self, _: usize) -> Option<String> {
+            None
         }
 
         fn bind(&self, _: &[Type]) -> Result<Vec<i32>, Error> {

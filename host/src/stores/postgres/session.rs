@@ -21,11 +21,7 @@ use crate::{
 
 /// Removes what a session may keep, beside an open transaction.
 const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
-    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
-    SET default_transaction_isolation = 'read committed'";
-
-/// The isolation that the SQL functions are written for.
-const ISOLATION: &str = "read committed";
+    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 
 /// An open connection to PostgreSQL, or to a pooler before it.
 pub(super) struct Session {
@@ -38,6 +34,8 @@ pub(super) struct Session {
     /// Whether a pooler may give each statement to another session of PostgreSQL.
     is_pooled: bool,
     is_read_only: bool,
+    /// Statements that set what the role or the database has set otherwise than it is needed.
+    sets: String,
 }
 
 /// Opens, cleans and ends the sessions of one address.
@@ -72,15 +70,19 @@ impl SessionManager {
             let fields = json!({ "pooler": facts.is_pooled, "prepares": !is_pooled, "read_only": facts.is_read_only });
             log::write("info", "connected to PostgreSQL", fields);
         }
-        if facts.isolation != ISOLATION {
-            let set = format!("set default_transaction_isolation = '{ISOLATION}'");
+        let sets = facts
+            .to_set
+            .iter()
+            .map(|setting| format!("; SET {setting}"))
+            .collect::<String>();
+        if let Some(needed) = facts.to_set.first() {
             if facts.is_pooled {
                 return Err(ConnectError::Refused(format!(
-                    "the database's default isolation is {}, and behind a pooler no session can {set}: alter role … {set}",
-                    facts.isolation
+                    "the role or the database has set otherwise what the service needs, and behind a pooler no session \
+                     can set it: alter role … set {needed}"
                 )));
             }
-            client.batch_execute(&set).await.map_err(|error| refusal(&error))?;
+            client.batch_execute(&sets).await.map_err(|error| refusal(&error))?;
         }
         Ok(Session {
             client,
@@ -89,6 +91,7 @@ impl SessionManager {
             statements: Mutex::new(StatementCache::new(self.statements)),
             is_pooled: facts.is_pooled,
             is_read_only: facts.is_read_only,
+            sets,
         })
     }
 }
@@ -131,7 +134,7 @@ impl Manager for SessionManager {
             if in_transaction {
                 session.client.batch_execute("ROLLBACK").await?;
             }
-            session.client.batch_execute(RESET).await
+            session.client.batch_execute(&format!("{RESET}{}", session.sets)).await
         };
         clean.await.is_ok()
     }

@@ -3,9 +3,12 @@
 use std::error::Error as _;
 
 use crate::{
-    stores::postgres,
+    stores::postgres::{self, PoolError},
     wit::bindings::spin::postgres::postgres::{DbError, Error, QueryError},
 };
+
+/// The SQLSTATE of a statement that has waited for a lock as long as it may.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 pub(super) fn connection_failed(message: impl Into<String>) -> Error {
     Error::ConnectionFailed(message.into())
@@ -13,8 +16,20 @@ pub(super) fn connection_failed(message: impl Into<String>) -> Error {
 
 impl From<postgres::Error> for Error {
     fn from(error: postgres::Error) -> Self {
-        let postgres::Error::Driver(cause) = &error else {
-            return connection_failed(error.to_string());
+        let cause = match &error {
+            postgres::Error::Driver(cause) => cause,
+            // As PostgreSQL would say after the same wait.
+            postgres::Error::Pool(PoolError::Crowded) => {
+                return Self::QueryFailed(QueryError::DbError(DbError {
+                    as_text: error.to_string(),
+                    severity: "ERROR".to_owned(),
+                    code: LOCK_NOT_AVAILABLE.to_owned(),
+                    message: error.to_string(),
+                    detail: None,
+                    extras: Vec::new(),
+                }));
+            }
+            _ => return connection_failed(error.to_string()),
         };
         if let Some(database) = cause.as_db_error() {
             return Self::QueryFailed(QueryError::DbError(from_database(database)));

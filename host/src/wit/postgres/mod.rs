@@ -197,6 +197,14 @@ impl Parameters for Values<'_> {
         self.0.iter().map(types::own_type).collect()
     }
 
+    fn text(&self, number: usize) -> Option<String> {
+        match self.0.get(number.checked_sub(1)?)? {
+            ParameterValue::Int64(value) => Some(value.to_string()),
+            ParameterValue::Str(value) => Some(value.clone()),
+            _ => None,
+        }
+    }
+
     fn bind(&self, types: &[Type]) -> Result<Vec<types::Parameter>, Error> {
         types::parameters(types, self.0)
     }
