@@ -1616,7 +1616,7 @@ begin
         return a;
     end if;
     select * into stored from sugang.idempotency_keys where user_id = p_user and key = p_key;
-    if stored.created_at > sugang.steady_now() - sugang.idempotency_lifetime() then
+    if found and stored.created_at > sugang.steady_now() - sugang.idempotency_lifetime() then
         if stored.fingerprint = p_fingerprint then
             a.outcome := stored.outcome;
             a.body := stored.body;
