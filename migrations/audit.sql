@@ -108,7 +108,13 @@ with edges as (
     select edge, level, date_trunc(level, bucket, 'UTC') as bucket, sum(n) as n
     from hours cross join (values ('month'), ('day'), ('hour')) l (level) group by 1, 2, 3
 ), kept as (
-    select edge, level, bucket, n from sugang.bucket_counts where kind = '{kind}'
+    select edge, level, bucket, sum(n) as n from (
+        select edge, level, bucket, n from sugang.bucket_counts where kind = '{kind}'
+        union all
+        -- What is still to be added to them.
+        select edge, level, date_trunc(level, bucket, 'UTC'), n from sugang.bucket_changes
+        cross join (values ('month'), ('day'), ('hour')) l (level) where kind = '{kind}' and edge <> 'any') k
+    group by 1, 2, 3
 )
 select concat_ws('/', edge, level, bucket) from counted full join kept using (edge, level, bucket)
 where coalesce(counted.n, 0) <> coalesce(kept.n, 0);
@@ -116,6 +122,7 @@ where coalesce(counted.n, 0) <> coalesce(kept.n, 0);
 -- check: available_count
 select kind from sugang.available_counts
 where kind = '{kind}' and valid_from <= now() and now() < valid_until
+  and not exists (select from sugang.bucket_changes where kind = '{kind}')
   and n <> (select count(*) from {items} where start_at <= now() and end_at >= now());
 
 -- check: idempotency_key_without_user

@@ -55,6 +55,14 @@ pub(crate) const MIXED: Scenario = statement("mixed, 90 % reads", &[], |state| m
     _ => state.register(0),
 });
 
+/// Registrations and cancellations by turns.
+pub(crate) const CHANGES: Scenario = statement("apply and cancel, many items", &[], |state| {
+    match state.payments_made.len() > 4 {
+        true => state.cancel(),
+        false => state.register(0),
+    }
+});
+
 /// The most expensive search: a word in 10 % of the rows, only what is available, sorted by popularity.
 pub(crate) const FREQUENT_AND_AVAILABLE: Scenario =
     statement("search, available, popular", &[Bound::P99(80.0)], |state| {

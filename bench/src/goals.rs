@@ -1,11 +1,13 @@
-//! Goals beside the scenarios: exact counts, overload, start-up, size and memory.
+//! Goals beside the scenarios: exact counts, edits of many items, overload, start-up, size and memory.
 
 mod counts;
 mod memory;
 mod overload;
+mod periods;
 mod startup;
 
 pub(crate) use counts::{counts, first_searches};
 pub(crate) use memory::soak;
 pub(crate) use overload::overload;
+pub(crate) use periods::periods;
 pub(crate) use startup::{component_size, starts};

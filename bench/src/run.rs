@@ -214,6 +214,7 @@ impl<'a> Bench<'a> {
         let url = server.url.clone();
         let mut reached = goals::counts(&database, user).await?;
         reached.extend(goals::first_searches(served, &database).await?);
+        reached.extend(goals::periods(served, &database).await?);
         reached.push(goals::overload(&url, &self.stores.jwt_secret, &database).await?);
         reached.push(goals::starts(host, &self.stores, user).await?);
         reached.push(goals::component_size(component)?);

@@ -178,7 +178,7 @@ begin
     -- A few that have passed, so that no scheduled job is needed.
     delete from sugang.attempts where ctid = any (array(
         select ctid from sugang.attempts
-        where expires_at < clock_timestamp() order by expires_at limit 10 for update skip locked));
+        where expires_at < (select clock_timestamp()) order by expires_at limit 10 for update skip locked));
     a.outcome := 'ok';
     return a;
 end $$;
@@ -340,7 +340,8 @@ declare
     known bigint;
 begin
     select n into known from sugang.available_counts
-        where kind = 'course' and valid_from <= p_now and p_now < valid_until;
+        where kind = 'course' and valid_from <= p_now and p_now < valid_until
+          and not exists (select from sugang.bucket_changes where kind = 'course');
     return coalesce(known, sugang.course_count_available(p_now));
 end $$;
 
@@ -354,17 +355,21 @@ declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
     keeps boolean := false;
+    is_folded boolean;
 begin
-    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
-    -- nothing is kept: another request counts, or a writer is at work.
-    if not sugang.is_read_only() then
+    -- While this row is locked, no change is folded, so the count belongs to the buckets as they are until then. Without
+    -- the lock nothing is kept: another request counts, or changes are being folded.
+    if sugang.keeps_counts() then
         perform from sugang.available_counts where kind = 'course' for update skip locked;
         keeps := found;
     end if;
-    counted := sugang.count_before_hour('course', 'start', p_now) - sugang.count_before_hour('course', 'end', p_now)
+    if keeps then perform sugang.fold_bucket_changes('course'); end if;
+    select sugang.count_before_hour('course', 'start', p_now) - sugang.count_before_hour('course', 'end', p_now)
         + (select count(*) from courses where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
-        - (select count(*) from courses where end_at >= this_hour and end_at < p_now and start_at <= end_at);
-    if keeps then
+        - (select count(*) from courses where end_at >= this_hour and end_at < p_now and start_at <= end_at),
+        not exists (select from sugang.bucket_changes where kind = 'course')
+        into counted, is_folded;
+    if keeps and is_folded then
         update sugang.available_counts
             set n = counted,
                 valid_from = greatest('-infinity', (select max(start_at) from courses where start_at <= p_now),
@@ -390,7 +395,8 @@ declare
     known bigint;
 begin
     select n into known from sugang.available_counts
-        where kind = 'test' and valid_from <= p_now and p_now < valid_until;
+        where kind = 'test' and valid_from <= p_now and p_now < valid_until
+          and not exists (select from sugang.bucket_changes where kind = 'test');
     return coalesce(known, sugang.test_count_available(p_now));
 end $$;
 
@@ -404,17 +410,21 @@ declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
     keeps boolean := false;
+    is_folded boolean;
 begin
-    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
-    -- nothing is kept: another request counts, or a writer is at work.
-    if not sugang.is_read_only() then
+    -- While this row is locked, no change is folded, so the count belongs to the buckets as they are until then. Without
+    -- the lock nothing is kept: another request counts, or changes are being folded.
+    if sugang.keeps_counts() then
         perform from sugang.available_counts where kind = 'test' for update skip locked;
         keeps := found;
     end if;
-    counted := sugang.count_before_hour('test', 'start', p_now) - sugang.count_before_hour('test', 'end', p_now)
+    if keeps then perform sugang.fold_bucket_changes('test'); end if;
+    select sugang.count_before_hour('test', 'start', p_now) - sugang.count_before_hour('test', 'end', p_now)
         + (select count(*) from tests where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
-        - (select count(*) from tests where end_at >= this_hour and end_at < p_now and start_at <= end_at);
-    if keeps then
+        - (select count(*) from tests where end_at >= this_hour and end_at < p_now and start_at <= end_at),
+        not exists (select from sugang.bucket_changes where kind = 'test')
+        into counted, is_folded;
+    if keeps and is_folded then
         update sugang.available_counts
             set n = counted,
                 valid_from = greatest('-infinity', (select max(start_at) from tests where start_at <= p_now),
@@ -434,41 +444,42 @@ end $$;
 
 -- Keeps and reads sugang.bucket_counts.
 
--- Adds the sign of each given item to its buckets, deletes buckets that are empty then, and invalidates the available
--- count, in the transaction of the change. Buckets are always locked in the same order, so two writers never deadlock
--- on them.
+-- Records that items come (sign 1) or go (-1) in sugang.bucket_changes, in the transaction of the change. It locks
+-- nothing that another writer needs.
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
-    with edges as (
-        select 'created' as edge, at, sign from unnest(p_created, p_sign) s (at, sign)
+    insert into sugang.bucket_changes (kind, edge, bucket, n)
+        select p_kind, edge, date_trunc('hour', sugang.readable_time(at), 'UTC'), sum(sign) from (
+            select 'created' as edge, at, sign from unnest(p_created, p_sign) s (at, sign)
+            union all
+            select e.edge, e.at, sign from unnest(p_start, p_end, p_sign) s (start_at, end_at, sign)
+                cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
+                where s.start_at <= s.end_at) edges
+        group by 2, 3 having sum(sign) <> 0
         union all
-        select e.edge, e.at, sign from unnest(p_start, p_end, p_sign) s (start_at, end_at, sign)
-            cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
-            where s.start_at <= s.end_at
-    ), hours as (
-        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
-    )
-    insert into sugang.bucket_counts (kind, edge, level, bucket, n)
-        select p_kind, edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
-        from hours cross join (values ('month'), ('day'), ('hour')) l (level)
-        group by 1, 2, 3, 4 having sum(n) <> 0 order by 2, 3, 4
-    on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
-    -- Their rows are locked since the statement above. Without this, a period that moves leaves a row in each hour.
-    delete from sugang.bucket_counts
-        where -1 = any (p_sign) and kind = p_kind and n = 0
-          and bucket = any (array(
-              select distinct date_trunc(level, sugang.readable_time(at), 'UTC')
-              from unnest(p_created || p_start || p_end, p_sign || p_sign || p_sign) s (at, sign)
-              cross join (values ('month'), ('day'), ('hour')) l (level) where sign < 0));
-    update sugang.available_counts set valid_from = 'infinity' where kind = p_kind;
+        -- Also for a period that moves within its hours: what is available changes. The commit follows from this row.
+        select p_kind, 'any', '-infinity', 0 where cardinality(p_sign) > 0;
 $$;
 
--- For triggers. The first argument is the kind; the second one, after a statement, is the sign.
+-- For triggers. The first argument is the kind; the second one, after a statement, is the sign. A statement that leaves
+-- all periods as they were records nothing.
 create or replace function sugang.bucket_counts_after_statement() returns trigger language plpgsql as $$
 begin
     perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(tg_argv[1]::integer), array_agg(created_at),
                                         array_agg(start_at), array_agg(end_at)) from changed having count(*) > 0;
+    return null;
+end $$;
+create or replace function sugang.bucket_counts_after_update() returns trigger language plpgsql as $$
+begin
+    perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(sign), array_agg(created_at), array_agg(start_at),
+                                        array_agg(end_at)) from (
+        select created_at, start_at, end_at, sum(sign)::integer as sign from (
+            select created_at, start_at, end_at, 1 as sign from added
+            union all
+            select created_at, start_at, end_at, -1 from removed) periods
+        group by 1, 2, 3 having sum(sign) <> 0) moved
+        having count(*) > 0;
     return null;
 end $$;
 create or replace function sugang.bucket_counts_after_row() returns trigger language plpgsql as $$
@@ -477,11 +488,68 @@ begin
                                         array[old.start_at, new.start_at], array[old.end_at, new.end_at]);
     return null;
 end $$;
+-- No item can be written meanwhile, so the changes of all others are visible.
 create or replace function sugang.bucket_counts_after_truncate() returns trigger language plpgsql as $$
 begin
-    delete from sugang.bucket_counts where kind = tg_argv[0];
-    update sugang.available_counts set valid_from = 'infinity' where kind = tg_argv[0];
+    insert into sugang.bucket_changes (kind, edge, bucket, n)
+        select tg_argv[0], edge, bucket, -sum(n) from (
+            select edge, bucket, n from sugang.bucket_counts where kind = tg_argv[0] and level = 'hour'
+            union all
+            select edge, bucket, n from sugang.bucket_changes where kind = tg_argv[0]) counted
+        group by 2, 3 having sum(n) <> 0
+        union all
+        select tg_argv[0], 'any', '-infinity', 0;
     return null;
+end $$;
+
+-- Adds the recorded changes to their buckets, deletes buckets that are empty then, and drops the kept count of
+-- available items. It never waits: while another session holds the lock, the changes stay for the next one.
+create or replace function sugang.fold_bucket_changes(p_kind text) returns void language plpgsql as $$
+declare
+    edges text[];
+    levels text[];
+    buckets timestamptz[];
+begin
+    if not sugang.keeps_counts() or not exists (select from sugang.bucket_changes where kind = p_kind) then
+        return;
+    end if;
+    -- The lock of everything that writes sugang.bucket_counts or sugang.available_counts.
+    perform from sugang.available_counts where kind = p_kind for update skip locked;
+    if not found then return; end if;
+    with changed as (
+        delete from sugang.bucket_changes where kind = p_kind returning edge, bucket, n
+    ), hours as (
+        select edge, bucket, sum(n) as n from changed group by 1, 2 having sum(n) <> 0
+    ), kept as (
+        insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+            select p_kind, edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
+            from hours cross join (values ('month'), ('day'), ('hour')) l (level)
+            group by 1, 2, 3, 4 having sum(n) <> 0
+        on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n
+        returning edge, level, bucket, n
+    )
+    select array_agg(edge), array_agg(level), array_agg(bucket) into edges, levels, buckets from kept where n = 0;
+    -- Without this, a period that moves leaves a row in each hour.
+    if edges is not null then
+        delete from sugang.bucket_counts b using unnest(edges, levels, buckets) e (edge, level, bucket)
+            where b.kind = p_kind and (b.edge, b.level, b.bucket) = (e.edge, e.level, e.bucket);
+    end if;
+    update sugang.available_counts set valid_from = 'infinity' where kind = p_kind;
+end $$;
+
+-- At the commit, so that a transaction that stays open holds no lock.
+create or replace function sugang.fold_bucket_changes_at_commit() returns trigger language plpgsql as $$
+begin
+    perform sugang.fold_bucket_changes(new.kind);
+    return null;
+end $$;
+-- PostgreSQL cannot replace a constraint trigger, so it is made once.
+do $$
+begin
+    if not exists (select from pg_trigger where tgrelid = 'sugang.bucket_changes'::regclass and tgname = 'fold') then
+        create constraint trigger fold after insert on sugang.bucket_changes deferrable initially deferred
+            for each row when (new.edge = 'any') execute function sugang.fold_bucket_changes_at_commit();
+    end if;
 end $$;
 
 -- The number of items whose edge is before the hour of p_at.
@@ -497,14 +565,25 @@ begin
          + (select coalesce(sum(n), 0) from sugang.bucket_counts
             where kind = p_kind and edge = p_edge and level = 'day' and bucket >= this_month and bucket < this_day)
          + (select coalesce(sum(n), 0) from sugang.bucket_counts
-            where kind = p_kind and edge = p_edge and level = 'hour' and bucket >= this_day and bucket < this_hour);
+            where kind = p_kind and edge = p_edge and level = 'hour' and bucket >= this_day and bucket < this_hour)
+         + (select coalesce(sum(n), 0) from sugang.bucket_changes
+            where kind = p_kind and edge = p_edge and bucket < this_hour);
 end $$;
 
 -- The number of all items.
 create or replace function sugang.total_count(p_kind text) returns bigint language plpgsql stable as $$
+declare
+    counted bigint;
+    changed bigint;
+    changes bigint;
 begin
-    return (select coalesce(sum(n), 0) from sugang.bucket_counts
-            where kind = p_kind and edge = 'created' and level = 'month');
+    select coalesce(sum(n), 0), count(*) into changed, changes from sugang.bucket_changes
+        where kind = p_kind and edge = 'created';
+    counted := (select coalesce(sum(n), 0) from sugang.bucket_counts
+                where kind = p_kind and edge = 'created' and level = 'month');
+    -- They are many after a large change whose commit has met another one.
+    if changes > 100 then perform sugang.fold_bucket_changes(p_kind); end if;
+    return counted + changed;
 end $$;
 
 -- Finds the item at p_offset in newest-first order: it was created no later than created_until, after `skip` other
@@ -520,9 +599,14 @@ begin
     skip := p_offset;
     foreach finer in array array['month', 'day', 'hour'] loop
         select t.bucket, skip - (t.upto - t.n) into begins, skip from (
-            select bucket, n, sum(n) over (order by bucket desc) as upto from sugang.bucket_counts
-            where kind = p_kind and edge = 'created' and level = finer
-              and bucket >= begins and bucket < created_before) t
+            select bucket, sum(n) as n, sum(sum(n)) over (order by bucket desc) as upto from (
+                select bucket, n from sugang.bucket_counts
+                where kind = p_kind and edge = 'created' and level = finer
+                  and bucket >= begins and bucket < created_before
+                union all
+                select date_trunc(finer, bucket, 'UTC'), n from sugang.bucket_changes
+                where kind = p_kind and edge = 'created' and bucket >= begins and bucket < created_before) b
+            group by bucket) t
         where t.upto > skip order by t.bucket desc limit 1;
         created_before := (begins at time zone 'UTC' + ('1 ' || finer)::interval) at time zone 'UTC';
     end loop;
@@ -538,10 +622,15 @@ create or replace trigger sugang_bucket_counts_insert after insert on courses re
     for each statement execute function sugang.bucket_counts_after_statement('course', '1');
 create or replace trigger sugang_bucket_counts_delete after delete on courses referencing old table as changed
     for each statement execute function sugang.bucket_counts_after_statement('course', '-1');
--- For each row, because a statement's trigger would run on every change of registration_count.
-create or replace trigger sugang_bucket_counts_update after update of created_at, start_at, end_at on courses
+-- Once for a statement, except within a trigger: there, nearly all are those of registrations that change
+-- registration_count, and the condition of a row costs them nothing.
+create or replace trigger sugang_bucket_counts_update after update on courses
+    referencing old table as removed new table as added
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.bucket_counts_after_update('course');
+create or replace trigger sugang_bucket_counts_nested_update after update of created_at, start_at, end_at on courses
     for each row
-    when ((old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
+    when (pg_trigger_depth() > 0
+          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
     execute function sugang.bucket_counts_after_row('course');
 create or replace trigger sugang_bucket_counts_truncate after truncate on courses
     for each statement execute function sugang.bucket_counts_after_truncate('course');
@@ -553,10 +642,15 @@ create or replace trigger sugang_bucket_counts_insert after insert on tests refe
     for each statement execute function sugang.bucket_counts_after_statement('test', '1');
 create or replace trigger sugang_bucket_counts_delete after delete on tests referencing old table as changed
     for each statement execute function sugang.bucket_counts_after_statement('test', '-1');
--- For each row, because a statement's trigger would run on every change of registration_count.
-create or replace trigger sugang_bucket_counts_update after update of created_at, start_at, end_at on tests
+-- Once for a statement, except within a trigger: there, nearly all are those of registrations that change
+-- registration_count, and the condition of a row costs them nothing.
+create or replace trigger sugang_bucket_counts_update after update on tests
+    referencing old table as removed new table as added
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.bucket_counts_after_update('test');
+create or replace trigger sugang_bucket_counts_nested_update after update of created_at, start_at, end_at on tests
     for each row
-    when ((old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
+    when (pg_trigger_depth() > 0
+          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
     execute function sugang.bucket_counts_after_row('test');
 create or replace trigger sugang_bucket_counts_truncate after truncate on tests
     for each statement execute function sugang.bucket_counts_after_truncate('test');
@@ -895,8 +989,7 @@ end $$;
 -- kind; the second one, after a statement, is the sign.
 
 -- Whether the next p_n changes of this transaction are to be recorded. Recording and reading more than 1,000 would take
--- longer than counting again, so one row stands for all changes of a transaction that makes more. Each hundred changes
--- prune once on average, so the table stays short however seldom searches are counted.
+-- longer than counting again, so one row stands for all changes of a transaction that makes more.
 create or replace function sugang.records_search_changes(p_kind text, p_n bigint) returns boolean
 language plpgsql as $$
 declare
@@ -906,7 +999,6 @@ begin
     if p_n = 0 or made > 1000 then return false; end if;
     -- Ends with the transaction.
     perform set_config(setting, (made + p_n)::text, true);
-    if random() < p_n / 100.0 then perform sugang.prune_search_changes(p_kind); end if;
     if made + p_n > 1000 then
         insert into sugang.search_changes (kind) values (p_kind);
         return false;
@@ -924,10 +1016,11 @@ begin
 end $$;
 create or replace function sugang.record_search_update() returns trigger language plpgsql as $$
 begin
-    if sugang.records_search_changes(tg_argv[0], 2) then
+    if sugang.records_search_changes(tg_argv[0], 2 * (select count(*) from (select from added limit 501) a)) then
         insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            values (tg_argv[0], -1, old.search_vector, old.start_at, old.end_at),
-                   (tg_argv[0], 1, new.search_vector, new.start_at, new.end_at);
+            select tg_argv[0], -1, search_vector, start_at, end_at from removed
+            union all
+            select tg_argv[0], 1, search_vector, start_at, end_at from added;
     end if;
     return null;
 end $$;
@@ -937,6 +1030,23 @@ begin
     return null;
 end $$;
 
+-- Each hundred changes prune once on average, so the table stays short however seldom searches are counted. At the
+-- commit, so that a transaction that stays open keeps no other from it.
+create or replace function sugang.prune_search_changes_at_commit() returns trigger language plpgsql as $$
+begin
+    perform sugang.prune_search_changes(new.kind);
+    return null;
+end $$;
+-- PostgreSQL cannot replace a constraint trigger, so it is made once.
+do $$
+begin
+    if not exists (select from pg_trigger where tgrelid = 'sugang.search_changes'::regclass and tgname = 'prune') then
+        create constraint trigger prune after insert on sugang.search_changes deferrable initially deferred
+            for each row when (new.sign is null or new.sign <> 0 and random() < 0.01)
+            execute function sugang.prune_search_changes_at_commit();
+    end if;
+end $$;
+
 -- ===== catalogue/search_changes_of_items (course)
 
 -- One kind: the triggers that record its changes in sugang.search_changes.
@@ -944,10 +1054,9 @@ create or replace trigger sugang_search_insert after insert on sugang.course_sea
     for each statement execute function sugang.record_search_changes('course', '1');
 create or replace trigger sugang_search_delete after delete on sugang.course_search referencing old table as changed
     for each statement execute function sugang.record_search_changes('course', '-1');
-create or replace trigger sugang_search_update
-    after update on sugang.course_search for each row
-    when ((old.search_vector, old.start_at, old.end_at) is distinct from (new.search_vector, new.start_at, new.end_at))
-    execute function sugang.record_search_update('course');
+create or replace trigger sugang_search_update after update on sugang.course_search
+    referencing old table as removed new table as added
+    for each statement execute function sugang.record_search_update('course');
 create or replace trigger sugang_search_truncate after truncate on sugang.course_search
     for each statement execute function sugang.record_search_truncate('course');
 
@@ -958,10 +1067,9 @@ create or replace trigger sugang_search_insert after insert on sugang.test_searc
     for each statement execute function sugang.record_search_changes('test', '1');
 create or replace trigger sugang_search_delete after delete on sugang.test_search referencing old table as changed
     for each statement execute function sugang.record_search_changes('test', '-1');
-create or replace trigger sugang_search_update
-    after update on sugang.test_search for each row
-    when ((old.search_vector, old.start_at, old.end_at) is distinct from (new.search_vector, new.start_at, new.end_at))
-    execute function sugang.record_search_update('test');
+create or replace trigger sugang_search_update after update on sugang.test_search
+    referencing old table as removed new table as added
+    for each statement execute function sugang.record_search_update('test');
 create or replace trigger sugang_search_truncate after truncate on sugang.test_search
     for each statement execute function sugang.record_search_truncate('test');
 
@@ -1048,7 +1156,7 @@ begin
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('course', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
@@ -1147,7 +1255,7 @@ begin
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('test', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
@@ -1206,8 +1314,8 @@ begin
     return words::tsquery;
 end $$;
 
--- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was
--- committed before it.
+-- The stored count of a search, whatever its age; nulls when there is none. A count from the future is none: the clock
+-- was set back. Volatile, so that it sees what was committed before it.
 create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
 returns sugang.search_counts language plpgsql as $$
 declare
@@ -1215,7 +1323,8 @@ declare
 begin
     select * into known from sugang.search_counts
         where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
-          and counted_at > clock_timestamp() - sugang.search_count_lifetime();
+          and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+          and greatest(counted_at, as_of) <= clock_timestamp();
     return known;
 end $$;
 
@@ -1227,6 +1336,7 @@ begin
     delete from sugang.search_counts
         where kind = p_kind
           and (table_oid <> tableoid or counted_at < clock_timestamp() - sugang.search_count_lifetime()
+              or greatest(counted_at, as_of) > clock_timestamp()
               or counted_at < (select counted_at from sugang.search_counts where kind = p_kind
                                order by counted_at desc offset 10000 limit 1));
     perform sugang.prune_search_changes(p_kind);
@@ -1239,11 +1349,15 @@ create or replace function sugang.prune_search_changes(p_kind text) returns void
 declare
     needed xid8;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('prune_search_changes ' || p_kind, 0)) then return; end if;
+    if not sugang.keeps_counts()
+            or not pg_try_advisory_xact_lock(hashtextextended('prune_search_changes ' || p_kind, 0)) then
+        return;
+    end if;
     needed := greatest(
         coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts
                   where kind = p_kind and table_oid = tableoid
                     and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+                    and counted_at <= clock_timestamp()
                   order by 1 limit 1),
                  pg_snapshot_xmin(pg_current_snapshot())),
         (select xid from sugang.search_changes where kind = p_kind order by xid desc offset 10000 limit 1));
@@ -1278,6 +1392,18 @@ begin
             search_vector = excluded.search_vector;
     return null;
 end $$;
+-- Only periods: what is searched stays. Joins in another way would read the whole table for one row.
+create or replace function sugang.course_search_moved() returns trigger language plpgsql
+set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    update sugang.course_search s
+        set created_at = moved.created_at, start_at = moved.start_at, end_at = moved.end_at
+        from (select id, created_at, start_at, end_at from added
+              except select id, created_at, start_at, end_at from removed) moved
+        where s.item_id = moved.id
+          and (s.created_at, s.start_at, s.end_at) is distinct from (moved.created_at, moved.start_at, moved.end_at);
+    return null;
+end $$;
 create or replace function sugang.course_search_deleted() returns trigger language plpgsql as $$
 begin
     delete from sugang.course_search where item_id in (select id from changed);
@@ -1291,11 +1417,18 @@ end $$;
 
 create or replace trigger sugang_search_table_insert after insert on courses referencing new table as changed
     for each statement execute function sugang.course_search_inserted();
--- For each row, because a statement's trigger would run on every change of registration_count.
-create or replace trigger sugang_search_table_update
-    after update of id, title, description, created_at, start_at, end_at on courses for each row
-    when ((old.id, old.title, old.description, old.created_at, old.start_at, old.end_at)
-          is distinct from (new.id, new.title, new.description, new.created_at, new.start_at, new.end_at))
+-- The columns of the words are compared only where a statement sets them: a description may be long.
+create or replace trigger sugang_search_table_update after update of id, title, description on courses for each row
+    when ((old.id, old.title, old.description) is distinct from (new.id, new.title, new.description))
+    execute function sugang.course_search_updated();
+-- As in bucket_counts_of_items.sql.
+create or replace trigger sugang_search_table_move after update on courses
+    referencing old table as removed new table as added
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.course_search_moved();
+create or replace trigger sugang_search_table_nested_move after update of created_at, start_at, end_at on courses
+    for each row
+    when (pg_trigger_depth() > 0
+          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
     execute function sugang.course_search_updated();
 create or replace trigger sugang_search_table_delete after delete on courses referencing old table as changed
     for each statement execute function sugang.course_search_deleted();
@@ -1323,6 +1456,18 @@ begin
             search_vector = excluded.search_vector;
     return null;
 end $$;
+-- Only periods: what is searched stays. Joins in another way would read the whole table for one row.
+create or replace function sugang.test_search_moved() returns trigger language plpgsql
+set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    update sugang.test_search s
+        set created_at = moved.created_at, start_at = moved.start_at, end_at = moved.end_at
+        from (select id, created_at, start_at, end_at from added
+              except select id, created_at, start_at, end_at from removed) moved
+        where s.item_id = moved.id
+          and (s.created_at, s.start_at, s.end_at) is distinct from (moved.created_at, moved.start_at, moved.end_at);
+    return null;
+end $$;
 create or replace function sugang.test_search_deleted() returns trigger language plpgsql as $$
 begin
     delete from sugang.test_search where item_id in (select id from changed);
@@ -1336,11 +1481,18 @@ end $$;
 
 create or replace trigger sugang_search_table_insert after insert on tests referencing new table as changed
     for each statement execute function sugang.test_search_inserted();
--- For each row, because a statement's trigger would run on every change of registration_count.
-create or replace trigger sugang_search_table_update
-    after update of id, title, description, created_at, start_at, end_at on tests for each row
-    when ((old.id, old.title, old.description, old.created_at, old.start_at, old.end_at)
-          is distinct from (new.id, new.title, new.description, new.created_at, new.start_at, new.end_at))
+-- The columns of the words are compared only where a statement sets them: a description may be long.
+create or replace trigger sugang_search_table_update after update of id, title, description on tests for each row
+    when ((old.id, old.title, old.description) is distinct from (new.id, new.title, new.description))
+    execute function sugang.test_search_updated();
+-- As in bucket_counts_of_items.sql.
+create or replace trigger sugang_search_table_move after update on tests
+    referencing old table as removed new table as added
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.test_search_moved();
+create or replace trigger sugang_search_table_nested_move after update of created_at, start_at, end_at on tests
+    for each row
+    when (pg_trigger_depth() > 0
+          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
     execute function sugang.test_search_updated();
 create or replace trigger sugang_search_table_delete after delete on tests referencing old table as changed
     for each statement execute function sugang.test_search_deleted();
@@ -1370,6 +1522,49 @@ begin
 end $$;
 create or replace trigger sugang_search_vector before insert or update of title, description on tests
     for each row execute function sugang.test_search_vector();
+
+-- ===== clock
+
+-- A clock can be wrong for a while: it jumps years ahead or back, and is set right hours later. What is deleted
+-- meanwhile because it seems old is lost, so age is measured by a clock that follows a jump ahead two days later.
+
+-- What the clock is known to have done, as of p_moment. A day since the latest look is a jump, or the service was idle:
+-- then what is old is kept a little longer, which loses nothing.
+create or replace function sugang.clock_at(p_known sugang.clock, p_moment timestamptz) returns sugang.clock
+language plpgsql stable as $$
+begin
+    if p_moment >= p_known.jumped_at + interval '2 days' or p_moment < p_known.jumped_at then
+        p_known.jumped_at := null;
+        p_known.jumped_by := '0';
+    end if;
+    if p_moment >= p_known.seen_at + interval '1 day' then
+        p_known.jumped_by := p_known.jumped_by + (p_moment - p_known.seen_at);
+        p_known.jumped_at := p_moment;
+    end if;
+    p_known.seen_at := p_moment;
+    return p_known;
+end $$;
+
+-- The time by which age is measured. Looks at the clock, and notes it once in an hour; no session waits for another
+-- one's note.
+create or replace function sugang.steady_now() returns timestamptz language plpgsql as $$
+declare
+    known sugang.clock;
+    latest sugang.clock;
+    moment timestamptz := clock_timestamp();
+begin
+    select * into known from sugang.clock;
+    latest := sugang.clock_at(known, moment);
+    if moment not between known.seen_at and known.seen_at + interval '1 hour' and sugang.keeps_counts() then
+        select * into known from sugang.clock for update skip locked;
+        if found then
+            latest := sugang.clock_at(known, moment);
+            update sugang.clock
+                set seen_at = latest.seen_at, jumped_at = latest.jumped_at, jumped_by = latest.jumped_by;
+        end if;
+    end if;
+    return moment - latest.jumped_by;
+end $$;
 
 -- ===== derived
 
@@ -1421,7 +1616,7 @@ begin
         return a;
     end if;
     select * into stored from sugang.idempotency_keys where user_id = p_user and key = p_key;
-    if stored.created_at > clock_timestamp() - sugang.idempotency_lifetime() then
+    if found and stored.created_at > sugang.steady_now() - sugang.idempotency_lifetime() then
         if stored.fingerprint = p_fingerprint then
             a.outcome := stored.outcome;
             a.body := stored.body;
@@ -1441,14 +1636,16 @@ begin
     -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, which the
     -- client may correct under the same key.
     if p_key is not null and p_row.outcome not in ('not_owner', 'invalid_fields') then
-        insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body)
-            values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body)
+        insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body, created_at)
+            values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body, clock_timestamp())
             on conflict (user_id, key) do update
                 set fingerprint = excluded.fingerprint, outcome = excluded.outcome, body = excluded.body,
                     created_at = excluded.created_at;
         delete from sugang.idempotency_keys where ctid = any (array(
             select ctid from sugang.idempotency_keys
-            where created_at < clock_timestamp() - sugang.idempotency_lifetime()
+            -- A day later: a shorter jump of the clock is not recognized.
+            -- Asked once, so that the index finds the rows.
+            where created_at < (select sugang.steady_now()) - sugang.idempotency_lifetime() - interval '1 day'
             order by created_at limit 10 for update skip locked));
     end if;
     return p_row;
@@ -1725,6 +1922,12 @@ create or replace function sugang.is_read_only() returns boolean language sql st
     select current_setting('transaction_read_only') = 'on'
 $$;
 
+-- Whether this transaction keeps what it counts, for others. One that sees an old snapshot does not: PostgreSQL would
+-- end it because of what others have kept since.
+create or replace function sugang.keeps_counts() returns boolean language sql stable as $$
+    select not sugang.is_read_only() and current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
+$$;
+
 -- ===== ready
 
 -- Whether requests can be served: the API's functions are there, and the role may do what they do.
@@ -1751,7 +1954,7 @@ begin
         ('sugang.audit_log', 'insert', 'subject,subject_id,item_kind,item_id,user_id,status,amount,seats,actor_id,'
                                        'request_id'),
         ('sugang.idempotency_keys', 'select', 'user_id,key,fingerprint,outcome,body,created_at'),
-        ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body'),
+        ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'update', 'fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'delete', null),
         ('sugang.revoked_tokens', 'select', 'name,user_id,expires_at,used_at,family,successor'),
@@ -1763,6 +1966,13 @@ begin
         ('sugang.attempts', 'update', 'began_at,in_window,in_previous,expires_at'),
         ('sugang.attempts', 'delete', null),
         ('sugang.bucket_counts', 'select', 'kind,edge,level,bucket,n'),
+        ('sugang.bucket_counts', 'insert', 'kind,edge,level,bucket,n'),
+        ('sugang.bucket_counts', 'update', 'n'),
+        ('sugang.bucket_counts', 'delete', null),
+        ('sugang.bucket_changes', 'select', 'kind,edge,bucket,n'),
+        ('sugang.bucket_changes', 'delete', null),
+        ('sugang.clock', 'select', 'seen_at,jumped_at,jumped_by'),
+        ('sugang.clock', 'update', 'seen_at,jumped_at,jumped_by'),
         ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
         ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
@@ -2858,7 +3068,7 @@ $$;
 create or replace function sugang.prune_revoked_tokens() returns void language sql as $$
     delete from sugang.revoked_tokens where ctid = any (array(
         select ctid from sugang.revoked_tokens
-        where expires_at < now() order by expires_at limit 10 for update skip locked));
+        where expires_at < (select sugang.steady_now()) order by expires_at limit 10 for update skip locked));
 $$;
 
 -- Revokes a family until its last token has expired.

@@ -81,7 +81,7 @@ begin
     -- A few that have passed, so that no scheduled job is needed.
     delete from sugang.attempts where ctid = any (array(
         select ctid from sugang.attempts
-        where expires_at < clock_timestamp() order by expires_at limit 10 for update skip locked));
+        where expires_at < (select clock_timestamp()) order by expires_at limit 10 for update skip locked));
     a.outcome := 'ok';
     return a;
 end $$;

@@ -13,7 +13,7 @@ $$;
 create or replace function sugang.prune_revoked_tokens() returns void language sql as $$
     delete from sugang.revoked_tokens where ctid = any (array(
         select ctid from sugang.revoked_tokens
-        where expires_at < now() order by expires_at limit 10 for update skip locked));
+        where expires_at < (select sugang.steady_now()) order by expires_at limit 10 for update skip locked));
 $$;
 
 -- Revokes a family until its last token has expired.

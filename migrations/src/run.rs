@@ -295,13 +295,14 @@ struct Object {
     removal: String,
 }
 
-/// All objects, triggers before the functions that they call. Extensions keep theirs.
+/// All objects, triggers before the functions that they call. Extensions keep theirs, and so do constraint triggers,
+/// which PostgreSQL cannot replace: the first run of their file makes them.
 async fn objects(transaction: &Transaction<'_>) -> anyhow::Result<Vec<Object>> {
     let objects = "
         select 'trigger ' || t.oid || ' ' || t.xmin, p.proname::text,
                format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass)
         from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-        where p.pronamespace = 'sugang'::regnamespace and not t.tgisinternal
+        where p.pronamespace = 'sugang'::regnamespace and not t.tgisinternal and t.tgconstraint = 0
         union all
         select 'routine ' || oid || ' ' || xmin, proname::text, format('drop routine %s', oid::regprocedure)
         from pg_proc

@@ -245,7 +245,7 @@ async fn later_requests_remove_expired_keys() {
     let id = app.add(EXAM, Item::default()).await;
     app.run(
         "insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, created_at)
-         select $1, 'old ' || n, '', 'ok', now() - interval '25 hours' from generate_series(1, 15) n",
+         select $1, 'old ' || n, '', 'ok', now() - interval '49 hours' from generate_series(1, 15) n",
         &[&minsu.id],
     )
     .await;

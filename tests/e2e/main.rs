@@ -3,6 +3,7 @@
 mod audit;
 mod authorization;
 mod bodies;
+mod clocks;
 mod configuration;
 mod connections;
 mod cors;
@@ -10,6 +11,7 @@ mod developer;
 mod django;
 mod django_storm;
 mod docs;
+mod editors;
 mod errors;
 mod failover;
 mod faults;

@@ -6,7 +6,8 @@ declare
     known bigint;
 begin
     select n into known from sugang.available_counts
-        where kind = '{kind}' and valid_from <= p_now and p_now < valid_until;
+        where kind = '{kind}' and valid_from <= p_now and p_now < valid_until
+          and not exists (select from sugang.bucket_changes where kind = '{kind}');
     return coalesce(known, sugang.{kind}_count_available(p_now));
 end $$;
 
@@ -20,17 +21,21 @@ declare
     this_hour timestamptz := date_trunc('hour', p_now, 'UTC');
     counted bigint;
     keeps boolean := false;
+    is_folded boolean;
 begin
-    -- While this row is locked, every writer that invalidates the count does so after it is kept. Without the lock
-    -- nothing is kept: another request counts, or a writer is at work.
-    if not sugang.is_read_only() then
+    -- While this row is locked, no change is folded, so the count belongs to the buckets as they are until then. Without
+    -- the lock nothing is kept: another request counts, or changes are being folded.
+    if sugang.keeps_counts() then
         perform from sugang.available_counts where kind = '{kind}' for update skip locked;
         keeps := found;
     end if;
-    counted := sugang.count_before_hour('{kind}', 'start', p_now) - sugang.count_before_hour('{kind}', 'end', p_now)
+    if keeps then perform sugang.fold_bucket_changes('{kind}'); end if;
+    select sugang.count_before_hour('{kind}', 'start', p_now) - sugang.count_before_hour('{kind}', 'end', p_now)
         + (select count(*) from {items} where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
-        - (select count(*) from {items} where end_at >= this_hour and end_at < p_now and start_at <= end_at);
-    if keeps then
+        - (select count(*) from {items} where end_at >= this_hour and end_at < p_now and start_at <= end_at),
+        not exists (select from sugang.bucket_changes where kind = '{kind}')
+        into counted, is_folded;
+    if keeps and is_folded then
         update sugang.available_counts
             set n = counted,
                 valid_from = greatest('-infinity', (select max(start_at) from {items} where start_at <= p_now),

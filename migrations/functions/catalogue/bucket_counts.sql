@@ -1,40 +1,41 @@
 -- Keeps and reads sugang.bucket_counts.
 
--- Adds the sign of each given item to its buckets, deletes buckets that are empty then, and invalidates the available
--- count, in the transaction of the change. Buckets are always locked in the same order, so two writers never deadlock
--- on them.
+-- Records that items come (sign 1) or go (-1) in sugang.bucket_changes, in the transaction of the change. It locks
+-- nothing that another writer needs.
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
-    with edges as (
-        select 'created' as edge, at, sign from unnest(p_created, p_sign) s (at, sign)
+    insert into sugang.bucket_changes (kind, edge, bucket, n)
+        select p_kind, edge, date_trunc('hour', sugang.readable_time(at), 'UTC'), sum(sign) from (
+            select 'created' as edge, at, sign from unnest(p_created, p_sign) s (at, sign)
+            union all
+            select e.edge, e.at, sign from unnest(p_start, p_end, p_sign) s (start_at, end_at, sign)
+                cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
+                where s.start_at <= s.end_at) edges
+        group by 2, 3 having sum(sign) <> 0
         union all
-        select e.edge, e.at, sign from unnest(p_start, p_end, p_sign) s (start_at, end_at, sign)
-            cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
-            where s.start_at <= s.end_at
-    ), hours as (
-        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, sum(sign) as n from edges group by 1, 2
-    )
-    insert into sugang.bucket_counts (kind, edge, level, bucket, n)
-        select p_kind, edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
-        from hours cross join (values ('month'), ('day'), ('hour')) l (level)
-        group by 1, 2, 3, 4 having sum(n) <> 0 order by 2, 3, 4
-    on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n;
-    -- Their rows are locked since the statement above. Without this, a period that moves leaves a row in each hour.
-    delete from sugang.bucket_counts
-        where -1 = any (p_sign) and kind = p_kind and n = 0
-          and bucket = any (array(
-              select distinct date_trunc(level, sugang.readable_time(at), 'UTC')
-              from unnest(p_created || p_start || p_end, p_sign || p_sign || p_sign) s (at, sign)
-              cross join (values ('month'), ('day'), ('hour')) l (level) where sign < 0));
-    update sugang.available_counts set valid_from = 'infinity' where kind = p_kind;
+        -- Also for a period that moves within its hours: what is available changes. The commit follows from this row.
+        select p_kind, 'any', '-infinity', 0 where cardinality(p_sign) > 0;
 $$;
 
--- For triggers. The first argument is the kind; the second one, after a statement, is the sign.
+-- For triggers. The first argument is the kind; the second one, after a statement, is the sign. A statement that leaves
+-- all periods as they were records nothing.
 create or replace function sugang.bucket_counts_after_statement() returns trigger language plpgsql as $$
 begin
     perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(tg_argv[1]::integer), array_agg(created_at),
                                         array_agg(start_at), array_agg(end_at)) from changed having count(*) > 0;
+    return null;
+end $$;
+create or replace function sugang.bucket_counts_after_update() returns trigger language plpgsql as $$
+begin
+    perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(sign), array_agg(created_at), array_agg(start_at),
+                                        array_agg(end_at)) from (
+        select created_at, start_at, end_at, sum(sign)::integer as sign from (
+            select created_at, start_at, end_at, 1 as sign from added
+            union all
+            select created_at, start_at, end_at, -1 from removed) periods
+        group by 1, 2, 3 having sum(sign) <> 0) moved
+        having count(*) > 0;
     return null;
 end $$;
 create or replace function sugang.bucket_counts_after_row() returns trigger language plpgsql as $$
@@ -43,11 +44,68 @@ begin
                                         array[old.start_at, new.start_at], array[old.end_at, new.end_at]);
     return null;
 end $$;
+-- No item can be written meanwhile, so the changes of all others are visible.
 create or replace function sugang.bucket_counts_after_truncate() returns trigger language plpgsql as $$
 begin
-    delete from sugang.bucket_counts where kind = tg_argv[0];
-    update sugang.available_counts set valid_from = 'infinity' where kind = tg_argv[0];
+    insert into sugang.bucket_changes (kind, edge, bucket, n)
+        select tg_argv[0], edge, bucket, -sum(n) from (
+            select edge, bucket, n from sugang.bucket_counts where kind = tg_argv[0] and level = 'hour'
+            union all
+            select edge, bucket, n from sugang.bucket_changes where kind = tg_argv[0]) counted
+        group by 2, 3 having sum(n) <> 0
+        union all
+        select tg_argv[0], 'any', '-infinity', 0;
     return null;
+end $$;
+
+-- Adds the recorded changes to their buckets, deletes buckets that are empty then, and drops the kept count of
+-- available items. It never waits: while another session holds the lock, the changes stay for the next one.
+create or replace function sugang.fold_bucket_changes(p_kind text) returns void language plpgsql as $$
+declare
+    edges text[];
+    levels text[];
+    buckets timestamptz[];
+begin
+    if not sugang.keeps_counts() or not exists (select from sugang.bucket_changes where kind = p_kind) then
+        return;
+    end if;
+    -- The lock of everything that writes sugang.bucket_counts or sugang.available_counts.
+    perform from sugang.available_counts where kind = p_kind for update skip locked;
+    if not found then return; end if;
+    with changed as (
+        delete from sugang.bucket_changes where kind = p_kind returning edge, bucket, n
+    ), hours as (
+        select edge, bucket, sum(n) as n from changed group by 1, 2 having sum(n) <> 0
+    ), kept as (
+        insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+            select p_kind, edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
+            from hours cross join (values ('month'), ('day'), ('hour')) l (level)
+            group by 1, 2, 3, 4 having sum(n) <> 0
+        on conflict (kind, edge, level, bucket) do update set n = bucket_counts.n + excluded.n
+        returning edge, level, bucket, n
+    )
+    select array_agg(edge), array_agg(level), array_agg(bucket) into edges, levels, buckets from kept where n = 0;
+    -- Without this, a period that moves leaves a row in each hour.
+    if edges is not null then
+        delete from sugang.bucket_counts b using unnest(edges, levels, buckets) e (edge, level, bucket)
+            where b.kind = p_kind and (b.edge, b.level, b.bucket) = (e.edge, e.level, e.bucket);
+    end if;
+    update sugang.available_counts set valid_from = 'infinity' where kind = p_kind;
+end $$;
+
+-- At the commit, so that a transaction that stays open holds no lock.
+create or replace function sugang.fold_bucket_changes_at_commit() returns trigger language plpgsql as $$
+begin
+    perform sugang.fold_bucket_changes(new.kind);
+    return null;
+end $$;
+-- PostgreSQL cannot replace a constraint trigger, so it is made once.
+do $$
+begin
+    if not exists (select from pg_trigger where tgrelid = 'sugang.bucket_changes'::regclass and tgname = 'fold') then
+        create constraint trigger fold after insert on sugang.bucket_changes deferrable initially deferred
+            for each row when (new.edge = 'any') execute function sugang.fold_bucket_changes_at_commit();
+    end if;
 end $$;
 
 -- The number of items whose edge is before the hour of p_at.
@@ -63,14 +121,25 @@ begin
          + (select coalesce(sum(n), 0) from sugang.bucket_counts
             where kind = p_kind and edge = p_edge and level = 'day' and bucket >= this_month and bucket < this_day)
          + (select coalesce(sum(n), 0) from sugang.bucket_counts
-            where kind = p_kind and edge = p_edge and level = 'hour' and bucket >= this_day and bucket < this_hour);
+            where kind = p_kind and edge = p_edge and level = 'hour' and bucket >= this_day and bucket < this_hour)
+         + (select coalesce(sum(n), 0) from sugang.bucket_changes
+            where kind = p_kind and edge = p_edge and bucket < this_hour);
 end $$;
 
 -- The number of all items.
 create or replace function sugang.total_count(p_kind text) returns bigint language plpgsql stable as $$
+declare
+    counted bigint;
+    changed bigint;
+    changes bigint;
 begin
-    return (select coalesce(sum(n), 0) from sugang.bucket_counts
-            where kind = p_kind and edge = 'created' and level = 'month');
+    select coalesce(sum(n), 0), count(*) into changed, changes from sugang.bucket_changes
+        where kind = p_kind and edge = 'created';
+    counted := (select coalesce(sum(n), 0) from sugang.bucket_counts
+                where kind = p_kind and edge = 'created' and level = 'month');
+    -- They are many after a large change whose commit has met another one.
+    if changes > 100 then perform sugang.fold_bucket_changes(p_kind); end if;
+    return counted + changed;
 end $$;
 
 -- Finds the item at p_offset in newest-first order: it was created no later than created_until, after `skip` other
@@ -86,9 +155,14 @@ begin
     skip := p_offset;
     foreach finer in array array['month', 'day', 'hour'] loop
         select t.bucket, skip - (t.upto - t.n) into begins, skip from (
-            select bucket, n, sum(n) over (order by bucket desc) as upto from sugang.bucket_counts
-            where kind = p_kind and edge = 'created' and level = finer
-              and bucket >= begins and bucket < created_before) t
+            select bucket, sum(n) as n, sum(sum(n)) over (order by bucket desc) as upto from (
+                select bucket, n from sugang.bucket_counts
+                where kind = p_kind and edge = 'created' and level = finer
+                  and bucket >= begins and bucket < created_before
+                union all
+                select date_trunc(finer, bucket, 'UTC'), n from sugang.bucket_changes
+                where kind = p_kind and edge = 'created' and bucket >= begins and bucket < created_before) b
+            group by bucket) t
         where t.upto > skip order by t.bucket desc limit 1;
         created_before := (begins at time zone 'UTC' + ('1 ' || finer)::interval) at time zone 'UTC';
     end loop;

@@ -81,7 +81,7 @@ begin
             into found_n, snapshot_now using p_query, p_available, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null or sugang.is_read_only() then return found_n; end if;
+    if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
         insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
             values ('{kind}', p_available, fingerprint, found_n, p_now, snapshot_now, begun,

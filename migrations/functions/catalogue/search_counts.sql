@@ -39,8 +39,8 @@ begin
     return words::tsquery;
 end $$;
 
--- The stored count of a search, whatever its age; nulls when there is none. Volatile, so that it sees what was
--- committed before it.
+-- The stored count of a search, whatever its age; nulls when there is none. A count from the future is none: the clock
+-- was set back. Volatile, so that it sees what was committed before it.
 create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
 returns sugang.search_counts language plpgsql as $$
 declare
@@ -48,7 +48,8 @@ declare
 begin
     select * into known from sugang.search_counts
         where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
-          and counted_at > clock_timestamp() - sugang.search_count_lifetime();
+          and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+          and greatest(counted_at, as_of) <= clock_timestamp();
     return known;
 end $$;
 
@@ -60,6 +61,7 @@ begin
     delete from sugang.search_counts
         where kind = p_kind
           and (table_oid <> tableoid or counted_at < clock_timestamp() - sugang.search_count_lifetime()
+              or greatest(counted_at, as_of) > clock_timestamp()
               or counted_at < (select counted_at from sugang.search_counts where kind = p_kind
                                order by counted_at desc offset 10000 limit 1));
     perform sugang.prune_search_changes(p_kind);
@@ -72,11 +74,15 @@ create or replace function sugang.prune_search_changes(p_kind text) returns void
 declare
     needed xid8;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('prune_search_changes ' || p_kind, 0)) then return; end if;
+    if not sugang.keeps_counts()
+            or not pg_try_advisory_xact_lock(hashtextextended('prune_search_changes ' || p_kind, 0)) then
+        return;
+    end if;
     needed := greatest(
         coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts
                   where kind = p_kind and table_oid = tableoid
                     and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+                    and counted_at <= clock_timestamp()
                   order by 1 limit 1),
                  pg_snapshot_xmin(pg_current_snapshot())),
         (select xid from sugang.search_changes where kind = p_kind order by xid desc offset 10000 limit 1));
