@@ -193,9 +193,15 @@ async fn a_database_that_does_not_fit_is_refused() {
             "schema/V04__payments.sql has changed",
         ),
         (
-            "insert into sugang.migrations values ('V99__later', '', 'hash')",
-            "a newer version migrated it",
+            "insert into sugang.migrations values ('V02__other', '', 'hash')",
+            "the database has V02__other, which this version does not have",
         ),
+        (
+            "update sugang.migrations set script = 'V99__later' where script = 'V18__attempts'",
+            "the database has V99__later, which this version does not know, but not V18__attempts",
+        ),
+        ("drop table sugang.migrations", "history_missing"),
+        ("delete from sugang.migrations", "history_empty"),
     ] {
         let app = App::start().await;
         app.database().batch_execute(change).await.unwrap();
