@@ -19,6 +19,7 @@ begin
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
+        ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),
         ('sugang.schema_objects', 'select', 'kind,relation,name'),
         ('sugang.idempotency_keys', 'select', 'user_id,key,fingerprint,outcome,body,created_at'),
