@@ -1,6 +1,8 @@
 # One image with the embedded host, the component and its manifest, built from Debian's packages and crates.io.
 
-FROM debian:bookworm-slim AS build
+# May name a digest.
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+FROM ${DEBIAN_IMAGE} AS build
 COPY docker/certificates/ /usr/local/share/ca-certificates/
 # Debian's Rust builds host and component. It comes with bookworm's security updates.
 RUN echo 'deb http://deb.debian.org/debian-security bookworm-security main' > /etc/apt/sources.list.d/security.list \
@@ -15,7 +17,7 @@ RUN cargo build --locked --release --workspace --no-default-features --features 
 RUN RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=/usr/lib/wasm32-wasi" \
     cargo build --locked -Zbuild-std=std,panic_abort --target wasm32-wasip2 --profile component --package sugang-api
 
-FROM debian:bookworm-slim
+FROM ${DEBIAN_IMAGE}
 RUN useradd --system --home-dir /app sugang
 WORKDIR /app
 # The authorities of sslrootcert=system and rediss://.

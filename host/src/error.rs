@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr};
 
+use crate::environment::EnvironmentError;
+
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -15,6 +17,9 @@ pub enum StartError {
         /// The environment variable that sets it.
         environment: String,
     },
+    /// A value of the environment cannot be read.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// The settings give a value to a variable that the manifest does not declare.
     #[error("the application has no variable `{name}`")]
     UnknownVariable {

@@ -34,9 +34,10 @@
 //! | `wit` | implements Spin's interfaces on top of the stores |
 //! | `stores` | pools connections to PostgreSQL and Redis, and checks addresses; knows no WebAssembly |
 //! | `manifest` | reads `spin.toml` and gives the variables their values |
-//! | `error`, `settings`, `log`, `sync` | what all of them share |
+//! | `environment`, `error`, `settings`, `log`, `sync` | what all of them share |
 
 mod application;
+mod environment;
 mod error;
 mod instances;
 mod log;
@@ -48,6 +49,7 @@ mod sync;
 mod wit;
 
 pub use application::Application;
+pub use environment::{EnvironmentError, environment};
 pub use error::StartError;
 pub use log::{LOG_QUEUE_BYTES, flush_log, log_notice, log_panics, queue_log};
 pub use server::Server;

@@ -19,8 +19,9 @@ begin
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
-        ('sugang.audit_log', 'insert', 'subject,subject_id,item_kind,item_id,user_id,status,amount,seats,actor_id,'
-                                       'request_id'),
+        ('django_content_type', 'select', 'id,app_label,model'),
+        ('sugang.migrations', 'select', 'script'),
+        ('sugang.schema_objects', 'select', 'kind,relation,name'),
         ('sugang.idempotency_keys', 'select', 'user_id,key,fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'update', 'fingerprint,outcome,body,created_at'),
@@ -124,13 +125,8 @@ language sql stable set search_path = public set jit = off as $$
     end) found (reason)
     where reason is not null
     union all
-    -- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
-    select 'permission_missing', 'usage ' || pg_get_serial_sequence(relation, 'id'), false
-    from sugang.rights()
-    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
-      and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
-                  and not attisdropped and atthasdef)
-      and not has_sequence_privilege(pg_get_serial_sequence(relation, 'id'), 'usage')
+    select 'permission_missing', 'usage ' || sequence, false from sugang.needed_sequences() sequence
+    where not has_sequence_privilege(sequence, 'usage')
 $$;
 
 -- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:
@@ -145,7 +141,10 @@ declare
     guards_missing text;
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
-    if (select coalesce(max(substring(script from '^V(\d+)')::bigint), 0) from sugang.migrations) < p_schema then
+    -- Each of the files: of two versions that are no line, the one with the highest number may lack others.
+    if (select count(distinct number) from sugang.migrations, substring(script from '^V(\d+)__') match,
+               cast(match as bigint) number
+        where number between 1 and p_schema) < p_schema then
         a.outcome := 'not_ready';
         a.body := json_build_object('reason', 'schema_outdated', 'missing', 'migrations')::text;
         return a;

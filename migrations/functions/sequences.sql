@@ -11,8 +11,9 @@ begin
 end $$;
 
 -- Moves all sequences on. The lock serializes the sessions that find one behind, so none moves a sequence back.
+-- It works as its owner: with a right of its own, the role that serves requests could move a sequence back.
 create or replace function sugang.advance_sequences(p_function text) returns sugang.function_row
-language plpgsql as $$
+language plpgsql security definer set search_path = public, pg_temp as $$
 declare
     kind text;
 begin

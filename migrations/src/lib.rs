@@ -4,17 +4,23 @@
 
 mod audit;
 mod call;
+mod history;
 mod kind;
+mod locks;
 mod preflight;
 mod progress;
 mod report;
+mod role;
 mod run;
 mod scripts;
 mod session;
 
 pub use audit::{Finding, audit, audit_with};
 pub use call::function_call;
+pub use history::Newer;
 pub use kind::{ItemKind, KINDS};
+pub use locks::{LockWait, Locked};
 pub use preflight::{Blocked, Level, Preflight, PreflightFinding, Unchecked};
-pub use report::{EXIT_BLOCKED, audit_database, migrate_database, report};
+pub use report::{audit_database, exit_status, migrate_database, report};
+pub use role::ServiceRole;
 pub use run::{Migration, Options, migrate, run, run_with};

@@ -122,6 +122,8 @@ pub(crate) async fn inspect(client: &mut Client, kinds: &[ItemKind], progress: &
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     All,
+    /// Those of the sequences, and whether this role may replace the functions here.
+    Functions,
     /// Those of the sequences, which take no time and which a restored dump needs: its rows come without the sequences
     /// that gave their ids.
     Sequences,
@@ -136,7 +138,13 @@ pub(crate) async fn inspect_within(
 ) -> anyhow::Result<Preflight> {
     let started = Instant::now();
     let mut checks = checks(kinds);
-    checks.retain(|check| scope == Scope::All || check.name == "sequences");
+    checks.retain(|check| match scope {
+        Scope::All => true,
+        Scope::Functions => {
+            ["sequences", "server_read_only", "rights_of_role", "rights_of_tables"].contains(&check.name.as_str())
+        }
+        Scope::Sequences => check.name == "sequences",
+    });
     let mut preflight = Preflight {
         findings: Vec::new(),
         unchecked: Vec::new(),

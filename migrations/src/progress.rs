@@ -22,6 +22,7 @@ static LINES: LazyLock<Option<Queue>> = LazyLock::new(|| {
 
 /// Shows the step at work, once it takes long. Ends when it is dropped.
 pub(crate) struct Progress {
+    started: Instant,
     step: Arc<Mutex<String>>,
     ticker: Option<JoinHandle<()>>,
 }
@@ -31,7 +32,18 @@ impl Progress {
     pub(crate) fn start(visible: bool) -> Self {
         let step = Arc::<Mutex<String>>::default();
         let ticker = visible.then(|| tokio::spawn(tick(Arc::clone(&step))));
-        Self { step, ticker }
+        Self {
+            started: Instant::now(),
+            step,
+            ticker,
+        }
+    }
+
+    /// Says something at once.
+    pub(crate) fn say(&self, line: &str) {
+        if self.ticker.is_some() {
+            write(self.started, line);
+        }
     }
 
     /// Begins a step.
@@ -45,9 +57,13 @@ async fn tick(step: Arc<Mutex<String>>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let label = step.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(lines) = &*LINES {
-            lines.push(format!("    {:3.0} s  {label}\n", started.elapsed().as_secs_f32()).as_bytes());
-        }
+        write(started, &label);
+    }
+}
+
+fn write(started: Instant, line: &str) {
+    if let Some(lines) = &*LINES {
+        lines.push(format!("    {:3.0} s  {line}\n", started.elapsed().as_secs_f32()).as_bytes());
     }
 }
 

@@ -5,7 +5,9 @@ use console::style;
 
 use crate::{
     audit::{Finding, audit},
+    history::Newer,
     kind::KINDS,
+    locks::Locked,
     preflight::Blocked,
     run::{Migration, Options, migrate},
 };
@@ -28,18 +30,23 @@ pub async fn audit_database(database_url: &str) -> anyhow::Result<Vec<Finding>> 
     Ok(findings)
 }
 
-/// The exit status of a migration that did not begin: [`Blocked`].
-pub const EXIT_BLOCKED: u8 = 3;
+/// The exit status of a command that failed: 3 if a migration did not begin ([`Blocked`]), 4 if it could not lock its
+/// tables in time ([`Locked`]), 1 otherwise.
+pub fn exit_status(error: &anyhow::Error) -> u8 {
+    match error {
+        error if error.is::<Blocked>() => 3,
+        error if error.is::<Locked>() => 4,
+        _ => 1,
+    }
+}
 
 /// Migrates the database at `database_url`, or only checks it, and prints what was found and done.
 ///
 /// # Errors
 /// Those of [`migrate`]; [`Blocked`] after its findings have been printed.
-pub async fn migrate_database(database_url: &str, check_only: bool) -> anyhow::Result<()> {
-    let options = Options {
-        check_only,
-        progress: true,
-    };
+pub async fn migrate_database(database_url: &str, options: Options) -> anyhow::Result<()> {
+    let check_only = options.check_only;
+    let role = options.service_role.as_ref().map(|role| role.name.clone());
     let migrated = migrate(database_url, KINDS, options).await;
     let preflight = match &migrated {
         Ok(migration) => migration.preflight.as_ref(),
@@ -51,6 +58,9 @@ pub async fn migrate_database(database_url: &str, check_only: bool) -> anyhow::R
     if let Ok(migration) = &migrated {
         text += &summary(migration, check_only);
         text += "\n";
+        if let Some(role) = role.filter(|_| !check_only) {
+            text += &format!("The role {role} has the rights that requests need, and cannot change the history\n");
+        }
     }
     let printed = sugang_output::print(&text);
     // What became of the database matters more than whether it could be said.
@@ -63,10 +73,26 @@ pub async fn migrate_database(database_url: &str, check_only: bool) -> anyhow::R
 
 fn summary(migration: &Migration, check_only: bool) -> String {
     let applied = migration.applied.join(", ");
-    match (applied.is_empty(), check_only) {
-        (true, _) => "The database is up to date".to_owned(),
-        (false, false) => format!("Applied {applied}"),
-        (false, true) => format!("Nothing stands in the way. To apply: {applied}"),
+    match (&migration.newer, applied.is_empty(), check_only) {
+        (Some(newer), _, _) => of_newer(newer),
+        (None, true, _) => "The database is up to date".to_owned(),
+        (None, false, false) => format!("Applied {applied}"),
+        (None, false, true) => format!("Nothing stands in the way. To apply: {applied}"),
+    }
+}
+
+fn of_newer(newer: &Newer) -> String {
+    let scripts = newer.scripts.join(", ");
+    let said = format!("A newer version has migrated the database ({scripts}), so it stays as it is. ");
+    match newer.missing.as_slice() {
+        [] => {
+            said + "This version can serve: every function that it calls is there. What those functions do is up to the \
+                    newer version, and /readyz checks their parameters"
+        }
+        missing => {
+            said + "This version cannot serve, and /readyz will be 503: it calls functions that are gone: "
+                + &missing.join(", ")
+        }
     }
 }
 

@@ -4,29 +4,36 @@
 //! file runs once for each kind, functions are replaced when they change, and all of it is one transaction, so the
 //! tables and the functions always belong together.
 
-use std::collections::{HashMap, HashSet};
+use std::{collections::HashSet, time::Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use tokio_postgres::{Client, IsolationLevel, Transaction, error::SqlState};
 
 use crate::{
+    history::{self, Newer, Plan},
     kind::{ItemKind, KINDS},
+    locks::{LockWait, Locked, is_contention, lock_tables},
     preflight::{self, Blocked, Level, Preflight, Scope},
     progress::Progress,
+    role::{self, ServiceRole},
     scripts::{self, Script},
     session::SESSION,
 };
 
-/// The row of `sugang.migrations` that holds the hash of all functions.
-const FUNCTIONS: &str = "functions";
-
 /// How to migrate.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Runs the preflight and changes nothing.
     pub check_only: bool,
     /// Shows on standard error what takes long.
     pub progress: bool,
+    /// How it waits for tables that others have locked.
+    pub wait: LockWait,
+    /// The role that is to serve requests, if it is not the one that migrates. Roles of earlier calls are remembered.
+    pub service_role: Option<ServiceRole>,
+    /// Stops after the file of `schema/` with this number, and leaves the functions as they are: what an earlier version
+    /// has left. For tests.
+    pub until: Option<u64>,
 }
 
 /// What a migration did.
@@ -36,6 +43,8 @@ pub struct Migration {
     pub applied: Vec<String>,
     /// What the preflight found. There is none where no file of `schema/` is new.
     pub preflight: Option<Preflight>,
+    /// Why it changed nothing but rights: a newer version has migrated the database.
+    pub newer: Option<Newer>,
 }
 
 /// Brings a database up to date and returns the names of the files that this call applied.
@@ -67,7 +76,7 @@ pub async fn migrate(database_url: &str, kinds: &[ItemKind], options: Options) -
         .context("cannot reach the database to migrate it")?;
     let driver = tokio::spawn(connection);
     let progress = Progress::start(options.progress);
-    let migrated = migrate_client(&mut client, kinds, options, &progress).await;
+    let migrated = migrate_client(&mut client, kinds, &options, &progress).await;
     drop(progress);
     drop(client);
     let closed = driver.await;
@@ -79,13 +88,30 @@ pub async fn migrate(database_url: &str, kinds: &[ItemKind], options: Options) -
 async fn migrate_client(
     client: &mut Client,
     kinds: &[ItemKind],
-    options: Options,
+    options: &Options,
     progress: &Progress,
 ) -> anyhow::Result<Migration> {
-    let error = match migrate_at_once(client, kinds, options, progress).await {
-        Err(error) if !error.is::<Blocked>() && !options.check_only => error,
-        outcome => return outcome,
+    let started = Instant::now();
+    let mut attempt = 0;
+    let error = loop {
+        let error = match migrate_at_once(client, kinds, options, progress).await {
+            Err(error) if !error.is::<Blocked>() && !options.check_only => error,
+            outcome => return outcome,
+        };
+        // A lock that was not foreseen; the transaction has ended.
+        let again = error
+            .chain()
+            .any(|cause| cause.downcast_ref().is_some_and(is_contention));
+        if !again || started.elapsed() >= options.wait.limit {
+            break error;
+        }
+        progress.say(&format!("begin again: {}", error.root_cause()));
+        tokio::time::sleep(options.wait.pause(attempt)).await;
+        attempt += 1;
     };
+    if error.is::<Locked>() {
+        return Err(error);
+    }
     // Rows that were written since the preflight may be the reason.
     match preflight::inspect(client, kinds, progress).await {
         Ok(preflight) if preflight.blocks() => Err(Blocked(preflight).into()),
@@ -96,7 +122,7 @@ async fn migrate_client(
 async fn migrate_at_once(
     client: &mut Client,
     kinds: &[ItemKind],
-    options: Options,
+    options: &Options,
     progress: &Progress,
 ) -> anyhow::Result<Migration> {
     let transaction = client
@@ -111,55 +137,86 @@ async fn migrate_at_once(
         .batch_execute("select pg_advisory_xact_lock(hashtextextended('sugang.migrations', 0))")
         .await?;
 
-    let mut known = known(&transaction).await?;
-    let mut pending = Vec::new();
-    for script in scripts::schema(kinds) {
-        if !is_known(&script, &mut known)? {
-            pending.push(script);
-        }
+    // A standby gets all of this from its primary.
+    let read_only = "select current_setting('transaction_read_only') = 'on'";
+    let read_only: bool = transaction.query_one(read_only, &[]).await?.get(0);
+    let mut plan = Plan::make(&transaction, kinds).await?;
+    if let Some(until) = options.until {
+        plan.stop_after(until);
     }
-    let functions = scripts::functions(kinds);
-    let hash = scripts::hash(&functions);
-    let current = known.remove(&(FUNCTIONS.to_owned(), String::new()));
-    if let Some((script, kind)) = known.into_keys().next() {
-        bail!("the database has {script} {kind}, which this version does not know: a newer version migrated it");
-    }
-    let mut applied: Vec<_> = pending.iter().map(Script::label).collect();
-    let replaces_functions = !pending.is_empty() || current.as_ref() != Some(&hash);
-    if replaces_functions {
-        applied.push(FUNCTIONS.to_owned());
-    }
-
-    let scope = match pending.is_empty() && !options.check_only {
-        true => Scope::Sequences,
-        false => Scope::All,
+    let mut migration = Migration {
+        applied: plan.labels(),
+        preflight: None,
+        newer: plan.newer.take(),
     };
-    let mut preflight = preflight::inspect_within(&transaction, kinds, scope, progress).await?;
-    if preflight.blocks() {
-        return Err(Blocked(preflight).into());
+    if migration.newer.is_none() {
+        let scope = match (options.check_only || !plan.pending.is_empty(), plan.replaces_functions) {
+            (true, _) => Scope::All,
+            (false, true) => Scope::Functions,
+            (false, false) => Scope::Sequences,
+        };
+        let preflight = preflight::inspect_within(&transaction, kinds, scope, progress).await?;
+        if preflight.blocks() {
+            return Err(Blocked(preflight).into());
+        }
+        let says_something = scope == Scope::All || !preflight.findings.is_empty();
+        migration.preflight = says_something.then_some(preflight);
+        if !options.check_only && !read_only {
+            change(&transaction, kinds, &plan, options, &mut migration, progress).await?;
+        }
     }
     if !options.check_only {
-        repair(&transaction, &preflight, progress).await?;
-        preflight.repaired = true;
-        create_migrations(&transaction).await?;
-        for script in pending {
-            progress.step(script.label());
-            apply(&transaction, &script).await?;
-        }
-        if replaces_functions {
-            progress.step("replace the functions".to_owned());
-            replace_functions(&transaction, &functions).await?;
-            record(&transaction, FUNCTIONS, "", &hash).await?;
-            transaction.batch_execute("select sugang.record_objects()").await?;
+        if let Some(role) = options.service_role.as_ref().filter(|_| !read_only) {
+            progress.step(format!("the role {}", role.name));
+            role::grant(&transaction, role).await?;
         }
         progress.step("commit".to_owned());
         transaction.commit().await?;
     }
-    let says_something = scope == Scope::All || !preflight.findings.is_empty();
-    Ok(Migration {
-        applied,
-        preflight: says_something.then_some(preflight),
-    })
+    Ok(migration)
+}
+
+/// Makes all changes.
+async fn change(
+    transaction: &Transaction<'_>,
+    kinds: &[ItemKind],
+    plan: &Plan,
+    options: &Options,
+    migration: &mut Migration,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    if !plan.is_empty() {
+        lock_tables(transaction, kinds, &plan.pending, options.wait, progress).await?;
+        for amendment in &plan.amendments {
+            transaction
+                .batch_execute(amendment)
+                .await
+                .context("an amendment failed")?;
+        }
+    }
+    if let Some(preflight) = &mut migration.preflight {
+        repair(transaction, preflight, progress).await?;
+        preflight.repaired = true;
+    }
+    if plan.is_empty() {
+        return Ok(());
+    }
+    history::create(transaction).await?;
+    for script in &plan.pending {
+        progress.step(script.label());
+        apply(transaction, script).await?;
+    }
+    if plan.replaces_functions {
+        progress.step("replace the functions".to_owned());
+        let roles = role::known(transaction).await?;
+        replace_functions(transaction, &plan.functions).await?;
+        history::record_functions(transaction, &plan.functions).await?;
+        transaction
+            .batch_execute("select sugang.secure_triggers(), sugang.record_objects()")
+            .await?;
+        role::renew(transaction, &roles).await?;
+    }
+    Ok(())
 }
 
 /// Makes the repairs that the preflight has announced.
@@ -174,57 +231,6 @@ async fn repair(transaction: &Transaction<'_>, preflight: &Preflight, progress: 
     Ok(())
 }
 
-/// The hash of everything that has been applied, by script and kind.
-async fn known(transaction: &Transaction<'_>) -> anyhow::Result<HashMap<(String, String), String>> {
-    let tables = "select to_regclass('public.sugang_migrations') is not null, to_regclass('sugang.migrations') is null";
-    let tables = transaction.query_one(tables, &[]).await?;
-    let (predecessor, new): (bool, bool) = (tables.get(0), tables.get(1));
-    ensure!(
-        !predecessor,
-        "a version from before the first release made this database, and its tables have changed since: delete it. \
-         `cargo xtask reset --delete-data` deletes that of `cargo xtask up`"
-    );
-    if new {
-        return Ok(HashMap::new());
-    }
-    let rows = transaction
-        .query("select script, kind, hash from sugang.migrations", &[])
-        .await?;
-    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
-}
-
-async fn create_migrations(transaction: &Transaction<'_>) -> anyhow::Result<()> {
-    let create = "create schema if not exists sugang;
-                  create table if not exists sugang.migrations (
-                      script     text not null,            -- a file of schema/, or 'functions' for all of functions/
-                      kind       text not null default '', -- of a file that runs for each kind
-                      hash       text not null,
-                      applied_at timestamptz not null default now(),
-                      primary key (script, kind)
-                  )";
-    Ok(transaction.batch_execute(create).await?)
-}
-
-async fn record(transaction: &Transaction<'_>, script: &str, kind: &str, hash: &str) -> anyhow::Result<()> {
-    let record = "insert into sugang.migrations (script, kind, hash) values ($1, $2, $3)
-                  on conflict (script, kind) do update set hash = excluded.hash, applied_at = excluded.applied_at";
-    transaction.execute(record, &[&script, &kind, &hash]).await?;
-    Ok(())
-}
-
-/// Whether a file of `schema/` has been applied. It is removed from those that are known.
-fn is_known(script: &Script, known: &mut HashMap<(String, String), String>) -> anyhow::Result<bool> {
-    let Some(before) = known.remove(&(script.name.clone(), script.kind.to_owned())) else {
-        return Ok(false);
-    };
-    ensure!(
-        before == scripts::hash([script]),
-        "schema/{}.sql has changed since it was applied to this database: add a new file instead",
-        script.name
-    );
-    Ok(true)
-}
-
 /// Runs a file of `schema/`.
 async fn apply(transaction: &Transaction<'_>, script: &Script) -> anyhow::Result<()> {
     transaction
@@ -235,7 +241,7 @@ async fn apply(transaction: &Transaction<'_>, script: &Script) -> anyhow::Result
         let label = || format!("the amendment of {}", script.label());
         transaction.batch_execute(amendment).await.with_context(label)?;
     }
-    record(transaction, &script.name, script.kind, &scripts::hash([script])).await
+    history::record(transaction, script).await
 }
 
 /// Replaces all functions and triggers, and drops those that no file defines any more.

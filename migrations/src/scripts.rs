@@ -33,6 +33,22 @@ impl Script {
         let definitions = lines.filter_map(|line| line.strip_prefix("create or replace function sugang."));
         definitions.filter_map(|rest| Some(rest.split_once('(')?.0)).collect()
     }
+
+    /// Of these, the ones that the API calls: they are told the name that they are called by.
+    pub(crate) fn called_routines(&self) -> Vec<&str> {
+        let is_called = |name: &&str| self.sql.contains(&format!("function sugang.{name}(p_function text"));
+        self.routines().into_iter().filter(is_called).collect()
+    }
+
+    /// The tables that `alter table` names. An operator's psql must not read them meanwhile.
+    pub(crate) fn altered_tables(&self) -> Vec<&str> {
+        let statements = self.sql.split("alter table ").skip(1);
+        let name = |rest: &'_ str| -> usize {
+            rest.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_' || letter == '.'))
+                .unwrap_or(rest.len())
+        };
+        statements.map(|rest| &rest[..name(rest)]).collect()
+    }
 }
 
 /// The files of `schema/`, each of which runs once.
@@ -43,6 +59,22 @@ pub(crate) fn schema(kinds: &[ItemKind]) -> Vec<Script> {
 /// What runs directly after a file of `schema/`, because that file is frozen and refuses data that a later one accepts.
 pub(crate) fn amendment(name: &str) -> Option<&'static str> {
     AMENDMENTS.get_file(format!("{name}.sql"))?.contents_utf8()
+}
+
+/// The amendments of files that an earlier version has applied without them, as long as the file is pending that an
+/// amendment names behind `-- until:`, because that one puts it right.
+pub(crate) fn amendments_before(applied: &[String], pending: &[Script]) -> Vec<&'static str> {
+    let mut files: Vec<_> = AMENDMENTS.files().collect();
+    files.sort_unstable_by_key(|file| file.path());
+    let amendment = |file: &&'static include_dir::File<'static>| {
+        let name = file.path().file_stem()?.to_str()?;
+        let sql = file.contents_utf8()?;
+        let until = sql.lines().find_map(|line| line.strip_prefix("-- until: "))?;
+        let is_missing =
+            applied.iter().any(|applied| applied == name) && pending.iter().any(|script| script.name == until);
+        is_missing.then_some(sql)
+    };
+    files.iter().filter_map(amendment).collect()
 }
 
 /// The files of `functions/`, all of which run whenever one of them has changed.
@@ -202,6 +234,23 @@ mod tests {
                 })
                 .collect();
             assert!(other.is_empty(), "{}: {other:?}", script.label());
+        }
+    }
+
+    /// Behind a misspelled name, the amendment would never run for a database of an earlier version.
+    #[test]
+    fn each_amendment_ends_with_a_later_file() {
+        let schema = schema(KINDS);
+        let position = |name: &str| schema.iter().position(|script| script.name == name);
+        for file in AMENDMENTS.files() {
+            let name = file.path().file_stem().and_then(|name| name.to_str()).unwrap();
+            let sql = file.contents_utf8().unwrap();
+            let until = sql.lines().find_map(|line| line.strip_prefix("-- until: ")).unwrap();
+            assert!(position(name).unwrap() < position(until).unwrap(), "{name}: {until}");
+            let applied = [name.to_owned()];
+            assert_eq!(amendments_before(&applied, &schema), [sql]);
+            assert_eq!(amendments_before(&applied, &[]), [] as [&str; 0]);
+            assert_eq!(amendments_before(&[], &schema), [] as [&str; 0]);
         }
     }
 

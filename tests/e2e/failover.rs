@@ -188,7 +188,7 @@ async fn an_address_may_name_several_hosts() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
-    let (before, after) = app.database_url().split_once('@').unwrap();
+    let (before, after) = app.service_url().split_once('@').unwrap();
     let url = format!("{before}@127.0.0.1:1,{after}?target_session_attrs=read-write");
     let options = HostOptions {
         database_url: Some(&url),

@@ -1,6 +1,9 @@
 //! The commands of `sugang-host` beside serving.
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Output, Stdio},
+};
 
 use sugang_tests::{App, EXAM, Item, host_program, xtask};
 
@@ -53,6 +56,75 @@ async fn audit_reports_as_the_developers_command_does() {
 
     let developers = run(xtask().arg("audit"), &app);
     assert_eq!((developers.status.code(), text(&developers.stdout)), (Some(1), lines));
+}
+
+/// As Docker and Kubernetes mount secrets.
+#[tokio::test]
+async fn secrets_come_from_files() {
+    let app = App::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let mut url: url::Url = app.service_url().parse().expect("a URL");
+    let password = url.password().expect("it has one").to_owned();
+    url.set_password(None).expect("it has a host");
+    let (password, jwt) = (
+        file("password", &format!("{password}\n")),
+        file("jwt", sugang_tests::token::SECRET),
+    );
+    let redis = file("redis", app.redis_url());
+    let with_files = |arguments: &[&str]| {
+        let mut host = host_program();
+        host.args(arguments)
+            .env("SPIN_VARIABLE_DATABASE_URL", url.as_str())
+            .env("SPIN_VARIABLE_DATABASE_PASSWORD_FILE", &password)
+            .env("SPIN_VARIABLE_REDIS_URL_FILE", &redis)
+            .env("SPIN_VARIABLE_JWT_SECRET_FILE", &jwt);
+        host
+    };
+    let audit = with_files(&["audit"]).output().expect("the program runs");
+    assert!(audit.status.success(), "{audit:?}");
+
+    // It serves until its output is closed behind the line that says so.
+    let mut serve = with_files(&["--listen", "127.0.0.1:0"]);
+    let mut process = serve
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let mut line = String::new();
+    let mut stdout = BufReader::new(process.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut line).expect("it says where it serves");
+    let base = line.trim().trim_start_matches("Serving on ").to_owned();
+    let ready = app.get("/readyz").at(&base).await;
+    process.kill().expect("it runs");
+    process.wait().expect("it was started");
+    assert_eq!(ready.json()["status"], "ok", "{ready:?}");
+
+    for (name, value, complaint) in [
+        (
+            "SPIN_VARIABLE_JWT_SECRET",
+            "x",
+            "SPIN_VARIABLE_JWT_SECRET and SPIN_VARIABLE_JWT_SECRET_FILE are both set",
+        ),
+        (
+            "SPIN_VARIABLE_JWT_SECRET_FILE",
+            "/no/such/file",
+            "SPIN_VARIABLE_JWT_SECRET_FILE: cannot read /no/such/file",
+        ),
+    ] {
+        let refused = with_files(&["--listen", "127.0.0.1:0"])
+            .env(name, value)
+            .output()
+            .expect("the program runs");
+        assert!(
+            !refused.status.success() && text(&refused.stderr).contains(complaint),
+            "{refused:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -193,9 +193,14 @@ async fn a_database_that_does_not_fit_is_refused() {
             "schema/V04__payments.sql has changed",
         ),
         (
-            "insert into sugang.migrations values ('V99__later', '', 'hash')",
-            "a newer version migrated it",
+            "insert into sugang.migrations values ('V02__other', '', 'hash')",
+            "the database has V02__other, which this version does not have",
         ),
+        (
+            "update sugang.migrations set script = 'V99__later' where script = 'V18__attempts'",
+            "the database has V99__later, which this version does not know, but not V18__attempts",
+        ),
+        ("delete from sugang.migrations", "history_empty"),
     ] {
         let app = App::start().await;
         app.database().batch_execute(change).await.unwrap();
@@ -204,6 +209,23 @@ async fn a_database_that_does_not_fit_is_refused() {
         assert!(error.contains(complaint), "{error}");
         assert_eq!(catalog(&app).await, before);
     }
+}
+
+/// Nothing else says which files have run; the schema must not be taken for another program's.
+#[tokio::test]
+async fn a_missing_table_of_migrations_is_named() {
+    let app = App::start().await;
+    app.run("drop table sugang.migrations", &[]).await;
+    let error = failure(&app).await;
+    assert!(
+        error.ends_with(
+            "1 finding stands in the way of the migration, and nothing has been changed: history_missing. \
+         `migrate --check` shows each with its rows and a remedy"
+        ),
+        "{error}"
+    );
+    let history: Option<String> = app.one("select to_regclass('sugang.audit_log')::text", &[]).await;
+    assert_eq!(history.as_deref(), Some("sugang.audit_log"));
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn two_hosts_behind_a_pooler_answer_what_was_asked(
         format!("default_pool_size = {pool_size}"),
     ];
     let settings = settings.each_ref().map(String::as_str);
-    let Some(bouncer) = PgBouncer::start(app.database_url(), &settings) else {
+    let Some(bouncer) = PgBouncer::start(app.service_url(), &settings) else {
         return;
     };
     let options = HostOptions {
@@ -161,7 +161,7 @@ async fn two_hosts_behind_a_pooler_answer_what_was_asked(
 async fn statements_that_are_mixed_up_write_and_answer_nothing() {
     let Setup { app, users, items } = setup().await;
     let settings = ["pool_mode = transaction", "default_pool_size = 1"];
-    let Some(bouncer) = PgBouncer::start(app.database_url(), &settings) else {
+    let Some(bouncer) = PgBouncer::start(app.service_url(), &settings) else {
         return;
     };
     let options = HostOptions {
@@ -269,7 +269,7 @@ impl Named {
 async fn a_call_that_reaches_the_function_of_the_other_kind_writes_nothing() {
     let Setup { app, users, items } = setup().await;
     let settings = ["pool_mode = transaction", "default_pool_size = 1"];
-    let Some(bouncer) = PgBouncer::start(app.database_url(), &settings) else {
+    let Some(bouncer) = PgBouncer::start(app.service_url(), &settings) else {
         return;
     };
     let (mut one, mut other) = (Named::connect(&bouncer.url).await, Named::connect(&bouncer.url).await);
@@ -314,7 +314,7 @@ async fn a_call_that_reaches_the_function_of_the_other_kind_writes_nothing() {
 #[tokio::test]
 async fn what_a_pooler_refuses_stops_the_start_and_says_what_to_set() {
     let Setup { app, .. } = setup().await;
-    let Some(bouncer) = PgBouncer::start(app.database_url(), &["pool_mode = transaction"]) else {
+    let Some(bouncer) = PgBouncer::start(app.service_url(), &["pool_mode = transaction"]) else {
         return;
     };
     let url = format!("{}?options=-c%20statement_timeout%3D5s", bouncer.url);
@@ -329,7 +329,7 @@ async fn what_a_pooler_refuses_stops_the_start_and_says_what_to_set() {
     );
 
     let ignored = ["pool_mode = transaction", "ignore_startup_parameters = options"];
-    let bouncer = PgBouncer::start(app.database_url(), &ignored).expect("there is one");
+    let bouncer = PgBouncer::start(app.service_url(), &ignored).expect("there is one");
     let url = format!("{}?options=-c%20statement_timeout%3D5s", bouncer.url);
     let options = HostOptions {
         database_url: Some(&url),
@@ -353,7 +353,7 @@ async fn another_default_isolation_is_set_right_or_stops_the_start() {
     assert_eq!(seen.failures.load(Ordering::Relaxed), 0, "{seen:?}");
     assert_booked(&app, &seen).await;
 
-    let Some(bouncer) = PgBouncer::start(app.database_url(), &["pool_mode = transaction"]) else {
+    let Some(bouncer) = PgBouncer::start(app.service_url(), &["pool_mode = transaction"]) else {
         return;
     };
     let options = HostOptions {
@@ -372,7 +372,7 @@ async fn another_default_isolation_is_set_right_or_stops_the_start() {
 async fn a_statement_is_cancelled_through_the_pooler() {
     let Setup { app, users, items } = setup().await;
     let settings = ["pool_mode = transaction", "default_pool_size = 2"];
-    let Some(bouncer) = PgBouncer::start(app.database_url(), &settings) else {
+    let Some(bouncer) = PgBouncer::start(app.service_url(), &settings) else {
         return;
     };
     let options = HostOptions {

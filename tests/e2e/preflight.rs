@@ -492,6 +492,8 @@ fn every_check_is_shown_to_find_something() {
     // Those of the other tests.
     let others = [
         "columns",
+        "history_empty",
+        "history_missing",
         "table_missing",
         "encoding",
         "language_missing",

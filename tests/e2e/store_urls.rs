@@ -1,6 +1,6 @@
 //! The URLs of the stores: passwords with any character, URLs that can never work, and stores that cannot be used now.
 
-use std::{fs, path::Path, process::Output};
+use std::process::Output;
 
 use sugang_tests::{App, host_program, xtask};
 
@@ -105,53 +105,6 @@ async fn a_password_with_any_character_works_everywhere() {
 
 fn done(output: Output) {
     assert!(output.status.success(), "{}", text(&output.stderr));
-}
-
-/// The environment that `docker-compose.yml` gives to `migrate` and `api`, with the variables of the shell filled in as
-/// Compose fills them in: `${NAME:-default}`, `${NAME:?message}`.
-fn compose_environment(shell: &[(&str, &str)]) -> Vec<(String, String)> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
-    let file = fs::read_to_string(file).expect("it is there");
-    let lines = file
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("SPIN_VARIABLE_"));
-    let fill = |value: &str| {
-        let mut filled = String::new();
-        let mut rest = value;
-        while let Some((before, after)) = rest.split_once("${") {
-            let (variable, after) = after.split_once('}').expect("a variable ends");
-            let (name, default) = variable.split_once(":-").unwrap_or_else(|| {
-                let (name, _) = variable.split_once(":?").expect("a default or a message");
-                (name, "0123456789abcdef0123456789abcdef")
-            });
-            let set = shell.iter().find(|(known, _)| *known == name);
-            filled += before;
-            filled += set.map_or(default, |(_, value)| *value);
-            rest = after;
-        }
-        filled + rest
-    };
-    lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (format!("SPIN_VARIABLE_{name}"), fill(value)))
-        .collect()
-}
-
-#[tokio::test]
-async fn compose_takes_any_password() {
-    let pasted = Pasted::new().await;
-    let environment = compose_environment(&[("POSTGRES_PASSWORD", PASSWORD)]);
-    assert!(environment.len() >= 4, "{environment:?}");
-    for command in ["migrate", "audit"] {
-        let mut host = host_program();
-        host.arg(command);
-        for (name, value) in &environment {
-            let server = format!("{}@{}", pasted.user, pasted.database);
-            host.env(name, value.replace("sugang@postgres:5432/sugang", &server));
-        }
-        done(host.output().unwrap());
-    }
-    pasted.end().await;
 }
 
 #[tokio::test]

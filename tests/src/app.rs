@@ -3,11 +3,12 @@ use std::{collections::BTreeMap, path::Path, sync::mpsc, time::Duration};
 use anyhow::Context;
 use reqwest::Method;
 use sugang_host::{Application, Limits, Server, Settings};
+use sugang_migrations::ServiceRole;
 use tokio::sync::OnceCell;
 
 use crate::{
     Call, Proxy, runtime,
-    stores::{Lease, lease, lease_of},
+    stores::{Lease, lease, lease_of, migrate},
     supervisor::{Addresses, Supervisor},
     token,
 };
@@ -100,10 +101,10 @@ impl App {
         };
         let (mut postgres, mut redis) = (None, None);
         if builder.proxied {
-            postgres = Some(Proxy::in_front_of(&lease.database_url).await?);
+            postgres = Some(Proxy::in_front_of(&lease.service_url).await?);
             redis = Some(Proxy::in_front_of(&lease.redis_url).await?);
         }
-        let database_url = postgres.as_ref().map_or(&lease.database_url, Proxy::url);
+        let database_url = postgres.as_ref().map_or(&lease.service_url, Proxy::url);
         let redis_url = redis.as_ref().map_or(&lease.redis_url, Proxy::url);
         let mut variables = BTreeMap::from(
             [
@@ -223,22 +224,38 @@ impl App {
         self.database = self.connect().await;
     }
 
-    /// URL of the test's database, without a proxy.
+    /// URL of the test's database, without a proxy, for a user that may do anything.
     pub fn database_url(&self) -> &str {
-        self.lease
-            .as_ref()
-            .expect("there until the app is dropped")
-            .database_url
-            .as_str()
+        self.lease().database_url.as_str()
+    }
+
+    /// The same for the role of the service.
+    pub fn service_url(&self) -> &str {
+        self.lease().service_url.as_str()
+    }
+
+    /// The role of the service.
+    pub fn service_role(&self) -> &ServiceRole {
+        &self.lease().role
     }
 
     /// URL of the test's Redis database, without a proxy.
     pub fn redis_url(&self) -> &str {
-        self.lease
-            .as_ref()
-            .expect("there until the app is dropped")
-            .redis_url
-            .as_str()
+        self.lease().redis_url.as_str()
+    }
+
+    fn lease(&self) -> &Lease {
+        self.lease.as_ref().expect("there until the app is dropped")
+    }
+
+    /// Brings the test's database up to date, after the test has made it another one.
+    ///
+    /// # Panics
+    /// It cannot be migrated.
+    pub async fn migrate(&self) {
+        let Lease { database_url, role, .. } = self.lease();
+        let migrated = migrate(database_url, role).await;
+        migrated.unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// A request that is sent when it is awaited.

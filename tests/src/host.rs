@@ -45,7 +45,7 @@ impl HostProcess {
             .args(options.arguments)
             .env(
                 "SPIN_VARIABLE_DATABASE_URL",
-                options.database_url.unwrap_or(app.database_url()),
+                options.database_url.unwrap_or(app.service_url()),
             )
             .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
             .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
@@ -96,7 +96,7 @@ impl HostProcess {
         let mut process = host_program()
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
-            .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
+            .env("SPIN_VARIABLE_DATABASE_URL", app.service_url())
             .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
             .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
             .envs(variables)

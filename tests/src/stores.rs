@@ -4,6 +4,8 @@
 //! `cargo xtask stores` starts for as long as this process lives. One template database is migrated once; each test gets
 //! a copy of it, and one of the numbered databases of Redis, emptied. Two runs may share a PostgreSQL at the same time,
 //! but not a Redis.
+//!
+//! The services of all tests have a role of their own, which has the rights that `migrate --grant-to` gives, and no more.
 
 use std::sync::{
     Arc, Mutex,
@@ -11,6 +13,7 @@ use std::sync::{
 };
 
 use anyhow::{Context, ensure};
+use sugang_migrations::{KINDS, Options, ServiceRole};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
@@ -24,7 +27,11 @@ const PREFIX: &str = "sugang_e2e_";
 
 /// What one test may use until it is dropped.
 pub(crate) struct Lease {
+    /// For the test, which may do anything.
     pub database_url: Url,
+    /// For the service.
+    pub service_url: Url,
+    pub role: ServiceRole,
     pub redis_url: Url,
     shared: Option<Shared>,
 }
@@ -81,15 +88,43 @@ pub(crate) async fn lease_of(stores: Addresses) -> anyhow::Result<Lease> {
                 .batch_execute(&format!("alter database {name} set synchronous_commit = on"))
                 .await?;
             database_url.set_path(&name);
-            sugang_migrations::run(database_url.as_str()).await?;
+            let role = service_role("own");
+            migrate(&database_url, &role).await?;
             empty(&redis_url).await?;
             Ok(Lease {
+                service_url: service_url(&database_url, &role),
+                role,
                 database_url,
                 redis_url,
                 shared: None,
             })
         })
         .await?
+}
+
+fn service_role(run: &str) -> ServiceRole {
+    ServiceRole {
+        name: format!("{PREFIX}{run}_service"),
+        password: Some("service-pass-1".to_owned()),
+    }
+}
+
+fn service_url(database_url: &Url, role: &ServiceRole) -> Url {
+    let mut url = database_url.clone();
+    let set = url.set_username(&role.name);
+    set.and_then(|()| url.set_password(role.password.as_deref()))
+        .expect("the URL of a database has a host");
+    url
+}
+
+/// Brings a database up to date, and gives the role of the services its rights.
+pub(crate) async fn migrate(database_url: &Url, role: &ServiceRole) -> anyhow::Result<()> {
+    let options = Options {
+        service_role: Some(role.clone()),
+        ..Options::default()
+    };
+    sugang_migrations::migrate(database_url.as_str(), KINDS, options).await?;
+    Ok(())
 }
 
 async fn empty(redis_url: &Url) -> anyhow::Result<()> {
@@ -153,11 +188,25 @@ impl Stores {
                     .await?;
             }
         }
+        for row in admin
+            .query(
+                "select rolname::text from pg_roles where starts_with(rolname, $1)",
+                &[&PREFIX],
+            )
+            .await?
+        {
+            let name: String = row.get(0);
+            let owner = name[PREFIX.len()..].split('_').next().unwrap_or_default();
+            if owner == run || admin.query_one(alive, &[&owner]).await.is_ok_and(|row| row.get(0)) {
+                // A role that has rights in a database stays until that is gone.
+                admin.batch_execute(&format!("drop role if exists {name}")).await.ok();
+            }
+        }
         let template = format!("{PREFIX}{run}_template");
         admin.batch_execute(&format!("create database {template}")).await?;
         let mut template_url = database_url.clone();
         template_url.set_path(&template);
-        sugang_migrations::run(template_url.as_str()).await?;
+        migrate(&template_url, &service_role(&run)).await?;
 
         let mut redis = sugang_connect::redis::connect(redis_url.as_str())
             .await
@@ -200,6 +249,7 @@ impl Stores {
             .await?;
         let mut database_url = self.database_url.clone();
         database_url.set_path(&name);
+        let role = service_role(&self.run);
         let shared = Shared {
             name,
             redis,
@@ -207,6 +257,8 @@ impl Stores {
             stores: self,
         };
         Ok(Lease {
+            service_url: service_url(&database_url, &role),
+            role,
             database_url,
             redis_url,
             shared: Some(shared),

@@ -78,10 +78,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
-            match error.is::<sugang_migrations::Blocked>() {
-                true => ExitCode::from(sugang_migrations::EXIT_BLOCKED),
-                false => ExitCode::FAILURE,
-            }
+            ExitCode::from(sugang_migrations::exit_status(&error))
         }
     }
 }

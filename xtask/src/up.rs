@@ -5,19 +5,24 @@ mod server;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use sugang_bench::process::ServerProcess;
+use sugang_migrations::ServiceRole;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 use crate::{
     local_state::LocalState,
     migrate::migrate,
-    spin,
-    stores::{Access, StoresChoice, Supervisor, lock::Lock},
+    project, spin,
+    stores::{Access, Source, StoresChoice, Supervisor, lock::Lock},
     wasm::{self, ToolchainChoice},
     workspace,
 };
 use server::{Program, STOP_LIMIT};
+
+/// The role with which the service that `up` starts calls PostgreSQL.
+const SERVICE_ROLE: &str = "sugang_service";
 
 /// Runs the whole service on this machine: builds it, finds or starts PostgreSQL and Redis, migrates, adds demo data,
 /// serves. Ctrl-C stops all that it started; the data stay.
@@ -69,12 +74,22 @@ async fn serve(
     address: SocketAddr,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<()> {
-    migrate(&supervisor.stores.database_url).await?;
-    let mut server = server::start(program, address, &supervisor.stores, &LocalState::open()?)?;
+    let owner_url = supervisor.stores.database_url.clone();
+    let mut stores = supervisor.stores.clone();
+    // The service has a role of its own where the server is ours. Its password lasts as long as this run.
+    let role = (!matches!(stores.from, Source::Url)).then(|| ServiceRole {
+        name: SERVICE_ROLE.to_owned(),
+        password: Some(project::random()),
+    });
+    migrate(&owner_url, role.clone()).await?;
+    if let Some(role) = &role {
+        stores.database_url = as_role(&owner_url, role)?;
+    }
+    let mut server = server::start(program, address, &stores, &LocalState::open()?)?;
     let served = async {
         let client = server::wait_until_ready(address, &mut server).await?;
         if !arguments.no_demo {
-            demo::add(address, &client, &supervisor.stores.database_url).await?;
+            demo::add(address, &client, &owner_url).await?;
         }
         eprintln!("\nServing on http://{address}  (API: http://{address}/api/docs/)  Ctrl-C stops.");
         wait_for_end(&mut server, supervisor).await
@@ -82,6 +97,15 @@ async fn serve(
     .await;
     let stopped = server.stop(STOP_LIMIT).await;
     served.and(stopped)
+}
+
+/// The URL of a database for another user.
+fn as_role(database_url: &str, role: &ServiceRole) -> anyhow::Result<String> {
+    let mut url: Url = database_url.parse()?;
+    let set = url.set_username(&role.name);
+    set.and_then(|()| url.set_password(role.password.as_deref()))
+        .map_err(|()| anyhow!("the URL of the database has no host"))?;
+    Ok(url.into())
 }
 
 fn ensure_free(address: SocketAddr) -> anyhow::Result<()> {

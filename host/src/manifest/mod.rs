@@ -261,6 +261,26 @@ mod tests {
         assert!(format!("{error:#}").contains("`cpu_bound`"), "{error:#}");
     }
 
+    /// Spin keeps a secret out of what it shows of an application. A URL may have a password in it.
+    #[test]
+    fn every_variable_that_may_hold_a_secret_is_one() {
+        let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../spin.toml")).unwrap();
+        let manifest: toml::Table = toml::from_str(&manifest).unwrap();
+        let variables = manifest["variables"].as_table().unwrap();
+        let secrets: Vec<_> = variables
+            .iter()
+            .filter(|(_, variable)| variable.get("secret") == Some(&Value::Boolean(true)))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let words = ["_url", "password", "secret", "verify_keys"];
+        let expected = variables.keys().map(String::as_str);
+        let expected: Vec<_> = expected
+            .filter(|name| *name != "public_url" && words.iter().any(|word| name.contains(word)))
+            .collect();
+        assert_eq!(secrets, expected);
+        assert!(secrets.len() >= 6, "{secrets:?}");
+    }
+
     #[test]
     fn the_manifest_of_this_project_is_served() {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spin.toml");

@@ -1,14 +1,11 @@
 //! The values of the variables, decided once before a server starts.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    env,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sugang_protocol::Cors;
 
 use super::{Manifest, Template};
-use crate::{error::StartError, settings::Settings};
+use crate::{environment::environment, error::StartError, settings::Settings};
 
 /// The component's configuration with all values filled in.
 pub(crate) struct Resolved {
@@ -36,11 +33,11 @@ pub(crate) struct HostSettings {
 /// The limit of bodies if the manifest names none.
 const DEFAULT_BODY_BYTES: usize = 64 << 10;
 
-/// Gives every variable its value: from the settings, else from the environment if the settings allow that, else the
-/// default of the manifest.
+/// Gives every variable its value: from the settings, else from the environment or a file that it names if the settings
+/// allow that, else the default of the manifest.
 ///
 /// # Errors
-/// [`StartError::UnknownVariable`] and [`StartError::MissingVariable`].
+/// [`StartError::UnknownVariable`], [`StartError::MissingVariable`] and [`StartError::Environment`].
 pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolved, StartError> {
     if let Some(name) = settings
         .variables
@@ -51,13 +48,11 @@ pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolv
     }
     let mut values = BTreeMap::new();
     for (name, variable) in &manifest.variables {
-        let from_environment = || env::var(environment_name(name)).ok().filter(|_| settings.environment);
-        let value = settings
-            .variables
-            .get(name)
-            .cloned()
-            .or_else(from_environment)
-            .or_else(|| variable.default.clone());
+        let value = match settings.variables.get(name) {
+            None if settings.environment => environment(&environment_name(name))?,
+            value => value.cloned(),
+        };
+        let value = value.or_else(|| variable.default.clone());
         let value = value.ok_or_else(|| StartError::MissingVariable {
             name: name.clone(),
             environment: environment_name(name),

@@ -23,6 +23,6 @@ where connamespace = 'public'::regnamespace and conname in ('payments_status_kno
   and to_regclass('sugang.audit_log') is null
 union all
 select 'there is a schema sugang that is not of this service', 'alter schema sugang rename to sugang_before;'
-where to_regclass('sugang.migrations') is null
+where to_regclass('sugang.migrations') is null and to_regclass('sugang.audit_log') is null
   and exists (select from pg_class where relnamespace = to_regnamespace('sugang'))
 order by 1;

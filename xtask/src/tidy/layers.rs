@@ -48,6 +48,8 @@ const CRATES: &[Crate] = &[
         layers: &[
             &["report"],
             &["audit", "run"],
+            &["role"],
+            &["history", "locks"],
             &["preflight"],
             &["scripts"],
             &["call", "kind", "progress", "session"],
@@ -108,6 +110,7 @@ const CRATES: &[Crate] = &[
             &["wit"],
             &["manifest", "stores"],
             &["error", "log", "settings", "sync"],
+            &["environment"],
         ],
         denies_circles: true,
         since: "stores",

@@ -8,12 +8,15 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
-use sugang_host::{LOG_QUEUE_BYTES, Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};
+use sugang_host::{
+    LOG_QUEUE_BYTES, Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism, environment,
+};
+use sugang_migrations::{LockWait, Options, ServiceRole};
 
 /// Serves the component of a spin.toml over HTTP, with PostgreSQL, Redis and variables behind it.
 ///
-/// The application's variables come from --variable, else from SPIN_VARIABLE_<NAME> in the environment, else from the
-/// manifest. SIGTERM and SIGINT stop the server; requests in flight end first.
+/// The application's variables come from --variable, else from SPIN_VARIABLE_<NAME> in the environment or the file that
+/// SPIN_VARIABLE_<NAME>_FILE names, else from the manifest. SIGTERM and SIGINT stop the server; requests in flight end first.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
@@ -30,7 +33,8 @@ pub enum Command {
     /// Bring the database up to date and exit; a second time changes nothing.
     ///
     /// A preflight looks at the whole database first. If anything stands in the way, all of it is printed with its rows
-    /// and a remedy, nothing is changed, and the exit status is 3.
+    /// and a remedy, nothing is changed, and the exit status is 3. If a newer version has migrated the database, nothing is
+    /// changed either, and it says whether this version can serve.
     Migrate(Migrate),
     /// Prove that the books are right: seats, money, counts, history.
     ///
@@ -41,21 +45,27 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Database {
-    /// The database, as postgres://user:password@host:port/name. SPIN_VARIABLE_DATABASE_PASSWORD sets a password that the
-    /// URL leaves out.
-    #[arg(long, env = "SPIN_VARIABLE_DATABASE_URL", hide_env_values = true)]
-    database_url: String,
+    /// The database, as postgres://user:password@host:port/name [env: SPIN_VARIABLE_DATABASE_URL, or the file that
+    /// SPIN_VARIABLE_DATABASE_URL_FILE names]. SPIN_VARIABLE_DATABASE_PASSWORD, or …_FILE, sets a password that the URL
+    /// leaves out
+    #[arg(long)]
+    database_url: Option<String>,
 }
 
 impl Database {
     /// The URL with its password.
     ///
     /// # Errors
-    /// It can never work.
+    /// There is none, or it can never work.
     pub fn url(&self) -> Result<String> {
+        let url = match &self.database_url {
+            Some(url) => Some(url.clone()),
+            None => environment("SPIN_VARIABLE_DATABASE_URL")?,
+        };
+        let url = url.context("set the database: SPIN_VARIABLE_DATABASE_URL in the environment, or --database-url")?;
         // A flag would show it in the list of processes.
-        let password = std::env::var("SPIN_VARIABLE_DATABASE_PASSWORD").unwrap_or_default();
-        let completed = sugang_connect::postgres::complete(&self.database_url, &password);
+        let password = environment("SPIN_VARIABLE_DATABASE_PASSWORD")?.unwrap_or_default();
+        let completed = sugang_connect::postgres::complete(&url, &password);
         completed.map_err(|error| anyhow!("--database-url (SPIN_VARIABLE_DATABASE_URL) {error}"))
     }
 }
@@ -67,6 +77,41 @@ pub struct Migrate {
     /// Only run the preflight: print what stands in the way, what would be repaired, and what is worth knowing.
     #[arg(long)]
     pub check: bool,
+    /// The role that is to serve requests: gives it the rights that they need, and no more. SUGANG_ROLE_PASSWORD, or the
+    /// file that SUGANG_ROLE_PASSWORD_FILE names, creates it where it is missing, and is its password from then on
+    #[arg(long, value_name = "ROLE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    grant_to: Option<String>,
+    /// Seconds to try to lock the tables; then the exit status is 4, and nothing has been changed.
+    #[arg(long, default_value_t = LockWait::default().limit.as_secs())]
+    lock_wait_s: u64,
+    /// Milliseconds for which requests queue behind one such attempt, at most.
+    #[arg(long, default_value_t = millis(LockWait::default().timeout), value_parser = clap::value_parser!(u64).range(1..))]
+    lock_timeout_ms: u64,
+}
+
+impl Migrate {
+    /// How to migrate.
+    ///
+    /// # Errors
+    /// The password of the role cannot be read.
+    pub fn options(&self) -> Result<Options> {
+        let role = |name: &String| {
+            anyhow::Ok(ServiceRole {
+                name: name.clone(),
+                password: environment("SUGANG_ROLE_PASSWORD")?.filter(|password| !password.is_empty()),
+            })
+        };
+        Ok(Options {
+            check_only: self.check,
+            progress: true,
+            wait: LockWait {
+                timeout: Duration::from_millis(self.lock_timeout_ms),
+                limit: Duration::from_secs(self.lock_wait_s),
+            },
+            service_role: self.grant_to.as_ref().map(role).transpose()?,
+            ..Options::default()
+        })
+    }
 }
 
 #[derive(Args)]

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Some(Command::Migrate(migrate)) => {
             let url = migrate.database.url();
-            url.and_then(|url| run(1, sugang_migrations::migrate_database(&url, migrate.check)))
+            let work = async { sugang_migrations::migrate_database(&url?, migrate.options()?).await };
+            run(1, work)
         }
         Some(Command::Audit(database)) => database.url().and_then(|url| run(1, audit(&url))),
         Some(Command::Serve(serve_arguments)) => run(serve_arguments.threads, serve(serve_arguments)),
@@ -31,10 +32,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             sugang_output::write_within(OUTPUT_LIMIT, &io::stderr(), format!("error: {error:#}\n"));
-            match error.is::<sugang_migrations::Blocked>() {
-                true => ExitCode::from(sugang_migrations::EXIT_BLOCKED),
-                false => ExitCode::FAILURE,
-            }
+            ExitCode::from(sugang_migrations::exit_status(&error))
         }
     }
 }

@@ -1,0 +1,66 @@
+-- The role that serves requests, where it is not the owner of the tables. It calls functions, which work with its own
+-- rights, and these are the rights that the functions need. The triggers work with the rights of the owner: the role
+-- writes neither history nor counts but through them.
+
+-- Makes every trigger function work as its owner, with a search path that a temporary table cannot get before. Any
+-- program that may write a table can then do so, without a right on what is derived from it. Each migration calls it
+-- at its end.
+create or replace function sugang.secure_triggers() returns void language plpgsql as $$
+declare
+    routine regprocedure;
+begin
+    for routine in select oid from pg_proc
+            where pronamespace = 'sugang'::regnamespace and prorettype = 'trigger'::regtype loop
+        execute format('alter function %s security definer set search_path = public, pg_temp', routine);
+    end loop;
+end $$;
+
+-- Why the rights of a role do not matter: it can change the history whatever it is granted. Null if it cannot.
+create or replace function sugang.role_is_unlimited(p_role name) returns text language sql stable as $$
+    select case
+        when rolsuper then 'it is a superuser'
+        when pg_has_role(p_role, relowner, 'member')
+            then format('it is, or is a member of, %I, which owns the tables', pg_get_userbyid(relowner))
+        when rolcreaterole then 'it may create roles'
+        when has_table_privilege(p_role, pg_class.oid, 'insert, update, delete, truncate, trigger')
+            then 'it may write sugang.audit_log, as PUBLIC or as a member of another role'
+        when has_schema_privilege(p_role, 'public', 'create')
+            then 'it may create in the schema public what functions call in place of what they mean; '
+                 '`revoke create on schema public from public` helps'
+    end
+    from pg_roles, pg_class where rolname = p_role and pg_class.oid = 'sugang.audit_log'::regclass
+$$;
+
+-- Gives a role the rights that requests need, and takes what it has beyond them in the schema sugang: earlier versions
+-- may have needed more. It may read every table but all columns of users, so that it can also run the audit.
+create or replace function sugang.grant_service(p_role name) returns void language plpgsql as $$
+declare
+    statement text;
+begin
+    for statement in
+        select format(s, p_role) from unnest(array[
+            'revoke all on all tables in schema sugang from %I',
+            'grant usage on schema sugang, public to %I',
+            'grant select on all tables in schema sugang to %I',
+            'grant execute on all functions in schema sugang to %I']) s
+        union all
+        select format('grant select on %s to %I', relation, p_role) from sugang.rights()
+        where privilege = 'select' and relation <> 'users' and relation not like 'sugang.%'
+        union all
+        select format('grant %s on %s to %I', string_agg(privilege, ', '), relation, p_role)
+        from (select relation, privilege || coalesce('(' || columns || ')', '') as privilege from sugang.rights()) r
+        group by relation
+        union all
+        select format('grant usage on sequence %s to %I', sequence, p_role) from sugang.needed_sequences() sequence
+    loop
+        execute statement;
+    end loop;
+end $$;
+
+-- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
+create or replace function sugang.needed_sequences() returns setof text language sql stable as $$
+    select pg_get_serial_sequence(relation, 'id') from sugang.rights()
+    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
+      and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
+                  and not attisdropped and atthasdef)
+$$;

@@ -1,0 +1,6 @@
+-- finds: The table sugang.migrations is missing, although this service has used the database.
+-- advice: It says which files have run, and nothing else does. Restore it from a backup, for example with `pg_restore
+-- --table migrations`, or restore the whole database. Do not delete the schema sugang: it has the history of payments.
+
+select 'there is sugang.audit_log' as finding
+where to_regclass('sugang.migrations') is null and to_regclass('sugang.audit_log') is not null;
