@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 use serde_json::Value;
-use sugang_tests::{App, EXAM, Item, User};
+use sugang_tests::{App, EXAM, HostProcess, Item, User};
 
 /// A service with two pages of exams.
 async fn with_two_pages(app: App) -> (App, User) {
@@ -157,4 +157,21 @@ async fn links_lead_where_the_settings_say(#[case] allowed: &str, #[case] public
     let (app, minsu) = with_two_pages(app).await;
     let answer = next(&app, &minsu, "/tests/", "Host: evil.example").await;
     assert_eq!(answer, (200, String::new(), expected.to_owned()));
+}
+
+/// Which names lead to an address that others reach, only the operator knows.
+#[rstest]
+#[case("", true)]
+#[case("https://api.example.com", false)]
+#[tokio::test]
+async fn on_other_addresses_the_start_warns(#[case] public_url: &str, #[case] warns: bool) {
+    let app = App::start().await;
+    let (mut log, writer) = std::io::pipe().unwrap();
+    let variables = [("public_url", public_url)];
+    let host = HostProcess::logging(&app, writer, &["--listen", "0.0.0.0:0"], &variables);
+    drop(host);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut log, &mut said).unwrap();
+    let warning = "links in responses lead to any host that a request names";
+    assert_eq!(said.contains(warning), warns, "{said}");
 }

@@ -220,6 +220,38 @@ async fn commands_survive_a_reader_that_has_gone() {
 }
 
 #[tokio::test]
+async fn a_migration_waits_for_no_reader_of_its_progress() {
+    let app = App::start().await;
+    let lock = "pg_advisory_lock(hashtextextended('sugang.migrations', 0))";
+    app.database().batch_execute(&format!("select {lock}")).await.unwrap();
+    let (_reader, full) = full_pipe();
+    let mut migration = host_program()
+        .arg("migrate")
+        .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
+        .stdout(Stdio::null())
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    // After two seconds it says that it waits.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(migration.try_wait().unwrap().is_none(), "it waits for the lock");
+    let unlock = lock.replace("_lock", "_unlock");
+    app.database().batch_execute(&format!("select {unlock}")).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || {
+        let deadline = std::time::Instant::now() + LIMIT;
+        while std::time::Instant::now() < deadline {
+            if let Some(status) = migration.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        migration.kill().unwrap();
+        panic!("the migration waits for the reader");
+    });
+    assert_eq!(ended.await.unwrap(), Some(0));
+}
+
+#[tokio::test]
 async fn an_attack_can_be_read_from_the_log() {
     let mut app = App::start().await;
     app.user("minsu").await;

@@ -85,7 +85,8 @@ impl HostProcess {
 }
 
 impl HostProcess {
-    /// Starts a host on the app's stores whose log, requests included, goes to `log`.
+    /// Starts a host on the app's stores whose log, requests included, goes to `log`. It listens on 127.0.0.1 unless an
+    /// argument says otherwise.
     ///
     /// # Panics
     /// It does not start.
@@ -93,8 +94,12 @@ impl HostProcess {
         let variables = variables
             .iter()
             .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), *value));
+        let listen: &[&str] = match arguments.contains(&"--listen") {
+            true => &[],
+            false => &["--listen", "127.0.0.1:0"],
+        };
         let mut process = host_program()
-            .args(["--listen", "127.0.0.1:0"])
+            .args(listen)
             .args(arguments)
             .env("SPIN_VARIABLE_DATABASE_URL", app.service_url())
             .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())

@@ -57,8 +57,11 @@ impl DbError {
             PgError::QueryFailed(QueryError::Text(cause)) => lost(cause),
             PgError::BadParameter(cause) | PgError::ValueConversionFailed(cause) => Self::Defect(cause),
             PgError::QueryFailed(QueryError::DbError(error)) => {
-                // The detail may hold a user's data; code and message do not.
-                let cause = format!("SQLSTATE {}: {}", error.code, error.message);
+                // The detail may hold a user's data, and so may the message about a value; other messages do not.
+                let cause = match error.code.starts_with("22") {
+                    true => format!("SQLSTATE {}: a value is refused", error.code),
+                    false => format!("SQLSTATE {}: {}", error.code, error.message),
+                };
                 let routine = error.extras.iter().find(|(name, _)| name == "routine");
                 if session::is_fault_of_session(&error.code, routine.map(|(_, routine)| routine.as_str())) {
                     return Self::Session(cause);
@@ -132,7 +135,10 @@ mod tests {
             as_text: String::new(),
             severity: "ERROR".into(),
             code: code.into(),
-            message: "m".into(),
+            message: match code.starts_with("22") {
+                true => "invalid input syntax for type bigint: \"minsu@example.com\"".into(),
+                false => "m".into(),
+            },
             detail: Some("Key (email)=(minsu@example.com)".into()),
             extras: extra.into_iter().collect(),
         };
