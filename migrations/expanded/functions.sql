@@ -79,8 +79,8 @@ declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'logged_in' then perform sugang.misrouted(p_function, 'logged_in'); end if;
-    -- Reads need no more than a token.
-    if sugang.is_read_only() then
+    -- Reads need no more than a token. Nor does a login wait for a row that another program keeps locked.
+    if sugang.is_read_only() or sugang.is_locked(p_user) then
         a.outcome := case when exists (select from users where id = p_user and is_active) then 'ok' else 'unknown' end;
         return a;
     end if;
@@ -271,6 +271,30 @@ begin
     return case when active then null when not active then 'user_inactive' else 'user_not_found' end;
 end $$;
 
+-- Refuses to go on with a change whose user was deleted or deactivated while it waited for a lock. The API sends the
+-- statement once more, and finds the reason.
+create or replace function sugang.check_user(p_user bigint) returns void language plpgsql as $$
+begin
+    if not exists (select from users where id = p_user and is_active) then
+        raise serialization_failure using message = 'the user was deleted or deactivated meanwhile';
+    end if;
+end $$;
+
+-- Locks the row of a user as the foreign keys of what is written do at the end of the statement, or at its commit. Done
+-- before the row of an item is locked, it lets no other user wait for this one.
+create or replace function sugang.lock_user(p_user bigint) returns void language plpgsql as $$
+begin
+    perform from users where id = p_user for key share;
+    perform sugang.check_user(p_user);
+end $$;
+
+-- Whether another transaction keeps the row of a user locked. If none does, this one has it locked now.
+create or replace function sugang.is_locked(p_user bigint) returns boolean language plpgsql as $$
+begin
+    perform from users where id = p_user for no key update skip locked;
+    return not found;
+end $$;
+
 -- ===== cancellation
 
 -- Cancels a payment, and with it the registration.
@@ -297,10 +321,13 @@ begin
     lock_name := coalesce(kind, payment.payment_type) || ' ' || payment.object_id;
     perform pg_advisory_xact_lock(hashtextextended(lock_name, p_user));
     select * into payment from payments where id = p_id for update;
-    if payment.status is distinct from 'paid' then
-        a.outcome := 'already_cancelled';
-        return a;
-    end if;
+    perform sugang.check_user(p_user);
+    a.outcome := case
+        when payment.id is null then 'not_found'
+        when payment.user_id <> p_user then 'not_owner'
+        when payment.status <> 'paid' then 'already_cancelled'
+    end;
+    if a.outcome is not null then return a; end if;
     happened_at := clock_timestamp();
     -- Old rows may pay for something that nothing registers for.
     if kind is not null then
@@ -1130,6 +1157,8 @@ begin
     if known.counted_at > clock_timestamp() - sugang.search_count_max_age() / 2 then return known.n; end if;
     if not pg_try_advisory_xact_lock(lock_key) then
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
+        -- As long as the statement may take: counting is work, and no lock that another program has forgotten.
+        perform set_config('lock_timeout', '0', true);
         perform pg_advisory_xact_lock_shared(lock_key);
         known := sugang.stored_search_count('course', p_available, fingerprint);
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
@@ -1229,6 +1258,8 @@ begin
     if known.counted_at > clock_timestamp() - sugang.search_count_max_age() / 2 then return known.n; end if;
     if not pg_try_advisory_xact_lock(lock_key) then
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
+        -- As long as the statement may take: counting is work, and no lock that another program has forgotten.
+        perform set_config('lock_timeout', '0', true);
         perform pg_advisory_xact_lock_shared(lock_key);
         known := sugang.stored_search_count('test', p_available, fingerprint);
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
@@ -1624,6 +1655,9 @@ begin
         else
             a.outcome := 'key_reused';
         end if;
+    -- An expired key is written over at the end, when the row of an item is locked.
+    elsif stored.key is not null then
+        perform from sugang.idempotency_keys where user_id = p_user and key = p_key for update;
     end if;
     return a;
 end $$;
@@ -1951,8 +1985,9 @@ begin
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
-        ('sugang.audit_log', 'insert', 'subject,subject_id,item_kind,item_id,user_id,status,amount,seats,actor_id,'
-                                       'request_id'),
+        ('django_content_type', 'select', 'id,app_label,model'),
+        ('sugang.migrations', 'select', 'script'),
+        ('sugang.schema_objects', 'select', 'kind,relation,name'),
         ('sugang.idempotency_keys', 'select', 'user_id,key,fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'update', 'fingerprint,outcome,body,created_at'),
@@ -2056,13 +2091,8 @@ language sql stable set search_path = public set jit = off as $$
     end) found (reason)
     where reason is not null
     union all
-    -- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
-    select 'permission_missing', 'usage ' || pg_get_serial_sequence(relation, 'id'), false
-    from sugang.rights()
-    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
-      and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
-                  and not attisdropped and atthasdef)
-      and not has_sequence_privilege(pg_get_serial_sequence(relation, 'id'), 'usage')
+    select 'permission_missing', 'usage ' || sequence, false from sugang.needed_sequences() sequence
+    where not has_sequence_privilege(sequence, 'usage')
 $$;
 
 -- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:
@@ -2077,7 +2107,10 @@ declare
     guards_missing text;
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
-    if (select coalesce(max(substring(script from '^V(\d+)')::bigint), 0) from sugang.migrations) < p_schema then
+    -- Each of the files: of two versions that are no line, the one with the highest number may lack others.
+    if (select count(distinct number) from sugang.migrations, substring(script from '^V(\d+)__') match,
+               cast(match as bigint) number
+        where number between 1 and p_schema) < p_schema then
         a.outcome := 'not_ready';
         a.body := json_build_object('reason', 'schema_outdated', 'missing', 'migrations')::text;
         return a;
@@ -2134,9 +2167,13 @@ $$;
 -- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
 -- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
--- item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql) takes
--- it, and it stays locked only until the commit. The Django service writes in the same order.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, user, item.
+-- The item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql)
+-- takes it, and it stays locked only until the commit. Whatever else a statement may have to wait for, the row of the
+-- user included, it waits for before. The Django service writes in the same order.
+--
+-- A wait may be long, so what decides is read after it: all but the item's row is locked before the first look, and the
+-- second look is under that lock.
 
 create or replace function sugang.do_register_course(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -2151,6 +2188,12 @@ declare
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('course ' || p_id, p_user));
+    -- A payment whose registration another program has cancelled or deleted.
+    select * into payment from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'course') for update;
+    select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
+    perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
     select * into item from courses where id = p_id;
     if item.price = 0 then
@@ -2167,11 +2210,6 @@ begin
         if a.outcome = 'invalid_fields' then a.body := sugang.payment_problems(item.price, p_amount, p_method); end if;
         return a;
     end if;
-    -- A payment whose registration another program has cancelled or deleted.
-    select * into payment from payments
-        where user_id = p_user and object_id = p_id and status = 'paid'
-          and content_type_id = (select content_type_id from sugang.kinds where kind = 'course') for update;
-    select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
         when happened_at not between item.start_at and item.end_at then 'not_open'
@@ -2195,6 +2233,7 @@ begin
             is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
         raise serialization_failure using message = 'the course has changed, or its period has ended, meanwhile';
     end if;
+    perform sugang.check_user(p_user);
     if payment.id is null then
         insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
                               external_transaction_id, status, paid_at, search_vector, title_vector,
@@ -2243,6 +2282,7 @@ begin
     a := sugang.begin_idempotent(p_user, p_request_id, null, null);
     if a.outcome is not null then return a; end if;
     select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
+    perform sugang.check_user(p_user);
     a.outcome := case
         when registration.id is null then 'not_registered'
         when registration.status = 'completed' then 'already_completed'
@@ -2257,16 +2297,19 @@ begin
     return a;
 end $$;
 
--- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is.
+-- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is. The row of the
+-- user, which an idempotency key refers to, is locked before that of the item.
 create or replace function sugang.cancel_course_registration(p_user bigint, p_id bigint, p_now timestamptz)
 returns boolean language plpgsql as $$
 declare
     registration course_registrations;
 begin
     select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
+    perform sugang.lock_user(p_user);
     if registration.status = 'completed' then return false; end if;
     if registration.status = 'enrolled' then
         update course_registrations set status = 'cancelled', cancelled_at = p_now where id = registration.id;
+        perform sugang.check_user(p_user);
     end if;
     return true;
 end $$;
@@ -2276,9 +2319,13 @@ end $$;
 -- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
 -- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, item. The
--- item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql) takes
--- it, and it stays locked only until the commit. The Django service writes in the same order.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, user, item.
+-- The item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql)
+-- takes it, and it stays locked only until the commit. Whatever else a statement may have to wait for, the row of the
+-- user included, it waits for before. The Django service writes in the same order.
+--
+-- A wait may be long, so what decides is read after it: all but the item's row is locked before the first look, and the
+-- second look is under that lock.
 
 create or replace function sugang.do_register_test(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text)
@@ -2293,6 +2340,12 @@ declare
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('test ' || p_id, p_user));
+    -- A payment whose registration another program has cancelled or deleted.
+    select * into payment from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'test') for update;
+    select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
+    perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
     select * into item from tests where id = p_id;
     if item.price = 0 then
@@ -2309,11 +2362,6 @@ begin
         if a.outcome = 'invalid_fields' then a.body := sugang.payment_problems(item.price, p_amount, p_method); end if;
         return a;
     end if;
-    -- A payment whose registration another program has cancelled or deleted.
-    select * into payment from payments
-        where user_id = p_user and object_id = p_id and status = 'paid'
-          and content_type_id = (select content_type_id from sugang.kinds where kind = 'test') for update;
-    select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
         when happened_at not between item.start_at and item.end_at then 'not_open'
@@ -2337,6 +2385,7 @@ begin
             is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
         raise serialization_failure using message = 'the test has changed, or its period has ended, meanwhile';
     end if;
+    perform sugang.check_user(p_user);
     if payment.id is null then
         insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
                               external_transaction_id, status, paid_at, search_vector, title_vector,
@@ -2385,6 +2434,7 @@ begin
     a := sugang.begin_idempotent(p_user, p_request_id, null, null);
     if a.outcome is not null then return a; end if;
     select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
+    perform sugang.check_user(p_user);
     a.outcome := case
         when registration.id is null then 'not_registered'
         when registration.status = 'completed' then 'already_completed'
@@ -2399,19 +2449,91 @@ begin
     return a;
 end $$;
 
--- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is.
+-- Cancels a registration, which frees its seat. Returns false for a completed one, which stays as it is. The row of the
+-- user, which an idempotency key refers to, is locked before that of the item.
 create or replace function sugang.cancel_test_registration(p_user bigint, p_id bigint, p_now timestamptz)
 returns boolean language plpgsql as $$
 declare
     registration test_registrations;
 begin
     select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
+    perform sugang.lock_user(p_user);
     if registration.status = 'completed' then return false; end if;
     if registration.status = 'applied' then
         update test_registrations set status = 'cancelled', cancelled_at = p_now where id = registration.id;
+        perform sugang.check_user(p_user);
     end if;
     return true;
 end $$;
+
+-- ===== roles
+
+-- The role that serves requests, where it is not the owner of the tables. It calls functions, which work with its own
+-- rights, and these are the rights that the functions need. The triggers work with the rights of the owner: the role
+-- writes neither history nor counts but through them.
+
+-- Makes every trigger function work as its owner, with a search path that a temporary table cannot get before. Any
+-- program that may write a table can then do so, without a right on what is derived from it. Each migration calls it
+-- at its end.
+create or replace function sugang.secure_triggers() returns void language plpgsql as $$
+declare
+    routine regprocedure;
+begin
+    for routine in select oid from pg_proc
+            where pronamespace = 'sugang'::regnamespace and prorettype = 'trigger'::regtype loop
+        execute format('alter function %s security definer set search_path = public, pg_temp', routine);
+    end loop;
+end $$;
+
+-- Why the rights of a role do not matter: it can change the history whatever it is granted. Null if it cannot.
+create or replace function sugang.role_is_unlimited(p_role name) returns text language sql stable as $$
+    select case
+        when rolsuper then 'it is a superuser'
+        when pg_has_role(p_role, relowner, 'member')
+            then format('it is, or is a member of, %I, which owns the tables', pg_get_userbyid(relowner))
+        when rolcreaterole then 'it may create roles'
+        when has_table_privilege(p_role, pg_class.oid, 'insert, update, delete, truncate, trigger')
+            then 'it may write sugang.audit_log, as PUBLIC or as a member of another role'
+        when has_schema_privilege(p_role, 'public', 'create')
+            then 'it may create in the schema public what functions call in place of what they mean; '
+                 '`revoke create on schema public from public` helps'
+    end
+    from pg_roles, pg_class where rolname = p_role and pg_class.oid = 'sugang.audit_log'::regclass
+$$;
+
+-- Gives a role the rights that requests need, and takes what it has beyond them in the schema sugang: earlier versions
+-- may have needed more. It may read every table but all columns of users, so that it can also run the audit.
+create or replace function sugang.grant_service(p_role name) returns void language plpgsql as $$
+declare
+    statement text;
+begin
+    for statement in
+        select format(s, p_role) from unnest(array[
+            'revoke all on all tables in schema sugang from %I',
+            'grant usage on schema sugang, public to %I',
+            'grant select on all tables in schema sugang to %I',
+            'grant execute on all functions in schema sugang to %I']) s
+        union all
+        select format('grant select on %s to %I', relation, p_role) from sugang.rights()
+        where privilege = 'select' and relation <> 'users' and relation not like 'sugang.%'
+        union all
+        select format('grant %s on %s to %I', string_agg(privilege, ', '), relation, p_role)
+        from (select relation, privilege || coalesce('(' || columns || ')', '') as privilege from sugang.rights()) r
+        group by relation
+        union all
+        select format('grant usage on sequence %s to %I', sequence, p_role) from sugang.needed_sequences() sequence
+    loop
+        execute statement;
+    end loop;
+end $$;
+
+-- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
+create or replace function sugang.needed_sequences() returns setof text language sql stable as $$
+    select pg_get_serial_sequence(relation, 'id') from sugang.rights()
+    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
+      and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
+                  and not attisdropped and atthasdef)
+$$;
 
 -- ===== search
 
@@ -2993,8 +3115,9 @@ begin
 end $$;
 
 -- Moves all sequences on. The lock serializes the sessions that find one behind, so none moves a sequence back.
+-- It works as its owner: with a right of its own, the role that serves requests could move a sequence back.
 create or replace function sugang.advance_sequences(p_function text) returns sugang.function_row
-language plpgsql as $$
+language plpgsql security definer set search_path = public, pg_temp as $$
 declare
     kind text;
 begin
@@ -3061,7 +3184,8 @@ $$;
 -- top is for clocks that disagree.
 create or replace function sugang.revoked_until(p_expires bigint, p_keep_seconds bigint) returns timestamptz
 language sql stable as $$
-    select greatest(to_timestamp(p_expires), now() + make_interval(secs => p_keep_seconds)) + interval '1 day'
+    -- A token may be valid beyond all times that PostgreSQL knows.
+    select greatest(to_timestamp(least(p_expires, 253402300800)), now() + make_interval(secs => p_keep_seconds)) + interval '1 day'
 $$;
 
 -- Deletes a few rows that no token can outlive, so no scheduled job is needed.
