@@ -11,7 +11,7 @@ use sugang_protocol::{Language, Text, request_id::RequestIds};
 use crate::{
     error::{
         ApiError,
-        catalog::{UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND},
+        catalog::{TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND},
     },
     extract::{Body, Idempotency},
     http::{RequestHead, Response},
@@ -90,10 +90,11 @@ impl RequestContext<'_> {
         Idempotency::read(self.head, &path, body)
     }
 
-    /// Calls an SQL function, which also checks that the caller exists and is active.
+    /// Calls an SQL function, which also checks that the caller exists and is active, and that the token has not ended.
     ///
     /// # Errors
-    /// 401 if the caller no longer exists or is inactive; those of [`Database::execute`](crate::store::Database).
+    /// 401 if the caller no longer exists or is inactive, or all logins of the caller have ended since the token was issued;
+    /// those of [`Database::execute`](crate::store::Database).
     pub(crate) async fn execute<C: FunctionCall>(
         &self,
         statements: &'static C::Statements,
@@ -103,6 +104,7 @@ impl RequestContext<'_> {
         match row.outcome {
             Outcome::UserNotFound => Err((&USER_NOT_FOUND).into()),
             Outcome::UserInactive => Err((&USER_INACTIVE).into()),
+            Outcome::LoginEnded => Err((&TOKEN_NOT_VALID).into()),
             _ => Ok(row),
         }
     }

@@ -46,6 +46,7 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route(Method::POST, "/login/", ACCOUNTS, &accounts::LOGIN),
         route(Method::POST, "/token/refresh/", ACCOUNTS, &accounts::REFRESH_TOKEN),
         route(Method::POST, "/logout/", ACCOUNTS, &accounts::LOGOUT),
+        route(Method::POST, "/logout/all/", ACCOUNTS, &accounts::LOGOUT_ALL),
     ];
     for kind in KINDS {
         table.extend([
@@ -232,6 +233,7 @@ mod tests {
             ("POST", "/login/", "/api/auth/login/", "login 0"),
             ("POST", "/token/refresh/", "/api/auth/token/refresh/", "refresh_token 0"),
             ("POST", "/logout/", "/api/auth/logout/", "logout 0"),
+            ("POST", "/logout/all/", "/api/auth/logout/all/", "logout_all 0"),
             ("GET", "/tests/", "/api/tests/", "list_exams 0"),
             ("GET", "/tests/5/", "/api/tests/5/", "get_exam 5"),
             ("POST", "/tests/5/apply/", "/api/tests/5/apply/", "apply_for_exam 5"),

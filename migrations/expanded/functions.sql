@@ -61,7 +61,8 @@ declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'credentials' then perform sugang.misrouted(p_function, 'credentials'); end if;
-    select 'ok', json_build_object('id', id, 'email', email, 'username', username, 'password', password)::text
+    select 'ok', json_build_object('id', id, 'email', email, 'username', username, 'password', password,
+                                   'epoch', coalesce(token_epoch, 0))::text
         into a.outcome, a.body from users
         where sugang.email_key(email) in (p_key, p_typed_key, p_ascii_key) and is_active
         order by sugang.email_key(email) = p_typed_key desc, sugang.email_key(email) = p_key desc
@@ -71,9 +72,10 @@ begin
 end $$;
 
 -- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets
--- the attempts that were counted for the account while Redis could not count.
+-- the attempts that were counted for the account while Redis could not count. Returns the epoch of its tokens. p_epoch:
+-- the one that was read together with the password; if both have changed, the password that was verified is an old one.
 create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text,
-                                            p_attempts text)
+                                            p_attempts text, p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -81,15 +83,22 @@ begin
     if p_function is distinct from 'logged_in' then perform sugang.misrouted(p_function, 'logged_in'); end if;
     -- Reads need no more than a token. Nor does a login wait for a row that another program keeps locked.
     if sugang.is_read_only() or sugang.is_locked(p_user) then
-        a.outcome := case when exists (select from users where id = p_user and is_active) then 'ok' else 'unknown' end;
+        select 'ok', coalesce(token_epoch, 0)::text into a.outcome, a.body from users
+            where id = p_user and is_active
+              and (password = p_old_password or coalesce(token_epoch, 0) = p_epoch) is not false;
+        a.outcome := coalesce(a.outcome, 'unknown');
         return a;
     end if;
+    -- For sugang.advance_token_epoch; ends with the transaction.
+    perform set_config('sugang.rehashed_user', p_user::text, true);
     update users
         set last_login = now(),
             password = case when password = p_old_password then coalesce(p_new_password, password) else password end
-        where id = p_user and is_active;
-    a.outcome := case when found then 'ok' else 'unknown' end;
-    delete from sugang.attempts where key = p_attempts;
+        where id = p_user and is_active
+          and (password = p_old_password or coalesce(token_epoch, 0) = p_epoch) is not false
+        returning 'ok', coalesce(token_epoch, 0)::text into a.outcome, a.body;
+    a.outcome := coalesce(a.outcome, 'unknown');
+    if a.outcome = 'ok' then delete from sugang.attempts where key = p_attempts; end if;
     return a;
 end $$;
 
@@ -261,14 +270,20 @@ create or replace trigger sugang_audit_log_truncate before truncate on payments
 
 -- ===== authorization
 
--- The reason why this user may not send requests; null for an active user.
-create or replace function sugang.authorization_error(p_user bigint) returns sugang.outcome
+-- Whether a user may send requests, and the epoch before which the user's tokens have ended.
+
+-- The reason why this user may not send requests with a token of this epoch; null if there is none. A p_epoch of null
+-- stands for a caller without a token, such as a tool.
+create or replace function sugang.authorization_error(p_user bigint, p_epoch bigint) returns sugang.outcome
 language plpgsql stable as $$
 declare
     active boolean;
+    ended boolean;
 begin
-    select is_active into active from users where id = p_user;
-    return case when active then null when not active then 'user_inactive' else 'user_not_found' end;
+    select is_active, p_epoch < token_epoch into active, ended from users where id = p_user;
+    return case
+        when not active then 'user_inactive' when active is null then 'user_not_found' when ended then 'login_ended'
+    end;
 end $$;
 
 -- Refuses to go on with a change whose user was deleted or deactivated while it waited for a lock. The API sends the
@@ -294,6 +309,22 @@ begin
     perform from users where id = p_user for no key update skip locked;
     return not found;
 end $$;
+
+-- Ends the tokens of a user whose password changes, whichever program changes it. A new epoch is the time, and later
+-- than any before, even if the clock was set back. It calls no function of this schema: the role of another program may
+-- have no rights on it.
+create or replace function sugang.advance_token_epoch() returns trigger language plpgsql as $$
+begin
+    -- sugang.logged_in stores the same password under a new hash.
+    if new.token_epoch is distinct from old.token_epoch
+        or current_setting('sugang.rehashed_user', true) is distinct from new.id::text then
+        new.token_epoch := greatest(old.token_epoch + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint);
+    end if;
+    return new;
+end $$;
+create or replace trigger sugang_token_epoch before update of password, token_epoch on users for each row
+    when (old.password is distinct from new.password or old.token_epoch is distinct from new.token_epoch)
+    execute function sugang.advance_token_epoch();
 
 -- ===== cancellation
 
@@ -346,13 +377,14 @@ begin
 end $$;
 
 create or replace function sugang.cancel_payment(p_function text, p_user bigint, p_id bigint, p_reason text,
-                                                 p_request_id text, p_key text, p_fingerprint text)
+                                                 p_request_id text, p_key text, p_fingerprint text,
+                                                 p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'cancel_payment' then perform sugang.misrouted(p_function, 'cancel_payment'); end if;
-    a := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_payment(p_user, p_id, p_reason));
 end $$;
@@ -707,7 +739,7 @@ end $$;
 -- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
 -- client_min_messages.
 create or replace function sugang.list_course(p_function text, p_user bigint, p_page bigint, p_available boolean,
-                                              p_search text, p_popular boolean)
+                                              p_search text, p_popular boolean, p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -718,7 +750,7 @@ declare
     asked_at timestamptz := now();
 begin
     if p_function is distinct from 'list_course' then perform sugang.misrouted(p_function, 'list_course'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := sugang.search_query(p_search);
@@ -746,13 +778,15 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_course(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_course(p_function text, p_user bigint, p_id bigint,
+                                             p_epoch bigint default null)
+returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'get_course' then perform sugang.misrouted(p_function, 'get_course'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     a.body := sugang.course_json(p_user, array[p_id]);
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;
@@ -784,7 +818,7 @@ end $$;
 -- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
 -- client_min_messages.
 create or replace function sugang.list_test(p_function text, p_user bigint, p_page bigint, p_available boolean,
-                                              p_search text, p_popular boolean)
+                                              p_search text, p_popular boolean, p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -795,7 +829,7 @@ declare
     asked_at timestamptz := now();
 begin
     if p_function is distinct from 'list_test' then perform sugang.misrouted(p_function, 'list_test'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := sugang.search_query(p_search);
@@ -823,13 +857,15 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_test(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_test(p_function text, p_user bigint, p_id bigint,
+                                             p_epoch bigint default null)
+returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'get_test' then perform sugang.misrouted(p_function, 'get_test'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     a.body := sugang.test_json(p_user, array[p_id]);
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;
@@ -1630,13 +1666,14 @@ create or replace function sugang.idempotency_lifetime() returns interval langua
 $$;
 
 -- Begins a change. A null outcome means that the caller makes the change; any other row is the result to return.
-create or replace function sugang.begin_idempotent(p_user bigint, p_request_id text, p_key text, p_fingerprint text)
+create or replace function sugang.begin_idempotent(p_user bigint, p_epoch bigint, p_request_id text, p_key text,
+                                                   p_fingerprint text)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     stored sugang.idempotency_keys;
 begin
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     perform sugang.set_actor(p_user, p_request_id);
     if p_key is null then return a; end if;
@@ -1704,7 +1741,7 @@ alter domain sugang.outcome drop constraint if exists known;
 alter domain sugang.outcome add constraint known check (value in (
     'ok', 'not_ready',
     -- the user
-    'user_not_found', 'user_inactive', 'taken', 'unknown', 'token_ended', 'token_reused',
+    'user_not_found', 'user_inactive', 'login_ended', 'taken', 'unknown', 'token_ended', 'token_reused',
     'rate_limited',
     -- the idempotency key
     'in_progress', 'key_reused',
@@ -1896,7 +1933,8 @@ $$;
 -- p_from and p_to are days in UTC, both inclusive. A long list costs no more than a short one: a page is read along the
 -- index in the order of the list and never sorted, and the count of all payments is an index-only scan.
 create or replace function sugang.list_payments(p_function text, p_user bigint, p_page bigint, p_status text,
-                                                p_type text, p_from text, p_to text, p_search text)
+                                                p_type text, p_from text, p_to text, p_search text,
+                                                p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning set enable_bitmapscan = off set enable_sort = off
 set max_parallel_workers_per_gather = 0 as $$
@@ -1908,7 +1946,7 @@ declare
     before timestamptz;
 begin
     if p_function is distinct from 'list_payments' then perform sugang.misrouted(p_function, 'list_payments'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     not_before := sugang.day_begin(p_from);
     before := sugang.day_end(p_to);
@@ -1935,13 +1973,15 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_payment(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_payment(p_function text, p_user bigint, p_id bigint,
+                                              p_epoch bigint default null)
+returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'get_payment' then perform sugang.misrouted(p_function, 'get_payment'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     select object into a.body from payments p, sugang.payment_json(p) where id = p_id and user_id = p_user;
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;
@@ -1974,9 +2014,9 @@ declare
     known record;
 begin
     return query values
-        ('users', 'select', 'id,email,username,password,is_active,last_login'),
+        ('users', 'select', 'id,email,username,password,is_active,last_login,token_epoch'),
         ('users', 'insert', 'email,username,password'),
-        ('users', 'update', 'password,last_login'),
+        ('users', 'update', 'password,last_login,token_epoch'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
                                'title_vector,target_title,registration_id,registration_time'),
@@ -2256,7 +2296,8 @@ end $$;
 
 create or replace function sugang.register_course(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_min text, p_max text, p_external_id text,
-                                                  p_request_id text, p_key text, p_fingerprint text)
+                                                  p_request_id text, p_key text, p_fingerprint text,
+                                                  p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -2264,13 +2305,14 @@ begin
     if p_function is distinct from 'register_course' then
         perform sugang.misrouted(p_function, 'register_course');
     end if;
-    a := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_course(
         p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
 end $$;
 
-create or replace function sugang.complete_course(p_function text, p_user bigint, p_id bigint, p_request_id text)
+create or replace function sugang.complete_course(p_function text, p_user bigint, p_id bigint, p_request_id text,
+                                                  p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -2279,7 +2321,7 @@ begin
     if p_function is distinct from 'complete_course' then
         perform sugang.misrouted(p_function, 'complete_course');
     end if;
-    a := sugang.begin_idempotent(p_user, p_request_id, null, null);
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, null, null);
     if a.outcome is not null then return a; end if;
     select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
     perform sugang.check_user(p_user);
@@ -2408,7 +2450,8 @@ end $$;
 
 create or replace function sugang.register_test(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_min text, p_max text, p_external_id text,
-                                                  p_request_id text, p_key text, p_fingerprint text)
+                                                  p_request_id text, p_key text, p_fingerprint text,
+                                                  p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -2416,13 +2459,14 @@ begin
     if p_function is distinct from 'register_test' then
         perform sugang.misrouted(p_function, 'register_test');
     end if;
-    a := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_test(
         p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
 end $$;
 
-create or replace function sugang.complete_test(p_function text, p_user bigint, p_id bigint, p_request_id text)
+create or replace function sugang.complete_test(p_function text, p_user bigint, p_id bigint, p_request_id text,
+                                                  p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -2431,7 +2475,7 @@ begin
     if p_function is distinct from 'complete_test' then
         perform sugang.misrouted(p_function, 'complete_test');
     end if;
-    a := sugang.begin_idempotent(p_user, p_request_id, null, null);
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, null, null);
     if a.outcome is not null then return a; end if;
     select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
     perform sugang.check_user(p_user);
@@ -3195,27 +3239,31 @@ create or replace function sugang.prune_revoked_tokens() returns void language s
         where expires_at < (select sugang.steady_now()) order by expires_at limit 10 for update skip locked));
 $$;
 
--- Revokes a family until its last token has expired.
+-- Revokes a family until its last token has expired: the token that was sent, those that rotation has used, and their
+-- successors.
 create or replace function sugang.revoke_family(p_family text, p_user bigint, p_expires bigint, p_keep_seconds bigint)
 returns void language plpgsql as $$
 declare
     last_expires bigint;
+    last_kept timestamptz;
 begin
     perform sugang.prune_revoked_tokens();
-    select max(successor_expires_at) into last_expires from sugang.revoked_tokens where family = p_family;
+    select max(successor_expires_at), max(expires_at) into last_expires, last_kept
+        from sugang.revoked_tokens where family = p_family;
     insert into sugang.revoked_tokens as t (name, user_id, expires_at)
         values ('family ' || p_family, p_user,
-                sugang.revoked_until(greatest(p_expires, last_expires), p_keep_seconds))
+                greatest(sugang.revoked_until(greatest(p_expires, last_expires), p_keep_seconds), last_kept))
         on conflict (name) do update set expires_at = greatest(t.expires_at, excluded.expires_at);
 end $$;
 
 -- Uses a refresh token. With rotation each token is used once, and p_successor replaces it. Within the grace, the same
 -- token gets the same successor again: two tabs refresh at the same moment, and an answer can be lost. After it, a
 -- token that is used again means that it or its successor was stolen; the two cases cannot be told apart, so the whole
--- family is revoked. The clock of this database measures the grace.
+-- family is revoked, also when rotation has been turned off since. The clock of this database measures the grace.
 create or replace function sugang.refresh(p_function text, p_user bigint, p_jti text, p_family text,
                                           p_expires bigint, p_keep_seconds bigint, p_rotate boolean,
-                                          p_grace_seconds bigint, p_successor text, p_issued_at bigint)
+                                          p_grace_seconds bigint, p_successor text, p_issued_at bigint,
+                                          p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -3223,12 +3271,12 @@ declare
     since_use interval;
 begin
     if p_function is distinct from 'refresh' then perform sugang.misrouted(p_function, 'refresh'); end if;
-    a.outcome := sugang.authorization_error(p_user);
-    if a.outcome is not null then return a; end if;
-    if exists (select from sugang.revoked_tokens where name = 'family ' || p_family) then
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
+    if a.outcome = 'login_ended'
+        or a.outcome is null and exists (select from sugang.revoked_tokens where name = 'family ' || p_family) then
         a.outcome := 'token_ended';
-        return a;
     end if;
+    if a.outcome is not null then return a; end if;
     if p_rotate then
         perform sugang.prune_revoked_tokens();
         insert into sugang.revoked_tokens (name, user_id, expires_at, used_at, family, successor, successor_issued_at,
@@ -3236,17 +3284,17 @@ begin
             values ('token ' || p_jti, p_user, sugang.revoked_until(p_expires, p_keep_seconds), clock_timestamp(),
                     p_family, p_successor, p_issued_at, p_issued_at + p_keep_seconds)
             on conflict do nothing returning * into used;
-        if not found then
-            select * into used from sugang.revoked_tokens where name = 'token ' || p_jti;
-            since_use := clock_timestamp() - used.used_at;
-            -- The same successor: this call was sent before, and its answer was lost. A clock that was set back by more
-            -- than the grace ends it.
-            if (used.successor = p_successor
-                or abs(extract(epoch from since_use)) < p_grace_seconds) is not true then
-                perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds);
-                a.outcome := 'token_reused';
-                return a;
-            end if;
+    end if;
+    if used.name is null then
+        select * into used from sugang.revoked_tokens where name = 'token ' || p_jti;
+        since_use := clock_timestamp() - used.used_at;
+        -- The same successor: this call was sent before, and its answer was lost. A clock that was set back by more
+        -- than the grace ends it.
+        if found and (used.successor = p_successor
+                      or abs(extract(epoch from since_use)) < p_grace_seconds) is not true then
+            perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds);
+            a.outcome := 'token_reused';
+            return a;
         end if;
     end if;
     a.outcome := 'ok';
@@ -3257,15 +3305,31 @@ begin
 end $$;
 
 create or replace function sugang.logout(p_function text, p_user bigint, p_family text, p_expires bigint,
-                                         p_keep_seconds bigint)
+                                         p_keep_seconds bigint, p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'logout' then perform sugang.misrouted(p_function, 'logout'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
+    if a.outcome is null then perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds); end if;
+    -- It has ended, which is what was asked for.
+    if coalesce(a.outcome, 'login_ended') = 'login_ended' then a.outcome := 'ok'; end if;
+    return a;
+end $$;
+
+-- Ends all logins of a user: the tokens that were issued before. The trigger makes the new epoch the time.
+create or replace function sugang.logout_all(p_function text, p_user bigint, p_epoch bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'logout_all' then perform sugang.misrouted(p_function, 'logout_all'); end if;
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
-    perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds);
+    -- Once, of concurrent calls: the second one would end a login that came between them.
+    update users set token_epoch = coalesce(token_epoch, 0) + 1
+        where id = p_user and (token_epoch > p_epoch) is not true;
     a.outcome := 'ok';
     return a;
 end $$;

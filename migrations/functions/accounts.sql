@@ -59,7 +59,8 @@ declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'credentials' then perform sugang.misrouted(p_function, 'credentials'); end if;
-    select 'ok', json_build_object('id', id, 'email', email, 'username', username, 'password', password)::text
+    select 'ok', json_build_object('id', id, 'email', email, 'username', username, 'password', password,
+                                   'epoch', coalesce(token_epoch, 0))::text
         into a.outcome, a.body from users
         where sugang.email_key(email) in (p_key, p_typed_key, p_ascii_key) and is_active
         order by sugang.email_key(email) = p_typed_key desc, sugang.email_key(email) = p_key desc
@@ -69,9 +70,10 @@ begin
 end $$;
 
 -- Records a login, and replaces a hash of the Django service, unless the password has changed in the meantime. Resets
--- the attempts that were counted for the account while Redis could not count.
+-- the attempts that were counted for the account while Redis could not count. Returns the epoch of its tokens. p_epoch:
+-- the one that was read together with the password; if both have changed, the password that was verified is an old one.
 create or replace function sugang.logged_in(p_function text, p_user bigint, p_old_password text, p_new_password text,
-                                            p_attempts text)
+                                            p_attempts text, p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -79,14 +81,21 @@ begin
     if p_function is distinct from 'logged_in' then perform sugang.misrouted(p_function, 'logged_in'); end if;
     -- Reads need no more than a token. Nor does a login wait for a row that another program keeps locked.
     if sugang.is_read_only() or sugang.is_locked(p_user) then
-        a.outcome := case when exists (select from users where id = p_user and is_active) then 'ok' else 'unknown' end;
+        select 'ok', coalesce(token_epoch, 0)::text into a.outcome, a.body from users
+            where id = p_user and is_active
+              and (password = p_old_password or coalesce(token_epoch, 0) = p_epoch) is not false;
+        a.outcome := coalesce(a.outcome, 'unknown');
         return a;
     end if;
+    -- For sugang.advance_token_epoch; ends with the transaction.
+    perform set_config('sugang.rehashed_user', p_user::text, true);
     update users
         set last_login = now(),
             password = case when password = p_old_password then coalesce(p_new_password, password) else password end
-        where id = p_user and is_active;
-    a.outcome := case when found then 'ok' else 'unknown' end;
-    delete from sugang.attempts where key = p_attempts;
+        where id = p_user and is_active
+          and (password = p_old_password or coalesce(token_epoch, 0) = p_epoch) is not false
+        returning 'ok', coalesce(token_epoch, 0)::text into a.outcome, a.body;
+    a.outcome := coalesce(a.outcome, 'unknown');
+    if a.outcome = 'ok' then delete from sugang.attempts where key = p_attempts; end if;
     return a;
 end $$;

@@ -47,13 +47,14 @@ begin
 end $$;
 
 create or replace function sugang.cancel_payment(p_function text, p_user bigint, p_id bigint, p_reason text,
-                                                 p_request_id text, p_key text, p_fingerprint text)
+                                                 p_request_id text, p_key text, p_fingerprint text,
+                                                 p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'cancel_payment' then perform sugang.misrouted(p_function, 'cancel_payment'); end if;
-    a := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_payment(p_user, p_id, p_reason));
 end $$;

@@ -5,13 +5,14 @@ create or replace function sugang.idempotency_lifetime() returns interval langua
 $$;
 
 -- Begins a change. A null outcome means that the caller makes the change; any other row is the result to return.
-create or replace function sugang.begin_idempotent(p_user bigint, p_request_id text, p_key text, p_fingerprint text)
+create or replace function sugang.begin_idempotent(p_user bigint, p_epoch bigint, p_request_id text, p_key text,
+                                                   p_fingerprint text)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     stored sugang.idempotency_keys;
 begin
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     perform sugang.set_actor(p_user, p_request_id);
     if p_key is null then return a; end if;

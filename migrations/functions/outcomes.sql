@@ -3,7 +3,7 @@ alter domain sugang.outcome drop constraint if exists known;
 alter domain sugang.outcome add constraint known check (value in (
     'ok', 'not_ready',
     -- the user
-    'user_not_found', 'user_inactive', 'taken', 'unknown', 'token_ended', 'token_reused',
+    'user_not_found', 'user_inactive', 'login_ended', 'taken', 'unknown', 'token_ended', 'token_reused',
     'rate_limited',
     -- the idempotency key
     'in_progress', 'key_reused',

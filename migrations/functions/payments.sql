@@ -13,7 +13,8 @@ $$;
 -- p_from and p_to are days in UTC, both inclusive. A long list costs no more than a short one: a page is read along the
 -- index in the order of the list and never sorted, and the count of all payments is an index-only scan.
 create or replace function sugang.list_payments(p_function text, p_user bigint, p_page bigint, p_status text,
-                                                p_type text, p_from text, p_to text, p_search text)
+                                                p_type text, p_from text, p_to text, p_search text,
+                                                p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning set enable_bitmapscan = off set enable_sort = off
 set max_parallel_workers_per_gather = 0 as $$
@@ -25,7 +26,7 @@ declare
     before timestamptz;
 begin
     if p_function is distinct from 'list_payments' then perform sugang.misrouted(p_function, 'list_payments'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     not_before := sugang.day_begin(p_from);
     before := sugang.day_end(p_to);
@@ -52,13 +53,15 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_payment(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_payment(p_function text, p_user bigint, p_id bigint,
+                                              p_epoch bigint default null)
+returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'get_payment' then perform sugang.misrouted(p_function, 'get_payment'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     select object into a.body from payments p, sugang.payment_json(p) where id = p_id and user_id = p_user;
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;

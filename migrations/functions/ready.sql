@@ -8,9 +8,9 @@ declare
     known record;
 begin
     return query values
-        ('users', 'select', 'id,email,username,password,is_active,last_login'),
+        ('users', 'select', 'id,email,username,password,is_active,last_login,token_epoch'),
         ('users', 'insert', 'email,username,password'),
-        ('users', 'update', 'password,last_login'),
+        ('users', 'update', 'password,last_login,token_epoch'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
                                'title_vector,target_title,registration_id,registration_time'),

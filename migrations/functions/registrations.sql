@@ -90,7 +90,8 @@ end $$;
 
 create or replace function sugang.register_{kind}(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_min text, p_max text, p_external_id text,
-                                                  p_request_id text, p_key text, p_fingerprint text)
+                                                  p_request_id text, p_key text, p_fingerprint text,
+                                                  p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -98,13 +99,14 @@ begin
     if p_function is distinct from 'register_{kind}' then
         perform sugang.misrouted(p_function, 'register_{kind}');
     end if;
-    a := sugang.begin_idempotent(p_user, p_request_id, p_key, p_fingerprint);
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_{kind}(
         p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
 end $$;
 
-create or replace function sugang.complete_{kind}(p_function text, p_user bigint, p_id bigint, p_request_id text)
+create or replace function sugang.complete_{kind}(p_function text, p_user bigint, p_id bigint, p_request_id text,
+                                                  p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -113,7 +115,7 @@ begin
     if p_function is distinct from 'complete_{kind}' then
         perform sugang.misrouted(p_function, 'complete_{kind}');
     end if;
-    a := sugang.begin_idempotent(p_user, p_request_id, null, null);
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, null, null);
     if a.outcome is not null then return a; end if;
     select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
     perform sugang.check_user(p_user);

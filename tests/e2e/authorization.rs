@@ -12,7 +12,7 @@ struct Caller {
     refused: &'static str,
 }
 
-fn callers(minsu: &User, jisu: &User, inactive: &User, gone: &User) -> Vec<Caller> {
+fn callers([minsu, jisu, ended, inactive, gone]: &[User; 5]) -> Vec<Caller> {
     let secret = token::SECRET.as_bytes();
     let good = minsu.claims("access");
     let expired = {
@@ -66,6 +66,7 @@ fn callers(minsu: &User, jisu: &User, inactive: &User, gone: &User) -> Vec<Calle
             "token_not_valid",
         ),
         bearer("not a token", "undefined", "token_not_valid"),
+        bearer("a token that has ended", &ended.access, "token_not_valid"),
         bearer("an inactive user", &inactive.access, "user_inactive"),
         bearer("a deleted user", &gone.access, "user_not_found"),
         bearer("another user", &jisu.access, ""),
@@ -76,20 +77,23 @@ fn callers(minsu: &User, jisu: &User, inactive: &User, gone: &User) -> Vec<Calle
 /// Minsu holds an application and an enrolment (payments 1 and 2), Jisu nothing.
 async fn arrange() -> (App, Vec<Caller>) {
     let app = App::start().await;
-    let [minsu, jisu, inactive, gone] = [
+    let users = [
         app.user("minsu").await,
         app.user("jisu").await,
+        app.user("ended").await,
         app.user("inactive").await,
         app.user("gone").await,
     ];
     for kind in [EXAM, COURSE] {
         let id = app.add(kind, Item::default()).await;
-        app.register(kind, &minsu, id, kind.active).await;
+        app.register(kind, &users[0], id, kind.active).await;
     }
     app.run("update users set is_active = false where username = 'inactive'", &[])
         .await;
     app.run("delete from users where username = 'gone'", &[]).await;
-    let callers = callers(&minsu, &jisu, &inactive, &gone);
+    app.run("update users set token_epoch = 0 where username = 'ended'", &[])
+        .await;
+    let callers = callers(&users);
     (app, callers)
 }
 
@@ -201,6 +205,7 @@ async fn users_act_only_for_themselves() {
       GET /me/payments/ 200
       GET /me/payments/1/ 404 not_found | 찾을 수 없습니다.
       POST /payments/1/cancel/ 403 not_owner | 본인의 결제만 취소할 수 있습니다
+      POST /logout/all/ 204
     the user
       GET /tests/ 200
       GET /tests/1/ 200
@@ -213,6 +218,7 @@ async fn users_act_only_for_themselves() {
       GET /me/payments/ 200
       GET /me/payments/1/ 200
       POST /payments/1/cancel/ 400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
+      POST /logout/all/ 204
     ");
     // Jisu's attempts have not changed Minsu's payments.
     let payments = app

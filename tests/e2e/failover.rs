@@ -95,6 +95,7 @@ async fn a_read_only_database_answers_reads_and_takes_changes_again_at_once() {
     for refused in [
         cancel(&app, payment, &minsu).await,
         app.post(EXAM.complete(id)).by(&minsu).await,
+        app.post("/logout/all/").by(&minsu).await,
         app.post("/logout/")
             .json(&serde_json::json!({"refresh": sugang_tests::token::sign(&minsu.claims("refresh"))}))
             .await,

@@ -41,6 +41,7 @@ mod locked;
 mod log;
 mod login;
 mod logout;
+mod logout_all;
 mod malformed_input;
 mod memory;
 mod migrations;

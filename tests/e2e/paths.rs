@@ -116,6 +116,11 @@ async fn every_path_works_in_every_spelling() {
       400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
       400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
       400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
+    POST /logout/all/
+      204
+      401 token_not_valid | Given token not valid for any token type
+      401 token_not_valid | Given token not valid for any token type
+      401 token_not_valid | Given token not valid for any token type
     GET /api/schema/ 200
     GET /api/schema 200
     GET /api/docs/ 200

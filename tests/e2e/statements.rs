@@ -52,6 +52,7 @@ async fn a_request_is_one_statement() {
     GET /me/payments/: 1 (200)
     GET /me/payments/1/: 1 (200)
     POST /payments/1/cancel/: 1 (400)
+    POST /logout/all/: 1 (204)
     ");
 }
 

@@ -361,3 +361,39 @@ async fn what_is_revoked_stays_so_until_its_token_has_expired() {
         );
     }
 }
+
+/// A family is revoked until its first token has expired as well, whatever the lifetimes were in between.
+#[tokio::test]
+async fn a_logout_with_a_short_token_ends_the_long_one_that_it_replaced() {
+    let mut app = rotating(0).with("refresh_token_lifetime_seconds", 60).start().await;
+    let minsu = app.user("minsu").await;
+    let expires = chrono::Utc::now().timestamp() + 30 * 86_400;
+    let mut claims = minsu.claims("refresh");
+    claims["exp"] = expires.into();
+    let long = json!({"refresh": token::sign(&claims)});
+    let short = app.post("/token/refresh/").json(&long).await.json()["refresh"].clone();
+    let ended = app.post("/logout/").json(&json!({"refresh": short})).await;
+    assert_eq!(ended.status, 204);
+    let kept = "select bool_and(expires_at >= to_timestamp($1::text::bigint)) from sugang.revoked_tokens";
+    assert!(app.one::<bool>(kept, &[&expires.to_string()]).await);
+
+    app.set("rotate_refresh_tokens", false);
+    app.restart().await;
+    assert_eq!(app.post("/token/refresh/").json(&long).await.code(), "token_not_valid");
+}
+
+/// A token that was replaced stays so when rotation is turned off; reuse ends its family then, too.
+#[tokio::test]
+async fn a_used_token_stays_used_without_rotation() {
+    let mut app = rotating(0).start().await;
+    let minsu = app.user("minsu").await;
+    let first = json!({"refresh": token::sign(&minsu.claims("refresh"))});
+    let second = app.post("/token/refresh/").json(&first).await.json()["refresh"].clone();
+    app.set("rotate_refresh_tokens", false);
+    app.restart().await;
+    let refresh = async |body: &Value| app.post("/token/refresh/").json(body).await.status.as_u16();
+    let second = json!({"refresh": second});
+    assert_eq!(refresh(&second).await, 200);
+    assert_eq!(refresh(&first).await, 401, "used again");
+    assert_eq!(refresh(&second).await, 401, "the family is ended");
+}

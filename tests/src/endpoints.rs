@@ -33,7 +33,7 @@ const fn closed(method: &'static str, path: &'static str, body: &'static str) ->
 
 const REGISTER: &str = r#"{"amount":"45000.00","payment_method":"card"}"#;
 
-/// Every endpoint that takes or answers data: the contract's, and the logout.
+/// Every endpoint that takes or answers data: the contract's, and the logouts.
 pub const ENDPOINTS: &[Endpoint] = &[
     open(
         "POST",
@@ -58,6 +58,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     closed("GET", "/me/payments/", ""),
     closed("GET", "/me/payments/1/", ""),
     closed("POST", "/payments/1/cancel/", ""),
+    // The last one: no token of its user is valid afterwards.
+    closed("POST", "/logout/all/", ""),
 ];
 
 /// What an endpoint's path takes beside its own method.
@@ -67,7 +69,7 @@ pub const OWN_METHODS: &[(&str, &[&str])] = &[("GET", &["GET", "HEAD", "OPTIONS"
 /// `/api/auth/`.
 pub fn spellings(path: &str) -> [String; 4] {
     let prefix = match path {
-        "/signup/" | "/login/" | "/token/refresh/" | "/logout/" => "/api/auth",
+        "/signup/" | "/login/" | "/token/refresh/" | "/logout/" | "/logout/all/" => "/api/auth",
         _ => "/api",
     };
     let bare = path.trim_end_matches('/');

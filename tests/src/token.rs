@@ -55,8 +55,8 @@ fn mac<M: Mac + KeyInit>(secret: &[u8], message: &str) -> Vec<u8> {
 /// The claims of a token that the service made.
 ///
 /// # Panics
-/// When it is no HS256 token, or not signed with [`SECRET`], or lacks a claim, or has one more. (A refresh token that
-/// took another's place says in one more whose family it is of.)
+/// When it is no HS256 token, or not signed with [`SECRET`], or lacks a claim, or has one more. (Every token says in one
+/// more which epoch of its user's it is of, and a refresh token that took another's place whose family.)
 pub fn verify(token: &str) -> Value {
     let parts: Vec<&str> = token.split('.').collect();
     let [header, body, signature] = parts[..] else {
@@ -82,7 +82,16 @@ pub fn verify(token: &str) -> Value {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["email", "exp", "iat", "jti", "token_type", "user_id", "username"]
+        [
+            "email",
+            "epoch",
+            "exp",
+            "iat",
+            "jti",
+            "token_type",
+            "user_id",
+            "username"
+        ]
     );
     let jti = claims["jti"].as_str().expect("jti is a string");
     assert!(

@@ -8,7 +8,7 @@ use crate::{
         account_hash,
         passwords::{self, Verdict},
         rate_limit::{self, Action, Attempt},
-        tokens::{TokenType, Validity, VerifiedToken},
+        tokens::{Caller, TokenType, Validity, VerifiedToken},
     },
     context::RequestContext,
     error::{
@@ -21,7 +21,7 @@ use crate::{
     operation::{Handler, Operation},
     store::{
         Outcome,
-        functions::{self, LoggedIn, Logout, Refresh, Signup},
+        functions::{self, LoggedIn, Logout, LogoutAll, Refresh, Signup},
     },
     text::{Address, AddressKeys},
 };
@@ -74,12 +74,13 @@ pub(crate) async fn signup(ctx: &RequestContext<'_>) -> Result<Response, ApiErro
     }
 }
 
-/// The user of an e-mail address, with the stored hash.
+/// The user of an e-mail address, with the stored hash, and the epoch of the tokens that are issued now.
 #[derive(serde::Deserialize)]
 struct Credentials {
     #[serde(flatten)]
     user: User,
     password: String,
+    epoch: i64,
 }
 
 pub(crate) static LOGIN: Operation = Operation {
@@ -110,7 +111,12 @@ pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError
         });
         Err((&INVALID_CREDENTIALS).into())
     };
-    let Some(Credentials { user, password: stored }) = credentials(ctx, lookup, password).await? else {
+    let Some(Credentials {
+        user,
+        password: stored,
+        epoch,
+    }) = credentials(ctx, lookup, password).await?
+    else {
         return refused();
     };
     ctx.identify(user.id.0);
@@ -126,11 +132,12 @@ pub(crate) async fn login(ctx: &RequestContext<'_>) -> Result<Response, ApiError
         old_password: stored,
         new_password: rehashed,
         attempts: Some(attempts),
+        epoch,
     };
     let row = ctx.execute(functions::shared(), call).await?;
     match row.outcome {
-        Outcome::Ok => Ok(Response::json(200, &issue_tokens(ctx, user)?)),
-        // The account was deleted or deactivated since the first call.
+        Outcome::Ok => Ok(Response::json(200, &issue_tokens(ctx, user, row.payload()?)?)),
+        // The account was deleted or deactivated, or its password was changed, since the first call.
         Outcome::Unknown => refused(),
         _ => Err(row.unexpected()),
     }
@@ -153,10 +160,10 @@ async fn credentials(
     }
 }
 
-fn issue_tokens(ctx: &RequestContext<'_>, user: User) -> Result<Tokens, ApiError> {
+fn issue_tokens(ctx: &RequestContext<'_>, user: User, epoch: i64) -> Result<Tokens, ApiError> {
     let issue = |token_type, lifetime| {
         let validity = Validity::from_now(lifetime);
-        ctx.state.keys.issue(token_type, &user, validity, None)
+        ctx.state.keys.issue(token_type, &user, validity, None, epoch)
     };
     Ok(Tokens {
         access: issue(TokenType::Access, ctx.state.config.access_token_lifetime)?,
@@ -186,6 +193,8 @@ struct Refreshed {
 pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
     let config = &ctx.state.config;
     let token = refresh_token_of_body(ctx).await?;
+    // The new tokens have the epoch of this one: if all logins end at the same moment, they end as well.
+    let epoch = token.caller.epoch();
     let successor = Validity::from_now(config.refresh_token_lifetime);
     let call = Refresh {
         user: token.caller.id(),
@@ -197,6 +206,7 @@ pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, 
         grace_seconds: config.refresh_reuse_grace.cast_signed(),
         successor: successor.jti,
         issued_at: successor.issued_at.cast_signed(),
+        epoch,
     };
     let row = ctx.execute(functions::shared(), call).await?;
     let refreshed: Refreshed = match row.outcome {
@@ -221,13 +231,17 @@ pub(crate) async fn refresh_token(ctx: &RequestContext<'_>) -> Result<Response, 
                 expires_at,
             };
             let family = Some(&*token.family);
-            Some(ctx.state.keys.issue(TokenType::Refresh, &user, validity, family)?)
+            Some(
+                ctx.state
+                    .keys
+                    .issue(TokenType::Refresh, &user, validity, family, epoch)?,
+            )
         }
         _ => None,
     };
     let access = Validity::from_now(config.access_token_lifetime);
     let body = AccessToken {
-        access: ctx.state.keys.issue(TokenType::Access, &user, access, None)?,
+        access: ctx.state.keys.issue(TokenType::Access, &user, access, None, epoch)?,
         refresh,
     };
     Ok(Response::json(200, &body))
@@ -240,7 +254,7 @@ pub(crate) static LOGOUT: Operation = Operation {
     describe: description::logout,
 };
 
-/// Revokes the family of a refresh token. Access tokens stay valid until they expire.
+/// Revokes the family of a refresh token. Access tokens stay valid until they expire; [`logout_all`] ends them as well.
 pub(crate) async fn logout(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
     let token = refresh_token_of_body(ctx).await?;
     let call = Logout {
@@ -248,6 +262,28 @@ pub(crate) async fn logout(ctx: &RequestContext<'_>) -> Result<Response, ApiErro
         family: token.family,
         expires: token.expires.cast_signed(),
         keep_seconds: ctx.state.config.refresh_token_lifetime.cast_signed(),
+        epoch: token.caller.epoch(),
+    };
+    let row = ctx.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(Response::empty(204)),
+        _ => Err(row.unexpected()),
+    }
+}
+
+pub(crate) static LOGOUT_ALL: Operation = Operation {
+    id: "logout_all",
+    handler: Handler::Private(|ctx, caller| Box::pin(logout_all(ctx, caller))),
+    #[cfg(test)]
+    describe: description::logout_all,
+};
+
+/// Ends all logins of the caller, access tokens included. The body is optional; if there is one, it must be JSON.
+pub(crate) async fn logout_all(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
+    ctx.body().await?.object()?;
+    let call = LogoutAll {
+        user: caller.id(),
+        epoch: caller.epoch(),
     };
     let row = ctx.execute(functions::shared(), call).await?;
     match row.outcome {
@@ -300,7 +336,7 @@ mod description {
     use utoipa::ToSchema;
 
     use super::{ApiError, FieldProblem, FieldProblems, INVALID_CREDENTIALS, REFRESH_NOT_VALID};
-    use crate::operation::description::{Body, Description, Success, body, rate_limited, required, stores};
+    use crate::operation::description::{Body, Description, Success, body, caller, rate_limited, required, stores};
 
     pub(super) fn signup() -> Description {
         let problems = FieldProblems::of("email", FieldProblem::EmailTaken);
@@ -349,6 +385,20 @@ mod description {
                 AccessToken::name(),
                 vec![required("refresh"), (&REFRESH_NOT_VALID).into()],
             )
+        }
+    }
+
+    pub(super) fn logout_all() -> Description {
+        Description {
+            tag: "accounts".into(),
+            summary: "End all logins".into(),
+            more: "Needs no body. All access and refresh tokens of the user are of no more use, also the one that was sent."
+                .into(),
+            parameters: vec![],
+            body: None,
+            success: Success::nothing(),
+            errors: caller([]),
+            cpu_bound: false,
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) async fn list(
         available: query.get("status") == Some("available"),
         search: query.text("search")?,
         popular: query.get("sort") == Some("popular"),
+        epoch: caller.epoch(),
     };
     let row = ctx.execute(kind.functions(), call).await?;
     match row.outcome {
@@ -64,6 +65,7 @@ pub(crate) async fn get(
     let call = GetItem {
         user: caller.id(),
         id: ctx.id,
+        epoch: caller.epoch(),
     };
     let row = ctx.execute(kind.functions(), call).await?;
     match row.outcome {

@@ -44,6 +44,7 @@ pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Res
         from,
         to,
         search: query.text("search")?,
+        epoch: caller.epoch(),
     };
     let row = ctx.execute(functions::shared(), call).await?;
     match row.outcome {
@@ -65,6 +66,7 @@ pub(crate) async fn get(ctx: &RequestContext<'_>, caller: Caller) -> Result<Resp
     let call = GetPayment {
         user: caller.id(),
         id: ctx.id,
+        epoch: caller.epoch(),
     };
     let row = ctx.execute(functions::shared(), call).await?;
     match row.outcome {
@@ -93,6 +95,7 @@ pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<R
         request_id: ctx.request_id.to_owned(),
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
+        epoch: caller.epoch(),
     };
     let lock = format!("cancel:{}:{}", caller.id(), ctx.id);
     let work = ctx.execute(functions::shared(), call);

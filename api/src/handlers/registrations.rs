@@ -53,6 +53,7 @@ pub(crate) async fn register(
         request_id: ctx.request_id.to_owned(),
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
+        epoch: caller.epoch(),
     };
     let lock = format!("register:{}:{}:{}", kind.payment_type, caller.id(), ctx.id);
     let work = ctx.execute(kind.functions(), call);
@@ -141,6 +142,7 @@ pub(crate) async fn complete(
         user: caller.id(),
         id: ctx.id,
         request_id: ctx.request_id.to_owned(),
+        epoch: caller.epoch(),
     };
     let row = ctx.execute(kind.functions(), call).await?;
     match row.outcome {

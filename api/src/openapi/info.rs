@@ -10,7 +10,8 @@ Apply for exams, enrol in courses, and pay.
 **Paths** work with and without their trailing slash, and each has a second spelling, which its description names.
 
 **Tokens.** `POST /login/` answers an access token and a refresh token. Send the former as `Authorization: Bearer …`; \
-when it has expired, `POST /token/refresh/` answers a new one.
+when it has expired, `POST /token/refresh/` answers a new one. `POST /logout/` ends one login, `POST /logout/all/` all \
+logins of the user at once.
 
 **Errors** carry their text under the key that clients have always read (`error`, `detail`, `message` with `errors`, or \
 the names of the fields that are wrong) and besides it a `code`, which is stable, and the `request_id`, which finds the \

@@ -7,6 +7,8 @@
 //! A call proves what it means, since a connection pooler may let a session execute another prepared statement: the
 //! function is told the name that it is called by, and refuses any other; and the row names the statement that made it.
 //!
+//! A private operation passes on the `epoch` of its token, since the tokens of a user may have ended before they expire.
+//!
 //! A call is a struct with named fields. `functions.json` beside the sources lists the declarations and the outcomes; a
 //! unit test keeps it up to date, and an end-to-end test compares it with the database.
 
@@ -222,6 +224,7 @@ functions! {
             old_password: String,
             new_password: Option<String>,
             attempts: Option<String>,
+            epoch: i64,
         } retry(self) Retry::Idempotent;
 
         /// Uses a refresh token. Sent again, a rotation names the same successor, by which it is recognized.
@@ -235,6 +238,7 @@ functions! {
             grace_seconds: i64,
             successor: String,
             issued_at: i64,
+            epoch: i64,
         } retry(self) Retry::Idempotent;
 
         /// Revokes the family of a refresh token.
@@ -243,6 +247,13 @@ functions! {
             family: String,
             expires: i64,
             keep_seconds: i64,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Ends all logins of a user. Sent again, it finds that the token has ended.
+        logout_all LogoutAll = "logout_all" Change {
+            user: i64,
+            epoch: i64,
         } retry(self) Retry::Idempotent;
 
         /// Lists one page of the payments of a user.
@@ -254,12 +265,14 @@ functions! {
             from: Option<String>,
             to: Option<String>,
             search: Option<String>,
+            epoch: i64,
         } retry(self) Retry::Idempotent;
 
         /// Gets one payment of a user.
         get_payment GetPayment = "get_payment" One {
             user: i64,
             id: i64,
+            epoch: i64,
         } retry(self) Retry::Idempotent;
 
         /// Cancels a payment with its registration.
@@ -270,6 +283,7 @@ functions! {
             request_id: String,
             key: Option<String>,
             fingerprint: Option<String>,
+            epoch: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
         /// Moves each sequence on to the highest id of its table.
@@ -294,12 +308,14 @@ functions! {
             available: bool,
             search: Option<String>,
             popular: bool,
+            epoch: i64,
         } retry(self) Retry::Idempotent;
 
         /// Gets one item.
         get GetItem = "get_{kind}" One {
             user: i64,
             id: i64,
+            epoch: i64,
         } retry(self) Retry::Idempotent;
 
         /// Registers a user for an item and pays. Amounts are decimals in won.
@@ -314,6 +330,7 @@ functions! {
             request_id: String,
             key: Option<String>,
             fingerprint: Option<String>,
+            epoch: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
         /// Completes the registration of a user.
@@ -321,6 +338,7 @@ functions! {
             user: i64,
             id: i64,
             request_id: String,
+            epoch: i64,
         } retry(self) Retry::Never;
     }
 }
@@ -384,17 +402,17 @@ mod tests {
         assert_eq!(
             ListItems::statement(&WORKSHOP).text,
             "select 'list_workshop' as function, outcome, body, count, page, pages from sugang.list_workshop(\
-             case when set_config('lock_timeout', $7, true) <> '' then $1::text end, $2, $3, $4, $5, $6) \
-             /* sugang-host: lock_timeout=$7 */"
+             case when set_config('lock_timeout', $8, true) <> '' then $1::text end, $2, $3, $4, $5, $6, $7) \
+             /* sugang-host: lock_timeout=$8 */"
         );
         let rows = |statement: &Statement| statement.text.split_once(" /* ").map(|(_, rows)| rows.to_owned());
         assert_eq!(
             rows(Register::statement(&WORKSHOP)).unwrap(),
-            "sugang-host: lock_timeout=$12 user=$2/8 workshop=$3/4 */"
+            "sugang-host: lock_timeout=$13 user=$2/8 workshop=$3/4 */"
         );
         assert_eq!(
             rows(CancelPayment::statement(shared())).unwrap(),
-            "sugang-host: lock_timeout=$8 user=$2/8 payment=$3/4 */"
+            "sugang-host: lock_timeout=$9 user=$2/8 payment=$3/4 */"
         );
     }
 
@@ -404,7 +422,7 @@ mod tests {
         let all: Vec<_> = signatures.split(';').collect();
         assert!(all.contains(&"credentials(text,text,text,text)"), "{all:?}");
         assert!(
-            all.contains(&"list_workshop(text,bigint,bigint,boolean,text,boolean)"),
+            all.contains(&"list_workshop(text,bigint,bigint,boolean,text,boolean,bigint)"),
             "{all:?}"
         );
     }
@@ -426,6 +444,7 @@ mod tests {
             request_id: String::new(),
             key: key.map(str::to_owned),
             fingerprint: None,
+            epoch: 0,
         };
         assert!(cancel(None).retry() == Retry::Never);
         assert!(cancel(Some("key")).retry() == Retry::Idempotent);

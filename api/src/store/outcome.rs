@@ -38,6 +38,7 @@ outcomes! {
     // The user.
     UserNotFound = "user_not_found",
     UserInactive = "user_inactive",
+    LoginEnded = "login_ended",
     Taken = "taken",
     Unknown = "unknown",
     TokenEnded = "token_ended",

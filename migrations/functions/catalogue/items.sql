@@ -21,7 +21,7 @@ end $$;
 -- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
 -- client_min_messages.
 create or replace function sugang.list_{kind}(p_function text, p_user bigint, p_page bigint, p_available boolean,
-                                              p_search text, p_popular boolean)
+                                              p_search text, p_popular boolean, p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -32,7 +32,7 @@ declare
     asked_at timestamptz := now();
 begin
     if p_function is distinct from 'list_{kind}' then perform sugang.misrouted(p_function, 'list_{kind}'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := sugang.search_query(p_search);
@@ -60,13 +60,15 @@ begin
     return a;
 end $$;
 
-create or replace function sugang.get_{kind}(p_function text, p_user bigint, p_id bigint) returns sugang.function_row
+create or replace function sugang.get_{kind}(p_function text, p_user bigint, p_id bigint,
+                                             p_epoch bigint default null)
+returns sugang.function_row
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'get_{kind}' then perform sugang.misrouted(p_function, 'get_{kind}'); end if;
-    a.outcome := sugang.authorization_error(p_user);
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     a.body := sugang.{kind}_json(p_user, array[p_id]);
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;

@@ -61,7 +61,7 @@ impl Session {
 
     /// Ends the login: its refresh token and those that replaced it are no longer valid.
     ///
-    /// The access token remains valid until it expires.
+    /// The access token remains valid until it expires. [`Session::logout_all`] ends it as well.
     ///
     /// # Errors
     /// [`ErrorCode::TokenNotValid`] if the refresh token has expired, or another client has used it.
@@ -73,6 +73,17 @@ impl Session {
         self.0
             .client
             .send(&Request::post("api/auth/logout/", &body, Retry::Idempotent)?, None)
+            .await
+    }
+
+    /// Ends all logins of the user, this one included: no access or refresh token that was issued before is valid any longer.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TokenNotValid`] if the session has ended: by another such call, or by an earlier attempt whose answer was
+    /// lost.
+    pub async fn logout_all(self) -> Result<(), Error> {
+        let nothing = serde_json::Map::new();
+        self.send(&Request::post("api/auth/logout/all/", &nothing, Retry::Idempotent)?)
             .await
     }
 

@@ -210,6 +210,7 @@ async fn every_endpoint_is_called_by_the_contract() {
             r#"{"message":"…","payment_id":1,"cancelled_at":"2026-11-01T00:00:00Z"}"#,
         ),
         json(204, ""),
+        json(204, ""),
     ])
     .await;
     let client = server.client();
@@ -267,6 +268,7 @@ async fn every_endpoint_is_called_by_the_contract() {
         .cancel(PaymentId(1), Cancel::default())
         .await
         .unwrap();
+    session.clone().logout_all().await.unwrap();
     session.logout().await.unwrap();
 
     let seen = server.seen();
@@ -288,6 +290,7 @@ async fn every_endpoint_is_called_by_the_contract() {
             ),
             "GET /below/api/me/payments/1/",
             "POST /below/api/payments/1/cancel/",
+            "POST /below/api/auth/logout/all/",
             "POST /below/api/auth/logout/",
         ]
     );

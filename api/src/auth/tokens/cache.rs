@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_token_is_remembered_until_it_expires() {
         let cache = TokenCache::default();
-        let caller = Caller::new(UserId(7));
+        let caller = Caller::new(UserId(7), 5);
         cache.put("a.b.c", caller, 100);
         assert_eq!(cache.get("a.b.c", 99), Some(caller));
         assert_eq!(cache.get("a.b.c", 100), None);

@@ -15,17 +15,26 @@ pub(crate) enum TokenType {
     Refresh,
 }
 
-/// The user of a valid access token. Whether the user still exists and is active is checked by the request's statement.
+/// The user of a valid token. The request's statement checks that the user still exists and is active, and that no later
+/// epoch of the user's tokens has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller(UserId);
+pub(crate) struct Caller {
+    id: UserId,
+    epoch: i64,
+}
 
 impl Caller {
-    pub(super) fn new(id: UserId) -> Self {
-        Self(id)
+    pub(super) fn new(id: UserId, epoch: i64) -> Self {
+        Self { id, epoch }
     }
 
     pub(crate) fn id(self) -> i64 {
-        self.0.0
+        self.id.0
+    }
+
+    /// Returns the epoch of the token, in microseconds since 1970. All tokens of a user with an earlier epoch end at once.
+    pub(crate) fn epoch(self) -> i64 {
+        self.epoch
     }
 }
 
@@ -38,9 +47,11 @@ pub(super) struct IssuedClaims<'a> {
     pub(super) user_id: String,
     pub(super) email: &'a str,
     pub(super) username: &'a str,
-    /// The one claim that simplejwt does not have, and ignores.
+    // simplejwt does not know these two. It copies them into the tokens that it makes of a refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) family: Option<&'a str>,
+    /// The user's epoch at the login. Compared instead of `iat`, whose clock may be another's and has only seconds.
+    pub(super) epoch: i64,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +64,24 @@ pub(super) struct ReceivedClaims {
     pub(super) family: Option<String>,
     #[serde(deserialize_with = "number_or_text")]
     pub(super) user_id: i64,
+    /// Missing in a token that descends from a login at the Django service.
+    epoch: Option<i64>,
+    /// Seconds since 1970. Verification does not need it: a value that is no number counts as none.
+    #[serde(default, deserialize_with = "number_or_none")]
+    iat: Option<f64>,
+}
+
+impl ReceivedClaims {
+    /// Returns the epoch that the token belongs to. Without one, it is the second in which the token was issued; a token
+    /// that says neither has the first.
+    pub(super) fn epoch(&self) -> i64 {
+        let issued_at = self.iat.map(|seconds| (seconds * 1e6) as i64);
+        self.epoch.or(issued_at).unwrap_or_default()
+    }
+}
+
+fn number_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(|value| value.as_f64())
 }
 
 /// Reads the id of the user: the Django service writes a string, and in older versions wrote a number.

@@ -59,6 +59,11 @@ impl Validity {
     }
 }
 
+/// Returns whether the database can keep the id of a token, to know that the token was used or has ended.
+fn is_storable(id: &str) -> bool {
+    id.len() <= 255 && !id.contains('\0')
+}
+
 /// The keys in the library's form, with the cache of verified tokens.
 pub(crate) struct Keys {
     signing: EncodingKey,
@@ -95,7 +100,7 @@ impl Keys {
         }
     }
 
-    /// Signs a token for `user`.
+    /// Signs a token for `user`, with the epoch of the login from which it descends.
     ///
     /// A refresh token that replaces another one keeps its `family`.
     ///
@@ -107,6 +112,7 @@ impl Keys {
         user: &User,
         validity: Validity,
         family: Option<&str>,
+        epoch: i64,
     ) -> Result<Secret, ApiError> {
         let claims = IssuedClaims {
             token_type,
@@ -117,6 +123,7 @@ impl Keys {
             email: &user.email,
             username: &user.username,
             family,
+            epoch,
         };
         encode(&self.header, &claims, &self.signing)
             .map(Secret::from)
@@ -129,8 +136,11 @@ impl Keys {
         let id = decode_header(token).ok()?.kid;
         let (_, key) = self.verifying.iter().find(|(known, _)| *known == id)?;
         let claims = decode::<ReceivedClaims>(token, key, &self.validation).ok()?.claims;
-        (claims.token_type == token_type).then(|| VerifiedToken {
-            caller: Caller::new(UserId(claims.user_id)),
+        let is_valid = claims.token_type == token_type
+            && is_storable(&claims.jti)
+            && claims.family.as_deref().is_none_or(is_storable);
+        is_valid.then(|| VerifiedToken {
+            caller: Caller::new(UserId(claims.user_id), claims.epoch()),
             family: claims.family.unwrap_or_else(|| claims.jti.clone()),
             jti: claims.jti,
             expires: (claims.exp as u64).min(MAX_EXPIRES),

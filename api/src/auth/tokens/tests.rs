@@ -67,13 +67,13 @@ fn hs256() -> Value {
 fn an_invalid_token_is_not_cached() {
     let keys = keys();
     let bearer = |token: &str| format!("Bearer {token}");
-    let good = signed(hs256(), &claims(|_| {}));
+    let good = signed(hs256(), &claims(|claims| claims["epoch"] = json!(5)));
     let expired = signed(hs256(), &claims(|claims| claims["exp"] = json!(now() - 1)));
     let refresh = signed(hs256(), &claims(|claims| claims["token_type"] = json!("refresh")));
     for _ in 0..3 {
         assert_eq!(
             keys.authenticate(Some(&bearer(&good))).ok(),
-            Some(Caller::new(UserId(7)))
+            Some(Caller::new(UserId(7), 5))
         );
         for bad in [
             &expired,
@@ -101,7 +101,7 @@ fn a_token_has_the_claims_of_simplejwt_and_only_one_type() {
         (TokenType::Refresh, TokenType::Access, "refresh"),
     ] {
         let token = keys()
-            .issue(token_type, &user, Validity::from_now(60), None)
+            .issue(token_type, &user, Validity::from_now(60), None, 0)
             .ok()
             .unwrap()
             .into_exposed();
@@ -126,12 +126,55 @@ fn a_token_has_the_claims_of_simplejwt_and_only_one_type() {
 #[test]
 fn a_rotated_token_stays_in_its_family() {
     let token = keys()
-        .issue(TokenType::Refresh, &user(), Validity::from_now(60), Some("first"))
+        .issue(TokenType::Refresh, &user(), Validity::from_now(60), Some("first"), 5)
         .ok()
         .unwrap();
     let verified = keys().verify(token.expose(), TokenType::Refresh).unwrap();
     assert_eq!(verified.family, "first");
+    assert_eq!(verified.caller.epoch(), 5);
     assert_ne!(verified.jti, "first");
+}
+
+/// A token that names no epoch belongs to the second in which it was issued.
+#[test]
+fn a_token_has_an_epoch() {
+    for (epoch, issued_at, expected) in [
+        (json!(5), json!(1_700_000_000), 5),
+        (json!(null), json!(1_700_000_000), 1_700_000_000_000_000),
+        (json!(null), json!(1_700_000_000.5), 1_700_000_000_500_000),
+        (json!(null), json!(null), 0),
+        (json!(null), json!("1700000000"), 0),
+        (json!(null), json!([[]]), 0),
+        (json!(null), json!(1e300), i64::MAX),
+        (json!(null), json!(-1e300), i64::MIN),
+    ] {
+        let claims = claims(|claims| {
+            claims["epoch"] = epoch.clone();
+            claims["iat"] = issued_at.clone();
+        });
+        let verified = keys().verify(&signed(hs256(), &claims), TokenType::Access);
+        assert_eq!(
+            verified.map(|verified| verified.caller.epoch()),
+            Some(expected),
+            "{claims}"
+        );
+    }
+    let without = claims(|claims| drop(claims.as_object_mut().unwrap().remove("iat")));
+    let verified = keys().verify(&signed(hs256(), &without), TokenType::Access);
+    assert_eq!(verified.map(|verified| verified.caller.epoch()), Some(0));
+    for epoch in [json!("5"), json!(5.5), json!(u64::MAX), json!(true)] {
+        assert!(!is_valid(&claims(|claims| claims["epoch"] = epoch.clone())), "{epoch}");
+    }
+}
+
+#[test]
+fn an_id_that_the_database_cannot_keep_is_refused() {
+    for claim in ["jti", "family"] {
+        assert!(is_valid(&claims(|claims| claims[claim] = json!("a".repeat(255)))));
+        for id in [json!("a".repeat(256)), json!("a\0")] {
+            assert!(!is_valid(&claims(|claims| claims[claim] = id.clone())), "{claim}: {id}");
+        }
+    }
 }
 
 #[test]
@@ -189,7 +232,7 @@ fn a_forged_token_is_refused() {
         .join(".")
         + ".";
     let other_key = with_keys(&key(None, b"another"), &[])
-        .issue(TokenType::Access, &user(), Validity::from_now(60), None)
+        .issue(TokenType::Access, &user(), Validity::from_now(60), None, 0)
         .ok()
         .unwrap()
         .into_exposed();
@@ -218,7 +261,7 @@ fn a_token_is_verified_with_the_key_that_it_names() {
         key(Some("2026-11"), b"another secret of 32 bytes: 56789"),
     ];
     let issue = |keys: &Keys| {
-        keys.issue(TokenType::Access, &user(), Validity::from_now(60), None)
+        keys.issue(TokenType::Access, &user(), Validity::from_now(60), None, 0)
             .ok()
             .unwrap()
     };
@@ -318,7 +361,7 @@ proptest! {
 
     #[test]
     fn a_signed_token_names_its_user_or_is_refused(
-        name in prop::sample::select(vec!["token_type", "exp", "iat", "nbf", "jti", "user_id", "family", "alg"]),
+        name in prop::sample::select(vec!["token_type", "exp", "iat", "nbf", "jti", "user_id", "family", "epoch", "alg"]),
         value in prop_oneof![
             any::<i64>().prop_map(Value::from),
             any::<u64>().prop_map(Value::from),
