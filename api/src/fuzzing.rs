@@ -49,7 +49,8 @@ pub fn body(bytes: &[u8]) {
             continue;
         };
         let Ok(object) = body.object() else { continue };
-        read(&object, signup);
+        read(&object, |object| signup(object, false));
+        read(&object, |object| signup(object, true));
         read(&object, login);
         read(&object, refresh);
         read(&object, register);

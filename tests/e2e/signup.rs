@@ -95,6 +95,57 @@ async fn answers_in_english() {
     "#);
 }
 
+/// As Django's `CommonPasswordValidator` and `UserAttributeSimilarityValidator` do.
+#[tokio::test]
+async fn weak_passwords_are_refused_if_that_is_configured() {
+    let app = App::with("refuse_weak_passwords", true).start().await;
+    let body = json!({"email": "minsu@example.com", "username": "minsu", "password": "minsu123"});
+    assert_answer!(app.post("/signup/").json(&body).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "errors": {
+          "password": [
+            "비밀번호가 이메일과 너무 비슷합니다.",
+            "비밀번호가 사용자 이름과 너무 비슷합니다."
+          ]
+        },
+        "message": "회원가입에 실패했습니다.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    assert_answer!(app.post("/signup/").in_english().json(&minsu_but("password", "Password1")).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "errors": {
+          "password": [
+            "This password is too common."
+          ]
+        },
+        "message": "The sign-up failed.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    for weak in ["qwer1234", "１Q2W3E4R", " p@ssw0rd ", "example1", "pr\u{2170}ncess"] {
+        let answer = app.post("/signup/").json(&minsu_but("password", weak)).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, "invalid"), "{weak}");
+    }
+    assert_eq!(app.post("/signup/").json(&minsu()).await.status, 201);
+    // By default the rule is the contract's.
+    let app = App::start().await;
+    for admitted in ["password1", "example1"] {
+        let mut body = minsu_but("password", admitted);
+        body["email"] = format!("{admitted}@example.com").into();
+        body["username"] = admitted.into();
+        assert_eq!(app.post("/signup/").json(&body).await.status, 201, "{admitted}");
+    }
+}
+
 #[tokio::test]
 async fn all_wrong_fields_are_named_at_once() {
     let app = App::start().await;

@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) argon2: argon2::Params,
     pub(crate) login_limits: RateLimits,
     pub(crate) signup_limits: RateLimits,
+    /// Whether a sign-up may have neither a common password nor one that resembles the account's names.
+    pub(crate) refuse_weak_passwords: bool,
     /// The window of the rate limits.
     pub(crate) rate_limit_window: Duration,
     /// The header in which a trusted proxy sends the address of the client.
@@ -60,7 +62,7 @@ pub(crate) struct Config {
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 31] = [
+const VARIABLES: [&str; 32] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -90,6 +92,7 @@ const VARIABLES: [&str; 31] = [
     "signup_attempts_per_account",
     "signup_attempts_per_address",
     "attempts_window_seconds",
+    "refuse_weak_passwords",
     "client_address_header",
     "log_requests",
 ];
@@ -136,6 +139,7 @@ impl Config {
                 per_account: values.number("signup_attempts_per_account", 0, MAX_ATTEMPTS)?,
                 per_address: values.number("signup_attempts_per_address", 0, MAX_ATTEMPTS)?,
             },
+            refuse_weak_passwords: values.flag("refuse_weak_passwords")?,
             rate_limit_window: Duration::from_secs(values.number("attempts_window_seconds", 1, 86_400)?),
             client_address_header: values.client_address_header()?,
             log_requests: values.flag("log_requests")?,
@@ -193,6 +197,10 @@ mod tests {
         assert_eq!(config.access_token_lifetime, 86_400);
         assert_eq!(config.public_url, None);
         assert!(matches!(config.cors, Cors::Closed));
+        assert!(
+            !config.refuse_weak_passwords,
+            "the clients of the contract rely on its rule"
+        );
         assert!(config.log_requests);
     }
 
@@ -242,6 +250,7 @@ mod tests {
             ("attempts_window_seconds", "0"),
             ("client_address_header", "x forwarded for"),
             ("log_requests", "yes"),
+            ("refuse_weak_passwords", "on"),
             ("rotate_refresh_tokens", "1"),
         ] {
             let why = why(name, value);

@@ -34,6 +34,12 @@ pub(crate) enum FieldProblem {
     UnassignedCharacter,
     MissingLetter,
     MissingDigit,
+    /// The password is on the list of common ones.
+    CommonPassword,
+    /// The password resembles the account's e-mail address.
+    PasswordLikeEmail,
+    /// The password resembles the account's username.
+    PasswordLikeUsername,
     InvalidNumber,
     /// The number has more digits than an amount of money.
     TooManyDigits,
@@ -89,6 +95,15 @@ impl FieldProblem {
             Self::MissingDigit => text(
                 "비밀번호는 최소 하나의 숫자를 포함해야 합니다.",
                 "The password must have a digit.",
+            ),
+            Self::CommonPassword => text("너무 흔히 쓰이는 비밀번호입니다.", "This password is too common."),
+            Self::PasswordLikeEmail => text(
+                "비밀번호가 이메일과 너무 비슷합니다.",
+                "The password is too similar to the email address.",
+            ),
+            Self::PasswordLikeUsername => text(
+                "비밀번호가 사용자 이름과 너무 비슷합니다.",
+                "The password is too similar to the username.",
             ),
             Self::InvalidNumber => text("유효한 숫자를 입력하십시오.", "A valid number is required."),
             Self::TooManyDigits => match language {

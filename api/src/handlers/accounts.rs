@@ -38,7 +38,7 @@ pub(crate) static SIGNUP: Operation = Operation {
 /// Creates an account.
 pub(crate) async fn signup(ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
     let body = ctx.body().await?;
-    let form = forms::signup(&body.object()?)?;
+    let form = forms::signup(&body.object()?, ctx.state.config.refuse_weak_passwords)?;
     let keys = Address::new(&form.email).keys();
     check_rate_limit(ctx, Action::Signup, &keys.key).await?;
     let Some(hash) = passwords::hash(form.password.expose(), &ctx.state.config.argon2) else {

@@ -1,7 +1,8 @@
-//! Text as people type it: its normal forms, and what may name an account.
+//! Text as people type it: its normal forms, what may name an account, and which passwords are guessed first.
 
 mod address;
 mod name;
+mod weak_password;
 
 use std::borrow::Cow;
 
@@ -10,6 +11,7 @@ use icu_properties::{CodePointMapData, CodePointSetData, props};
 
 pub(crate) use address::{Address, AddressKeys};
 pub(crate) use name::{NameError, check_name};
+pub(crate) use weak_password::{is_common, resembles};
 
 /// Returns the text in NFC: an accent or a Hangul syllable is one character, however it was typed.
 pub(crate) fn nfc(text: &str) -> Cow<'_, str> {

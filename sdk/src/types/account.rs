@@ -50,7 +50,8 @@ pub struct Signup {
     /// Unique; at most 150 characters: letters of any script, digits and `@.+-_`.
     #[cfg_attr(feature = "openapi", schema(examples("김민수")))]
     pub username: String,
-    /// At least 8 characters, with a letter and a digit among them.
+    /// At least 8 characters, with a letter and a digit among them. Where the service is configured so, neither a common
+    /// password nor one that resembles the address or the username.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub password: Secret,
 }

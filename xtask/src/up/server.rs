@@ -1,6 +1,7 @@
 //! The server that `up` starts.
 
 use std::{
+    env,
     net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
@@ -46,9 +47,14 @@ pub fn start(
             .env("SPIN_VARIABLE_DATABASE_URL", &stores.database_url)
             .env("SPIN_VARIABLE_REDIS_URL", &stores.redis_url)
             .env("SPIN_VARIABLE_JWT_SECRET", &state.jwt_secret);
+        // As in a deployment, unless it was set.
+        let name = "SPIN_VARIABLE_REFUSE_WEAK_PASSWORDS";
+        if env::var_os(name).is_none() {
+            command.env(name, "true");
+        }
         // The embedded host knows by itself that only this machine reaches it.
         let name = "SPIN_VARIABLE_ALLOWED_HOSTS";
-        if subcommand.is_some() && address.ip().is_loopback() && std::env::var_os(name).is_none() {
+        if subcommand.is_some() && address.ip().is_loopback() && env::var_os(name).is_none() {
             command.env(name, "localhost,127.0.0.1,[::1]");
         }
     })

@@ -6,7 +6,7 @@ use super::{email::is_email, reader::FormReader};
 use crate::{
     error::{ApiError, FieldProblem},
     extract::body::Object,
-    text::{Address, NameError, check_name, is_unassigned, nfc},
+    text::{Address, NameError, check_name, is_common, is_unassigned, nfc, resembles},
 };
 
 /// The length of the column `users.email`.
@@ -17,9 +17,11 @@ pub(crate) const MIN_PASSWORD_CHARS: usize = 8;
 
 /// Reads a sign-up.
 ///
+/// With `refuse_weak_passwords`, a password may neither be a common one nor resemble the account's names.
+///
 /// # Errors
 /// 400 with everything that is wrong.
-pub(crate) fn signup(object: &Object<'_>) -> Result<Signup, ApiError> {
+pub(crate) fn signup(object: &Object<'_>, refuse_weak_passwords: bool) -> Result<Signup, ApiError> {
     let mut form = FormReader::new(object);
     let email = form.text("email").map(|email| Address::new(&email));
     let username = form.text("username");
@@ -52,6 +54,16 @@ pub(crate) fn signup(object: &Object<'_>) -> Result<Signup, ApiError> {
                 .then_some(FieldProblem::UnassignedCharacter),
         ]
     });
+    if refuse_weak_passwords {
+        let like = |password: &str, name: Option<&str>| name.is_some_and(|name| resembles(password, name));
+        form.check("password", password.as_deref(), |password| {
+            [
+                is_common(password).then_some(FieldProblem::CommonPassword),
+                like(password, email.as_ref().map(Address::as_str)).then_some(FieldProblem::PasswordLikeEmail),
+                like(password, username.as_deref()).then_some(FieldProblem::PasswordLikeUsername),
+            ]
+        });
+    }
     match (email, username, password) {
         (Some(email), Some(username), Some(password)) if form.problems.is_empty() => Ok(Signup {
             email: email.as_str().to_owned(),
@@ -69,9 +81,8 @@ mod tests {
 
     #[test]
     fn a_signup_is_trimmed_and_in_any_script() {
-        let read = signup(&object(
-            r#"{"email":" minsu@example.com ","username":"민수.1","password":"비밀번호 1234","more":[{}]}"#,
-        ));
+        let json = r#"{"email":" minsu@example.com ","username":"민수.1","password":"비밀번호 1234","more":[{}]}"#;
+        let read = signup(&object(json), true);
         let read = read.ok().unwrap();
         assert_eq!(
             (read.email.as_str(), read.username.as_str()),
@@ -101,12 +112,45 @@ mod tests {
             ),
             (r#"{"email":"a@example.com","username":7,"password":"abcdefg1"}"#, ""),
         ] {
-            assert_eq!(problems(signup(&object(json))), expected, "{json}");
+            assert_eq!(problems(signup(&object(json), false)), expected, "{json}");
         }
         let long = format!(
             r#"{{"email":"a@example.com","username":"{}","password":"abcdefg1"}}"#,
             "가".repeat(151)
         );
-        assert!(problems(signup(&object(&long))).contains("no more than 150 characters"));
+        assert!(problems(signup(&object(&long), false)).contains("no more than 150 characters"));
+    }
+
+    #[test]
+    fn a_weak_password_is_refused_if_that_is_configured() {
+        let json =
+            |password: &str| format!(r#"{{"email":"hong@example.com","username":"gildong","password":"{password}"}}"#);
+        for (password, expected) in [
+            ("Password1", r#"{"password":["This password is too common."]}"#),
+            ("hong1234", ""),
+            (
+                "hong2@example.com",
+                r#"{"password":["The password is too similar to the email address."]}"#,
+            ),
+            (
+                "Gildong1",
+                r#"{"password":["The password is too similar to the username."]}"#,
+            ),
+            (
+                "password",
+                r#"{"password":["The password must have a digit.","This password is too common."]}"#,
+            ),
+        ] {
+            assert_eq!(problems(signup(&object(&json(password)), true)), expected, "{password}");
+        }
+        for password in ["Password1", "Gildong1"] {
+            assert_eq!(problems(signup(&object(&json(password)), false)), "", "{password}");
+        }
+        // Each field is judged, even if another one is missing.
+        let missing = r#"{"username":"gildong","password":"gildong1"}"#;
+        assert_eq!(
+            problems(signup(&object(missing), true)),
+            r#"{"email":["This field is required."],"password":["The password is too similar to the username."]}"#
+        );
     }
 }
