@@ -563,7 +563,10 @@ end $$;
 
 -- Adds the recorded changes to their buckets, deletes buckets that are empty then, and drops the kept count of
 -- available items. It never waits: while another session holds the lock, the changes stay for the next one.
-create or replace function sugang.fold_bucket_changes(p_kind text) returns void language plpgsql as $$
+--
+-- It works as its owner, as triggers do (roles.sql): readers call it, and may not write counts otherwise.
+create or replace function sugang.fold_bucket_changes(p_kind text) returns void language plpgsql
+security definer set search_path = public, pg_temp as $$
 declare
     edges text[];
     levels text[];
@@ -2041,11 +2044,7 @@ begin
         ('sugang.attempts', 'update', 'began_at,in_window,in_previous,expires_at'),
         ('sugang.attempts', 'delete', null),
         ('sugang.bucket_counts', 'select', 'kind,edge,level,bucket,n'),
-        ('sugang.bucket_counts', 'insert', 'kind,edge,level,bucket,n'),
-        ('sugang.bucket_counts', 'update', 'n'),
-        ('sugang.bucket_counts', 'delete', null),
         ('sugang.bucket_changes', 'select', 'kind,edge,bucket,n'),
-        ('sugang.bucket_changes', 'delete', null),
         ('sugang.clock', 'select', 'seen_at,jumped_at,jumped_by'),
         ('sugang.clock', 'update', 'seen_at,jumped_at,jumped_by'),
         ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),

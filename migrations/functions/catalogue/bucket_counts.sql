@@ -60,7 +60,10 @@ end $$;
 
 -- Adds the recorded changes to their buckets, deletes buckets that are empty then, and drops the kept count of
 -- available items. It never waits: while another session holds the lock, the changes stay for the next one.
-create or replace function sugang.fold_bucket_changes(p_kind text) returns void language plpgsql as $$
+--
+-- It works as its owner, as triggers do (roles.sql): readers call it, and may not write counts otherwise.
+create or replace function sugang.fold_bucket_changes(p_kind text) returns void language plpgsql
+security definer set search_path = public, pg_temp as $$
 declare
     edges text[];
     levels text[];
