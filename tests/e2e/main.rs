@@ -58,6 +58,7 @@ mod preflight;
 mod races;
 mod rate_limit;
 mod readiness;
+mod redis_failover;
 mod redis_modes;
 mod sdk;
 mod service_role;
