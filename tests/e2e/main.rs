@@ -68,6 +68,7 @@ mod siege;
 mod signup;
 mod slow_clients;
 mod spellings;
+mod standby;
 mod statements;
 mod store_urls;
 mod storm;
