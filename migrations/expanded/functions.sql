@@ -163,6 +163,10 @@ declare
     account sugang.attempts;
 begin
     if p_function is distinct from 'count_attempt' then perform sugang.misrouted(p_function, 'count_attempt'); end if;
+    -- Said here, since a standby refuses an unlogged table for another reason.
+    if sugang.is_read_only() then
+        raise read_only_sql_transaction using message = 'attempts cannot be counted in a read-only transaction';
+    end if;
     -- Always in this order: two attempts with the same keys never wait for each other.
     if p_address is not null then
         address := sugang.lock_attempts(p_address, p_window);
@@ -1391,6 +1395,8 @@ returns sugang.search_counts language plpgsql as $$
 declare
     known sugang.search_counts;
 begin
+    -- A standby has no contents of an unlogged table, and refuses to read it.
+    if pg_is_in_recovery() then return null; end if;
     select * into known from sugang.search_counts
         where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
           and counted_at > clock_timestamp() - sugang.search_count_lifetime()

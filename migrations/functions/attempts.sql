@@ -57,6 +57,10 @@ declare
     account sugang.attempts;
 begin
     if p_function is distinct from 'count_attempt' then perform sugang.misrouted(p_function, 'count_attempt'); end if;
+    -- Said here, since a standby refuses an unlogged table for another reason.
+    if sugang.is_read_only() then
+        raise read_only_sql_transaction using message = 'attempts cannot be counted in a read-only transaction';
+    end if;
     -- Always in this order: two attempts with the same keys never wait for each other.
     if p_address is not null then
         address := sugang.lock_attempts(p_address, p_window);

@@ -30,7 +30,7 @@ pub async fn end_sessions(app: &App) -> i64 {
 }
 
 /// Searches for a word that more items have than are counted exactly.
-async fn add_frequent(app: &App) {
+pub(crate) async fn add_frequent(app: &App) {
     app.run(
         "insert into tests (title, price, start_at, end_at, created_at, updated_at)
          select 'frequent ' || i, 45000, '2020-01-01', '2099-12-31', now(), now() from generate_series(1, 1100) i",

@@ -1,6 +1,10 @@
 //! Two hosts behind one PgBouncer, whose statements meet on few sessions of PostgreSQL.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use fastrand::Rng;
 use futures::future::join_all;
@@ -14,6 +18,7 @@ use tokio::{
 use crate::{
     storm::assert_audit,
     support::{Hold, paid, payment},
+    tls::{Authority, of_host},
 };
 
 const USERS: usize = 16;
@@ -368,15 +373,43 @@ async fn another_default_isolation_is_set_right_or_stops_the_start() {
 }
 
 /// A request that gives up lets the pooler cancel its statement, and the connection that it used serves no other one.
+///
+/// A pooler that demands TLS demands it of the request to cancel as well.
+#[rstest]
+#[case::plain(false)]
+#[case::encrypted(true)]
 #[tokio::test]
-async fn a_statement_is_cancelled_through_the_pooler() {
+async fn a_statement_is_cancelled_through_the_pooler(#[case] encrypted: bool) {
     let Setup { app, users, items } = setup().await;
-    let settings = ["pool_mode = transaction", "default_pool_size = 2"];
+    let authority = Authority::new("poolers");
+    let [certificate, key] = authority.sign(&of_host("localhost"));
+    // PgBouncer runs as another user where the tests are root.
+    let files = tempfile::tempdir().unwrap();
+    fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let tls = [
+        "client_tls_sslmode = require".to_owned(),
+        format!("client_tls_cert_file = {}", file("tls.crt", &certificate)),
+        format!("client_tls_key_file = {}", file("tls.key", &key)),
+    ];
+    let mut settings = vec!["pool_mode = transaction", "default_pool_size = 2"];
+    if encrypted {
+        settings.extend(tls.iter().map(String::as_str));
+    }
     let Some(bouncer) = PgBouncer::start(app.service_url(), &settings) else {
         return;
     };
+    let mut url = bouncer.url.clone();
+    if encrypted {
+        let authorities = file("ca.crt", &authority.pem());
+        url = url.replace("127.0.0.1", "localhost") + "?sslmode=verify-full&sslrootcert=" + &authorities;
+    }
     let options = HostOptions {
-        database_url: Some(&bouncer.url),
+        database_url: Some(&url),
         arguments: &["--variable", "database_timeout_ms=1000"],
         ..HostOptions::default()
     };

@@ -6,18 +6,18 @@ use sugang_tests::{App, Builder, COURSE, EXAM, Item, Link, RedisServer};
 
 use crate::support::{cancel, paid, register};
 
-fn limited() -> Builder {
+pub(crate) fn limited() -> Builder {
     // On a busy machine, a slow Redis must not be taken for an unavailable one.
     App::with("login_attempts_per_account", 10).with("redis_timeout_ms", 10_000)
 }
 
-async fn wrong_login(app: &App) -> u16 {
+pub(crate) async fn wrong_login(app: &App) -> u16 {
     let body = json!({"email": "minsu@example.com", "password": "wrong-1"});
     app.post("/login/").json(&body).await.status.as_u16()
 }
 
 /// Asserts that of 15 wrong logins at two hosts, ten are answered and five are refused.
-async fn assert_limited(one: &App, other: &App) {
+pub(crate) async fn assert_limited(one: &App, other: &App) {
     let mut statuses = Vec::new();
     for n in 0..15 {
         statuses.push(wrong_login(if n % 2 == 0 { one } else { other }).await);
@@ -133,11 +133,14 @@ async fn keys_of_another_type_are_left_alone() {
         .await;
 }
 
+/// The arguments of a cluster's node.
+pub(crate) const NODE: &str = "--cluster-enabled yes --cluster-node-timeout 2000 --cluster-replica-validity-factor 0 --cluster-require-full-coverage no";
+
 /// Three nodes, each with a third of the slots.
-async fn cluster() -> Option<Vec<RedisServer>> {
+pub(crate) async fn cluster() -> Option<Vec<RedisServer>> {
     let mut nodes = Vec::new();
     for range in [["0", "5460"], ["5461", "10922"], ["10923", "16383"]] {
-        let node = RedisServer::start("--cluster-enabled yes --cluster-node-timeout 2000").await?;
+        let node = RedisServer::start(NODE).await?;
         node.command(&["CLUSTER", "ADDSLOTSRANGE", range[0], range[1]]).await;
         nodes.push(node);
     }
@@ -146,17 +149,19 @@ async fn cluster() -> Option<Vec<RedisServer>> {
         node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await;
     }
     for node in &nodes[1..] {
-        let bus = node.command(&["CONFIG", "GET", "cluster-port"]).await;
-        let bus: Vec<String> = redis::from_redis_value(bus).expect("a setting");
-        nodes[0]
-            .command(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), &bus[1]])
-            .await;
+        meet(&nodes[0], node).await;
     }
     for node in &nodes {
         node.until(&["CLUSTER", "INFO"], "cluster_state:ok").await;
         node.until(&["CLUSTER", "INFO"], "cluster_known_nodes:3").await;
     }
     Some(nodes)
+}
+
+/// Makes two nodes know each other, and all nodes that either of them knows.
+pub(crate) async fn meet(one: &RedisServer, other: &RedisServer) {
+    let [port, bus_port] = [other.port(), other.bus_port()].map(|port| port.to_string());
+    one.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]).await;
 }
 
 /// Whichever node the service is told of, the limits and the locks work; each count is one for all of them.

@@ -17,10 +17,10 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 /// An authority that signs certificates.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,14 +28,19 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(parameters, key).unwrap())
     }
 
+    /// The authority's own certificate, in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// A certificate and its key, in PEM.
-    fn sign(&self, parameters: &CertificateParams) -> [String; 2] {
+    pub(crate) fn sign(&self, parameters: &CertificateParams) -> [String; 2] {
         let key = KeyPair::generate().unwrap();
         [parameters.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem()]
     }
 }
 
-fn of_host(host: &str) -> CertificateParams {
+pub(crate) fn of_host(host: &str) -> CertificateParams {
     CertificateParams::new([host.to_owned()]).unwrap()
 }
 

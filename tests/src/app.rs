@@ -5,6 +5,7 @@ use reqwest::Method;
 use sugang_host::{Application, Limits, Server, Settings};
 use sugang_migrations::ServiceRole;
 use tokio::sync::OnceCell;
+use url::Url;
 
 use crate::{
     Call, Proxy, runtime,
@@ -57,6 +58,15 @@ impl Builder {
     /// Takes the stores of this supervisor instead of those that all tests share.
     pub fn on(mut self, supervisor: &Supervisor) -> Self {
         self.own_stores = Some(supervisor.stores.clone());
+        self
+    }
+
+    /// Takes these stores, of which the Redis is emptied.
+    pub fn on_stores(mut self, database_url: &Url, redis_url: &Url) -> Self {
+        self.own_stores = Some(Addresses {
+            database_url: database_url.clone(),
+            redis_url: redis_url.clone(),
+        });
         self
     }
 
@@ -278,7 +288,7 @@ impl App {
     }
 }
 
-async fn connect(url: String) -> anyhow::Result<tokio_postgres::Client> {
+pub(crate) async fn connect(url: String) -> anyhow::Result<tokio_postgres::Client> {
     runtime()
         .spawn(async move {
             let (database, connection) = sugang_connect::postgres::connect(&url).await?;

@@ -25,6 +25,7 @@ mod pgbouncer;
 mod proxy;
 mod raw;
 mod redis_server;
+mod standby;
 mod stores;
 mod supervisor;
 pub mod token;
@@ -42,6 +43,7 @@ pub use pgbouncer::PgBouncer;
 pub use proxy::{Link, Proxy};
 pub use raw::{RawClient, RawResponse};
 pub use redis_server::RedisServer;
+pub use standby::Replicated;
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]
 pub use {insta, serde_json};

@@ -34,6 +34,7 @@ pub enum Link {
 /// Stands between the service and one store.
 pub struct Proxy {
     url: Url,
+    target: watch::Sender<(String, u16)>,
     link: watch::Sender<Link>,
     /// How often the network has lost all connections.
     losses: watch::Sender<u64>,
@@ -43,14 +44,11 @@ pub struct Proxy {
 
 impl Proxy {
     /// Listens in front of the store at `target`.
-    pub(crate) async fn in_front_of(target: &Url) -> anyhow::Result<Self> {
-        let default_port = if target.scheme().starts_with("postgres") {
-            5432
-        } else {
-            6379
-        };
-        let host = target.host_str().context("the store's URL has a host")?.to_owned();
-        let port = target.port().unwrap_or(default_port);
+    ///
+    /// # Errors
+    /// The URL has no host, or there is no free port.
+    pub async fn in_front_of(target: &Url) -> anyhow::Result<Self> {
+        let (leads_to, target_now) = watch::channel(address(target)?);
         let (link, watched) = watch::channel(Link::Up);
         let (losses, lost) = watch::channel(0);
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
@@ -60,13 +58,14 @@ impl Proxy {
             .ok()
             .context("the store's URL can have a port")?;
         let executed = Arc::new(AtomicU64::new(0));
-        let counted = default_port == 5432;
+        let counted = target.scheme().starts_with("postgres");
         let counter = executed.clone();
         let accepting = runtime().spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let statements = counted.then(|| Statements::new(counter.clone()));
                 let (before, mut lost) = (*lost.borrow(), lost.clone());
-                let passing = pass(client, (host.clone(), port), watched.clone(), statements);
+                let target = target_now.borrow().clone();
+                let passing = pass(client, target, watched.clone(), statements);
                 tokio::spawn(async move {
                     let mut passing = std::pin::pin!(passing);
                     let lost = async { lost.wait_for(|losses| *losses > before).await.is_ok() };
@@ -83,6 +82,7 @@ impl Proxy {
         });
         Ok(Self {
             url,
+            target: leads_to,
             link,
             losses,
             executed,
@@ -96,8 +96,16 @@ impl Proxy {
     }
 
     /// Where the service finds the store now.
-    pub(crate) fn url(&self) -> &Url {
+    pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Leads connections that are opened from now on to another store, as an address does that follows the primary.
+    ///
+    /// # Panics
+    /// The URL has no host.
+    pub fn lead_to(&self, target: &Url) {
+        self.target.send_replace(address(target).expect("a store's URL"));
     }
 
     /// Loses all open connections as a network does, without a word to either side. Those to come work.
@@ -109,6 +117,16 @@ impl Proxy {
     pub fn set(&self, link: Link) {
         self.link.send_replace(link);
     }
+}
+
+fn address(store: &Url) -> anyhow::Result<(String, u16)> {
+    let host = store.host_str().context("the store's URL has a host")?;
+    let default_port = if store.scheme().starts_with("postgres") {
+        5432
+    } else {
+        6379
+    };
+    Ok((host.to_owned(), store.port().unwrap_or(default_port)))
 }
 
 impl Drop for Proxy {

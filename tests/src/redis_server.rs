@@ -9,9 +9,11 @@ use tempfile::TempDir;
 
 /// A Redis of one test's own; it ends when this is dropped.
 pub struct RedisServer {
+    program: String,
     process: Child,
     port: u16,
-    _folder: TempDir,
+    bus_port: u16,
+    folder: TempDir,
 }
 
 impl RedisServer {
@@ -27,20 +29,13 @@ impl RedisServer {
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let port = free_port();
-        let process = Command::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "no", "--cluster-port", &free_port().to_string()])
-            .args(arguments.split_whitespace())
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server starts");
+        let (port, bus_port) = (free_port(), free_port());
         let server = Self {
-            process,
+            process: spawn(&program, [port, bus_port], &folder, arguments),
+            program,
             port,
-            _folder: folder,
+            bus_port,
+            folder,
         };
         let begun = Instant::now();
         while server.try_command(&["PING"]).await.is_err() {
@@ -50,9 +45,36 @@ impl RedisServer {
         Some(server)
     }
 
+    /// Kills the server. Its port answers nothing from now on.
+    pub fn kill(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+
+    /// Kills the server and starts it at the same port, with these further arguments and the data that it had saved.
+    pub fn restart(&mut self, arguments: &str) {
+        self.kill();
+        self.process = spawn(&self.program, [self.port, self.bus_port], &self.folder, arguments);
+    }
+
+    /// Stops the server's process in the middle of what it does, as a hanging machine does.
+    ///
+    /// # Panics
+    /// There is no `kill`.
+    pub fn freeze(&self) {
+        let mut freeze = Command::new("kill");
+        freeze.args(["-STOP", &self.process.id().to_string()]);
+        assert!(freeze.status().expect("kill runs").success());
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port at which the nodes of a cluster speak to it.
+    pub fn bus_port(&self) -> u16 {
+        self.bus_port
     }
 
     /// The URL for the user and the password, if there are any.
@@ -111,9 +133,20 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
+fn spawn(program: &str, [port, bus_port]: [u16; 2], folder: &TempDir, arguments: &str) -> Child {
+    Command::new(program)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--appendonly", "no", "--cluster-port", &bus_port.to_string()])
+        .args(arguments.split_whitespace())
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server starts")
+}
+
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
+        self.kill();
     }
 }

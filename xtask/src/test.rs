@@ -13,7 +13,7 @@ use crate::{
     apt, deny,
     progress::{self, Step},
     project, sql,
-    stores::{Access, StoresChoice, Supervisor},
+    stores::{Access, StoresChoice, Supervisor, local},
     wasm::{self, ToolchainChoice},
     workspace,
 };
@@ -112,6 +112,7 @@ async fn end_to_end_tests(
         .env("SUGANG_TEST_DATABASE_URL", &stores.database_url)
         .env("SUGANG_TEST_REDIS_URL", &stores.redis_url)
         .env("SUGANG_TEST_REDIS_SERVER", redis_server().await)
+        .env("SUGANG_TEST_POSTGRES_FOLDER", postgres_folder().await)
         .env("SUGANG_TEST_HOST", host)
         .env("SUGANG_TEST_XTASK", env::current_exe()?)
         .envs(pooler.map(|program| ("SUGANG_TEST_PGBOUNCER", program)))
@@ -126,6 +127,26 @@ async fn end_to_end_tests(
     outcome.with_context(|| format!("the services' logs are in {}", log.display()))?;
     step.done("");
     Ok(())
+}
+
+/// The folder of PostgreSQL's programs, for tests of a standby. Empty if they cannot be had.
+async fn postgres_folder() -> OsString {
+    let find = || {
+        let folders = local::postgres_folders().into_iter();
+        folders
+            .map(PathBuf::into_os_string)
+            .find(|folder| Path::new(folder).join("pg_basebackup").is_file())
+    };
+    if let Some(folder) = find() {
+        return folder;
+    }
+    let installed = apt::install(&["postgresql"]).await;
+    installed
+        .and_then(|()| find().context("it is not in the package"))
+        .unwrap_or_else(|error| {
+            Step::loud("PostgreSQL's standby").done(&format!("not tested, since there is no pg_basebackup: {error:#}"));
+            OsString::new()
+        })
 }
 
 /// The program of Redis, for tests of its modes: a cluster, a replica, a full one. Empty if it cannot be had.

@@ -1,5 +1,6 @@
 //! Connections to PostgreSQL.
 
+mod cancel;
 mod stream;
 
 use std::{env, error::Error as _, path::PathBuf, time::Duration};
@@ -16,6 +17,7 @@ use crate::{
     error::HandshakeError,
     tls::{Authorities, Identity, Verification, client_config},
 };
+pub use cancel::Server;
 use stream::MakeTls;
 pub use stream::TlsStream;
 

@@ -46,6 +46,8 @@ returns sugang.search_counts language plpgsql as $$
 declare
     known sugang.search_counts;
 begin
+    -- A standby has no contents of an unlogged table, and refuses to read it.
+    if pg_is_in_recovery() then return null; end if;
     select * into known from sugang.search_counts
         where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
           and counted_at > clock_timestamp() - sugang.search_count_lifetime()

@@ -25,7 +25,7 @@ use programs::Programs;
 use server::Server;
 
 pub use folder::delete;
-pub use programs::MissingPackages;
+pub use programs::{MissingPackages, postgres_folders};
 pub use server::stop_leftover;
 
 /// The two servers and their folder.

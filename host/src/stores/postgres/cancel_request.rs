@@ -12,16 +12,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
-};
+use sugang_connect::postgres::{Connector, Server};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::{
     Client,
     tls::{ChannelBinding, TlsConnect, TlsStream},
 };
 
 use crate::sync::lock;
+
+/// The bytes of a request to cancel.
+const REQUEST: usize = 16;
 
 /// Records what is written to it. To a driver that asks for TLS first, it agrees.
 #[derive(Clone, Default)]
@@ -40,7 +41,7 @@ impl CancelRequest {
     }
 
     /// The request is the last that is written: its length, its code, the process and a key, with four bytes each.
-    fn bytes(&self) -> Option<[u8; 16]> {
+    fn bytes(&self) -> Option<[u8; REQUEST]> {
         lock(&self.0).last_chunk().copied()
     }
 
@@ -51,16 +52,21 @@ impl CancelRequest {
         process.first_chunk().copied().map(i32::from_be_bytes)
     }
 
+    /// Whether the driver asks for TLS first, as it did for the connection: more is written than the request.
+    fn asks_for_tls(&self) -> bool {
+        lock(&self.0).len() > REQUEST
+    }
+
     /// Sends the request to a pooler, and waits until the pooler has passed it on and closes the connection. PgBouncer 1.18
     /// crashes when it is the other side that closes first, as the driver does.
     ///
     /// # Errors
     /// The pooler does not listen, or the connection breaks.
-    pub(super) async fn send(&self, host: &str, port: u16) -> io::Result<()> {
-        let mut stream = TcpStream::connect((host, port)).await?;
-        // As libpq did until version 17, without TLS. It tells nothing but the key of the connection.
-        stream.write_all(&self.bytes().unwrap_or_default()).await?;
-        stream.read_to_end(&mut Vec::new()).await.map(drop)
+    pub(super) async fn send(&self, connector: &Connector, pooler: &Server) -> io::Result<()> {
+        let request = self.bytes().unwrap_or_default();
+        connector
+            .send_cancel_request(pooler, self.asks_for_tls(), &request)
+            .await
     }
 }
 
@@ -104,6 +110,8 @@ impl TlsConnect<Self> for CancelRequest {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[tokio::test]
@@ -117,5 +125,6 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(request.process(), Some(258));
+        assert!(request.asks_for_tls());
     }
 }

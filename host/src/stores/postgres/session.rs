@@ -3,7 +3,7 @@
 use std::{sync::Mutex, time::Duration};
 
 use serde_json::json;
-use sugang_connect::postgres::{Connector, describe};
+use sugang_connect::postgres::{Connector, Server, describe};
 use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
 use tokio_postgres::{Client, Config, config::Host, error::SqlState};
 use tokio_util::task::TaskTracker;
@@ -100,7 +100,7 @@ impl Manager for SessionManager {
     type Connection = Session;
 
     async fn connect(&self) -> Result<Session, ConnectError> {
-        let limit = self.connect_timeout * u32::try_from(hosts(&self.connector.config).len()).unwrap_or(u32::MAX);
+        let limit = self.connect_timeout * u32::try_from(servers(&self.connector.config).len()).unwrap_or(u32::MAX);
         let opened = timeout(limit, self.open()).await.unwrap_or_else(|_| {
             Err(ConnectError::Failed(format!(
                 "PostgreSQL did not answer within {limit:?}"
@@ -149,9 +149,9 @@ impl Manager for SessionManager {
                 return self.connector.cancel(session.client.cancel_token()).await;
             }
             let request = CancelRequest::of(&session.client).await?;
-            for (host, port) in hosts(&self.connector.config) {
+            for pooler in servers(&self.connector.config) {
                 // A pooler of another host does not know it.
-                _ = request.send(&host, port).await;
+                _ = request.send(&self.connector, &pooler).await;
             }
             // The pooler forgets what it has to cancel when the connection closes.
             session.client.check_connection().await
@@ -162,18 +162,22 @@ impl Manager for SessionManager {
     }
 }
 
-/// The hosts and ports that an address names.
-fn hosts(config: &Config) -> Vec<(String, u16)> {
+/// The servers that an address names.
+fn servers(config: &Config) -> Vec<Server> {
     let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
-    let host = |index: usize| {
-        let name = match (addresses.get(index), names.get(index)) {
-            (Some(address), _) => address.to_string(),
-            (None, Some(Host::Tcp(name))) => name.clone(),
-            (None, _) => String::new(),
+    let server = |index: usize| {
+        let address = addresses.get(index).map(ToString::to_string);
+        let name = match names.get(index) {
+            Some(Host::Tcp(name)) => name.clone(),
+            _ => address.clone().unwrap_or_default(),
         };
-        (name, ports.get(index).or(ports.first()).copied().unwrap_or(5432))
+        Server {
+            address: address.unwrap_or_else(|| name.clone()),
+            name,
+            port: ports.get(index).or(ports.first()).copied().unwrap_or(5432),
+        }
     };
-    (0..names.len().max(addresses.len())).map(host).collect()
+    (0..names.len().max(addresses.len())).map(server).collect()
 }
 
 /// Why no session was opened.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
+use redis::{Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use sugang_connect::redis::Connector;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -138,14 +138,14 @@ impl Drop for BrokenUnlessAnswered {
 }
 
 impl Link {
-    /// Sends a command. A link whose reply was not read, be it that the component gave up first, is not used again: a
+    /// Sends a command, with `ASKING` before it if `asking`. A link whose reply was not read, be it that the component gave up first, is not used again: a
     /// missing reply is the only sign of a server that hangs, and a new connection the only cure.
-    async fn send(mut self, command: &Cmd, limit: Duration) -> Result<Value, Error> {
+    async fn send(mut self, command: &Cmd, asking: bool, limit: Duration) -> Result<Value, Error> {
         let mut guard = BrokenUnlessAnswered {
             broken: self.broken.clone(),
             answered: false,
         };
-        let reply = timeout(limit, self.connection.send_packed_command(command)).await;
+        let reply = timeout(limit, self.reply(command, asking)).await;
         let reply = reply.map_err(|_| no_answer_within(limit))?;
         let reply = reply.and_then(|value| match value {
             Value::ServerError(error) => Err(error.into()),
@@ -156,6 +156,17 @@ impl Link {
         let is_lost = |error: &RedisError| error.is_unrecoverable_error() || is_stale(error);
         guard.answered = !reply.as_ref().is_err_and(is_lost);
         Ok(reply?)
+    }
+
+    async fn reply(&mut self, command: &Cmd, asking: bool) -> RedisResult<Value> {
+        if !asking {
+            return self.connection.send_packed_command(command).await;
+        }
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(command.clone());
+        // The reply to ASKING is skipped. No other command comes in between: both are one write.
+        let replies = self.connection.send_packed_commands(&both, 1, 1).await?;
+        Ok(replies.into_iter().next().unwrap_or(Value::Nil))
     }
 }
 
@@ -178,6 +189,18 @@ impl Connection {
     /// # Errors
     /// Redis refuses the command or does not answer in time, or the command does not work over such a connection.
     pub(super) async fn execute(&self, name: &str, command: &Cmd) -> Result<Value, Error> {
+        self.send(name, command, false).await
+    }
+
+    /// Executes a command on the node that imports its key, as an `ASK` redirection demands it.
+    ///
+    /// # Errors
+    /// Those of [`Self::execute`].
+    pub(super) async fn execute_asking(&self, name: &str, command: &Cmd) -> Result<Value, Error> {
+        self.send(name, command, true).await
+    }
+
+    async fn send(&self, name: &str, command: &Cmd, asking: bool) -> Result<Value, Error> {
         let sharing = sharing(name);
         if sharing == Sharing::Refused {
             return Err(Error::Other(format!(
@@ -192,10 +215,10 @@ impl Connection {
         match &*dedicated {
             Some(link) if link.broken.load(Relaxed) => Err(Error::other("the connection to Redis was lost")),
             // Kept locked: no other command may come between those of a transaction or beside a blocking one.
-            Some(link) => link.clone().send(command, limit).await,
+            Some(link) => link.clone().send(command, asking, limit).await,
             None => {
                 drop(dedicated);
-                self.client.shared().await?.send(command, limit).await
+                self.client.shared().await?.send(command, asking, limit).await
             }
         }
     }

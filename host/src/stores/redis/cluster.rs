@@ -1,7 +1,8 @@
 //! Redis clusters: a node that does not have a key names the one that has it.
 //!
 //! A component opens one address, that of any node. The host sends a command on to the node that it belongs to, and
-//! remembers that node for the keys with the same tag. Spin's interface has no word for a cluster.
+//! remembers that node for the keys with the same tag, until it gives no answer: its successor may have taken over. While
+//! keys move from one node to another (`ASK`), nothing is remembered. Spin's interface has no word for a cluster.
 
 use std::{collections::HashMap, sync::Mutex};
 
@@ -34,9 +35,38 @@ impl Places {
         places.insert(place, node);
     }
 
-    pub(super) fn forget(&self, place: &Place) {
-        lock(&self.0).remove(place);
+    /// Forgets the node of a place when the guard is dropped, unless a node has answered. It is also dropped when the
+    /// component stops waiting, as it does for a node that hangs.
+    pub(super) fn forget_unless_answered<'a>(&'a self, place: &'a Place) -> ForgetUnlessAnswered<'a> {
+        ForgetUnlessAnswered {
+            places: self,
+            place,
+            answered: false,
+        }
     }
+}
+
+pub(super) struct ForgetUnlessAnswered<'a> {
+    places: &'a Places,
+    place: &'a Place,
+    pub(super) answered: bool,
+}
+
+impl Drop for ForgetUnlessAnswered<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            lock(&self.places.0).remove(self.place);
+        }
+    }
+}
+
+/// Another node, to which a command is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Redirection {
+    /// It has the key.
+    Moved(String),
+    /// It has the key while the keys around it still move there. The others stay where they are.
+    Ask(String),
 }
 
 /// The place of the command's key; none for a command that changes or blocks its connection, or has no key.
@@ -66,9 +96,9 @@ fn tag(name: &str, command: &Cmd) -> Option<Vec<u8>> {
     Some(braced.unwrap_or(key).to_vec())
 }
 
-/// The address of the node that has the key, with user, password and path of the address that was asked.
-pub(super) fn moved_to(error: &RedisError, asked: &str) -> Option<String> {
-    let (node, _) = error.redirect_node().filter(|_| error.code() == Some("MOVED"))?;
+/// The node that has the key. Its address has user, password and path of the one that was asked.
+pub(super) fn redirection(error: &RedisError, asked: &str) -> Option<Redirection> {
+    let (node, _) = error.redirect_node()?;
     let (host, port) = node.rsplit_once(':')?;
     let mut url = Url::parse(asked).ok()?;
     // Without a host it is the one that was asked.
@@ -79,7 +109,10 @@ pub(super) fn moved_to(error: &RedisError, asked: &str) -> Option<String> {
             .ok()?;
     }
     url.set_port(Some(port.parse().ok()?)).ok()?;
-    Some(url.into())
+    Some(match error.code()? {
+        "ASK" => Redirection::Ask(url.into()),
+        _ => Redirection::Moved(url.into()),
+    })
 }
 
 #[cfg(test)]
@@ -112,17 +145,33 @@ mod tests {
     fn a_redirection_keeps_everything_but_host_and_port() {
         let moved = |code: ServerErrorKind, node: &str| {
             let error = RedisError::from((ErrorKind::Server(code), "", format!("7360 {node}")));
-            moved_to(&error, "redis://user:secret@first:7000/0")
+            redirection(&error, "redis://user:secret@first:7000/0")
         };
-        let expected = |host: &str| Some(format!("redis://user:secret@{host}/0"));
+        let address = |host: &str| format!("redis://user:secret@{host}/0");
+        let expected = |host: &str| Some(Redirection::Moved(address(host)));
         assert_eq!(
             moved(ServerErrorKind::Moved, "10.0.0.2:7001"),
             expected("10.0.0.2:7001")
         );
         assert_eq!(moved(ServerErrorKind::Moved, ":7001"), expected("first:7001"));
         assert_eq!(moved(ServerErrorKind::Moved, "::1:7001"), expected("[::1]:7001"));
-        assert_eq!(moved(ServerErrorKind::Ask, "10.0.0.2:7001"), None);
+        assert_eq!(
+            moved(ServerErrorKind::Ask, "10.0.0.2:7001"),
+            Some(Redirection::Ask(address("10.0.0.2:7001")))
+        );
+        assert_eq!(moved(ServerErrorKind::TryAgain, "10.0.0.2:7001"), None);
         assert_eq!(moved(ServerErrorKind::Moved, "?:x"), None);
+    }
+
+    #[test]
+    fn a_place_is_forgotten_unless_its_node_answers() {
+        let places = Places::default();
+        let place = (String::new(), b"sugang".to_vec());
+        places.set(place.clone(), "redis://a".to_owned());
+        places.forget_unless_answered(&place).answered = true;
+        assert_eq!(places.get(&place).as_deref(), Some("redis://a"));
+        drop(places.forget_unless_answered(&place));
+        assert_eq!(places.get(&place), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use client::Client;
 pub(crate) use client::Connection;
-use cluster::Places;
+use cluster::{Places, Redirection};
 pub(crate) use error::Error;
 use report::Report;
 
@@ -40,6 +40,8 @@ pub(crate) struct Clients {
     allowed: Arc<AllowedHosts>,
     tasks: TaskTracker,
     clients: Mutex<HashMap<String, Arc<Client>>>,
+    /// The client of the address that a variable names, which stays while it is not used.
+    prepared: Mutex<Option<(String, Arc<Client>)>>,
     places: Places,
     report: Report,
 }
@@ -51,6 +53,7 @@ impl Clients {
             allowed,
             tasks: TaskTracker::new(),
             clients: Mutex::default(),
+            prepared: Mutex::default(),
             places: Places::default(),
             report: Report::default(),
         }
@@ -83,30 +86,40 @@ impl Clients {
         let Some(place) = cluster::place(connection.address(), name, command) else {
             return connection.execute(name, command).await;
         };
-        let mut node = self.places.get(&place);
+        let mut remembered = self.places.forget_unless_answered(&place);
+        let mut next = self.places.get(&place).map(Redirection::Moved);
+        let mut is_remembered = next.is_some();
         for _ in 0..MAX_REDIRECTIONS {
-            let reply = match &node {
-                None => connection.execute(name, command).await,
-                Some(node) => self.execute_at(node, name, command).await,
-            };
-            let asked = node.as_deref().unwrap_or(connection.address());
-            match reply {
-                Err(Error::Redis(error)) => match cluster::moved_to(&error, asked) {
-                    Some(moved) if moved != asked => {
-                        self.places.set(place.clone(), moved.clone());
-                        node = Some(moved);
+            let (asked, reply) = match &next {
+                None => (connection.address(), connection.execute(name, command).await),
+                Some(Redirection::Moved(node) | Redirection::Ask(node)) => match self.open_node(connection, node).await
+                {
+                    Ok(connection) if matches!(next, Some(Redirection::Ask(_))) => {
+                        (&**node, connection.execute_asking(name, command).await)
                     }
-                    _ => {
-                        self.places.forget(&place);
-                        return Err(error.into());
+                    Ok(connection) => (&**node, connection.execute(name, command).await),
+                    // Nothing was sent yet. The opened node knows the successor, if there is one.
+                    Err(_) if is_remembered => {
+                        (next, is_remembered) = (None, false);
+                        continue;
                     }
+                    Err(error) => return Err(error),
                 },
-                Err(error) => {
-                    // The node may be gone. The opened one knows its successor.
-                    self.places.forget(&place);
-                    return Err(error);
+            };
+            is_remembered = false;
+            match reply {
+                Err(Error::Redis(error)) => match cluster::redirection(&error, asked) {
+                    Some(Redirection::Moved(node)) if node != asked => {
+                        self.places.set(place.clone(), node.clone());
+                        next = Some(Redirection::Moved(node));
+                    }
+                    Some(asking @ Redirection::Ask(_)) => next = Some(asking),
+                    _ => return Err(error.into()),
+                },
+                reply => {
+                    remembered.answered = reply.is_ok();
+                    return reply;
                 }
-                reply => return reply,
             }
         }
         Err(Error::other(
@@ -114,9 +127,16 @@ impl Clients {
         ))
     }
 
-    async fn execute_at(&self, node: &str, name: &str, command: &Cmd) -> Result<Value, Error> {
-        let connection = Connection::open(self.client(node, Origin::Component)?, node).await?;
-        connection.execute(name, command).await
+    /// Opens a connection to another node of the cluster. Its address names the files that the opened one names.
+    async fn open_node(&self, opened: &Connection, node: &str) -> Result<Connection, Error> {
+        let opened = match self.client(node, self.origin(opened.address())) {
+            Ok(client) => Connection::open(client, node).await,
+            Err(error) => Err(error),
+        };
+        opened.map_err(|error| {
+            let address = RedisUrl::parse(node, "").map(|url| format!("{}:{}", url.host.host, url.port()));
+            Error::Other(format!("node {}: {error}", address.unwrap_or_default()))
+        })
     }
 
     /// Makes the client of an address that a variable names, so that the component finds it.
@@ -124,13 +144,25 @@ impl Clients {
     /// # Errors
     /// The address can never work or is not allowed.
     pub(super) fn prepare(&self, address: &str) -> Result<(), Error> {
-        self.client(address, Origin::Operator).map(drop)
+        *lock(&self.prepared) = Some((address.to_owned(), self.client(address, Origin::Operator)?));
+        Ok(())
+    }
+
+    fn origin(&self, address: &str) -> Origin {
+        match &*lock(&self.prepared) {
+            Some((prepared, _)) if prepared == address => Origin::Operator,
+            _ => Origin::Component,
+        }
     }
 
     fn client(&self, address: &str, origin: Origin) -> Result<Arc<Client>, Error> {
         let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(address) {
             return Ok(client.clone());
+        }
+        if clients.len() >= MAX_CLIENTS {
+            // The nodes of a cluster have new addresses after each replacement.
+            clients.retain(|_, client| Arc::strong_count(client) > 1);
         }
         if self.tasks.is_closed() || clients.len() >= MAX_CLIENTS {
             return Err(Error::TooManyConnections);
@@ -158,6 +190,7 @@ impl Clients {
     pub(super) async fn close(&self) {
         self.tasks.close();
         lock(&self.clients).clear();
+        *lock(&self.prepared) = None;
         self.tasks.wait().await;
     }
 }
@@ -189,18 +222,16 @@ mod tests {
     #[tokio::test]
     async fn the_number_of_addresses_is_bounded() {
         let clients = clients("redis://*:*");
-        for number in 0..MAX_CLIENTS {
-            assert!(
-                clients
-                    .client(&format!("redis://a/{number}"), Origin::Component)
-                    .is_ok()
-            );
-        }
-        assert!(matches!(
-            clients.client("redis://b", Origin::Component),
-            Err(Error::TooManyConnections)
-        ));
-        assert!(clients.client("redis://a/0", Origin::Component).is_ok());
+        let open = |address: &str| clients.client(address, Origin::Component);
+        clients.prepare("redis://prepared").unwrap();
+        let used: Vec<_> = (1..MAX_CLIENTS)
+            .map(|number| open(&format!("redis://a/{number}")).unwrap())
+            .collect();
+        assert!(matches!(open("redis://b"), Err(Error::TooManyConnections)));
+        assert!(open("redis://a/1").is_ok());
+        drop(used);
+        assert!(open("redis://b").is_ok(), "those that nothing uses make room");
+        assert!(lock(&clients.clients).contains_key("redis://prepared"));
     }
 
     #[tokio::test]

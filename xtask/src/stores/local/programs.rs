@@ -88,7 +88,7 @@ impl Programs {
 }
 
 /// Folders with PostgreSQL's servers: Debian's, newest first, then those of the `PATH`.
-fn postgres_folders() -> Vec<PathBuf> {
+pub fn postgres_folders() -> Vec<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<u32> = versions
         .filter_map(|version| version.file_name().to_string_lossy().parse().ok())
