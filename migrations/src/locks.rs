@@ -75,7 +75,7 @@ impl std::fmt::Display for Locked {
 enum Mode {
     /// Lets others read: triggers, indexes.
     ShareRowExclusive,
-    /// Lets nobody else in: columns, constraints.
+    /// Lets no other transaction in: columns, constraints.
     AccessExclusive,
 }
 

@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 /// A step that takes longer than this is shown, and again each time it has passed.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// How long a command waits for the reader of its progress, once at its end.
+const FLUSH: Duration = Duration::from_millis(200);
+
 /// Standard error. A transaction with its locks must not wait for a reader.
 static LINES: LazyLock<Option<Queue>> = LazyLock::new(|| {
     let stderr = sugang_output::handle(&io::stderr()).ok()?;
@@ -71,6 +74,10 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(ticker) = &self.ticker {
             ticker.abort();
+            // What was said stands before the report.
+            if let Some(lines) = &*LINES {
+                lines.flush(FLUSH);
+            }
         }
     }
 }

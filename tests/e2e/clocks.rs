@@ -1,7 +1,7 @@
 //! The database's clock jumps years ahead and back: counts go on, and nothing is forgotten because it seemed old.
 //!
 //! The functions of this service and the harness's statements read a clock that the test moves: the database's search
-//! path finds it before PostgreSQL's own. What nobody moves here is the clock of the host.
+//! path finds it before PostgreSQL's own. The clock of the host stays as it is.
 
 use rstest::rstest;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Operators and the Django service edit many items at once, beside each other and beside users: nobody waits for what
+//! Operators and the Django service edit many items at once, beside each other and beside users: no request waits for what
 //! is derived from the items, and it stays exact.
 
 use std::{

@@ -153,7 +153,7 @@ async fn no_spelling_of_a_path_avoids_the_places_for_hashes() {
     })
     .await;
     let minsu = app.user("minsu").await;
-    let body = json!({"email": "nobody@example.com", "password": "wrong-1"}).to_string();
+    let body = json!({"email": "unknown@example.com", "password": "wrong-1"}).to_string();
     let post = async |target: &str| {
         let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json");
         let mut client = app.connection().await;
