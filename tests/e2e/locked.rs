@@ -329,7 +329,10 @@ async fn a_locked_user_keeps_no_item_from_the_others(
 /// Requests that wait in vain do not occupy all places of the host.
 #[tokio::test]
 async fn a_crowd_before_a_locked_item_is_told_to_come_back() {
-    let app = App::limited(|limits| limits.requests = 60).await;
+    let app = App::with("lock_timeout_ms", 1000)
+        .limits(|limits| limits.requests = 60)
+        .start()
+        .await;
     let (users, minsu) = (users(&app, 120).await, app.user("minsu").await);
     let locked = app.add(EXAM, Item::default()).await;
     let hold = Hold::item(&app, locked).await;

@@ -185,6 +185,7 @@ async fn a_user_goes_on_as_usual() {
         setting("SUGANG_SIEGE_P99_MS", 2_500),
     );
     let app = App::with("login_attempts_per_account", ATTEMPTS)
+        .with("lock_timeout_ms", 1000)
         .with("argon2_memory_kib", 19_456)
         .with("argon2_iterations", 2)
         .proxied()

@@ -79,7 +79,7 @@ impl Builder {
 }
 
 impl App {
-    /// Starts the service with cheap passwords, and with the defaults otherwise.
+    /// Starts the service with cheap passwords, and patient with locks; with the defaults otherwise.
     pub async fn start() -> Self {
         Builder::default().start().await
     }
@@ -124,6 +124,8 @@ impl App {
                 ("argon2_memory_kib", "8"),
                 ("argon2_iterations", "1"),
                 ("log_requests", "false"),
+                // Tests keep locks while they do other things, on a busy machine.
+                ("lock_timeout_ms", "30000"),
                 // Tests are one address, and guess passwords.
                 ("login_attempts_per_account", "0"),
                 ("login_attempts_per_address", "0"),

@@ -51,6 +51,7 @@ impl HostProcess {
             .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
             // Bounds the wait for the lock of a killed holder.
             .env("SPIN_VARIABLE_LOCK_TTL_MS", "500")
+            .env("SPIN_VARIABLE_LOCK_TIMEOUT_MS", "30000")
             .env("SPIN_VARIABLE_LOG_REQUESTS", "false")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

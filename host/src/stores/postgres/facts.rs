@@ -31,6 +31,11 @@ const NEEDED: &[(&str, &str)] = &[
     ),
     // The tables are in the schema public, and no other one is searched before.
     ("search_path = public", "(current_schemas(false))[1] = 'public'"),
+    // What the catalog names is compared with what was written down.
+    (
+        "quote_all_identifiers = off",
+        "current_setting('quote_all_identifiers') = 'off'",
+    ),
     // A refused statement ends itself alone.
     ("exit_on_error = off", "current_setting('exit_on_error') = 'off'"),
 ];
