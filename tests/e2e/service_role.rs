@@ -83,6 +83,7 @@ async fn the_history_cannot_be_changed_by_the_role_that_serves() {
         "update tests set price = 0",
         "update sugang.migrations set hash = ''",
         "delete from sugang.schema_objects",
+        "update sugang.bucket_counts set n = 0",
         "select setval(pg_get_serial_sequence('payments', 'id'), 1)",
     ] {
         let error = service.batch_execute(statement).await.expect_err(statement);
