@@ -1646,10 +1646,17 @@ end $$;
 
 -- What the triggers of all kinds have in common.
 
--- Whether sugang.recount_...() is counting again.
-create or replace function sugang.recounts() returns boolean language sql stable as $$
-    select coalesce(current_setting('sugang.recount', true), '') = 'on'
-$$;
+-- Whether sugang.recount_...() is counting again. Any role can set this setting, so it counts only for the owner of the
+-- tables, and for what a trigger does: nobody else gets past a guard or the history by it.
+create or replace function sugang.recounts() returns boolean language plpgsql stable as $$
+begin
+    if coalesce(current_setting('sugang.recount', true), '') <> 'on' then return false; end if;
+    if pg_trigger_depth() = 1
+       and not pg_has_role(session_user, (select nspowner from pg_namespace where nspname = 'sugang'), 'member') then
+        raise insufficient_privilege using message = 'only the owner of the tables may set sugang.recount';
+    end if;
+    return true;
+end $$;
 
 -- The times follow the status, for a program that changes the status alone.
 create or replace function sugang.keep_registration_times() returns trigger language plpgsql as $$
@@ -2032,7 +2039,7 @@ begin
         ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
                                'registration_id,registration_time'),
-        ('payments', 'update', 'status,refund_reason,cancelled_at'),
+        ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),
@@ -2041,8 +2048,10 @@ begin
         ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'update', 'fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'delete', null),
-        ('sugang.revoked_tokens', 'select', 'name,user_id,expires_at,used_at,family,successor'),
-        ('sugang.revoked_tokens', 'insert', 'name,user_id,expires_at,used_at,family,successor'),
+        ('sugang.revoked_tokens', 'select', 'name,user_id,expires_at,used_at,family,successor,successor_issued_at,'
+                                            'successor_expires_at'),
+        ('sugang.revoked_tokens', 'insert', 'name,user_id,expires_at,used_at,family,successor,successor_issued_at,'
+                                            'successor_expires_at'),
         ('sugang.revoked_tokens', 'update', 'expires_at'),
         ('sugang.revoked_tokens', 'delete', null),
         ('sugang.attempts', 'select', 'key,began_at,in_window,in_previous,expires_at'),
@@ -2057,6 +2066,7 @@ begin
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
         ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
         ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid'),
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
@@ -2551,7 +2561,8 @@ create or replace function sugang.role_is_unlimited(p_role name) returns text la
 $$;
 
 -- Gives a role the rights that requests need, and takes what it has beyond them in the schema sugang: earlier versions
--- may have needed more. It may read every table but all columns of users, so that it can also run the audit.
+-- may have needed more. It may read whole tables: rows are returned with all columns, those of the Django service
+-- included, and the audit reads them.
 create or replace function sugang.grant_service(p_role name) returns void language plpgsql as $$
 declare
     statement text;
@@ -2564,7 +2575,7 @@ begin
             'grant execute on all functions in schema sugang to %I']) s
         union all
         select format('grant select on %s to %I', relation, p_role) from sugang.rights()
-        where privilege = 'select' and relation <> 'users' and relation not like 'sugang.%'
+        where privilege = 'select' and relation not like 'sugang.%'
         union all
         select format('grant %s on %s to %I', string_agg(privilege, ', '), relation, p_role)
         from (select relation, privilege || coalesce('(' || columns || ')', '') as privilege from sugang.rights()) r

@@ -1,9 +1,16 @@
 -- What the triggers of all kinds have in common.
 
--- Whether sugang.recount_...() is counting again.
-create or replace function sugang.recounts() returns boolean language sql stable as $$
-    select coalesce(current_setting('sugang.recount', true), '') = 'on'
-$$;
+-- Whether sugang.recount_...() is counting again. Any role can set this setting, so it counts only for the owner of the
+-- tables, and for what a trigger does: nobody else gets past a guard or the history by it.
+create or replace function sugang.recounts() returns boolean language plpgsql stable as $$
+begin
+    if coalesce(current_setting('sugang.recount', true), '') <> 'on' then return false; end if;
+    if pg_trigger_depth() = 1
+       and not pg_has_role(session_user, (select nspowner from pg_namespace where nspname = 'sugang'), 'member') then
+        raise insufficient_privilege using message = 'only the owner of the tables may set sugang.recount';
+    end if;
+    return true;
+end $$;
 
 -- The times follow the status, for a program that changes the status alone.
 create or replace function sugang.keep_registration_times() returns trigger language plpgsql as $$

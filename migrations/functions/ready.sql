@@ -17,7 +17,7 @@ begin
         ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
                                'registration_id,registration_time'),
-        ('payments', 'update', 'status,refund_reason,cancelled_at'),
+        ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),
@@ -26,8 +26,10 @@ begin
         ('sugang.idempotency_keys', 'insert', 'user_id,key,fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'update', 'fingerprint,outcome,body,created_at'),
         ('sugang.idempotency_keys', 'delete', null),
-        ('sugang.revoked_tokens', 'select', 'name,user_id,expires_at,used_at,family,successor'),
-        ('sugang.revoked_tokens', 'insert', 'name,user_id,expires_at,used_at,family,successor'),
+        ('sugang.revoked_tokens', 'select', 'name,user_id,expires_at,used_at,family,successor,successor_issued_at,'
+                                            'successor_expires_at'),
+        ('sugang.revoked_tokens', 'insert', 'name,user_id,expires_at,used_at,family,successor,successor_issued_at,'
+                                            'successor_expires_at'),
         ('sugang.revoked_tokens', 'update', 'expires_at'),
         ('sugang.revoked_tokens', 'delete', null),
         ('sugang.attempts', 'select', 'key,began_at,in_window,in_previous,expires_at'),
@@ -42,6 +44,7 @@ begin
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
         ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
         ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid'),
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),

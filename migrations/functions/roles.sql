@@ -32,7 +32,8 @@ create or replace function sugang.role_is_unlimited(p_role name) returns text la
 $$;
 
 -- Gives a role the rights that requests need, and takes what it has beyond them in the schema sugang: earlier versions
--- may have needed more. It may read every table but all columns of users, so that it can also run the audit.
+-- may have needed more. It may read whole tables: rows are returned with all columns, those of the Django service
+-- included, and the audit reads them.
 create or replace function sugang.grant_service(p_role name) returns void language plpgsql as $$
 declare
     statement text;
@@ -45,7 +46,7 @@ begin
             'grant execute on all functions in schema sugang to %I']) s
         union all
         select format('grant select on %s to %I', relation, p_role) from sugang.rights()
-        where privilege = 'select' and relation <> 'users' and relation not like 'sugang.%'
+        where privilege = 'select' and relation not like 'sugang.%'
         union all
         select format('grant %s on %s to %I', string_agg(privilege, ', '), relation, p_role)
         from (select relation, privilege || coalesce('(' || columns || ')', '') as privilege from sugang.rights()) r

@@ -92,6 +92,16 @@ async fn the_history_cannot_be_changed_by_the_role_that_serves() {
     }
     assert_eq!(app.rows(HISTORY).await, history);
 
+    // Nor does it get past the history by the setting with which the owner counts again: refused, or written all the same.
+    let recount = "begin; set local sugang.recount = 'on';
+                   update payments set status = 'cancelled', cancelled_at = now()";
+    if service.batch_execute(recount).await.is_ok() {
+        let logged = service.query_one("select count(*) from sugang.audit_log", &[]).await;
+        let before = history.as_array().map_or(0, Vec::len) as i64;
+        assert_eq!(logged.expect("it may read").get::<_, i64>(0), before + 2);
+    }
+    service.batch_execute("rollback").await.expect("it was begun");
+
     // What it may change leaves a row, also where it hides the tables behind its own.
     service
         .batch_execute(
