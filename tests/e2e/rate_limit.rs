@@ -194,7 +194,7 @@ async fn guesses_are_counted_once_while_passwords_are_hashed() {
             app.post(path).json(&guess).await.status.as_u16()
         }
     });
-    let others = (0..6).map(|n| login_owned(&app, format!("nobody{n}@example.com")));
+    let others = (0..6).map(|n| login_owned(&app, format!("unknown{n}@example.com")));
     let (guesses, _) = join(join_all(guesses), join_all(others)).await;
     let admitted = guesses.iter().filter(|status| **status == 401).count();
     assert_eq!(admitted, 10, "{guesses:?}");

@@ -15,7 +15,7 @@ use crate::{
 
 /// The limit of [`limited`].
 const LIMIT: usize = 10;
-/// The most guesses after five: each store admits so many, and on a busy machine Redis answers too late now and then.
+/// The most guesses after five: each store admits the limit, and on a busy machine Redis answers too late now and then.
 const MOST: usize = 2 * LIMIT - 5;
 
 /// Returns the `reasons` of `/readyz`, which is never worse than degraded.

@@ -79,7 +79,7 @@ impl Shares {
     }
 
     /// Waits, in the order of arrival, until fewer requests of this address are in flight or ahead in the queue of all.
-    /// Without it, one address could queue so many that others wait until they are refused.
+    /// Without it, one address could fill the queue until others are refused.
     pub(super) async fn place(&self, lane: Lane) -> Option<OwnedSemaphorePermit> {
         let places = self.places.as_ref()?;
         let places = match lane {

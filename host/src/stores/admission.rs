@@ -22,7 +22,7 @@ use crate::sync::lock;
 
 /// After this time a statement stops counting. The statements of this service need less.
 const LONG: Duration = Duration::from_millis(20);
-/// So many statements wait here for one row or one kind of statement that does not move; each of them occupies a place
+/// This many statements wait here for one row or one kind of statement that does not move; each of them occupies a place
 /// of the server.
 const QUEUE: usize = 32;
 

@@ -30,12 +30,12 @@ pub(super) enum Obstacle {
 pub(super) struct Row {
     /// A hash of the name and of the value that identifies it.
     key: u64,
-    /// The part of the connections that may wait for it: one of so many.
+    /// The part of the connections that may wait for it: one in this number.
     part: usize,
 }
 
 impl Row {
-    /// The number of connections, of so many, that may wait for it.
+    /// The number of connections, of all `connections`, that may wait for it.
     pub(super) fn share(&self, connections: usize) -> usize {
         (connections / self.part).max(1)
     }

@@ -47,6 +47,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
     ("tests/e2e/configuration.rs", "//nobody@", "a value of a test"),
     ("tests/src/pgbouncer.rs", "-u nobody", "the name of a Unix account"),
+    (
+        "tests/src/standby.rs",
+        "\"-u\", \"nobody\"",
+        "the name of a Unix account",
+    ),
     ("tests/e2e/items/register.rs", "user(\"somebody\")", "a value of a test"),
     ("tests/e2e/login.rs", "\"nobody", "a value of a test"),
     ("tests/e2e/rate_limit.rs", "\"nobody@", "a value of a test"),
