@@ -122,7 +122,7 @@ impl Action {
             Self::Item(operation, kind) => (operation.handler)(ctx, caller()?, kind).await,
             Self::File(file) => {
                 let (known, encodings) = (ctx.head.header("if-none-match"), ctx.head.header("accept-encoding"));
-                Ok(docs::get_file(file, known, encodings))
+                Ok(docs::get_file(file, known, encodings, ctx.head.held_files()))
             }
         }
     }

@@ -2,6 +2,11 @@
 
 use crate::{cors::Cors, request_id};
 
+/// The header by which the embedded host tells the component the `ETag`s of the files that it has already, in lower case,
+/// with commas between them. The body of such a file need not be made again, and may be left out. Clients cannot send it
+/// there: the host removes it, like every other header that begins with `spin-`.
+pub const HELD_FILES: &str = "spin-held-files";
+
 /// Returns the headers that a response lacks: its request id, how it may be cached, and what CORS requires.
 ///
 /// `has` tells whether the response has a header already; names are in lower case. `cors` is `None` while the

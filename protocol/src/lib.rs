@@ -23,7 +23,7 @@ pub use allowed_hosts::{AllowedHosts, host_for_log, is_loopback};
 pub use authority::is_authority;
 pub use cors::{Cors, preflight_headers};
 pub use error::{ErrorResponse, ErrorSpec, host, status_of};
-pub use headers::shared_headers;
+pub use headers::{HELD_FILES, shared_headers};
 pub use language::{Language, Text};
 pub use method::method_for_log;
 pub use network::client_network;

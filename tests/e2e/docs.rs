@@ -100,3 +100,31 @@ async fn cached_files_are_not_sent_again() {
         assert_eq!(app.get(path).header("if-none-match", "\"other\"").await.status, 200);
     }
 }
+
+/// The host keeps a file once it was sent, and asks the component for its head alone.
+#[tokio::test]
+async fn a_file_is_the_same_again_however_it_is_asked_for() {
+    let app = App::start().await;
+    for path in ["/api/schema/", "/api/docs/swagger-ui-bundle.js"] {
+        for encoding in ["identity", "gzip"] {
+            let get = |method, spelled: &str| app.call(method, spelled).header("accept-encoding", encoding);
+            let first = get("GET", path).await;
+            assert!(!first.body.is_empty());
+            for spelled in [path.to_owned(), path.replace('a', "%61"), format!("{path}?v=1")] {
+                let again = get("GET", &spelled).header("spin-held-files", "\"x\"").await;
+                assert_eq!(again.status, 200);
+                assert!(again.body == first.body, "{spelled} {encoding}");
+                for name in ["etag", "content-type", "content-encoding", "content-length", "vary"] {
+                    assert_eq!(again.header(name), first.header(name), "{spelled} {encoding}");
+                }
+            }
+            let head = get("HEAD", path).await;
+            assert_eq!(head.header("content-length"), first.header("content-length"));
+            let tag = first.header("etag").to_owned();
+            assert_eq!(get("GET", path).header("if-none-match", tag.as_str()).await.status, 304);
+            // A client cannot have the body left out.
+            let forged = get("GET", path).header("spin-held-files", tag.as_str()).await;
+            assert!(forged.body == first.body, "{encoding}");
+        }
+    }
+}

@@ -73,13 +73,23 @@ files! {
     "/api/redoc/redoc.standalone.js" "get_redoc_script" = "redoc.standalone.js" SCRIPT KEPT None;
 }
 
-/// Answers with a file: compressed if the client accepts gzip, or with 304 if the client has it.
-pub(crate) fn get_file(file: &File, if_none_match: Option<&str>, accept_encoding: Option<&str>) -> Response {
+/// Answers with a file: compressed if the client accepts gzip, or with 304 if the client has it. The body is left out if the
+/// host has it, as `held` says: decompressing it takes milliseconds of a processor, and every client may ask for it.
+pub(crate) fn get_file(
+    file: &File,
+    if_none_match: Option<&str>,
+    accept_encoding: Option<&str>,
+    held: Option<&str>,
+) -> Response {
     let packed = accept_encoding.is_some_and(accepts_gzip);
     let tag = file.tag(packed);
     let known = if_none_match.is_some_and(|tags| is_known(tags, &tag));
     let mut response = match (known, packed) {
         (true, _) => Response::empty(304),
+        (false, true) if is_held(held, &tag) => {
+            Response::text(200, file.media_type, "").header("content-encoding", "gzip")
+        }
+        (false, false) if is_held(held, &tag) => Response::text(200, file.media_type, ""),
         (false, true) => Response::text(200, file.media_type, file.gzip).header("content-encoding", "gzip"),
         (false, false) => {
             let mut content = Vec::new();
@@ -114,6 +124,11 @@ impl File {
 fn is_known(tags: &str, tag: &str) -> bool {
     let mut tags = tags.split(',').map(str::trim);
     tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+/// Returns whether the host has the file with this tag.
+fn is_held(held: Option<&str>, tag: &str) -> bool {
+    held.is_some_and(|tags| tags.split(',').any(|held| held == tag))
 }
 
 /// Returns whether `Accept-Encoding` admits gzip, by name or by `*`. A weight of 0 refuses it.
@@ -184,7 +199,10 @@ mod tests {
     #[test]
     fn both_encodings_have_the_same_content_and_different_tags() {
         for file in FILES {
-            let (packed, unpacked) = (get_file(file, None, Some("gzip")), get_file(file, None, None));
+            let (packed, unpacked) = (
+                get_file(file, None, Some("gzip"), None),
+                get_file(file, None, None, None),
+            );
             assert_eq!(header(&packed, "content-encoding"), Some("gzip"));
             assert_eq!(header(&unpacked, "content-encoding"), None);
             assert_ne!(header(&packed, "etag"), header(&unpacked, "etag"));
@@ -193,6 +211,21 @@ mod tests {
                 .read_to_end(&mut content)
                 .unwrap();
             assert!(!content.is_empty() && content == unpacked.body, "{}", file.path);
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_host_has_is_not_made_again() {
+        for file in FILES {
+            let tags = format!("{},{}", file.tag(false), file.tag(true));
+            for encoding in [None, Some("gzip")] {
+                let (made, held) = (
+                    get_file(file, None, encoding, Some("\"other\"")),
+                    get_file(file, None, encoding, Some(&tags)),
+                );
+                assert_eq!((made.status, &made.headers), (held.status, &held.headers));
+                assert!(!made.body.is_empty() && held.body.is_empty(), "{}", file.path);
+            }
         }
     }
 
@@ -206,20 +239,20 @@ mod tests {
             format!("W/{tag}"),
             "*".to_owned(),
         ] {
-            let response = get_file(file, Some(&known), Some("gzip"));
+            let response = get_file(file, Some(&known), Some("gzip"), None);
             assert_eq!(
                 (response.status, response.body.len(), header(&response, "etag")),
                 (304, 0, Some(&*tag))
             );
         }
-        assert_eq!(get_file(file, Some(&tag), None).status, 200);
-        assert_eq!(get_file(file, Some("\"other\""), Some("gzip")).status, 200);
+        assert_eq!(get_file(file, Some(&tag), None, None).status, 200);
+        assert_eq!(get_file(file, Some("\"other\""), Some("gzip"), None).status, 200);
     }
 
     #[test]
     fn the_pages_load_only_files_of_this_component() {
         for page in FILES.iter().filter(|file| file.media_type == HTML) {
-            let text = String::from_utf8(get_file(page, None, None).body).unwrap();
+            let text = String::from_utf8(get_file(page, None, None, None).body).unwrap();
             let addresses: Vec<_> = text
                 .split(['"'])
                 .filter(|value| value.contains('/') && !value.contains(['<', ' ']))

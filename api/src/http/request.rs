@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use http::Method;
 use sugang_protocol::{
-    Language,
+    HELD_FILES, Language,
     request_id::{self, RequestIds},
 };
 
@@ -43,6 +43,11 @@ impl RequestHead {
     pub(crate) fn authority(&self) -> Option<&str> {
         let (_, authority) = self.origin.as_deref()?.split_once("://")?;
         Some(authority)
+    }
+
+    /// Returns the `ETag`s of the files whose bodies the embedded host has already.
+    pub(crate) fn held_files(&self) -> Option<&str> {
+        self.header(HELD_FILES).filter(|_| *ON_EMBEDDED_HOST)
     }
 
     /// Returns the ids of the request: the client's if it is safe to log, and the embedded host's, or a new one.

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Body;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sugang_protocol::{Cors, ErrorSpec, client_network, host, method_for_log, path};
+use sugang_protocol::{Cors, ErrorSpec, HELD_FILES, client_network, host, method_for_log, path};
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, WasiBody, handler::ExpirationError};
 
@@ -204,7 +204,13 @@ impl Service {
         if meta.is_for_the_server() {
             return Ok(error_response::options_of_the_server(meta, &self.cors));
         }
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let path = path::canonical(&meta.path).unwrap_or_default();
+        if head.method.is_safe()
+            && let Some(tags) = self.shared_bodies.tags(&path)
+        {
+            head.headers.insert(HELD_FILES, tags);
+        }
         let waits = head.headers.contains_key(EXPECT);
         let memory = client.shares.requests.reserve(SMALL_REQUEST);
         let body = request_body::receive(body, waits, &self.bodies, length(&head), memory)
@@ -215,7 +221,7 @@ impl Service {
             })?;
         let body = body.map_err(Into::into).boxed_unsync();
         // A place is taken once nothing of the request is to come, and given back once the component has finished.
-        let (lane, bulkhead) = self.lane(meta);
+        let (lane, bulkhead) = self.lane(&meta.method, &path);
         let wait = self.limits.request_wait_timeout;
         let place = bulkhead.admit(&client.shares, lane, wait).await;
         let place = place.ok_or(&host::OVERLOADED)?;
@@ -232,11 +238,11 @@ impl Service {
         begun.await.map_err(crashed)?
     }
 
-    fn lane(&self, meta: &RequestMeta) -> (Lane, Arc<Bulkhead>) {
-        let path = path::canonical(&meta.path).unwrap_or_default();
-        let (lane, bulkhead) = if meta.method == Method::OPTIONS || self.probe_paths.contains(&*path) {
+    /// Finds the places of a request to a canonical path.
+    fn lane(&self, method: &Method, path: &str) -> (Lane, Arc<Bulkhead>) {
+        let (lane, bulkhead) = if method == Method::OPTIONS || self.probe_paths.contains(path) {
             (Lane::Probes, &self.probes)
-        } else if self.cpu_bound_paths.contains(&*path) {
+        } else if self.cpu_bound_paths.contains(path) {
             (Lane::CpuBound, &self.cpu_bound)
         } else {
             (Lane::Usual, &self.usual)

@@ -1,12 +1,14 @@
 //! Bodies that are the same for every client: files, which the component names by their `ETag`.
 //!
-//! All responses with a file share one copy of it. So clients that read a file slowly hold no memory, however many they are.
+//! All responses with a file share one copy of it. So clients that read a file slowly hold no memory, however many they are,
+//! and the component makes a file once: it leaves out the body of one that is here.
 
 use std::{collections::HashMap, sync::Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::ETAG};
 use hyper::body::Body as _;
+use sugang_protocol::path;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::{
@@ -18,8 +20,7 @@ use crate::sync::lock;
 /// Bytes of all files together. Those of this component are a third of it.
 const MAX_BYTES: usize = 16 << 20;
 
-/// The file of a response: its path and its `ETag`, which differs by encoding.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// The file of a response: its canonical path and its `ETag`, which differs by encoding.
 pub(super) struct Key(String, HeaderValue);
 
 /// The files that were sent before.
@@ -33,14 +34,15 @@ pub(super) struct SharedBodies {
 #[derive(Default)]
 struct Files {
     bytes: usize,
-    bodies: HashMap<Key, Bytes>,
+    bodies: HashMap<String, Vec<(HeaderValue, Bytes)>>,
 }
 
 impl Key {
     /// Returns the key of a response to `path` if its body is a file.
     pub(super) fn of(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         let tag = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?;
-        (method.is_safe() && status == StatusCode::OK).then(|| Self(path.to_owned(), tag.clone()))
+        let path = path::canonical(path).filter(|_| method.is_safe() && status == StatusCode::OK)?;
+        Some(Self(path.into_owned(), tag.clone()))
     }
 }
 
@@ -71,8 +73,20 @@ impl SharedBodies {
         }))
     }
 
-    fn get(&self, key: &Key) -> Option<Bytes> {
-        lock(&self.files).bodies.get(key).cloned()
+    /// Returns the `ETag`s of the files that were sent with this canonical path, as the component reads them.
+    pub(super) fn tags(&self, path: &str) -> Option<HeaderValue> {
+        let files = lock(&self.files);
+        let tags: Vec<_> = files.bodies.get(path)?.iter().map(|(tag, _)| tag.as_bytes()).collect();
+        HeaderValue::from_bytes(&tags.join(&b',')).ok()
+    }
+
+    fn get(&self, Key(path, tag): &Key) -> Option<Bytes> {
+        let files = lock(&self.files);
+        let bodies = files.bodies.get(path)?;
+        bodies
+            .iter()
+            .find(|(known, _)| known == tag)
+            .map(|(_, body)| body.clone())
     }
 
     fn has_room(&self, length: u64) -> bool {
@@ -80,14 +94,13 @@ impl SharedBodies {
     }
 
     /// Keeps a body for later responses. Returns whether there was room for it.
-    fn keep(&self, key: Key, body: &Bytes) -> bool {
+    fn keep(&self, Key(path, tag): Key, body: &Bytes) -> bool {
         let mut files = lock(&self.files);
         if files.bytes + body.len() > MAX_BYTES {
             return false;
         }
-        if files.bodies.insert(key, body.clone()).is_none() {
-            files.bytes += body.len();
-        }
+        files.bytes += body.len();
+        files.bodies.entry(path).or_default().push((tag, body.clone()));
         true
     }
 }
@@ -109,6 +122,14 @@ mod tests {
         assert!(shared.keep(file("/a", "\"1\""), &body) && shared.get(&file("/a", "\"1\"")).is_some());
         assert!(shared.get(&file("/a", "\"2\"")).is_none() && shared.get(&file("/b", "\"1\"")).is_none());
         assert!(!shared.keep(file("/b", "\"1\""), &body), "there is a bound");
+        assert_eq!(shared.tags("/a").unwrap(), "\"1\"");
+        let small = Bytes::from_static(b"2");
+        assert!(
+            shared.keep(file("/%61/", "\"2\""), &small),
+            "one path, however it is spelled"
+        );
+        assert_eq!(shared.tags("/a").unwrap(), "\"1\",\"2\"");
+        assert!(shared.tags("/b").is_none());
     }
 
     #[test]
