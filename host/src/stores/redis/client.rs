@@ -138,8 +138,9 @@ impl Drop for BrokenUnlessAnswered {
 }
 
 impl Link {
-    /// Sends a command, with `ASKING` before it if `asking`. A link whose reply was not read, be it that the component gave up first, is not used again: a
-    /// missing reply is the only sign of a server that hangs, and a new connection the only cure.
+    /// Sends a command, with `ASKING` before it if `asking`. A link whose reply was not read, be it that the component gave
+    /// up first, is not used again: a missing reply is the only sign of a server that hangs, and a new connection the only
+    /// cure.
     async fn send(mut self, command: &Cmd, asking: bool, limit: Duration) -> Result<Value, Error> {
         let mut guard = BrokenUnlessAnswered {
             broken: self.broken.clone(),
