@@ -42,7 +42,7 @@ pub const FALSIFICATIONS: &[Falsification] = &[
     by("payment_of_unknown_kind", "1", "update payments set payment_type = 'voucher' where id = 1"),
     by(
         "second_account",
-        "1+3",
+        "1+",
         "drop index users_email_key_unique;
          insert into users (email, username, password) values ('MINSU@example.com', 'other', '')",
     ),
@@ -393,14 +393,13 @@ pub const FALSIFICATIONS: &[Falsification] = &[
     ),
     by(
         "functions",
-        "sugang.authorization_error has another body",
-        "create or replace function sugang.authorization_error(p_user bigint) returns sugang.outcome
-            language plpgsql stable as 'begin return null; end'",
+        "sugang.page_size has another body",
+        "create or replace function sugang.page_size() returns integer language sql immutable as 'select 7'",
     ),
     by(
         "guards",
-        "function sugang.authorization_error(bigint) is not what it was",
-        "alter function sugang.authorization_error(bigint) security definer",
+        "function sugang.page_size() is not what it was",
+        "alter function sugang.page_size() security definer",
     ),
     by(
         "audit_log_rights",
