@@ -1,7 +1,7 @@
 //! Makes Cargo compile the crate again when an SQL file is added or changes.
 
 fn main() {
-    for path in ["amendments", "audit.sql", "functions", "preflight", "schema"] {
+    for path in ["amendments", "audit", "functions", "preflight", "schema"] {
         println!("cargo::rerun-if-changed={path}");
     }
 }

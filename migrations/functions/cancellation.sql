@@ -29,7 +29,8 @@ begin
         when payment.status <> 'paid' then 'already_cancelled'
     end;
     if a.outcome is not null then return a; end if;
-    happened_at := clock_timestamp();
+    -- A clock may have been set back.
+    happened_at := greatest(clock_timestamp(), payment.paid_at);
     -- Old rows may pay for something that nothing registers for.
     if kind is not null then
         execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
@@ -40,7 +41,10 @@ begin
         a.body := json_build_object('payment_type', kind)::text;
         return a;
     end if;
-    update payments set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason where id = p_id;
+    update payments
+        set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason,
+            history_entries = history_entries + 1
+        where id = p_id;
     a.outcome := 'ok';
     a.body := json_build_object('payment_id', p_id, 'cancelled_at', sugang.iso(happened_at))::text;
     return a;

@@ -2,6 +2,7 @@
 create or replace function sugang.payment_title() returns trigger language plpgsql as $$
 begin
     new.title_vector := sugang.search_vector(new.target_title, null);
+    if tg_op = 'UPDATE' then new.search_vector := to_tsvector('simple', coalesce(new.target_title, '')); end if;
     return new;
 end $$;
 -- After sugang_payment_snapshot, which fills the title: triggers run in the order of their names.

@@ -13,11 +13,11 @@ begin
         ('users', 'update', 'password,last_login,token_epoch'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
-                               'title_vector,target_title,registration_id,registration_time'),
+                               'title_vector,target_title,registration_id,registration_time,history_entries'),
         ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
                                'registration_id,registration_time'),
-        ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time'),
+        ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),
@@ -42,9 +42,9 @@ begin
         ('sugang.clock', 'update', 'seen_at,jumped_at,jumped_by'),
         ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
-        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
-        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
-        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
+        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,words'),
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
@@ -89,6 +89,9 @@ $$;
 create or replace function sugang.record_objects() returns void language sql as $$
     delete from sugang.schema_objects;
     insert into sugang.schema_objects select * from sugang.current_objects();
+    delete from sugang.schema_definitions;
+    insert into sugang.schema_definitions select distinct on (kind, relation, name) * from sugang.current_definitions();
+    insert into sugang.schema_definitions values ('server', '', 'major version', sugang.server_major());
 $$;
 
 -- What is missing of all that, with the reason by which the API names its kind. Requests fail of it, unless it is a

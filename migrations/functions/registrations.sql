@@ -58,7 +58,8 @@ begin
             values (p_user, p_id, '{active}', happened_at) returning * into registration;
     else
         update {registrations}
-            set status = '{active}', {registered_at} = happened_at, completed_at = null, cancelled_at = null
+            set status = '{active}', {registered_at} = happened_at, completed_at = null, cancelled_at = null,
+                history_entries = history_entries + 1
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
@@ -125,7 +126,9 @@ begin
         when registration.status = 'cancelled' then 'cancelled'
     end;
     if a.outcome is not null then return a; end if;
-    update {registrations} set status = 'completed', completed_at = clock_timestamp()
+    update {registrations}
+        set status = 'completed', completed_at = greatest(clock_timestamp(), {registered_at}),
+            history_entries = history_entries + 1
         where id = registration.id returning * into registration;
     a.outcome := 'ok';
     a.body := json_build_object('registration_id', registration.id,
@@ -144,7 +147,9 @@ begin
     perform sugang.lock_user(p_user);
     if registration.status = 'completed' then return false; end if;
     if registration.status = '{active}' then
-        update {registrations} set status = 'cancelled', cancelled_at = p_now where id = registration.id;
+        update {registrations}
+            set status = 'cancelled', cancelled_at = p_now, history_entries = history_entries + 1
+            where id = registration.id;
         perform sugang.check_user(p_user);
     end if;
     return true;

@@ -6,17 +6,36 @@
 create or replace function sugang.{kind}_registrations_inserted() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
+    happened_at timestamptz;
 begin
     for item in select {item_id} as id, count(*)::integer as seats from added where status <> 'cancelled'
             group by 1 order by 1 loop
-        update {items} set registration_count = registration_count + item.seats where id = item.id;
+        update {items}
+            set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.seats
+            where id = item.id;
     end loop;
+    happened_at := clock_timestamp();
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select '{kind}', id, '{kind}', {item_id}, user_id, status, 0, case when status = 'cancelled' then 0 else 1 end,
-               sugang.actor(), sugang.request()
-        from added order by id;
-    if sugang.actor() is null then
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        select happened_at, '{kind}', id, '{kind}', {item_id}, user_id, status, 0, i.seats, actor, request, 1, i.state,
+               sugang.entry_hash(null, i.state, 1, happened_at, '{kind}', id, '{kind}', {item_id}, user_id, status, 0,
+                                 i.seats, actor, request)
+        from added
+        cross join lateral (
+            select case when status = 'cancelled' then 0 else 1 end as seats,
+                   sugang.registration_state(id, user_id, {item_id}, status, {registered_at}, completed_at,
+                                             cancelled_at) as state offset 0) i
+        order by id;
+    if actor is null then
+        -- Copies of other rows, as from a backup.
+        if exists (select from added where history_entries <> 1) then
+            perform set_config('sugang.recount', 'on', true);
+            update {registrations} r set history_entries = 1 from added a where r.id = a.id;
+            perform set_config('sugang.recount', '', true);
+        end if;
         update payments p set registration_id = a.id, registration_time = a.{registered_at}
             from added a
             where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.{item_id}
@@ -32,31 +51,66 @@ create or replace trigger sugang_registrations_inserted after insert on {registr
 create or replace function sugang.{kind}_registrations_updated() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
+    happened_at timestamptz;
 begin
-    for item in select c.id, sum(c.seats)::integer as seats from (
-                select {item_id} as id, 1 as seats from added where status <> 'cancelled'
-                union all
-                select {item_id}, -1 from removed where status <> 'cancelled') c
-            group by 1 having sum(c.seats) <> 0 order by 1 loop
-        update {items} set registration_count = registration_count + item.seats where id = item.id;
-    end loop;
+    if sugang.recounts() then return null; end if;
+    if actor is null then
+        for item in select c.id, sum(c.seats)::integer as seats, sum(c.takes)::integer as takes from (
+                    select n.{item_id} as id, 1 as seats, case when o.status <> 'cancelled' then 0 else 1 end as takes
+                    from added n left join removed o on (o.id, o.user_id, o.{item_id}) = (n.id, n.user_id, n.{item_id})
+                    where n.status <> 'cancelled'
+                    union all
+                    select {item_id}, -1, 0 from removed where status <> 'cancelled') c
+                group by 1 having sum(c.seats) <> 0 or sum(c.takes) <> 0 order by 1 loop
+            update {items}
+                set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.takes
+                where id = item.id;
+        end loop;
+    else
+        -- The API's functions change one registration at a time, and move none.
+        update {items} i
+            set registration_count = i.registration_count + c.seats, seats_taken = i.seats_taken + greatest(c.seats, 0)
+            from (select n.{item_id} as id,
+                         (case when n.status = 'cancelled' then 0 else 1 end)
+                         - (case when o.status = 'cancelled' then 0 else 1 end) as seats
+                  from added n, removed o) c
+            where i.id = c.id and c.seats <> 0;
+    end if;
+    happened_at := clock_timestamp();
     -- A row that comes to another user or item is a removal and an addition.
-    insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select '{kind}', c.id, '{kind}', c.item, c.user_id, c.status, 0, c.seats, sugang.actor(), sugang.request()
-        from (
-            select o.id, 0 as step, o.{item_id} as item, o.user_id,
-                   case when n.id is null then 'deleted' else 'moved' end as status,
-                   case when o.status = 'cancelled' then 0 else -1 end as seats
+    if actor is null then
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, hash)
+            select happened_at, '{kind}', o.id, '{kind}', o.{item_id}, o.user_id, i.status, 0, i.seats,
+                   o.history_entries + 1,
+                   sugang.entry_hash(sugang.hash_of_entry('{kind}', o.id, o.history_entries), null,
+                                     o.history_entries + 1, happened_at, '{kind}', o.id, '{kind}', o.{item_id},
+                                     o.user_id, i.status, 0, i.seats, null, null)
             from removed o left join added n on n.id = o.id
+            cross join lateral (
+                select case when n.id is null then 'deleted' else 'moved' end as status,
+                       case when o.status = 'cancelled' then 0 else -1 end as seats) i
             where (o.user_id, o.{item_id}) is distinct from (n.user_id, n.{item_id})
-            union all
-            select n.id, 1, n.{item_id}, n.user_id, n.status,
-                   case when n.status = 'cancelled' then 0 else 1 end
-                   - case when o.status <> 'cancelled' then 1 else 0 end
-            from added n left join removed o on (o.id, o.user_id, o.{item_id}) = (n.id, n.user_id, n.{item_id})
-            where o.status is distinct from n.status) c
-        order by c.id, c.step;
+            order by o.id;
+    end if;
+    insert into sugang.audit_log
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        select happened_at, '{kind}', n.id, '{kind}', n.{item_id}, n.user_id, n.status, 0, i.seats, actor, request,
+               n.history_entries, i.state,
+               sugang.entry_hash(sugang.hash_of_entry('{kind}', n.id, n.history_entries - 1), i.state,
+                                 n.history_entries, happened_at, '{kind}', n.id, '{kind}', n.{item_id}, n.user_id,
+                                 n.status, 0, i.seats, actor, request)
+        from added n left join removed o on (o.id, o.user_id, o.{item_id}) = (n.id, n.user_id, n.{item_id})
+        cross join lateral (
+            select case when n.status = 'cancelled' then 0 else 1 end
+                   - case when o.status <> 'cancelled' then 1 else 0 end as seats,
+                   sugang.registration_state(n.id, n.user_id, n.{item_id}, n.status, n.{registered_at},
+                                             n.completed_at, n.cancelled_at) as state offset 0) i
+        where n.history_entries is distinct from o.history_entries
+        order by n.id;
     if sugang.actor() is null then
         update payments p set registration_id = null
             from removed o join added n on n.id = o.id
@@ -78,16 +132,23 @@ create or replace trigger sugang_registrations_updated after update on {registra
 create or replace function sugang.{kind}_registrations_deleted() returns trigger language plpgsql as $$
 declare
     item record;
+    happened_at timestamptz;
 begin
     for item in select {item_id} as id, count(*)::integer as seats from removed where status <> 'cancelled'
             group by 1 order by 1 loop
         update {items} set registration_count = registration_count - item.seats where id = item.id;
     end loop;
+    happened_at := clock_timestamp();
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0,
-               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
-        from removed order by id;
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
+        select happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats, sugang.actor(),
+               sugang.request(), history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('{kind}', id, history_entries), null, history_entries + 1,
+                                 happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats,
+                                 sugang.actor(), sugang.request())
+        from removed
+        cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
+        order by id;
     return null;
 end $$;
 create or replace trigger sugang_registrations_deleted after delete on {registrations}
@@ -96,13 +157,20 @@ create or replace trigger sugang_registrations_deleted after delete on {registra
 
 -- Before the rows are gone.
 create or replace function sugang.{kind}_registrations_truncated() returns trigger language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
 begin
     update {items} set registration_count = 0 where registration_count <> 0;
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0,
-               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
-        from {registrations} order by id;
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
+        select happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats, sugang.actor(),
+               sugang.request(), history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('{kind}', id, history_entries), null, history_entries + 1,
+                                 happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats,
+                                 sugang.actor(), sugang.request())
+        from {registrations}
+        cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
+        order by id;
     update payments set registration_id = null
         where registration_id is not null
           and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}');
@@ -117,6 +185,26 @@ create or replace trigger sugang_registration_times before insert or update on {
           or (new.status = 'cancelled') <> (new.cancelled_at is not null))
     execute function sugang.keep_registration_times();
 
+-- Counts the entries of a registration in the audit log. The functions of the API count by themselves, which is faster.
+create or replace function sugang.count_{kind}_registration_entries() returns trigger language plpgsql as $$
+begin
+    if sugang.recounts() then return new; end if;
+    new.history_entries := case
+        when new.id <> old.id then 1
+        when (new.user_id, new.{item_id}) <> (old.user_id, old.{item_id}) then old.history_entries + 2
+        when (new.status, new.{registered_at}, new.completed_at, new.cancelled_at)
+            is distinct from (old.status, old.{registered_at}, old.completed_at, old.cancelled_at)
+            then old.history_entries + 1
+        else old.history_entries
+    end;
+    return new;
+end $$;
+-- After all others, whose changes count as well: triggers run in the order of their names.
+create or replace trigger sugang_z_entries_update before update on {registrations}
+    for each row
+    when (new.history_entries <> old.history_entries + 1 or new.status = old.status)
+    execute function sugang.count_{kind}_registration_entries();
+
 -- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
 -- have. The Django service counts for itself, and writes back what it read before; both are ignored.
 create or replace function sugang.guard_{kind}_seats() returns trigger language plpgsql as $$
@@ -126,6 +214,8 @@ begin
     elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
         new.registration_count :=
             (select count(*) from {registrations} where {item_id} = new.id and status <> 'cancelled');
+        -- The history knows the seats under the id of before.
+        if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
     else
         raise check_violation using
             message = format('{kind} %s has no seat left', new.id), table = '{items}',
@@ -178,6 +268,47 @@ begin
     get diagnostics corrected = row_count;
     perform set_config('sugang.recount', '', true);
     return corrected;
+end $$;
+
+-- Writes down what the history lacks of the registrations as they are, and returns for how many: for the same operator.
+create or replace function sugang.log_unlogged_{kind}_registrations() returns bigint language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
+    logged bigint;
+begin
+    lock table {registrations} in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    with sums as (
+        select subject_id as id, sum(seats) as seats, max(id) as last_id
+        from sugang.audit_log where subject = '{kind}' group by 1
+    ), unlogged as (
+        select coalesce(r.id, s.id) as id, coalesce(r.{item_id}, l.item_id) as item_id,
+               coalesce(r.user_id, l.user_id) as user_id, coalesce(r.status, 'deleted') as status,
+               case when r.status <> 'cancelled' then 1 else 0 end - coalesce(s.seats, 0) as seats,
+               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash, i.state
+        from {registrations} r
+        full join sums s on s.id = r.id
+        left join sugang.audit_log l on l.id = s.last_id
+        cross join lateral (select case when r.id is not null then sugang.registration_state(
+            r.id, r.user_id, r.{item_id}, r.status, r.{registered_at}, r.completed_at, r.cancelled_at) end as state) i
+        where case when r.id is null then (l.status, s.seats) <> ('deleted', 0)
+                   else (l.entry, l.state, l.status, s.seats) is distinct from
+                        (r.history_entries, i.state, r.status,
+                         case when r.status <> 'cancelled' then 1 else 0 end) end
+    ), entries as (
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+            select happened_at, '{kind}', id, '{kind}', item_id, user_id, status, 0, seats, i.entry, state,
+                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
+                                     '{kind}', id, '{kind}', item_id, user_id, status, 0, seats::integer, null, null)
+            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
+            order by id returning subject_id, entry
+    ), counted as (
+        update {registrations} r set history_entries = e.entry from entries e where r.id = e.subject_id
+    )
+    select count(*) into logged from entries;
+    perform set_config('sugang.recount', '', true);
+    return logged;
 end $$;
 
 -- Cancels the active registrations of these users for these items that no active payment pays for any more.

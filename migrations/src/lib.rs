@@ -15,12 +15,12 @@ mod run;
 mod scripts;
 mod session;
 
-pub use audit::{Finding, audit, audit_with};
+pub use audit::{Finding, audit, audit_with, audit_with_progress, audit_within};
 pub use call::function_call;
 pub use history::Newer;
 pub use kind::{ItemKind, KINDS};
 pub use locks::{LockWait, Locked};
 pub use preflight::{Blocked, Level, Preflight, PreflightFinding, Unchecked};
-pub use report::{audit_database, exit_status, migrate_database, report};
+pub use report::{Format, audit_database, exit_status, migrate_database, report};
 pub use role::ServiceRole;
 pub use run::{Migration, Options, migrate, run, run_with};

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use console::style;
 
 use crate::{
-    audit::{Finding, audit},
+    audit::{Finding, audit_with_progress},
     history::Newer,
     kind::KINDS,
     locks::Locked,
@@ -18,13 +18,13 @@ const MAX_IDS: usize = 20;
 /// Audits the database at `database_url`.
 ///
 /// # Errors
-/// The database cannot be reached, and as for [`audit`].
+/// The database cannot be reached, and as for [`crate::audit`].
 pub async fn audit_database(database_url: &str) -> anyhow::Result<Vec<Finding>> {
     let (client, connection) = sugang_connect::postgres::connect(database_url)
         .await
         .context("cannot reach the database to audit it")?;
     let driver = tokio::spawn(connection);
-    let findings = audit(&client).await?;
+    let findings = audit_with_progress(&client).await?;
     drop(client);
     driver.await??;
     Ok(findings)
@@ -96,25 +96,52 @@ fn of_newer(newer: &Newer) -> String {
     }
 }
 
-/// Prints what each check found: "ok", or the ids of what violates it.
+/// How to print what the audit found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A line for each check, and what to do below those that found something.
+    Text,
+    /// One JSON object: `{"ok": false, "checks": [{"check", "kind", "count", "ids", "advice"}, ...]}`.
+    Json,
+}
+
+/// Prints what each check found: "ok", or the ids of what violates it and what to do.
 ///
 /// # Errors
 /// A check found something, or the report cannot be printed.
-pub fn report(findings: &[Finding]) -> anyhow::Result<()> {
-    let mut text = String::new();
-    for finding in findings {
-        let label = match finding.ids.is_empty() {
-            true => style(" ok").green(),
-            false => style("BAD").red(),
-        };
-        text += &format!("{} {}\n", label.bold(), line(finding));
-    }
+pub fn report(findings: &[Finding], format: Format) -> anyhow::Result<()> {
+    let text: String = match format {
+        Format::Text => findings.iter().map(lines).collect(),
+        Format::Json => format!("{}\n", json(findings)),
+    };
     sugang_output::print(&text).context("the report cannot be printed")?;
-    let broken = findings.iter().filter(|finding| !finding.ids.is_empty()).count();
+    let broken = findings.iter().filter(|finding| finding.count > 0).count();
     if broken > 0 {
         bail!("{broken} of {} checks found something", findings.len());
     }
     Ok(())
+}
+
+fn lines(finding: &Finding) -> String {
+    let line = line(finding);
+    match finding.count {
+        0 => format!("{} {line}\n", style(" ok").green().bold()),
+        _ => format!("{} {line}\n    {}\n", style("BAD").red().bold(), finding.advice),
+    }
+}
+
+fn json(findings: &[Finding]) -> serde_json::Value {
+    let check = |finding: &Finding| {
+        serde_json::json!({
+            "check": finding.check,
+            "kind": finding.kind,
+            "count": finding.count,
+            "ids": finding.ids,
+            "advice": (finding.count > 0).then_some(&finding.advice),
+        })
+    };
+    let ok = findings.iter().all(|finding| finding.count == 0);
+    serde_json::json!({ "ok": ok, "checks": findings.iter().map(check).collect::<Vec<_>>() })
 }
 
 fn line(finding: &Finding) -> String {
@@ -123,7 +150,10 @@ fn line(finding: &Finding) -> String {
         None => finding.check.clone(),
     };
     let ids = &finding.ids[..finding.ids.len().min(MAX_IDS)];
-    match finding.ids.len() - ids.len() {
+    match usize::try_from(finding.count)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(ids.len())
+    {
         _ if ids.is_empty() => name,
         0 => format!("{name}: {}", ids.join(", ")),
         more => format!("{name}: {} and {more} more", ids.join(", ")),
@@ -138,7 +168,9 @@ mod tests {
         Finding {
             check: "capacity".to_owned(),
             kind: kind.map(str::to_owned),
-            ids: (1..=ids).map(|id| id.to_string()).collect(),
+            advice: "Raise the capacity.".to_owned(),
+            count: i64::try_from(ids).unwrap(),
+            ids: (1..=ids.min(100)).map(|id| id.to_string()).collect(),
         }
     }
 
@@ -146,14 +178,28 @@ mod tests {
     fn a_finding_is_one_line() {
         assert_eq!(line(&finding(None, 0)), "capacity");
         assert_eq!(line(&finding(Some("exam"), 2)), "capacity (exam): 1, 2");
-        let long = line(&finding(None, 23));
-        assert!(long.ends_with("19, 20 and 3 more"), "{long}");
+        for (ids, end) in [(23, "19, 20 and 3 more"), (1_000, "19, 20 and 980 more")] {
+            let long = line(&finding(None, ids));
+            assert!(long.ends_with(end), "{long}");
+        }
     }
 
     #[test]
     fn a_finding_fails_the_report() {
-        assert!(report(&[finding(None, 0)]).is_ok());
-        let error = report(&[finding(None, 0), finding(Some("exam"), 1)]).unwrap_err();
-        assert_eq!(error.to_string(), "1 of 2 checks found something");
+        assert!(report(&[finding(None, 0)], Format::Text).is_ok());
+        for format in [Format::Text, Format::Json] {
+            let error = report(&[finding(None, 0), finding(Some("exam"), 1)], format).unwrap_err();
+            assert_eq!(error.to_string(), "1 of 2 checks found something");
+        }
+    }
+
+    #[test]
+    fn json_has_every_check() {
+        let report = json(&[finding(None, 0), finding(Some("exam"), 2)]);
+        let expected = serde_json::json!({"ok": false, "checks": [
+            {"check": "capacity", "kind": null, "count": 0, "ids": [], "advice": null},
+            {"check": "capacity", "kind": "exam", "count": 2, "ids": ["1", "2"], "advice": "Raise the capacity."},
+        ]});
+        assert_eq!(report, expected);
     }
 }

@@ -49,6 +49,33 @@ impl Script {
         };
         statements.map(|rest| &rest[..name(rest)]).collect()
     }
+
+    /// The names of the functions that it defines, each with its body.
+    pub(crate) fn bodies(&self) -> Vec<(&str, &str)> {
+        let definitions = self.sql.split("create or replace function sugang.").skip(1);
+        definitions
+            .filter_map(|definition| {
+                let (name, _) = definition.split_once('(')?;
+                let (_, rest) = definition.split_once("$$")?;
+                let (body, _) = rest.split_once("$$")?;
+                Some((name, body))
+            })
+            .collect()
+    }
+
+    /// The triggers that it defines: name, table and function, separated by blanks.
+    pub(crate) fn triggers(&self) -> Vec<String> {
+        let definitions = self.sql.split("create or replace trigger ").skip(1);
+        definitions
+            .filter_map(|definition| {
+                let words: Vec<_> = definition.split_once(';')?.0.split_whitespace().collect();
+                let after = |word: &str| words.iter().skip_while(|found| **found != word).nth(1);
+                let (_, function) = words.iter().rev().find_map(|word| word.split_once("sugang."))?;
+                let (function, _) = function.split_once('(')?;
+                Some(format!("{} {} {function}", words.first()?, after("on")?))
+            })
+            .collect()
+    }
 }
 
 /// The files of `schema/`, each of which runs once.
@@ -200,6 +227,17 @@ mod tests {
                 "{}",
                 script.label()
             );
+        }
+    }
+
+    /// What the audit compares.
+    #[test]
+    fn every_function_has_a_body_and_every_trigger_a_table() {
+        for script in functions(KINDS) {
+            let bodies: Vec<_> = script.bodies().into_iter().map(|(name, _)| name).collect();
+            assert_eq!(bodies, script.routines(), "{}", script.label());
+            let triggers = script.sql.matches("create or replace trigger ").count();
+            assert_eq!(script.triggers().len(), triggers, "{}", script.label());
         }
     }
 

@@ -1,167 +1,249 @@
-//! The audit finds nothing in good books, and whatever is broken by hand. A check that cannot find anything proves nothing.
+//! The audit finds nothing in good books, and whatever is falsified by hand. A check that cannot find anything proves
+//! nothing.
+
+mod falsifications;
 
 use std::collections::BTreeSet;
 
-use futures::future::join_all;
 use rstest::rstest;
-use sugang_migrations::{Finding, audit};
-use sugang_tests::{App, COURSE, EXAM, Item, Kind};
+use serde_json::json;
+use sugang_migrations::{Finding, audit, audit_within, run};
+use sugang_tests::{App, COURSE, EXAM, Item, Kind, User};
 
-use crate::support::{cancel, paid, register};
+use crate::{
+    storm::assert_audit,
+    support::{cancel, paid, payment, register},
+};
+use falsifications::FALSIFICATIONS;
 
-/// For each check of `migrations/audit.sql`, how to break what it guards, after the guards that forbid that are gone.
-const BREAKAGES: &[(&str, &str)] = &[
-    (
-        "second_active_payment",
-        "drop index payments_one_active;
-         insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method)
-            select user_id, payment_type, content_type_id, object_id, amount, payment_method
-            from payments where status = 'paid' limit 1",
-    ),
-    (
-        "second_registration",
-        "drop index idx_{kind}_reg_unique;
-         insert into {registrations} (user_id, {item_id}) select user_id, {item_id} from {registrations} limit 1",
-    ),
-    (
-        "active_payment_without_active_registration",
-        "update {registrations} set status = 'cancelled', cancelled_at = now() where status = '{active}'",
-    ),
-    (
-        "active_registration_without_active_payment",
-        "alter table payments disable trigger sugang_payments_updated;
-         update payments set status = 'cancelled', cancelled_at = now() where status = 'paid'",
-    ),
-    (
-        "payment_of_unknown_kind",
-        "alter table payments disable trigger user; update payments set payment_type = 'voucher'",
-    ),
-    (
-        "payment_points_to_another_registration",
-        "update payments p set registration_id = r.id from {registrations} r where r.id <> p.registration_id",
-    ),
-    (
-        "external_id_twice",
-        "drop index payments_external_id; update payments set external_transaction_id = 'sugang_1'",
-    ),
-    (
-        "payment_time_against_status",
-        "alter table payments disable trigger user; update payments set cancelled_at = now()",
-    ),
-    (
-        "registration_time_against_status",
-        "alter table {registrations} disable trigger user;
-         update {registrations} set completed_at = now() where status = '{active}'",
-    ),
-    (
-        "registration_count",
-        "alter table {items} disable trigger user; update {items} set registration_count = registration_count + 1",
-    ),
-    (
-        "capacity",
-        "alter table {items} disable trigger user;
-         update {items} set capacity = registration_count - 1 where registration_count > 0",
-    ),
-    (
-        "audit_log_of_payment",
-        "alter table sugang.audit_log disable trigger append_only;
-         delete from sugang.audit_log where subject = 'payment' and status = 'cancelled'",
-    ),
-    (
-        "audit_log_of_registration",
-        "alter table sugang.audit_log disable trigger append_only;
-         update sugang.audit_log set status = 'completed' where subject = '{kind}'",
-    ),
-    (
-        "audit_log_of_item",
-        "alter table sugang.audit_log disable trigger append_only;
-         update sugang.audit_log set item_id = item_id + 1 where subject = '{kind}'",
-    ),
-    ("search_table", "update sugang.{kind}_search set created_at = now()"),
-    (
-        "search_vector",
-        "update sugang.{kind}_search set search_vector = '요가:1A'",
-    ),
-    (
-        "bucket_counts",
-        "update sugang.bucket_counts set n = n + 1 where kind = '{kind}' and level = 'hour'",
-    ),
-    (
-        "available_count",
-        "update sugang.available_counts set n = 7, valid_from = '-infinity', valid_until = 'infinity' where kind = '{kind}'",
-    ),
-    (
-        "idempotency_key_without_user",
-        "alter table sugang.idempotency_keys drop constraint idempotency_keys_user_id_fkey;
-         insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome) values (404, 'key', 'hash', 'ok')",
-    ),
-];
+/// Names of the kind in SQL.
+fn of_kind(kind: Kind, sql: &str) -> String {
+    sql.replace("{kind}", kind.payment_type)
+        .replace("{items}", kind.items)
+        .replace("{registrations}", kind.registrations)
+        .replace("{registered_at}", kind.registered_at)
+        .replace("{item_id}", kind.item_id)
+        .replace("{active}", kind.active)
+}
 
-/// A user who is registered for one item, has cancelled another, and has taken a third up again.
+/// Of four items, minsu has the first, has cancelled the second and taken the third up again; jiyoung has the second.
+/// Registrations 1 to 4, payments 1 to 5. The responses for the first registration and cancellation are kept.
 async fn books(kind: Kind) -> App {
     let app = App::start().await;
-    let user = app.user("minsu").await;
-    for cancelled in [false, true, true] {
-        let item = app
-            .add(
-                kind,
-                Item {
-                    capacity: Some(5),
-                    ..Item::default()
-                },
-            )
-            .await;
-        let payment = paid(&register(&app, kind, item, &user).await);
-        if cancelled {
-            assert_eq!(cancel(&app, payment, &user).await.status, 200);
-        }
+    let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
+    let item = Item {
+        capacity: Some(5),
+        ..Item::default()
+    };
+    for _ in 0..4 {
+        app.add(kind, item).await;
     }
-    paid(&register(&app, kind, 3, &user).await);
+    let take = async |id: i64, user: &User| paid(&register(&app, kind, id, user).await);
+    let body = payment("45000.00", "card");
+    let first = app.post(kind.register(1)).by(&minsu).header("idempotency-key", "key-1");
+    assert_eq!(paid(&first.json(&body).await), 1);
+    let second = take(2, &minsu).await;
+    let cancelled = cancel(&app, second, &minsu).header("idempotency-key", "key-2").await;
+    assert_eq!(cancelled.status, 200);
+    let third = take(3, &minsu).await;
+    assert_eq!(cancel(&app, third, &minsu).await.status, 200);
+    take(3, &minsu).await;
+    assert_eq!(take(2, &jiyoung).await, 5);
     app
 }
 
-async fn findings(app: &App) -> Vec<Finding> {
-    audit(app.database()).await.expect("every check can be asked")
+/// What stands out in good books.
+fn found(findings: &[Finding]) -> Vec<&Finding> {
+    findings.iter().filter(|finding| finding.count > 0).collect()
 }
 
 #[rstest]
 #[tokio::test]
-async fn consistent_data_pass_and_each_defect_is_found(#[values(EXAM, COURSE)] kind: Kind) {
-    join_all(BREAKAGES.iter().map(async |(check, breakage)| {
-        let app = books(kind).await;
-        let before = findings(&app).await;
-        assert!(
-            before.iter().all(|finding| finding.ids.is_empty()),
-            "{check}: {before:#?}"
-        );
-
-        let breakage = breakage
-            .replace("{kind}", kind.payment_type)
-            .replace("{items}", kind.items)
-            .replace("{registrations}", kind.registrations)
-            .replace("{item_id}", kind.item_id)
-            .replace("{active}", kind.active);
+async fn every_falsification_is_found(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = books(kind).await;
+    assert_audit(&app).await;
+    let mut missed = Vec::new();
+    for falsification in FALSIFICATIONS {
+        let sql = of_kind(kind, falsification.sql);
         app.database()
-            .batch_execute(&breakage)
+            .batch_execute(&format!("begin; set local session_replication_role = replica; {sql}"))
             .await
-            .unwrap_or_else(|error| panic!("{check}: {error:?}"));
-
-        let after = findings(&app).await;
-        let found = after.iter().find(|finding| {
-            finding.check == *check && finding.kind.as_deref().is_none_or(|found| found == kind.payment_type)
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let findings = audit_within(app.database(), &[falsification.check])
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let says = of_kind(kind, falsification.says);
+        let is_found = findings.iter().any(|finding| {
+            finding.kind.as_deref().is_none_or(|found| found == kind.payment_type)
+                && finding.ids.iter().any(|id| id.contains(&says))
         });
-        assert!(
-            found.is_some_and(|finding| !finding.ids.is_empty()),
-            "{check}: {after:#?}"
-        );
-    }))
-    .await;
+        if !is_found {
+            missed.push(format!("{} {says:?}: {sql}: {findings:?}", falsification.check));
+        }
+        app.database()
+            .batch_execute("rollback")
+            .await
+            .expect("it is taken back");
+    }
+    assert_eq!(missed, [] as [String; 0]);
+    assert_audit(&app).await;
 }
 
 #[tokio::test]
-async fn every_check_has_its_defect() {
+async fn every_check_has_its_falsification() {
     let app = App::start().await;
-    let checks: BTreeSet<_> = findings(&app).await.into_iter().map(|finding| finding.check).collect();
-    let broken: BTreeSet<_> = BREAKAGES.iter().map(|(check, _)| (*check).to_owned()).collect();
-    assert_eq!(checks, broken);
+    let findings = audit(app.database()).await.expect("it can be audited");
+    let checks: BTreeSet<_> = findings.iter().map(|finding| finding.check.as_str()).collect();
+    let falsified: BTreeSet<_> = FALSIFICATIONS.iter().map(|falsification| falsification.check).collect();
+    assert_eq!(checks, falsified);
+}
+
+/// Whichever program changes a column: with the triggers on, it is in the history, and the books are good.
+#[rstest]
+#[tokio::test]
+async fn a_change_of_any_column_is_in_the_history(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = books(kind).await;
+    app.run(
+        "insert into users (email, username, password) values ('hana@example.com', 'hana', '')",
+        &[],
+    )
+    .await;
+    for (table, id, changes) in [
+        (
+            "payments",
+            1,
+            &[
+                "amount = 40000",
+                "payment_method = 'kakaopay'",
+                "external_transaction_id = 'pg-1'",
+                "refund_reason = 'x'",
+                "paid_at = paid_at - interval '1 s'",
+                "target_title = 'x'",
+                "registration_time = registration_time - interval '1 s'",
+                "user_id = 3",
+                "history_entries = 77, refund_reason = 'y'",
+                "id = 77",
+            ] as &[&str],
+        ),
+        (
+            kind.registrations,
+            1,
+            &[
+                "{registered_at} = {registered_at} - interval '1 s'",
+                "status = 'completed'",
+                "completed_at = completed_at + interval '1 s'",
+                "user_id = 3",
+                "history_entries = 77, status = '{active}'",
+                "id = 77",
+            ],
+        ),
+    ] {
+        for change in changes {
+            let before: i64 = app.one("select count(*) from sugang.audit_log", &[]).await;
+            let change = of_kind(kind, change);
+            app.run(&format!("update {table} set {change} where id = {id}"), &[])
+                .await;
+            let after: i64 = app.one("select count(*) from sugang.audit_log", &[]).await;
+            assert!(after > before, "{table}: {change}");
+        }
+        // What is derived is no change.
+        let before: i64 = app.one("select count(*) from sugang.audit_log", &[]).await;
+        app.run(&format!("update {table} set history_entries = 5"), &[]).await;
+        assert_eq!(
+            app.one::<i64>("select count(*) from sugang.audit_log", &[]).await,
+            before
+        );
+    }
+    app.run("update payments set registration_id = 77 where id = 77", &[])
+        .await;
+    assert_audit(&app).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_history_cannot_be_changed(
+    #[values(
+        "update sugang.audit_log set amount = 0",
+        "delete from sugang.audit_log",
+        "truncate sugang.audit_log",
+        "truncate users cascade; truncate sugang.audit_log cascade",
+        "update sugang.audit_seals set n = 0",
+        "delete from sugang.audit_seals",
+        "truncate sugang.audit_seals"
+    )]
+    statements: &str,
+) {
+    let app = books(EXAM).await;
+    let before = app.state().await;
+    let refused = app
+        .database()
+        .batch_execute(statements)
+        .await
+        .expect_err("it is refused");
+    assert!(refused.to_string().contains("db error"), "{refused:?}");
+    assert!(format!("{refused:?}").contains("append-only"), "{refused:?}");
+    assert_eq!(app.state().await, before);
+}
+
+/// A history from before it had chains is sealed by the migration, and every row begins a chain.
+#[rstest]
+#[tokio::test]
+async fn a_history_from_before_the_chains_is_sealed(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = books(kind).await;
+    app.database()
+        .batch_execute(
+            "alter table sugang.audit_log drop column entry, drop column state, drop column hash;
+             alter table payments drop column history_entries cascade;
+             alter table test_registrations drop column history_entries cascade;
+             alter table course_registrations drop column history_entries cascade;
+             alter table tests drop column seats_taken cascade;
+             alter table courses drop column seats_taken cascade;
+             alter table sugang.search_counts drop column words;
+             drop table sugang.audit_seals, sugang.schema_definitions cascade;
+             delete from sugang.migrations where script ~ 'history_chain'",
+        )
+        .await
+        .expect("it can be made old");
+    let before: i64 = app.one("select count(*) from sugang.audit_log", &[]).await;
+
+    run(app.database_url()).await.expect("it is migrated");
+
+    assert_audit(&app).await;
+    let seals = app.rows("select first_id, n from sugang.audit_seals").await;
+    assert_eq!(seals, json!([{"first_id": 1, "n": before}]));
+    let opened: i64 = app
+        .one(
+            "select count(*) from sugang.audit_log where entry = 1 and amount = 0 and seats = 0",
+            &[],
+        )
+        .await;
+    assert_eq!(opened, 5 + 4, "payments and registrations");
+
+    // The chains go on.
+    app.run("update payments set status = 'cancelled' where id in (1, 5)", &[])
+        .await;
+    let hana = app.user("hana").await;
+    paid(&register(&app, kind, 1, &hana).await);
+    assert_audit(&app).await;
+    for (check, falsification) in [
+        ("audit_log_seal", "update sugang.audit_log set amount = 1 where id = 2"),
+        ("audit_log_seal", "delete from sugang.audit_log where id = 2"),
+        (
+            "audit_log_of_payment",
+            "update payments set target_title = 'x' where id = 2",
+        ),
+    ] {
+        app.database()
+            .batch_execute(&format!(
+                "begin; set local session_replication_role = replica; {falsification}"
+            ))
+            .await
+            .expect("a superuser may");
+        let findings = audit_within(app.database(), &[check]).await.expect("it can be audited");
+        assert_eq!(found(&findings).len(), 1, "{falsification}: {findings:?}");
+        app.database()
+            .batch_execute("rollback")
+            .await
+            .expect("it is taken back");
+    }
 }

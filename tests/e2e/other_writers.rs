@@ -376,6 +376,7 @@ async fn truncated_tables_leave_consistent_counts(
     #[values(EXAM, COURSE)] kind: Kind,
     #[values(
         "truncate {registrations}, payments",
+        "truncate payments, {registrations}",
         "truncate {items} cascade; truncate payments",
         "truncate users cascade",
         "truncate {registrations}, payments restart identity",
@@ -423,7 +424,8 @@ async fn a_count_written_by_another_program_is_ignored(#[values(EXAM, COURSE)] k
          insert into {registrations} (user_id, {item_id}) values (1, 9);
          insert into {items} (id, title, price, start_at, end_at) values (9, 'x', 0, now(), now());
          update {items} set id = 10 where id = 9; update {registrations} set {item_id} = 10 where {item_id} = 9;
-         update {registrations} set {item_id} = 9 where {item_id} = 10; update {items} set id = 9 where id = 10",
+         update {registrations} set {item_id} = 9 where {item_id} = 10; update {items} set id = 9 where id = 10;
+         alter table {registrations} add foreign key ({item_id}) references {items}",
     ] {
         by_hand(&app, kind, statement).await.expect("anyone may write");
         assert_eq!(
@@ -467,6 +469,19 @@ async fn counts_are_taken_again(#[values(EXAM, COURSE)] kind: Kind) {
     assert_eq!(app.one::<i64>(&recount, &[]).await, 1);
     assert_eq!(app.one::<i64>(&recount, &[]).await, 0);
     assert_eq!(seen(&app, kind, id, &minsu).await, (json!(2), json!(true)));
+
+    // What it did becomes a part of the history, too.
+    let remove = "set session_replication_role = replica; delete from payments where user_id = 1;
+         update payments set amount = 1 where user_id = 2; set session_replication_role = origin";
+    by_hand(&app, kind, remove).await.expect("a superuser may");
+    let log = format!(
+        "select sugang.log_unlogged_payments() + sugang.log_unlogged_{}_registrations()",
+        kind.payment_type
+    );
+    assert_eq!(app.one::<i64>(&log, &[]).await, 2 + 2);
+    assert_eq!(app.one::<i64>(&log, &[]).await, 0);
+    let found: Vec<_> = audit(&app).await.into_iter().map(|finding| finding.check).collect();
+    assert_eq!(found, ["active_registration_without_active_payment"]);
 }
 
 /// Two statements that write many registrations for the same items in opposite orders wait for each other in one order.

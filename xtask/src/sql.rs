@@ -22,7 +22,7 @@ const SOURCES: [&str; 7] = [
     "migrations/schema",
     "migrations/functions",
     "migrations/preflight",
-    "migrations/audit.sql",
+    "migrations/audit",
     "bench/src",
     "xtask/src",
 ];

@@ -71,6 +71,8 @@ const VIOLATIONS: &[(&str, Violation)] = &[
     ("test_search_pkey", Defect),
     ("course_search_pkey", Defect),
     ("schema_objects_pkey", Defect),
+    ("schema_definitions_pkey", Defect),
+    ("audit_seals_pkey", Defect),
 ];
 
 /// Returns what the violation of this constraint means. One that is not listed is a defect.

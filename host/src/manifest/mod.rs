@@ -272,10 +272,10 @@ mod tests {
             .filter(|(_, variable)| variable.get("secret") == Some(&Value::Boolean(true)))
             .map(|(name, _)| name.as_str())
             .collect();
-        let words = ["_url", "password", "secret", "verify_keys"];
+        let endings = ["_url", "_password", "_secret", "_verify_keys"];
         let expected = variables.keys().map(String::as_str);
         let expected: Vec<_> = expected
-            .filter(|name| *name != "public_url" && words.iter().any(|word| name.contains(word)))
+            .filter(|name| *name != "public_url" && endings.iter().any(|ending| name.ends_with(ending)))
             .collect();
         assert_eq!(secrets, expected);
         assert!(secrets.len() >= 6, "{secrets:?}");

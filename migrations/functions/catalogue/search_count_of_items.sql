@@ -83,9 +83,9 @@ begin
     -- A transaction sees its own changes, which no snapshot shows.
     if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
-        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
+        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
             values ('{kind}', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
-                    'sugang.search_counts'::regclass)
+                    'sugang.search_counts'::regclass, p_query)
             on conflict (kind, available, query) do update
             set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
                 table_oid = excluded.table_oid;

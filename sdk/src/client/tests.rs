@@ -314,7 +314,7 @@ async fn every_endpoint_is_called_by_the_contract() {
             request.line
         );
     }
-    assert_eq!(seen[12].body, r#"{"refresh":"refresh-1"}"#);
+    assert_eq!(seen[13].body, r#"{"refresh":"refresh-1"}"#);
     assert_eq!(seen[4].body, r#"{"amount":"1000.00","payment_method":"card"}"#);
     assert_ne!(seen[4].header("idempotency-key"), seen[7].header("idempotency-key"));
 }

@@ -36,11 +36,20 @@ pub enum Command {
     /// and a remedy, nothing is changed, and the exit status is 3. If a newer version has migrated the database, nothing is
     /// changed either, and it says whether this version can serve.
     Migrate(Migrate),
-    /// Prove that the books are right: seats, money, counts, history.
+    /// Prove that the books are right: seats, money, counts, history, and what guards them.
     ///
-    /// Runs every check on one snapshot of the database, while the service may be at work. Prints each check with "ok" or
-    /// the ids of what violates it, and fails if there are any.
-    Audit(Database),
+    /// Runs every check on one snapshot of the database, while the service may be at work. Prints each check with "ok", or
+    /// the ids of what violates it and what to do, and fails if there are any.
+    Audit(Audit),
+}
+
+#[derive(Args)]
+pub struct Audit {
+    #[command(flatten)]
+    pub database: Database,
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

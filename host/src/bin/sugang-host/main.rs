@@ -7,6 +7,7 @@ use std::{io, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::Parser as _;
 use sugang_host::{Application, flush_log, log_notice, log_panics, queue_log};
+use sugang_migrations::Format;
 use tokio::signal::unix::{SignalKind, signal};
 
 use arguments::{Arguments, Command, Serve};
@@ -23,7 +24,10 @@ fn main() -> ExitCode {
             let work = async { sugang_migrations::migrate_database(&url?, migrate.options()?).await };
             run(1, work)
         }
-        Some(Command::Audit(database)) => database.url().and_then(|url| run(1, audit(&url))),
+        Some(Command::Audit(arguments)) => {
+            let url = arguments.database.url();
+            url.and_then(|url| run(1, audit(&url, arguments.json)))
+        }
         Some(Command::Serve(serve_arguments)) => run(serve_arguments.threads, serve(serve_arguments)),
         None => run(arguments.serve.threads, serve(&arguments.serve)),
     };
@@ -98,6 +102,7 @@ fn raise_open_file_limit() {
     }
 }
 
-async fn audit(database_url: &str) -> Result<()> {
-    sugang_migrations::report(&sugang_migrations::audit_database(database_url).await?)
+async fn audit(database_url: &str, json: bool) -> Result<()> {
+    let format = if json { Format::Json } else { Format::Text };
+    sugang_migrations::report(&sugang_migrations::audit_database(database_url).await?, format)
 }

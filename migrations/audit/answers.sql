@@ -1,0 +1,44 @@
+-- check: idempotency_key_without_user
+-- advice: Delete the key, and create the foreign key of sugang.idempotency_keys again.
+select user_id || ' ' || key from sugang.idempotency_keys k
+where not exists (select from users u where u.id = k.user_id);
+
+-- A response that is kept for a repetition names what its request has written: the history has both at that moment.
+-- check: kept_response
+-- advice: A repetition of this request would get the wrong response. Delete the key.
+with kept as (
+    select k.user_id, k.key, k.created_at,
+           substring(k.body from '"payment_id" ?: ?(\d{1,18})')::bigint as payment_id,
+           substring(k.body from '"registration_id" ?: ?(\d{1,18})')::bigint as registration_id,
+           substring(k.body from '"cancelled_at" ?: ?"([^"]+)"') as cancelled_at,
+           substring(k.body from '"amount" ?: ?"(\d{1,12}(?:\.\d+)?)"')::numeric as amount
+    from sugang.idempotency_keys k where k.outcome = 'ok'
+), written as (
+    -- What a request wrote within the minute before its response was kept.
+    select k.key, h.* from kept k
+    join sugang.audit_log h
+        on (h.actor_id, h.user_id) = (k.user_id, k.user_id)
+        and h.at between k.created_at - interval '1 minute' and k.created_at
+)
+select k.user_id || ' ' || k.key from kept k
+where case
+    when k.payment_id is null then true
+    -- A cancellation.
+    when k.registration_id is null then not exists (
+        select from written w
+        where (w.user_id, w.key, w.subject, w.subject_id, w.status)
+            = (k.user_id, k.key, 'payment', k.payment_id, 'cancelled'))
+        or k.cancelled_at <> (select sugang.iso(p.cancelled_at) from payments p
+                              where p.id = k.payment_id and p.history_entries = 2)
+    -- The payment may be older than the registration, but not where the request wrote another one.
+    else not exists (
+        select from written w
+        join sugang.audit_log p on p.subject = 'payment' and p.subject_id = k.payment_id
+            and (p.user_id, p.item_kind, p.item_id) = (w.user_id, w.item_kind, w.item_id) and p.status = 'paid'
+        where (w.user_id, w.key, w.subject_id) = (k.user_id, k.key, k.registration_id)
+          and w.subject = w.item_kind and w.seats > 0
+          and (p.request_id = w.request_id
+               or not exists (select from sugang.audit_log o
+                              where o.subject = 'payment' and o.entry = 1 and o.request_id = w.request_id
+                                and o.user_id = w.user_id)))
+        or k.amount <> (select p.amount from payments p where p.id = k.payment_id and p.history_entries = 1) end;

@@ -1,0 +1,47 @@
+-- check: bucket_counts
+-- advice: Delete the rows of this kind, and add them again: select sugang.add_to_bucket_counts(...) over all items,
+-- as in the file bucket_counts.sql.
+with edges as (
+    select 'created' as edge, created_at as at from {items}
+    union all
+    select 'start', start_at from {items} where start_at <= end_at
+    union all
+    select 'end', end_at from {items} where start_at <= end_at
+), hours as (
+    select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n from edges group by 1, 2
+), counted as (
+    select edge, level, date_trunc(level, bucket, 'UTC') as bucket, sum(n) as n
+    from hours cross join (values ('month'), ('day'), ('hour')) l (level) group by 1, 2, 3
+), kept as (
+    select edge, level, bucket, sum(n) as n from (
+        select edge, level, bucket, n from sugang.bucket_counts where kind = '{kind}'
+        union all
+        -- What is still to be added to them.
+        select edge, level, date_trunc(level, bucket, 'UTC'), n from sugang.bucket_changes
+        cross join (values ('month'), ('day'), ('hour')) l (level) where kind = '{kind}' and edge <> 'any') k
+    group by 1, 2, 3
+)
+select concat_ws('/', edge, level, bucket) from counted full join kept using (edge, level, bucket)
+where coalesce(counted.n, 0) <> coalesce(kept.n, 0);
+
+-- check: available_count
+-- advice: update sugang.available_counts set valid_from = 'infinity'; the next request counts again.
+select kind from sugang.available_counts
+where kind = '{kind}' and valid_from <= now() and now() < valid_until
+  and not exists (select from sugang.bucket_changes where kind = '{kind}')
+  and n <> (select count(*) from {items} where start_at <= now() and end_at >= now());
+
+-- Of the latest 20: each is counted again, with the changes that its snapshot has not seen.
+-- check: search_count
+-- advice: delete from sugang.search_counts; the next searches count again.
+with latest as materialized (
+    select c as known, c.*, greatest(c.as_of, now()) as until from sugang.search_counts c
+    where kind = '{kind}' and table_oid = tableoid and words is not null
+      and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+    order by counted_at desc limit 20
+)
+select concat_ws(' ', l.words, case when l.available then '(available)' end) from latest l
+cross join lateral (select (sugang.{kind}_adjust_search_count(l.known, l.words, l.until)).n) a
+where a.n <> (select count(*) from sugang.{kind}_search s
+              where s.search_vector @@ l.words
+                and (not l.available or (s.start_at <= l.until and s.end_at >= l.until)));
