@@ -198,13 +198,19 @@ end $$;
 
 -- ===== audit_log
 
--- The audit log: its rows, and the trigger that writes those of payments.
+-- The audit log: its rows, its chains, and the triggers that write those of payments.
+--
+-- A payment or registration has the entries 1, 2, ... and counts them in history_entries. A row that comes back under
+-- an id that was deleted begins again with 1. An entry has a digest of the row that it leaves behind, and a hash that
+-- includes the hash of the entry before. The audit computes all of them again.
 
 create or replace function sugang.refuse_audit_log_change() returns trigger language plpgsql as $$
 begin
-    raise exception 'sugang.audit_log is append-only' using errcode = 'insufficient_privilege';
+    raise exception '%.% is append-only', tg_table_schema, tg_table_name using errcode = 'insufficient_privilege';
 end $$;
 create or replace trigger append_only before update or delete or truncate on sugang.audit_log
+    for each statement execute function sugang.refuse_audit_log_change();
+create or replace trigger append_only before update or delete or truncate on sugang.audit_seals
     for each statement execute function sugang.refuse_audit_log_change();
 
 -- Tells the triggers the user and the request behind the changes of this transaction.
@@ -220,57 +226,200 @@ create or replace function sugang.request() returns text language sql stable as 
     select nullif(current_setting('sugang.request', true), '')
 $$;
 
+-- The digests are taken of bytes that depend on no setting of the session: those of PostgreSQL's binary protocol, and
+-- quoted texts. What they contain is frozen: another column would need another digest beside them. One expression each,
+-- so that PostgreSQL puts it in place of the call.
+create or replace function sugang.payment_state(p payments) returns bytea language sql stable parallel safe as $$
+    select substr(sha256(
+        int8send(p.id) || int8send(p.user_id) || int4send(p.content_type_id) || int8send(p.object_id)
+        || numeric_send(p.amount) || timestamptz_send(p.paid_at)
+        || coalesce('\x01' || timestamptz_send(p.cancelled_at), '\x00')
+        || coalesce('\x01' || int8send(p.registration_id), '\x00')
+        || coalesce('\x01' || timestamptz_send(p.registration_time), '\x00')
+        || convert_to(quote_nullable(p.payment_type) || ',' || quote_nullable(p.payment_method) || ','
+                      || quote_nullable(p.external_transaction_id) || ',' || quote_nullable(p.status) || ','
+                      || quote_nullable(p.refund_reason) || ',' || quote_nullable(p.target_title), 'UTF8')), 1, 16)
+$$;
+create or replace function sugang.registration_state(p_id bigint, p_user bigint, p_item bigint, p_status text,
+                                                     p_registered_at timestamptz, p_completed_at timestamptz,
+                                                     p_cancelled_at timestamptz)
+returns bytea language sql stable parallel safe as $$
+    select substr(sha256(
+        int8send(p_id) || int8send(p_user) || int8send(p_item) || timestamptz_send(p_registered_at)
+        || coalesce('\x01' || timestamptz_send(p_completed_at), '\x00')
+        || coalesce('\x01' || timestamptz_send(p_cancelled_at), '\x00') || convert_to(p_status, 'UTF8')), 1, 16)
+$$;
+
+-- The hash of an entry. p_previous: the hash of the entry before it; null for the first one.
+create or replace function sugang.entry_hash(p_previous bytea, p_state bytea, p_entry integer, p_at timestamptz,
+                                             p_subject text, p_subject_id bigint, p_item_kind text, p_item_id bigint,
+                                             p_user bigint, p_status text, p_amount numeric, p_seats integer,
+                                             p_actor bigint, p_request_id text)
+returns bytea language sql stable parallel safe as $$
+    select substr(sha256(
+        coalesce('\x01' || p_previous, '\x00') || coalesce('\x01' || p_state, '\x00')
+        || int4send(p_entry) || timestamptz_send(p_at) || int8send(p_subject_id) || int8send(p_item_id)
+        || int8send(p_user) || numeric_send(p_amount::numeric(12, 2)) || int4send(p_seats)
+        || coalesce('\x01' || int8send(p_actor), '\x00')
+        || convert_to(quote_nullable(p_subject) || ',' || quote_nullable(p_item_kind) || ','
+                      || quote_nullable(p_status) || ',' || quote_nullable(p_request_id), 'UTF8')), 1, 16)
+$$;
+
+-- The hash of this entry; of the latest, where a deleted row came back under its id. Sorted as an array: a search along
+-- the ids would read the whole log, and so would a plan that is kept from when the log was short.
+create or replace function sugang.hash_of_entry(p_subject text, p_subject_id bigint, p_entry integer) returns bytea
+language plpgsql stable set enable_seqscan = off as $$
+begin
+    return (select (array_agg(hash order by id desc))[1] from sugang.audit_log
+            where subject = p_subject and subject_id = p_subject_id and entry = p_entry);
+end $$;
+
+-- Counts the entries of a payment. The functions of the API count by themselves where they change the status, which is
+-- faster.
+create or replace function sugang.count_payment_entries() returns trigger language plpgsql as $$
+begin
+    if sugang.recounts() then return new; end if;
+    new.history_entries := case
+        when new.id <> old.id then 1
+        when (new.user_id, new.content_type_id, new.object_id) <> (old.user_id, old.content_type_id, old.object_id)
+            then old.history_entries + 2
+        when sugang.payment_state(new) <> sugang.payment_state(old) then old.history_entries + 1
+        else old.history_entries
+    end;
+    return new;
+end $$;
+-- After all others, whose changes count as well: triggers run in the order of their names.
+create or replace trigger sugang_z_entries_update before update on payments
+    for each row
+    when (new.history_entries <> old.history_entries + 1 or new.status = old.status)
+    execute function sugang.count_payment_entries();
+
 -- A payment that comes to another user or item is a removal and an addition.
 create or replace function sugang.log_payment() returns trigger language plpgsql as $$
 declare
     moved boolean := tg_op = 'UPDATE'
         and (old.id, old.user_id, old.content_type_id, old.object_id)
             is distinct from (new.id, new.user_id, new.content_type_id, new.object_id);
-    item_kind text := (select kind from sugang.kinds where content_type_id = new.content_type_id);
-    old_item_kind text;
+    h sugang.audit_log;
     before numeric := 0;
     after  numeric := 0;
+    previous bytea;
 begin
+    if sugang.recounts() then return null; end if;
     if tg_op <> 'INSERT' and old.status = 'paid' then before := old.amount; end if;
     if tg_op <> 'DELETE' and new.status = 'paid' then after := new.amount; end if;
+    h.at := clock_timestamp();
+    h.actor_id := sugang.actor();
+    h.request_id := sugang.request();
+    if tg_op <> 'INSERT' then previous := sugang.hash_of_entry('payment', old.id, old.history_entries); end if;
     if tg_op = 'DELETE' or moved then
-        old_item_kind := (select kind from sugang.kinds where content_type_id = old.content_type_id);
+        h.entry := old.history_entries + 1;
+        h.item_kind := coalesce((select kind from sugang.kinds where content_type_id = old.content_type_id),
+                                old.payment_type);
+        h.status := case when tg_op = 'UPDATE' and old.id = new.id then 'moved' else 'deleted' end;
+        h.hash := sugang.entry_hash(previous, null, h.entry, h.at, 'payment', old.id, h.item_kind, old.object_id,
+                                    old.user_id, h.status, -before, 0, h.actor_id, h.request_id);
         insert into sugang.audit_log
-            (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-            values ('payment', old.id, coalesce(old_item_kind, old.payment_type), old.object_id, old.user_id,
-                    case when tg_op = 'UPDATE' and old.id = new.id then 'moved' else 'deleted' end,
-                    -before, 0, sugang.actor(), sugang.request());
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+             hash)
+            values (h.at, 'payment', old.id, h.item_kind, old.object_id, old.user_id, h.status, -before, 0, h.actor_id,
+                    h.request_id, h.entry, h.hash);
         before := 0;
+        previous := case when h.status = 'moved' then h.hash end;
     end if;
     if tg_op <> 'DELETE' then
+        h.item_kind := coalesce((select kind from sugang.kinds where content_type_id = new.content_type_id),
+                                new.payment_type);
+        h.state := sugang.payment_state(new);
+        h.entry := case tg_op when 'INSERT' then 1 else new.history_entries end;
         insert into sugang.audit_log
-            (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-            values ('payment', new.id, coalesce(item_kind, new.payment_type), new.object_id, new.user_id, new.status,
-                    after - before, 0, sugang.actor(), sugang.request());
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+             state, hash)
+            values (h.at, 'payment', new.id, h.item_kind, new.object_id, new.user_id, new.status, after - before, 0,
+                    h.actor_id, h.request_id, h.entry, h.state,
+                    sugang.entry_hash(previous, h.state, h.entry, h.at, 'payment', new.id, h.item_kind, new.object_id,
+                                      new.user_id, new.status, after - before, 0, h.actor_id, h.request_id));
+        -- A copy of another row, as from a backup.
+        if new.history_entries <> h.entry then
+            perform set_config('sugang.recount', 'on', true);
+            update payments set history_entries = h.entry where id = new.id;
+            perform set_config('sugang.recount', '', true);
+        end if;
     end if;
     return null;
 end $$;
 create or replace trigger sugang_audit_log after insert or delete on payments
     for each row execute function sugang.log_payment();
-create or replace trigger sugang_audit_log_update
-    after update of id, user_id, content_type_id, object_id, status, amount on payments
-    for each row
-    when ((old.id, old.user_id, old.content_type_id, old.object_id, old.status, old.amount)
-          is distinct from (new.id, new.user_id, new.content_type_id, new.object_id, new.status, new.amount))
+create or replace trigger sugang_audit_log_update after update on payments
+    for each row when (old.id <> new.id or old.history_entries <> new.history_entries)
     execute function sugang.log_payment();
 
 -- Before the rows are gone.
 create or replace function sugang.log_truncated_payments() returns trigger language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
 begin
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'payment', p.id, coalesce(k.kind, p.payment_type), p.object_id, p.user_id, 'deleted',
-               case when p.status = 'paid' then -p.amount else 0 end, 0, sugang.actor(), sugang.request()
-        from payments p left join sugang.kinds k using (content_type_id) order by p.id;
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
+        select happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0, sugang.actor(),
+               sugang.request(), p.history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('payment', p.id, p.history_entries), null, p.history_entries + 1,
+                                 happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0,
+                                 sugang.actor(), sugang.request())
+        from payments p left join sugang.kinds k using (content_type_id)
+        cross join lateral (select coalesce(k.kind, p.payment_type) as kind,
+                                   case when p.status = 'paid' then -p.amount else 0 end as amount) i
+        order by p.id;
+    -- The registrations may be truncated as well. Their trigger has nothing more to change here then.
+    perform set_config('sugang.recount', 'on', true);
+    update payments set registration_id = null where registration_id is not null;
+    perform set_config('sugang.recount', '', true);
     return null;
 end $$;
 create or replace trigger sugang_audit_log_truncate before truncate on payments
     for each statement execute function sugang.log_truncated_payments();
+
+-- Writes down what the history lacks of the payments as they are, and returns for how many: for an operator who has
+-- written payments while the triggers were disabled.
+create or replace function sugang.log_unlogged_payments() returns bigint language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
+    logged bigint;
+begin
+    lock table payments in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    with sums as (
+        select subject_id as id, sum(amount) as amount, max(id) as last_id
+        from sugang.audit_log where subject = 'payment' group by 1
+    ), unlogged as (
+        select coalesce(p.id, s.id) as id, coalesce(k.kind, p.payment_type, l.item_kind) as item_kind,
+               coalesce(p.object_id, l.item_id) as item_id, coalesce(p.user_id, l.user_id) as user_id,
+               coalesce(p.status, 'deleted') as status,
+               case when p.status = 'paid' then p.amount else 0 end - coalesce(s.amount, 0) as amount,
+               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash,
+               case when p.id is not null then sugang.payment_state(p) end as state
+        from payments p
+        full join sums s on s.id = p.id
+        left join sugang.audit_log l on l.id = s.last_id
+        left join sugang.kinds k on k.content_type_id = p.content_type_id
+        where case when p.id is null then (l.status, s.amount) <> ('deleted', 0)
+                   else (l.entry, l.state, l.status) is distinct from (p.history_entries, sugang.payment_state(p), p.status)
+                        or s.amount <> case when p.status = 'paid' then p.amount else 0 end end
+    ), entries as (
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+            select happened_at, 'payment', id, item_kind, item_id, user_id, status, amount, 0, i.entry, state,
+                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
+                                     'payment', id, item_kind, item_id, user_id, status, amount, 0, null, null)
+            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
+            order by id returning subject_id, entry
+    ), counted as (
+        update payments p set history_entries = e.entry from entries e where p.id = e.subject_id
+    )
+    select count(*) into logged from entries;
+    perform set_config('sugang.recount', '', true);
+    return logged;
+end $$;
 
 -- ===== authorization
 
@@ -363,7 +512,8 @@ begin
         when payment.status <> 'paid' then 'already_cancelled'
     end;
     if a.outcome is not null then return a; end if;
-    happened_at := clock_timestamp();
+    -- A clock may have been set back.
+    happened_at := greatest(clock_timestamp(), payment.paid_at);
     -- Old rows may pay for something that nothing registers for.
     if kind is not null then
         execute format('select sugang.%I($1, $2, $3)', 'cancel_' || kind || '_registration')
@@ -374,7 +524,10 @@ begin
         a.body := json_build_object('payment_type', kind)::text;
         return a;
     end if;
-    update payments set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason where id = p_id;
+    update payments
+        set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason,
+            history_entries = history_entries + 1
+        where id = p_id;
     a.outcome := 'ok';
     a.body := json_build_object('payment_id', p_id, 'cancelled_at', sugang.iso(happened_at))::text;
     return a;
@@ -1230,9 +1383,9 @@ begin
     -- A transaction sees its own changes, which no snapshot shows.
     if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
-        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
+        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
             values ('course', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
-                    'sugang.search_counts'::regclass)
+                    'sugang.search_counts'::regclass, p_query)
             on conflict (kind, available, query) do update
             set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
                 table_oid = excluded.table_oid;
@@ -1331,9 +1484,9 @@ begin
     -- A transaction sees its own changes, which no snapshot shows.
     if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
     if found_n > sugang.search_count_exact_limit() then
-        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid)
+        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
             values ('test', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
-                    'sugang.search_counts'::regclass)
+                    'sugang.search_counts'::regclass, p_query)
             on conflict (kind, available, query) do update
             set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
                 table_oid = excluded.table_oid;
@@ -1642,6 +1795,66 @@ begin
     return moment - latest.jumped_by;
 end $$;
 
+-- ===== definitions
+
+-- What guards the data, as PostgreSQL writes it: functions, tables, triggers, constraints and unique indexes. The audit
+-- compares it with what the last migration wrote down.
+
+create or replace function sugang.guarded_tables() returns table (relation regclass) language sql stable as $$
+    select oid::regclass from pg_class where relnamespace = 'sugang'::regnamespace and relkind = 'r'
+    union
+    select to_regclass(r.relation) from sugang.rights() r where to_regclass(r.relation) is not null
+    union
+    select to_regclass('django_content_type') where to_regclass('django_content_type') is not null
+$$;
+
+create or replace function sugang.current_definitions() returns setof sugang.schema_definitions
+language sql stable set search_path = public as $$
+    with guarded as materialized (select relation from sugang.guarded_tables())
+    select 'function', '', oid::regprocedure::text, encode(sha256(convert_to(pg_get_functiondef(oid), 'UTF8')), 'hex')
+    from pg_proc
+    where pronamespace = 'sugang'::regnamespace and prokind = 'f'
+      and not exists (select from pg_depend
+                      where classid = 'pg_proc'::regclass and objid = pg_proc.oid and deptype = 'e')
+    union all
+    select 'table', '', relation::text,
+           concat_ws(' ', case relpersistence when 'u' then 'unlogged' else 'logged' end,
+                     case when relrowsecurity then 'row security' end, case when relhasrules then 'rules' end)
+    from guarded join pg_class on oid = relation
+    union all
+    select 'not null', relation::text, attname, 'not null'
+    from guarded join pg_attribute on attrelid = relation
+    where attnum > 0 and not attisdropped and attnotnull
+    union all
+    select 'trigger', relation::text, tgname,
+           case tgenabled when 'O' then '' when 'A' then 'always ' when 'R' then 'on replicas only: '
+                          else 'disabled: ' end || pg_get_triggerdef(pg_trigger.oid)
+    from guarded join pg_trigger on tgrelid = relation join pg_proc on pg_proc.oid = tgfoid
+    where not tgisinternal and (pronamespace = 'sugang'::regnamespace or relation::text like 'sugang.%')
+    union all
+    -- A foreign key by what it says: Django names it in its own way, and an operator may let it cascade.
+    select 'foreign key', relation::text,
+           substring(pg_get_constraintdef(pg_constraint.oid) from '^.*?\)(?= ON | DEF| NOT|$)'),
+           case when convalidated then 'validated' else 'not validated' end
+    from guarded join pg_constraint on conrelid = relation
+    where contype = 'f'
+    union all
+    select 'constraint', relation::text, conname, pg_get_constraintdef(pg_constraint.oid)
+    from guarded join pg_constraint on conrelid = relation
+    where contype in ('c', 'p', 'u', 'x')
+    union all
+    select 'index', indrelid::regclass::text, indexrelid::regclass::text,
+           pg_get_indexdef(indexrelid) || case when indisvalid and indisready and indislive then '' else ' invalid' end
+    from guarded join pg_index on indrelid = relation
+    where indisunique
+      and not exists (select from pg_constraint where conindid = indexrelid and contype in ('p', 'u', 'x'))
+$$;
+
+-- Another version of PostgreSQL may write the same definition in another way.
+create or replace function sugang.server_major() returns text language sql stable as $$
+    select (current_setting('server_version_num')::integer / 10000)::text
+$$;
+
 -- ===== derived
 
 -- What the triggers of all kinds have in common.
@@ -1924,6 +2137,7 @@ $$;
 create or replace function sugang.payment_title() returns trigger language plpgsql as $$
 begin
     new.title_vector := sugang.search_vector(new.target_title, null);
+    if tg_op = 'UPDATE' then new.search_vector := to_tsvector('simple', coalesce(new.target_title, '')); end if;
     return new;
 end $$;
 -- After sugang_payment_snapshot, which fills the title: triggers run in the order of their names.
@@ -2035,11 +2249,11 @@ begin
         ('users', 'update', 'password,last_login,token_epoch'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
-                               'title_vector,target_title,registration_id,registration_time'),
+                               'title_vector,target_title,registration_id,registration_time,history_entries'),
         ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
                                'registration_id,registration_time'),
-        ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time'),
+        ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),
@@ -2064,9 +2278,9 @@ begin
         ('sugang.clock', 'update', 'seen_at,jumped_at,jumped_by'),
         ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
-        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
-        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid'),
-        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
+        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,words'),
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
@@ -2111,6 +2325,9 @@ $$;
 create or replace function sugang.record_objects() returns void language sql as $$
     delete from sugang.schema_objects;
     insert into sugang.schema_objects select * from sugang.current_objects();
+    delete from sugang.schema_definitions;
+    insert into sugang.schema_definitions select distinct on (kind, relation, name) * from sugang.current_definitions();
+    insert into sugang.schema_definitions values ('server', '', 'major version', sugang.server_major());
 $$;
 
 -- What is missing of all that, with the reason by which the API names its kind. Requests fail of it, unless it is a
@@ -2195,12 +2412,13 @@ end $$;
 create or replace function sugang.course_rights() returns table (relation text, privilege text, columns text)
 language sql stable as $$
     values ('courses', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
-                                 'registration_count,capacity'),
-           ('courses', 'update', 'registration_count'),
+                                 'registration_count,capacity,seats_taken'),
+           ('courses', 'update', 'registration_count,seats_taken'),
            ('sugang.course_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
-           ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at'),
+           ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at,'
+                                         'history_entries'),
            ('course_registrations', 'insert', 'user_id,course_id,status,enrolled_at'),
-           ('course_registrations', 'update', 'status,enrolled_at,completed_at,cancelled_at')
+           ('course_registrations', 'update', 'status,enrolled_at,completed_at,cancelled_at,history_entries')
 $$;
 
 -- ===== ready_of_kind (test)
@@ -2209,12 +2427,13 @@ $$;
 create or replace function sugang.test_rights() returns table (relation text, privilege text, columns text)
 language sql stable as $$
     values ('tests', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
-                                 'registration_count,capacity'),
-           ('tests', 'update', 'registration_count'),
+                                 'registration_count,capacity,seats_taken'),
+           ('tests', 'update', 'registration_count,seats_taken'),
            ('sugang.test_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
-           ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at'),
+           ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at,'
+                                         'history_entries'),
            ('test_registrations', 'insert', 'user_id,test_id,status,applied_at'),
-           ('test_registrations', 'update', 'status,applied_at,completed_at,cancelled_at')
+           ('test_registrations', 'update', 'status,applied_at,completed_at,cancelled_at,history_entries')
 $$;
 
 -- ===== registrations (course)
@@ -2279,7 +2498,8 @@ begin
             values (p_user, p_id, 'enrolled', happened_at) returning * into registration;
     else
         update course_registrations
-            set status = 'enrolled', enrolled_at = happened_at, completed_at = null, cancelled_at = null
+            set status = 'enrolled', enrolled_at = happened_at, completed_at = null, cancelled_at = null,
+                history_entries = history_entries + 1
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
@@ -2346,7 +2566,9 @@ begin
         when registration.status = 'cancelled' then 'cancelled'
     end;
     if a.outcome is not null then return a; end if;
-    update course_registrations set status = 'completed', completed_at = clock_timestamp()
+    update course_registrations
+        set status = 'completed', completed_at = greatest(clock_timestamp(), enrolled_at),
+            history_entries = history_entries + 1
         where id = registration.id returning * into registration;
     a.outcome := 'ok';
     a.body := json_build_object('registration_id', registration.id,
@@ -2365,7 +2587,9 @@ begin
     perform sugang.lock_user(p_user);
     if registration.status = 'completed' then return false; end if;
     if registration.status = 'enrolled' then
-        update course_registrations set status = 'cancelled', cancelled_at = p_now where id = registration.id;
+        update course_registrations
+            set status = 'cancelled', cancelled_at = p_now, history_entries = history_entries + 1
+            where id = registration.id;
         perform sugang.check_user(p_user);
     end if;
     return true;
@@ -2433,7 +2657,8 @@ begin
             values (p_user, p_id, 'applied', happened_at) returning * into registration;
     else
         update test_registrations
-            set status = 'applied', applied_at = happened_at, completed_at = null, cancelled_at = null
+            set status = 'applied', applied_at = happened_at, completed_at = null, cancelled_at = null,
+                history_entries = history_entries + 1
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
@@ -2500,7 +2725,9 @@ begin
         when registration.status = 'cancelled' then 'cancelled'
     end;
     if a.outcome is not null then return a; end if;
-    update test_registrations set status = 'completed', completed_at = clock_timestamp()
+    update test_registrations
+        set status = 'completed', completed_at = greatest(clock_timestamp(), applied_at),
+            history_entries = history_entries + 1
         where id = registration.id returning * into registration;
     a.outcome := 'ok';
     a.body := json_build_object('registration_id', registration.id,
@@ -2519,7 +2746,9 @@ begin
     perform sugang.lock_user(p_user);
     if registration.status = 'completed' then return false; end if;
     if registration.status = 'applied' then
-        update test_registrations set status = 'cancelled', cancelled_at = p_now where id = registration.id;
+        update test_registrations
+            set status = 'cancelled', cancelled_at = p_now, history_entries = history_entries + 1
+            where id = registration.id;
         perform sugang.check_user(p_user);
     end if;
     return true;
@@ -2752,17 +2981,36 @@ end $$;
 create or replace function sugang.course_registrations_inserted() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
+    happened_at timestamptz;
 begin
     for item in select course_id as id, count(*)::integer as seats from added where status <> 'cancelled'
             group by 1 order by 1 loop
-        update courses set registration_count = registration_count + item.seats where id = item.id;
+        update courses
+            set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.seats
+            where id = item.id;
     end loop;
+    happened_at := clock_timestamp();
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'course', id, 'course', course_id, user_id, status, 0, case when status = 'cancelled' then 0 else 1 end,
-               sugang.actor(), sugang.request()
-        from added order by id;
-    if sugang.actor() is null then
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        select happened_at, 'course', id, 'course', course_id, user_id, status, 0, i.seats, actor, request, 1, i.state,
+               sugang.entry_hash(null, i.state, 1, happened_at, 'course', id, 'course', course_id, user_id, status, 0,
+                                 i.seats, actor, request)
+        from added
+        cross join lateral (
+            select case when status = 'cancelled' then 0 else 1 end as seats,
+                   sugang.registration_state(id, user_id, course_id, status, enrolled_at, completed_at,
+                                             cancelled_at) as state offset 0) i
+        order by id;
+    if actor is null then
+        -- Copies of other rows, as from a backup.
+        if exists (select from added where history_entries <> 1) then
+            perform set_config('sugang.recount', 'on', true);
+            update course_registrations r set history_entries = 1 from added a where r.id = a.id;
+            perform set_config('sugang.recount', '', true);
+        end if;
         update payments p set registration_id = a.id, registration_time = a.enrolled_at
             from added a
             where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
@@ -2778,31 +3026,66 @@ create or replace trigger sugang_registrations_inserted after insert on course_r
 create or replace function sugang.course_registrations_updated() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
+    happened_at timestamptz;
 begin
-    for item in select c.id, sum(c.seats)::integer as seats from (
-                select course_id as id, 1 as seats from added where status <> 'cancelled'
-                union all
-                select course_id, -1 from removed where status <> 'cancelled') c
-            group by 1 having sum(c.seats) <> 0 order by 1 loop
-        update courses set registration_count = registration_count + item.seats where id = item.id;
-    end loop;
+    if sugang.recounts() then return null; end if;
+    if actor is null then
+        for item in select c.id, sum(c.seats)::integer as seats, sum(c.takes)::integer as takes from (
+                    select n.course_id as id, 1 as seats, case when o.status <> 'cancelled' then 0 else 1 end as takes
+                    from added n left join removed o on (o.id, o.user_id, o.course_id) = (n.id, n.user_id, n.course_id)
+                    where n.status <> 'cancelled'
+                    union all
+                    select course_id, -1, 0 from removed where status <> 'cancelled') c
+                group by 1 having sum(c.seats) <> 0 or sum(c.takes) <> 0 order by 1 loop
+            update courses
+                set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.takes
+                where id = item.id;
+        end loop;
+    else
+        -- The API's functions change one registration at a time, and move none.
+        update courses i
+            set registration_count = i.registration_count + c.seats, seats_taken = i.seats_taken + greatest(c.seats, 0)
+            from (select n.course_id as id,
+                         (case when n.status = 'cancelled' then 0 else 1 end)
+                         - (case when o.status = 'cancelled' then 0 else 1 end) as seats
+                  from added n, removed o) c
+            where i.id = c.id and c.seats <> 0;
+    end if;
+    happened_at := clock_timestamp();
     -- A row that comes to another user or item is a removal and an addition.
-    insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'course', c.id, 'course', c.item, c.user_id, c.status, 0, c.seats, sugang.actor(), sugang.request()
-        from (
-            select o.id, 0 as step, o.course_id as item, o.user_id,
-                   case when n.id is null then 'deleted' else 'moved' end as status,
-                   case when o.status = 'cancelled' then 0 else -1 end as seats
+    if actor is null then
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, hash)
+            select happened_at, 'course', o.id, 'course', o.course_id, o.user_id, i.status, 0, i.seats,
+                   o.history_entries + 1,
+                   sugang.entry_hash(sugang.hash_of_entry('course', o.id, o.history_entries), null,
+                                     o.history_entries + 1, happened_at, 'course', o.id, 'course', o.course_id,
+                                     o.user_id, i.status, 0, i.seats, null, null)
             from removed o left join added n on n.id = o.id
+            cross join lateral (
+                select case when n.id is null then 'deleted' else 'moved' end as status,
+                       case when o.status = 'cancelled' then 0 else -1 end as seats) i
             where (o.user_id, o.course_id) is distinct from (n.user_id, n.course_id)
-            union all
-            select n.id, 1, n.course_id, n.user_id, n.status,
-                   case when n.status = 'cancelled' then 0 else 1 end
-                   - case when o.status <> 'cancelled' then 1 else 0 end
-            from added n left join removed o on (o.id, o.user_id, o.course_id) = (n.id, n.user_id, n.course_id)
-            where o.status is distinct from n.status) c
-        order by c.id, c.step;
+            order by o.id;
+    end if;
+    insert into sugang.audit_log
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        select happened_at, 'course', n.id, 'course', n.course_id, n.user_id, n.status, 0, i.seats, actor, request,
+               n.history_entries, i.state,
+               sugang.entry_hash(sugang.hash_of_entry('course', n.id, n.history_entries - 1), i.state,
+                                 n.history_entries, happened_at, 'course', n.id, 'course', n.course_id, n.user_id,
+                                 n.status, 0, i.seats, actor, request)
+        from added n left join removed o on (o.id, o.user_id, o.course_id) = (n.id, n.user_id, n.course_id)
+        cross join lateral (
+            select case when n.status = 'cancelled' then 0 else 1 end
+                   - case when o.status <> 'cancelled' then 1 else 0 end as seats,
+                   sugang.registration_state(n.id, n.user_id, n.course_id, n.status, n.enrolled_at,
+                                             n.completed_at, n.cancelled_at) as state offset 0) i
+        where n.history_entries is distinct from o.history_entries
+        order by n.id;
     if sugang.actor() is null then
         update payments p set registration_id = null
             from removed o join added n on n.id = o.id
@@ -2824,16 +3107,23 @@ create or replace trigger sugang_registrations_updated after update on course_re
 create or replace function sugang.course_registrations_deleted() returns trigger language plpgsql as $$
 declare
     item record;
+    happened_at timestamptz;
 begin
     for item in select course_id as id, count(*)::integer as seats from removed where status <> 'cancelled'
             group by 1 order by 1 loop
         update courses set registration_count = registration_count - item.seats where id = item.id;
     end loop;
+    happened_at := clock_timestamp();
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'course', id, 'course', course_id, user_id, 'deleted', 0,
-               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
-        from removed order by id;
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
+        select happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats, sugang.actor(),
+               sugang.request(), history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('course', id, history_entries), null, history_entries + 1,
+                                 happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats,
+                                 sugang.actor(), sugang.request())
+        from removed
+        cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
+        order by id;
     return null;
 end $$;
 create or replace trigger sugang_registrations_deleted after delete on course_registrations
@@ -2842,13 +3132,20 @@ create or replace trigger sugang_registrations_deleted after delete on course_re
 
 -- Before the rows are gone.
 create or replace function sugang.course_registrations_truncated() returns trigger language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
 begin
     update courses set registration_count = 0 where registration_count <> 0;
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'course', id, 'course', course_id, user_id, 'deleted', 0,
-               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
-        from course_registrations order by id;
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
+        select happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats, sugang.actor(),
+               sugang.request(), history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('course', id, history_entries), null, history_entries + 1,
+                                 happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats,
+                                 sugang.actor(), sugang.request())
+        from course_registrations
+        cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
+        order by id;
     update payments set registration_id = null
         where registration_id is not null
           and content_type_id = (select content_type_id from sugang.kinds where kind = 'course');
@@ -2863,6 +3160,26 @@ create or replace trigger sugang_registration_times before insert or update on c
           or (new.status = 'cancelled') <> (new.cancelled_at is not null))
     execute function sugang.keep_registration_times();
 
+-- Counts the entries of a registration in the audit log. The functions of the API count by themselves, which is faster.
+create or replace function sugang.count_course_registration_entries() returns trigger language plpgsql as $$
+begin
+    if sugang.recounts() then return new; end if;
+    new.history_entries := case
+        when new.id <> old.id then 1
+        when (new.user_id, new.course_id) <> (old.user_id, old.course_id) then old.history_entries + 2
+        when (new.status, new.enrolled_at, new.completed_at, new.cancelled_at)
+            is distinct from (old.status, old.enrolled_at, old.completed_at, old.cancelled_at)
+            then old.history_entries + 1
+        else old.history_entries
+    end;
+    return new;
+end $$;
+-- After all others, whose changes count as well: triggers run in the order of their names.
+create or replace trigger sugang_z_entries_update before update on course_registrations
+    for each row
+    when (new.history_entries <> old.history_entries + 1 or new.status = old.status)
+    execute function sugang.count_course_registration_entries();
+
 -- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
 -- have. The Django service counts for itself, and writes back what it read before; both are ignored.
 create or replace function sugang.guard_course_seats() returns trigger language plpgsql as $$
@@ -2872,6 +3189,8 @@ begin
     elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
         new.registration_count :=
             (select count(*) from course_registrations where course_id = new.id and status <> 'cancelled');
+        -- The history knows the seats under the id of before.
+        if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
     else
         raise check_violation using
             message = format('course %s has no seat left', new.id), table = 'courses',
@@ -2926,6 +3245,47 @@ begin
     return corrected;
 end $$;
 
+-- Writes down what the history lacks of the registrations as they are, and returns for how many: for the same operator.
+create or replace function sugang.log_unlogged_course_registrations() returns bigint language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
+    logged bigint;
+begin
+    lock table course_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    with sums as (
+        select subject_id as id, sum(seats) as seats, max(id) as last_id
+        from sugang.audit_log where subject = 'course' group by 1
+    ), unlogged as (
+        select coalesce(r.id, s.id) as id, coalesce(r.course_id, l.item_id) as item_id,
+               coalesce(r.user_id, l.user_id) as user_id, coalesce(r.status, 'deleted') as status,
+               case when r.status <> 'cancelled' then 1 else 0 end - coalesce(s.seats, 0) as seats,
+               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash, i.state
+        from course_registrations r
+        full join sums s on s.id = r.id
+        left join sugang.audit_log l on l.id = s.last_id
+        cross join lateral (select case when r.id is not null then sugang.registration_state(
+            r.id, r.user_id, r.course_id, r.status, r.enrolled_at, r.completed_at, r.cancelled_at) end as state) i
+        where case when r.id is null then (l.status, s.seats) <> ('deleted', 0)
+                   else (l.entry, l.state, l.status, s.seats) is distinct from
+                        (r.history_entries, i.state, r.status,
+                         case when r.status <> 'cancelled' then 1 else 0 end) end
+    ), entries as (
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+            select happened_at, 'course', id, 'course', item_id, user_id, status, 0, seats, i.entry, state,
+                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
+                                     'course', id, 'course', item_id, user_id, status, 0, seats::integer, null, null)
+            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
+            order by id returning subject_id, entry
+    ), counted as (
+        update course_registrations r set history_entries = e.entry from entries e where r.id = e.subject_id
+    )
+    select count(*) into logged from entries;
+    perform set_config('sugang.recount', '', true);
+    return logged;
+end $$;
+
 -- Cancels the active registrations of these users for these items that no active payment pays for any more.
 create or replace function sugang.release_course_seats(p_users bigint[], p_items bigint[]) returns void
 language plpgsql as $$
@@ -2961,17 +3321,36 @@ create or replace trigger sugang_course_payments_truncated after truncate on pay
 create or replace function sugang.test_registrations_inserted() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
+    happened_at timestamptz;
 begin
     for item in select test_id as id, count(*)::integer as seats from added where status <> 'cancelled'
             group by 1 order by 1 loop
-        update tests set registration_count = registration_count + item.seats where id = item.id;
+        update tests
+            set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.seats
+            where id = item.id;
     end loop;
+    happened_at := clock_timestamp();
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'test', id, 'test', test_id, user_id, status, 0, case when status = 'cancelled' then 0 else 1 end,
-               sugang.actor(), sugang.request()
-        from added order by id;
-    if sugang.actor() is null then
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        select happened_at, 'test', id, 'test', test_id, user_id, status, 0, i.seats, actor, request, 1, i.state,
+               sugang.entry_hash(null, i.state, 1, happened_at, 'test', id, 'test', test_id, user_id, status, 0,
+                                 i.seats, actor, request)
+        from added
+        cross join lateral (
+            select case when status = 'cancelled' then 0 else 1 end as seats,
+                   sugang.registration_state(id, user_id, test_id, status, applied_at, completed_at,
+                                             cancelled_at) as state offset 0) i
+        order by id;
+    if actor is null then
+        -- Copies of other rows, as from a backup.
+        if exists (select from added where history_entries <> 1) then
+            perform set_config('sugang.recount', 'on', true);
+            update test_registrations r set history_entries = 1 from added a where r.id = a.id;
+            perform set_config('sugang.recount', '', true);
+        end if;
         update payments p set registration_id = a.id, registration_time = a.applied_at
             from added a
             where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
@@ -2987,31 +3366,66 @@ create or replace trigger sugang_registrations_inserted after insert on test_reg
 create or replace function sugang.test_registrations_updated() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
+    happened_at timestamptz;
 begin
-    for item in select c.id, sum(c.seats)::integer as seats from (
-                select test_id as id, 1 as seats from added where status <> 'cancelled'
-                union all
-                select test_id, -1 from removed where status <> 'cancelled') c
-            group by 1 having sum(c.seats) <> 0 order by 1 loop
-        update tests set registration_count = registration_count + item.seats where id = item.id;
-    end loop;
+    if sugang.recounts() then return null; end if;
+    if actor is null then
+        for item in select c.id, sum(c.seats)::integer as seats, sum(c.takes)::integer as takes from (
+                    select n.test_id as id, 1 as seats, case when o.status <> 'cancelled' then 0 else 1 end as takes
+                    from added n left join removed o on (o.id, o.user_id, o.test_id) = (n.id, n.user_id, n.test_id)
+                    where n.status <> 'cancelled'
+                    union all
+                    select test_id, -1, 0 from removed where status <> 'cancelled') c
+                group by 1 having sum(c.seats) <> 0 or sum(c.takes) <> 0 order by 1 loop
+            update tests
+                set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.takes
+                where id = item.id;
+        end loop;
+    else
+        -- The API's functions change one registration at a time, and move none.
+        update tests i
+            set registration_count = i.registration_count + c.seats, seats_taken = i.seats_taken + greatest(c.seats, 0)
+            from (select n.test_id as id,
+                         (case when n.status = 'cancelled' then 0 else 1 end)
+                         - (case when o.status = 'cancelled' then 0 else 1 end) as seats
+                  from added n, removed o) c
+            where i.id = c.id and c.seats <> 0;
+    end if;
+    happened_at := clock_timestamp();
     -- A row that comes to another user or item is a removal and an addition.
-    insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'test', c.id, 'test', c.item, c.user_id, c.status, 0, c.seats, sugang.actor(), sugang.request()
-        from (
-            select o.id, 0 as step, o.test_id as item, o.user_id,
-                   case when n.id is null then 'deleted' else 'moved' end as status,
-                   case when o.status = 'cancelled' then 0 else -1 end as seats
+    if actor is null then
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, hash)
+            select happened_at, 'test', o.id, 'test', o.test_id, o.user_id, i.status, 0, i.seats,
+                   o.history_entries + 1,
+                   sugang.entry_hash(sugang.hash_of_entry('test', o.id, o.history_entries), null,
+                                     o.history_entries + 1, happened_at, 'test', o.id, 'test', o.test_id,
+                                     o.user_id, i.status, 0, i.seats, null, null)
             from removed o left join added n on n.id = o.id
+            cross join lateral (
+                select case when n.id is null then 'deleted' else 'moved' end as status,
+                       case when o.status = 'cancelled' then 0 else -1 end as seats) i
             where (o.user_id, o.test_id) is distinct from (n.user_id, n.test_id)
-            union all
-            select n.id, 1, n.test_id, n.user_id, n.status,
-                   case when n.status = 'cancelled' then 0 else 1 end
-                   - case when o.status <> 'cancelled' then 1 else 0 end
-            from added n left join removed o on (o.id, o.user_id, o.test_id) = (n.id, n.user_id, n.test_id)
-            where o.status is distinct from n.status) c
-        order by c.id, c.step;
+            order by o.id;
+    end if;
+    insert into sugang.audit_log
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        select happened_at, 'test', n.id, 'test', n.test_id, n.user_id, n.status, 0, i.seats, actor, request,
+               n.history_entries, i.state,
+               sugang.entry_hash(sugang.hash_of_entry('test', n.id, n.history_entries - 1), i.state,
+                                 n.history_entries, happened_at, 'test', n.id, 'test', n.test_id, n.user_id,
+                                 n.status, 0, i.seats, actor, request)
+        from added n left join removed o on (o.id, o.user_id, o.test_id) = (n.id, n.user_id, n.test_id)
+        cross join lateral (
+            select case when n.status = 'cancelled' then 0 else 1 end
+                   - case when o.status <> 'cancelled' then 1 else 0 end as seats,
+                   sugang.registration_state(n.id, n.user_id, n.test_id, n.status, n.applied_at,
+                                             n.completed_at, n.cancelled_at) as state offset 0) i
+        where n.history_entries is distinct from o.history_entries
+        order by n.id;
     if sugang.actor() is null then
         update payments p set registration_id = null
             from removed o join added n on n.id = o.id
@@ -3033,16 +3447,23 @@ create or replace trigger sugang_registrations_updated after update on test_regi
 create or replace function sugang.test_registrations_deleted() returns trigger language plpgsql as $$
 declare
     item record;
+    happened_at timestamptz;
 begin
     for item in select test_id as id, count(*)::integer as seats from removed where status <> 'cancelled'
             group by 1 order by 1 loop
         update tests set registration_count = registration_count - item.seats where id = item.id;
     end loop;
+    happened_at := clock_timestamp();
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'test', id, 'test', test_id, user_id, 'deleted', 0,
-               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
-        from removed order by id;
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
+        select happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats, sugang.actor(),
+               sugang.request(), history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('test', id, history_entries), null, history_entries + 1,
+                                 happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats,
+                                 sugang.actor(), sugang.request())
+        from removed
+        cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
+        order by id;
     return null;
 end $$;
 create or replace trigger sugang_registrations_deleted after delete on test_registrations
@@ -3051,13 +3472,20 @@ create or replace trigger sugang_registrations_deleted after delete on test_regi
 
 -- Before the rows are gone.
 create or replace function sugang.test_registrations_truncated() returns trigger language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
 begin
     update tests set registration_count = 0 where registration_count <> 0;
     insert into sugang.audit_log
-        (subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id)
-        select 'test', id, 'test', test_id, user_id, 'deleted', 0,
-               case when status = 'cancelled' then 0 else -1 end, sugang.actor(), sugang.request()
-        from test_registrations order by id;
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
+        select happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats, sugang.actor(),
+               sugang.request(), history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('test', id, history_entries), null, history_entries + 1,
+                                 happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats,
+                                 sugang.actor(), sugang.request())
+        from test_registrations
+        cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
+        order by id;
     update payments set registration_id = null
         where registration_id is not null
           and content_type_id = (select content_type_id from sugang.kinds where kind = 'test');
@@ -3072,6 +3500,26 @@ create or replace trigger sugang_registration_times before insert or update on t
           or (new.status = 'cancelled') <> (new.cancelled_at is not null))
     execute function sugang.keep_registration_times();
 
+-- Counts the entries of a registration in the audit log. The functions of the API count by themselves, which is faster.
+create or replace function sugang.count_test_registration_entries() returns trigger language plpgsql as $$
+begin
+    if sugang.recounts() then return new; end if;
+    new.history_entries := case
+        when new.id <> old.id then 1
+        when (new.user_id, new.test_id) <> (old.user_id, old.test_id) then old.history_entries + 2
+        when (new.status, new.applied_at, new.completed_at, new.cancelled_at)
+            is distinct from (old.status, old.applied_at, old.completed_at, old.cancelled_at)
+            then old.history_entries + 1
+        else old.history_entries
+    end;
+    return new;
+end $$;
+-- After all others, whose changes count as well: triggers run in the order of their names.
+create or replace trigger sugang_z_entries_update before update on test_registrations
+    for each row
+    when (new.history_entries <> old.history_entries + 1 or new.status = old.status)
+    execute function sugang.count_test_registration_entries();
+
 -- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
 -- have. The Django service counts for itself, and writes back what it read before; both are ignored.
 create or replace function sugang.guard_test_seats() returns trigger language plpgsql as $$
@@ -3081,6 +3529,8 @@ begin
     elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
         new.registration_count :=
             (select count(*) from test_registrations where test_id = new.id and status <> 'cancelled');
+        -- The history knows the seats under the id of before.
+        if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
     else
         raise check_violation using
             message = format('test %s has no seat left', new.id), table = 'tests',
@@ -3133,6 +3583,47 @@ begin
     get diagnostics corrected = row_count;
     perform set_config('sugang.recount', '', true);
     return corrected;
+end $$;
+
+-- Writes down what the history lacks of the registrations as they are, and returns for how many: for the same operator.
+create or replace function sugang.log_unlogged_test_registrations() returns bigint language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
+    logged bigint;
+begin
+    lock table test_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    with sums as (
+        select subject_id as id, sum(seats) as seats, max(id) as last_id
+        from sugang.audit_log where subject = 'test' group by 1
+    ), unlogged as (
+        select coalesce(r.id, s.id) as id, coalesce(r.test_id, l.item_id) as item_id,
+               coalesce(r.user_id, l.user_id) as user_id, coalesce(r.status, 'deleted') as status,
+               case when r.status <> 'cancelled' then 1 else 0 end - coalesce(s.seats, 0) as seats,
+               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash, i.state
+        from test_registrations r
+        full join sums s on s.id = r.id
+        left join sugang.audit_log l on l.id = s.last_id
+        cross join lateral (select case when r.id is not null then sugang.registration_state(
+            r.id, r.user_id, r.test_id, r.status, r.applied_at, r.completed_at, r.cancelled_at) end as state) i
+        where case when r.id is null then (l.status, s.seats) <> ('deleted', 0)
+                   else (l.entry, l.state, l.status, s.seats) is distinct from
+                        (r.history_entries, i.state, r.status,
+                         case when r.status <> 'cancelled' then 1 else 0 end) end
+    ), entries as (
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+            select happened_at, 'test', id, 'test', item_id, user_id, status, 0, seats, i.entry, state,
+                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
+                                     'test', id, 'test', item_id, user_id, status, 0, seats::integer, null, null)
+            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
+            order by id returning subject_id, entry
+    ), counted as (
+        update test_registrations r set history_entries = e.entry from entries e where r.id = e.subject_id
+    )
+    select count(*) into logged from entries;
+    perform set_config('sugang.recount', '', true);
+    return logged;
 end $$;
 
 -- Cancels the active registrations of these users for these items that no active payment pays for any more.

@@ -901,7 +901,7 @@ drop index users_email_unique_ci;
 -- look-up. Nullable and without a default, for the sake of programs that insert whole rows.
 alter table users add column token_epoch bigint;
 
--- ===== V23__editors_and_clocks
+-- ===== V22__editors_and_clocks
 
 -- The changes of sugang.bucket_counts that are not yet added to it. Writers of items only insert here, so none of them
 -- waits for another one, however long that one's transaction stays open. The rows are added when a transaction commits;
@@ -937,13 +937,13 @@ create table sugang.clock (
 );
 insert into sugang.clock (seen_at) values (clock_timestamp());
 
--- ===== V25__history_chain
+-- ===== V23__history_chain
 
 -- Each row of the audit log becomes an entry in the chain of its payment or registration. An entry has a digest of what
 -- it leaves behind, and a hash over itself and the entry before it; the payment or registration counts its entries. So
 -- the audit sees what is changed, removed or added without the triggers. See functions/audit_log.sql.
 
--- No row may be written between its first entry, below and in V26, and the triggers that count its entries. The items
+-- No row may be written between its first entry, below and in V24, and the triggers that count its entries. The items
 -- come first, as in V12.
 do $$
 declare
@@ -1006,9 +1006,9 @@ create table sugang.schema_definitions (
 alter table sugang.search_counts add column words tsquery;
 truncate sugang.search_counts;
 
--- ===== V26__history_chain_of_kind (course)
+-- ===== V24__history_chain_of_kind (course)
 
--- One kind: the chains of its registrations, and for each item how often a seat was taken. See V25.
+-- One kind: the chains of its registrations, and for each item how often a seat was taken. See V23.
 
 alter table courses add column seats_taken bigint not null default 0;
 alter table course_registrations add column history_entries integer not null default 1;
@@ -1041,9 +1041,9 @@ cross join lateral (select substr(sha256(
 ) s
 order by r.id;
 
--- ===== V26__history_chain_of_kind (test)
+-- ===== V24__history_chain_of_kind (test)
 
--- One kind: the chains of its registrations, and for each item how often a seat was taken. See V25.
+-- One kind: the chains of its registrations, and for each item how often a seat was taken. See V23.
 
 alter table tests add column seats_taken bigint not null default 0;
 alter table test_registrations add column history_entries integer not null default 1;
