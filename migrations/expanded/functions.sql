@@ -1860,7 +1860,7 @@ $$;
 -- What the triggers of all kinds have in common.
 
 -- Whether sugang.recount_...() is counting again. Any role can set this setting, so it counts only for the owner of the
--- tables, and for what a trigger does: nobody else gets past a guard or the history by it.
+-- tables, and for what a trigger does: no other role gets past a guard or the history by it.
 create or replace function sugang.recounts() returns boolean language plpgsql stable as $$
 begin
     if coalesce(current_setting('sugang.recount', true), '') <> 'on' then return false; end if;
