@@ -7,7 +7,8 @@
 -- without triggers has written is right: select sugang.log_unlogged_payments();
 with sums as (
     select subject_id as id, sum(amount) as amount, sum(seats) as seats, max(id) as last_id,
-           max(entry) - min(entry) + 1 as entries, min(entry) as first, count(entry) as n, count(*) filter (where entry = 1) as begun,
+           max(entry) - min(entry) + 1 as entries, min(entry) as first, count(entry) as n,
+           count(*) filter (where entry = 1) as begun,
            count(*) filter (where entry is not null and status = 'deleted') as deleted
     from sugang.audit_log where subject = 'payment' group by 1
 )
@@ -38,7 +39,8 @@ where r.reason is not null;
 -- without triggers has written is right: select sugang.log_unlogged_{kind}_registrations();
 with sums as (
     select subject_id as id, sum(amount) as amount, sum(seats) as seats, max(id) as last_id,
-           max(entry) - min(entry) + 1 as entries, min(entry) as first, count(entry) as n, count(*) filter (where entry = 1) as begun,
+           max(entry) - min(entry) + 1 as entries, min(entry) as first, count(entry) as n,
+           count(*) filter (where entry = 1) as begun,
            count(*) filter (where entry is not null and status = 'deleted') as deleted
     from sugang.audit_log where subject = '{kind}' group by 1
 )
