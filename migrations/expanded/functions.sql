@@ -3775,7 +3775,7 @@ returns sugang.function_row language plpgsql set plan_cache_mode = force_generic
 declare
     a sugang.function_row;
     used sugang.revoked_tokens;
-    since_use interval;
+    since_use double precision;
 begin
     if p_function is distinct from 'refresh' then perform sugang.misrouted(p_function, 'refresh'); end if;
     a.outcome := sugang.authorization_error(p_user, p_epoch);
@@ -3794,11 +3794,12 @@ begin
     end if;
     if used.name is null then
         select * into used from sugang.revoked_tokens where name = 'token ' || p_jti;
-        since_use := clock_timestamp() - used.used_at;
+        -- In seconds, because no interval leads to infinity.
+        since_use := date_part('epoch', clock_timestamp()) - date_part('epoch', used.used_at);
         -- The same successor: this call was sent before, and its answer was lost. A clock that was set back by more
         -- than the grace ends it.
         if found and (used.successor = p_successor
-                      or abs(extract(epoch from since_use)) < p_grace_seconds) is not true then
+                      or abs(since_use) < p_grace_seconds) is not true then
             perform sugang.revoke_family(p_family, p_user, p_expires, p_keep_seconds);
             a.outcome := 'token_reused';
             return a;

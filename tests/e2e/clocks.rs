@@ -1,7 +1,8 @@
 //! The database's clock jumps years ahead and back: counts go on, and nothing is forgotten because it seemed old.
 //!
 //! The functions of this service and the harness's statements read a clock that the test moves: the database's search
-//! path finds it before PostgreSQL's own. The clock of the host stays as it is.
+//! path finds it before PostgreSQL's own, and begins with public, as the host needs it. The clock of the host stays as
+//! it is, and so does that of the triggers, which have a search path of their own.
 
 use rstest::rstest;
 use serde_json::Value;
@@ -26,7 +27,7 @@ async fn start(variables: &[(&str, &str)]) -> App {
         create function moved.now() returns timestamptz language sql stable as
             'select pg_catalog.now() + ahead from moved.clock';
         do $$ begin
-            execute format('alter database %I set search_path = moved, public, pg_catalog', current_database());
+            execute format('alter database %I set search_path = public, moved, pg_catalog', current_database());
         end $$";
     app.database().batch_execute(clock).await.expect("a clock");
     for (name, value) in variables {
@@ -34,7 +35,7 @@ async fn start(variables: &[(&str, &str)]) -> App {
     }
     app.restart().await;
     app.database()
-        .batch_execute("set search_path = moved, public, pg_catalog")
+        .batch_execute("set search_path = public, moved, pg_catalog")
         .await
         .expect("a setting");
     app
@@ -82,6 +83,9 @@ async fn counts_go_on_after_a_jump(
             );
         }
     };
+    let usual_age: String = app
+        .one("select pg_get_functiondef('sugang.search_count_max_age'::regproc)", &[])
+        .await;
     // The counts of searches may be this old.
     let age = "create or replace function sugang.search_count_max_age() returns interval language sql immutable
                as $$ select interval '0 s' $$";
@@ -98,6 +102,7 @@ async fn counts_go_on_after_a_jump(
         app.run(&add(10), &[]).await;
         check(&format!("{when}, with more items")).await;
     }
+    app.run(&usual_age, &[]).await;
     assert_audit(&app).await;
 }
 

@@ -3,7 +3,6 @@
 use futures::future::join_all;
 use rstest::rstest;
 use sugang_tests::{App, EXAM, HostOptions, HostProcess, Item, Supervisor};
-use url::Url;
 
 use crate::{
     storm::assert_audit,
@@ -12,14 +11,8 @@ use crate::{
 
 const USERS: usize = 60;
 
-/// A role without privileges of a superuser, whose connections are therefore limited.
-const ROLE: &str = "
-    create role service login password 'service';
-    grant usage on schema public, sugang to service;
-    grant all on all tables in schema public, sugang to service;
-    grant all on all sequences in schema public, sugang to service";
-
-/// Two hosts with default limits are in a rush: every request is served, and an operator finds a place.
+/// Two hosts with default limits are in a rush: every request is served, and an operator finds a place. Their role is
+/// not a superuser, so its connections are limited.
 #[rstest]
 #[tokio::test]
 async fn two_hosts_share_the_connections_and_leave_a_place(#[values(100, 10)] max_connections: usize) {
@@ -30,18 +23,14 @@ async fn two_hosts_share_the_connections_and_leave_a_place(#[values(100, 10)] ma
         users.push(app.user(&format!("user{n}")).await);
     }
     let id = app.add(EXAM, Item::default()).await;
-    app.database().batch_execute(ROLE).await.unwrap();
     let set = format!("alter system set max_connections = {max_connections}");
     app.database().batch_execute(&set).await.unwrap();
     app.stop().await;
     supervisor.command("postgres stop");
     supervisor.command("postgres start");
     app.reconnect().await;
-    let mut url: Url = app.database_url().parse().unwrap();
-    url.set_username("service").unwrap();
-    url.set_password(Some("service")).unwrap();
     let options = HostOptions {
-        database_url: Some(url.as_str()),
+        database_url: Some(app.service_url()),
         // Statements that wait for the item's row hold their connections.
         arguments: &["--postgres-at-once", "64"],
         ..HostOptions::default()
@@ -69,8 +58,9 @@ async fn two_hosts_share_the_connections_and_leave_a_place(#[values(100, 10)] ma
         for _ in 0..20 {
             // Of the operator's own, and new each time.
             let session = app.connect().await;
-            let sessions = "select count(*) from pg_stat_activity where usename = 'service'";
-            most = most.max(session.query_one(sessions, &[]).await.unwrap().get::<_, i64>(0));
+            let sessions = "select count(*) from pg_stat_activity where usename = $1";
+            let role = &app.service_role().name;
+            most = most.max(session.query_one(sessions, &[role]).await.unwrap().get::<_, i64>(0));
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         most

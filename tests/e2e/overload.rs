@@ -121,6 +121,8 @@ async fn lists_are_answered_while_passwords_of_django_are_verified() {
             .await;
         users.push(user);
     }
+    // A changed password ends the logins of its user.
+    let reader = app.user("reader").await;
     let verified = AtomicBool::new(false);
     let login = async |email: &str| {
         let account = json!({"email": email, "password": "django-pass1"});
@@ -134,7 +136,7 @@ async fn lists_are_answered_while_passwords_of_django_are_verified() {
     let lists = async {
         let mut answered = 0;
         while !verified.load(Relaxed) {
-            assert_eq!(app.get("/tests/").by(&users[0]).await.status, 200);
+            assert_eq!(app.get("/tests/").by(&reader).await.status, 200);
             answered += 1;
         }
         answered
@@ -237,5 +239,5 @@ async fn no_spelling_of_a_path_avoids_the_places_for_hashes() {
     for target in &escaped {
         assert_eq!((post(target).await, over_http2(target).await), (404, 404), "{target}");
     }
-    assert!(hashed >= 4 * 3 * 8, "{hashed}");
+    assert!(hashed >= 4 * 3 * 7, "{hashed}");
 }

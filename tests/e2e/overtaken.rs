@@ -210,11 +210,12 @@ async fn a_period_that_ends_during_the_wait_has_ended(#[values(EXAM, COURSE)] ki
     assert_eq!(app.rows("select * from payments").await, json!([]));
 }
 
-/// Fails the next statements that write a payment with this error.
+/// Fails the next statements that write a payment with this error. The trigger works as its owner: the role of the
+/// service has no right on the sequence.
 async fn fail_next(app: &App, times: i32, raise: &str) {
     let trigger = format!(
         "create sequence if not exists failures; select setval('failures', 1, false);
-         create or replace function fail() returns trigger language plpgsql as $$
+         create or replace function fail() returns trigger language plpgsql security definer as $$
          begin
              if nextval('failures') <= {times} then raise {raise}; end if;
              return new;
@@ -301,13 +302,14 @@ async fn a_sequence_that_lags_behind_is_advanced(#[values(EXAM, COURSE)] kind: K
         paid(&register(&app, kind, id, &minsu).await);
     }
     for table in ["users", "payments", "sugang.audit_log", kind.registrations] {
-        // A default that Django has made is no identity.
+        // A default that Django has made is no identity, and its sequence needs a right of its own.
         if table == "users" {
             let serial =
                 "alter table users alter id drop identity; create sequence public.\"Users ids\" owned by users.id;
                           alter table users alter id set default nextval('public.\"Users ids\"')";
+            let grant = format!("select sugang.grant_service('{}')", app.service_role().name);
             app.database()
-                .batch_execute(serial)
+                .batch_execute(&format!("{serial}; {grant}"))
                 .await
                 .expect("it can be made serial");
         } else {

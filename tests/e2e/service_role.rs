@@ -150,10 +150,9 @@ async fn a_role_is_created_and_its_password_follows() {
     let mut app = App::start().await;
     let role = name(&app, "made").await;
     let error = granted(&app, &role, None).await.expect_err("there is no such role");
-    assert!(
-        error.to_string().contains(&format!("there is no role {role}")),
-        "{error}"
-    );
+    let error = format!("{error:#}");
+    assert!(error.contains(&format!("there is no role {role}")), "{error}");
+    app.set("database_url", url_of(&app, &role, ""));
     for password in ["p@ss%41 '\"\\", "비밀번호 2"] {
         granted(&app, &role, Some(password)).await.expect("it is made");
         app.set("database_password", password);

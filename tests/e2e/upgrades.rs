@@ -128,16 +128,8 @@ async fn a_newer_version_is_left_alone() {
 #[tokio::test]
 async fn an_earlier_schema_is_not_ready() {
     let mut app = App::start().await;
-    let empty = "drop schema sugang cascade; drop schema public cascade; create schema public";
     for until in [8, 19] {
-        app.database().batch_execute(empty).await.expect("an empty database");
-        let options = Options {
-            until: Some(until),
-            ..Options::default()
-        };
-        migrate(app.database_url(), KINDS, options)
-            .await
-            .expect("an earlier version");
+        earlier(&app, until).await;
         let grant = format!("grant usage on schema sugang to {}", app.service_role().name);
         app.run(&grant, &[]).await;
         app.restart().await;

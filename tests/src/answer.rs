@@ -68,7 +68,8 @@ impl Answer {
     ) -> Self {
         let is_json = headers
             .get("content-type")
-            .is_some_and(|value| value == "application/json");
+            .is_some_and(|value| value == "application/json")
+            && !headers.contains_key("content-encoding");
         let request = format!("{method} {path}");
         let mut json: Option<Value> = (is_json && !body.is_empty()).then(|| {
             serde_json::from_slice(&body)

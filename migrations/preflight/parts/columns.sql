@@ -34,6 +34,8 @@ where not case e.family
     else a.typname = e.family end
 union all
 select format('%I.%I is a generated column', e.tab, e.col),
+       -- Its values would stay as they were generated. A repair fills in the vectors that are missing.
        format('alter table %I alter column %I drop expression;', e.tab, e.col)
+           || case when e.family = 'tsvector' then format(' update %I set %I = null;', e.tab, e.col) else '' end
 from expected e join actual a using (tab, col) where a.attgenerated <> ''
 order by 1;

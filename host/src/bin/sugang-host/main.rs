@@ -80,6 +80,8 @@ async fn serve(arguments: &Serve) -> Result<()> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    // What the start has warned of stands in the log before the service is announced.
+    flush_log(OUTPUT_LIMIT);
     let serving = format!("Serving on http://{}\n", server.addr());
     sugang_output::write_within(OUTPUT_LIMIT, &io::stdout(), serving);
     tokio::select! {
