@@ -8,7 +8,6 @@ use std::{
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use sugang_tests::{App, COURSE, EXAM, Item, Kind, PASSWORD, User, token};
-use tokio_postgres::error::SqlState;
 
 use crate::{
     failover::end_sessions,
@@ -130,11 +129,12 @@ const CHANGES: &[&str] = &[
     // No trigger names these, or PostgreSQL would refuse.
     "alter table {items} alter price type numeric(12, 2)",
     // None of these writes the table anew: to statements that began before, PostgreSQL shows such a table empty.
-    "alter table payments alter payment_method type text",
     "alter table users alter username type text",
     "alter table {items} add note text; alter table users add note text; alter table payments add note text",
     "alter table {items} drop note; alter table users drop note; alter table payments drop note",
-    "reindex table {items}; reindex table payments; reindex table {registrations}; reindex table users",
+    // Without `concurrently`, it can wait for a request that waits for it.
+    "reindex table concurrently {items}; reindex table concurrently payments",
+    "reindex table concurrently {registrations}; reindex table concurrently users",
     "create index on {items} (title); analyze",
     "alter table {items} cluster on {items}_pkey; cluster {items}",
     "select sugang.recreate('get_{kind}'), sugang.recreate('list_{kind}'), sugang.recreate('register_{kind}'),
@@ -195,18 +195,7 @@ async fn a_schema_that_changes_while_it_is_used_fails_no_request() {
                     .replace("{registrations}", kind.registrations)
                     .replace("{kind}", kind.payment_type);
                 for statement in change.split("; ") {
-                    // A reindex and a transaction that reads before it writes can wait for each other. PostgreSQL ends
-                    // one of them: the service tries its own again, and an operator this one.
-                    let mut deadlocks = 0;
-                    while let Err(error) = app.database().batch_execute(statement).await {
-                        assert_eq!(
-                            error.code(),
-                            Some(&SqlState::T_R_DEADLOCK_DETECTED),
-                            "{statement}: {error:?}"
-                        );
-                        deadlocks += 1;
-                        assert!(deadlocks < 20, "{statement}: {error:?}");
-                    }
+                    app.database().batch_execute(statement).await.expect(statement);
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
