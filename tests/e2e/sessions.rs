@@ -128,7 +128,7 @@ async fn settings_of_the_role_change_nothing() {
 const CHANGES: &[&str] = &[
     // No trigger names these, or PostgreSQL would refuse.
     "alter table {items} alter price type numeric(12, 2)",
-    // None of these writes the table anew: to statements that began before, PostgreSQL shows such a table empty.
+    // None of these rewrites the table: to statements that began before, PostgreSQL shows such a table empty.
     "alter table users alter username type text",
     "alter table {items} add note text; alter table users add note text; alter table payments add note text",
     "alter table {items} drop note; alter table users drop note; alter table payments drop note",
