@@ -40,7 +40,7 @@ async fn insist(app: &App, kind: Kind, id: i64, user: &User) -> i64 {
             .await;
         match (answer.status.as_u16(), answer.code()) {
             (201, _) => return answer.json()["payment_id"].as_i64().expect("a payment has an id"),
-            (503, "unavailable" | "read_only" | "overloaded") | (409, "busy") => {}
+            (503, "unavailable" | "read_only" | "overloaded") | (409, "busy" | "request_in_progress") => {}
             _ => panic!("{answer:?}"),
         }
         sleep(Duration::from_millis(20)).await;
