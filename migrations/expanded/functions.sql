@@ -357,15 +357,17 @@ create or replace trigger sugang_audit_log_update after update on payments
 -- Before the rows are gone.
 create or replace function sugang.log_truncated_payments() returns trigger language plpgsql as $$
 declare
+    actor bigint := sugang.actor();
+    request text := sugang.request();
     happened_at timestamptz := clock_timestamp();
 begin
     insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
-        select happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0, sugang.actor(),
-               sugang.request(), p.history_entries + 1,
+        select happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0, actor,
+               request, p.history_entries + 1,
                sugang.entry_hash(sugang.hash_of_entry('payment', p.id, p.history_entries), null, p.history_entries + 1,
                                  happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0,
-                                 sugang.actor(), sugang.request())
+                                 actor, request)
         from payments p left join sugang.kinds k using (content_type_id)
         cross join lateral (select coalesce(k.kind, p.payment_type) as kind,
                                    case when p.status = 'paid' then -p.amount else 0 end as amount) i
@@ -452,8 +454,8 @@ end $$;
 -- before the row of an item is locked, it lets no other user wait for this one.
 create or replace function sugang.lock_user(p_user bigint) returns void language plpgsql as $$
 begin
-    perform from users where id = p_user for key share;
-    perform sugang.check_user(p_user);
+    perform from users where id = p_user and is_active for key share;
+    if not found then perform sugang.check_user(p_user); end if;
 end $$;
 
 -- Whether another transaction keeps the row of a user locked. If none does, this one has it locked now.
@@ -505,12 +507,13 @@ begin
     lock_name := coalesce(kind, payment.payment_type) || ' ' || payment.object_id;
     perform pg_advisory_xact_lock(hashtextextended(lock_name, p_user));
     select * into payment from payments where id = p_id for update;
-    perform sugang.check_user(p_user);
     a.outcome := case
         when payment.id is null then 'not_found'
         when payment.user_id <> p_user then 'not_owner'
         when payment.status <> 'paid' then 'already_cancelled'
     end;
+    -- Where a registration is cancelled, that checks the user.
+    if a.outcome is not null or kind is null then perform sugang.check_user(p_user); end if;
     if a.outcome is not null then return a; end if;
     -- A clock may have been set back.
     happened_at := greatest(clock_timestamp(), payment.paid_at);
@@ -1783,6 +1786,10 @@ declare
     moment timestamptz := clock_timestamp();
 begin
     select * into known from sugang.clock;
+    -- Nothing to note, and no jump to follow.
+    if known.jumped_at is null and moment between known.seen_at and known.seen_at + interval '1 hour' then
+        return moment;
+    end if;
     latest := sugang.clock_at(known, moment);
     if moment not between known.seen_at and known.seen_at + interval '1 hour' and sugang.keeps_counts() then
         select * into known from sugang.clock for update skip locked;
@@ -1804,8 +1811,6 @@ create or replace function sugang.guarded_tables() returns table (relation regcl
     select oid::regclass from pg_class where relnamespace = 'sugang'::regnamespace and relkind = 'r'
     union
     select to_regclass(r.relation) from sugang.rights() r where to_regclass(r.relation) is not null
-    union
-    select to_regclass('django_content_type') where to_regclass('django_content_type') is not null
 $$;
 
 create or replace function sugang.current_definitions() returns setof sugang.schema_definitions
@@ -1943,8 +1948,8 @@ begin
                     created_at = excluded.created_at;
         delete from sugang.idempotency_keys where ctid = any (array(
             select ctid from sugang.idempotency_keys
-            -- A day later: a shorter jump of the clock is not recognized.
-            -- Asked once, so that the index finds the rows.
+            -- A day later, since a shorter jump of the clock is not recognized. Asked once, so that the index finds the
+            -- rows.
             where created_at < (select sugang.steady_now()) - sugang.idempotency_lifetime() - interval '1 day'
             order by created_at limit 10 for update skip locked));
     end if;
@@ -2280,7 +2285,7 @@ begin
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
         ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
         ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
-        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,words'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid'),
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
@@ -2413,7 +2418,6 @@ create or replace function sugang.course_rights() returns table (relation text, 
 language sql stable as $$
     values ('courses', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
                                  'registration_count,capacity,seats_taken'),
-           ('courses', 'update', 'registration_count,seats_taken'),
            ('sugang.course_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at,'
                                          'history_entries'),
@@ -2428,7 +2432,6 @@ create or replace function sugang.test_rights() returns table (relation text, pr
 language sql stable as $$
     values ('tests', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
                                  'registration_count,capacity,seats_taken'),
-           ('tests', 'update', 'registration_count,seats_taken'),
            ('sugang.test_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at,'
                                          'history_entries'),
@@ -3086,7 +3089,7 @@ begin
                                              n.completed_at, n.cancelled_at) as state offset 0) i
         where n.history_entries is distinct from o.history_entries
         order by n.id;
-    if sugang.actor() is null then
+    if actor is null then
         update payments p set registration_id = null
             from removed o join added n on n.id = o.id
             where (n.user_id, n.course_id) <> (o.user_id, o.course_id)
@@ -3107,6 +3110,8 @@ create or replace trigger sugang_registrations_updated after update on course_re
 create or replace function sugang.course_registrations_deleted() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
     happened_at timestamptz;
 begin
     for item in select course_id as id, count(*)::integer as seats from removed where status <> 'cancelled'
@@ -3116,11 +3121,11 @@ begin
     happened_at := clock_timestamp();
     insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
-        select happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats, sugang.actor(),
-               sugang.request(), history_entries + 1,
+        select happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats, actor, request,
+               history_entries + 1,
                sugang.entry_hash(sugang.hash_of_entry('course', id, history_entries), null, history_entries + 1,
                                  happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats,
-                                 sugang.actor(), sugang.request())
+                                 actor, request)
         from removed
         cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
         order by id;
@@ -3133,16 +3138,18 @@ create or replace trigger sugang_registrations_deleted after delete on course_re
 -- Before the rows are gone.
 create or replace function sugang.course_registrations_truncated() returns trigger language plpgsql as $$
 declare
+    actor bigint := sugang.actor();
+    request text := sugang.request();
     happened_at timestamptz := clock_timestamp();
 begin
     update courses set registration_count = 0 where registration_count <> 0;
     insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
-        select happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats, sugang.actor(),
-               sugang.request(), history_entries + 1,
+        select happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats, actor, request,
+               history_entries + 1,
                sugang.entry_hash(sugang.hash_of_entry('course', id, history_entries), null, history_entries + 1,
                                  happened_at, 'course', id, 'course', course_id, user_id, 'deleted', 0, i.seats,
-                                 sugang.actor(), sugang.request())
+                                 actor, request)
         from course_registrations
         cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
         order by id;
@@ -3426,7 +3433,7 @@ begin
                                              n.completed_at, n.cancelled_at) as state offset 0) i
         where n.history_entries is distinct from o.history_entries
         order by n.id;
-    if sugang.actor() is null then
+    if actor is null then
         update payments p set registration_id = null
             from removed o join added n on n.id = o.id
             where (n.user_id, n.test_id) <> (o.user_id, o.test_id)
@@ -3447,6 +3454,8 @@ create or replace trigger sugang_registrations_updated after update on test_regi
 create or replace function sugang.test_registrations_deleted() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
     happened_at timestamptz;
 begin
     for item in select test_id as id, count(*)::integer as seats from removed where status <> 'cancelled'
@@ -3456,11 +3465,11 @@ begin
     happened_at := clock_timestamp();
     insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
-        select happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats, sugang.actor(),
-               sugang.request(), history_entries + 1,
+        select happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats, actor, request,
+               history_entries + 1,
                sugang.entry_hash(sugang.hash_of_entry('test', id, history_entries), null, history_entries + 1,
                                  happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats,
-                                 sugang.actor(), sugang.request())
+                                 actor, request)
         from removed
         cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
         order by id;
@@ -3473,16 +3482,18 @@ create or replace trigger sugang_registrations_deleted after delete on test_regi
 -- Before the rows are gone.
 create or replace function sugang.test_registrations_truncated() returns trigger language plpgsql as $$
 declare
+    actor bigint := sugang.actor();
+    request text := sugang.request();
     happened_at timestamptz := clock_timestamp();
 begin
     update tests set registration_count = 0 where registration_count <> 0;
     insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
-        select happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats, sugang.actor(),
-               sugang.request(), history_entries + 1,
+        select happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats, actor, request,
+               history_entries + 1,
                sugang.entry_hash(sugang.hash_of_entry('test', id, history_entries), null, history_entries + 1,
                                  happened_at, 'test', id, 'test', test_id, user_id, 'deleted', 0, i.seats,
-                                 sugang.actor(), sugang.request())
+                                 actor, request)
         from test_registrations
         cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
         order by id;

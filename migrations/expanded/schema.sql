@@ -995,7 +995,8 @@ order by p.id;
 
 -- What guards the data, as it is defined. Written after each migration.
 create table sugang.schema_definitions (
-    kind text not null, -- 'function', 'table', 'not null', 'trigger', 'constraint', 'foreign key' or 'index'
+    -- 'function', 'table', 'not null', 'trigger', 'constraint', 'foreign key', 'index', or 'server': its version
+    kind text not null,
     relation text not null default '', -- the table that it belongs to
     name text not null,
     definition text not null,

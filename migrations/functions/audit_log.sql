@@ -157,15 +157,17 @@ create or replace trigger sugang_audit_log_update after update on payments
 -- Before the rows are gone.
 create or replace function sugang.log_truncated_payments() returns trigger language plpgsql as $$
 declare
+    actor bigint := sugang.actor();
+    request text := sugang.request();
     happened_at timestamptz := clock_timestamp();
 begin
     insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
-        select happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0, sugang.actor(),
-               sugang.request(), p.history_entries + 1,
+        select happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0, actor,
+               request, p.history_entries + 1,
                sugang.entry_hash(sugang.hash_of_entry('payment', p.id, p.history_entries), null, p.history_entries + 1,
                                  happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0,
-                                 sugang.actor(), sugang.request())
+                                 actor, request)
         from payments p left join sugang.kinds k using (content_type_id)
         cross join lateral (select coalesce(k.kind, p.payment_type) as kind,
                                    case when p.status = 'paid' then -p.amount else 0 end as amount) i

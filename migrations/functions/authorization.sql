@@ -27,8 +27,8 @@ end $$;
 -- before the row of an item is locked, it lets no other user wait for this one.
 create or replace function sugang.lock_user(p_user bigint) returns void language plpgsql as $$
 begin
-    perform from users where id = p_user for key share;
-    perform sugang.check_user(p_user);
+    perform from users where id = p_user and is_active for key share;
+    if not found then perform sugang.check_user(p_user); end if;
 end $$;
 
 -- Whether another transaction keeps the row of a user locked. If none does, this one has it locked now.

@@ -22,12 +22,13 @@ begin
     lock_name := coalesce(kind, payment.payment_type) || ' ' || payment.object_id;
     perform pg_advisory_xact_lock(hashtextextended(lock_name, p_user));
     select * into payment from payments where id = p_id for update;
-    perform sugang.check_user(p_user);
     a.outcome := case
         when payment.id is null then 'not_found'
         when payment.user_id <> p_user then 'not_owner'
         when payment.status <> 'paid' then 'already_cancelled'
     end;
+    -- Where a registration is cancelled, that checks the user.
+    if a.outcome is not null or kind is null then perform sugang.check_user(p_user); end if;
     if a.outcome is not null then return a; end if;
     -- A clock may have been set back.
     happened_at := greatest(clock_timestamp(), payment.paid_at);

@@ -27,6 +27,10 @@ declare
     moment timestamptz := clock_timestamp();
 begin
     select * into known from sugang.clock;
+    -- Nothing to note, and no jump to follow.
+    if known.jumped_at is null and moment between known.seen_at and known.seen_at + interval '1 hour' then
+        return moment;
+    end if;
     latest := sugang.clock_at(known, moment);
     if moment not between known.seen_at and known.seen_at + interval '1 hour' and sugang.keeps_counts() then
         select * into known from sugang.clock for update skip locked;

@@ -5,8 +5,6 @@ create or replace function sugang.guarded_tables() returns table (relation regcl
     select oid::regclass from pg_class where relnamespace = 'sugang'::regnamespace and relkind = 'r'
     union
     select to_regclass(r.relation) from sugang.rights() r where to_regclass(r.relation) is not null
-    union
-    select to_regclass('django_content_type') where to_regclass('django_content_type') is not null
 $$;
 
 create or replace function sugang.current_definitions() returns setof sugang.schema_definitions

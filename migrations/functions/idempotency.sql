@@ -53,8 +53,8 @@ begin
                     created_at = excluded.created_at;
         delete from sugang.idempotency_keys where ctid = any (array(
             select ctid from sugang.idempotency_keys
-            -- A day later: a shorter jump of the clock is not recognized.
-            -- Asked once, so that the index finds the rows.
+            -- A day later, since a shorter jump of the clock is not recognized. Asked once, so that the index finds the
+            -- rows.
             where created_at < (select sugang.steady_now()) - sugang.idempotency_lifetime() - interval '1 day'
             order by created_at limit 10 for update skip locked));
     end if;

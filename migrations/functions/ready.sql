@@ -44,7 +44,7 @@ begin
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
         ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
         ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
-        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,words'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid'),
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),

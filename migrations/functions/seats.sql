@@ -111,7 +111,7 @@ begin
                                              n.completed_at, n.cancelled_at) as state offset 0) i
         where n.history_entries is distinct from o.history_entries
         order by n.id;
-    if sugang.actor() is null then
+    if actor is null then
         update payments p set registration_id = null
             from removed o join added n on n.id = o.id
             where (n.user_id, n.{item_id}) <> (o.user_id, o.{item_id})
@@ -132,6 +132,8 @@ create or replace trigger sugang_registrations_updated after update on {registra
 create or replace function sugang.{kind}_registrations_deleted() returns trigger language plpgsql as $$
 declare
     item record;
+    actor bigint := sugang.actor();
+    request text := sugang.request();
     happened_at timestamptz;
 begin
     for item in select {item_id} as id, count(*)::integer as seats from removed where status <> 'cancelled'
@@ -141,11 +143,11 @@ begin
     happened_at := clock_timestamp();
     insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
-        select happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats, sugang.actor(),
-               sugang.request(), history_entries + 1,
+        select happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats, actor, request,
+               history_entries + 1,
                sugang.entry_hash(sugang.hash_of_entry('{kind}', id, history_entries), null, history_entries + 1,
                                  happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats,
-                                 sugang.actor(), sugang.request())
+                                 actor, request)
         from removed
         cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
         order by id;
@@ -158,16 +160,18 @@ create or replace trigger sugang_registrations_deleted after delete on {registra
 -- Before the rows are gone.
 create or replace function sugang.{kind}_registrations_truncated() returns trigger language plpgsql as $$
 declare
+    actor bigint := sugang.actor();
+    request text := sugang.request();
     happened_at timestamptz := clock_timestamp();
 begin
     update {items} set registration_count = 0 where registration_count <> 0;
     insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
-        select happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats, sugang.actor(),
-               sugang.request(), history_entries + 1,
+        select happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats, actor, request,
+               history_entries + 1,
                sugang.entry_hash(sugang.hash_of_entry('{kind}', id, history_entries), null, history_entries + 1,
                                  happened_at, '{kind}', id, '{kind}', {item_id}, user_id, 'deleted', 0, i.seats,
-                                 sugang.actor(), sugang.request())
+                                 actor, request)
         from {registrations}
         cross join lateral (select case when status = 'cancelled' then 0 else -1 end as seats) i
         order by id;

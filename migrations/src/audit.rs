@@ -68,7 +68,7 @@ pub async fn audit_with(client: &Client, kinds: &[ItemKind]) -> anyhow::Result<V
 ///
 /// # Errors
 /// Those of [`audit`].
-pub async fn audit_with_progress(client: &Client) -> anyhow::Result<Vec<Finding>> {
+pub(crate) async fn audit_with_progress(client: &Client) -> anyhow::Result<Vec<Finding>> {
     audit_in_steps(client, KINDS, &Progress::start(true)).await
 }
 

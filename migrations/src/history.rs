@@ -6,7 +6,7 @@ use anyhow::{bail, ensure};
 use tokio_postgres::Transaction;
 
 use crate::{
-    kind::ItemKind,
+    kind::{ItemKind, label},
     scripts::{self, Script},
 };
 
@@ -66,7 +66,10 @@ impl Plan {
                  neither an earlier nor a newer version migrated it"
             );
         }
-        let mut unknown: Vec<_> = unknown.iter().map(|(name, kind)| label(name, kind)).collect();
+        let mut unknown: Vec<_> = unknown
+            .iter()
+            .map(|(name, kind)| label(name, Some(kind.as_str()).filter(|kind| !kind.is_empty())))
+            .collect();
         if let (Some(unknown), Some(script)) = (unknown.first(), pending.first()) {
             bail!(
                 "the database has {unknown}, which this version does not know, but not {}: \
@@ -209,13 +212,6 @@ fn version(stamp: &str) -> (u64, u64, u64) {
 /// The number of a file of `schema/`.
 fn number(script: &str) -> Option<u64> {
     script.strip_prefix('V')?.split_once("__")?.0.parse().ok()
-}
-
-fn label(script: &str, kind: &str) -> String {
-    match kind {
-        "" => script.to_owned(),
-        kind => format!("{script} ({kind})"),
-    }
 }
 
 #[cfg(test)]

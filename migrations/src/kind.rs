@@ -25,6 +25,11 @@ pub struct ItemKind {
     pub registration_index: &'static str,
 }
 
+/// A name with the kind, if it is of one, for messages.
+pub(crate) fn label(name: &str, kind: Option<&str>) -> String {
+    kind.map_or_else(|| name.to_owned(), |kind| format!("{name} ({kind})"))
+}
+
 /// The kinds of this service.
 pub const KINDS: &[ItemKind] = &[
     ItemKind {

@@ -15,7 +15,7 @@ mod run;
 mod scripts;
 mod session;
 
-pub use audit::{Finding, audit, audit_with, audit_with_progress, audit_within};
+pub use audit::{Finding, audit, audit_with, audit_within};
 pub use call::function_call;
 pub use history::Newer;
 pub use kind::{ItemKind, KINDS};

@@ -15,7 +15,7 @@ use crate::{kind::ItemKind, progress::Progress, scripts::Script};
 pub struct LockWait {
     /// The longest time for which requests queue behind the migration. The first attempts are shorter.
     pub timeout: Duration,
-    /// The time after which the migration gives up.
+    /// The time after which an attempt to lock the tables gives up.
     pub limit: Duration,
 }
 
@@ -156,23 +156,21 @@ fn locks_of(kinds: &[ItemKind], pending: &[Script]) -> Vec<(String, Mode)> {
     tables.extend(kinds.iter().map(|kind| kind.items.to_owned()));
     tables.extend(kinds.iter().map(|kind| kind.registrations.to_owned()));
     tables.extend(["payments", "django_content_type"].map(str::to_owned));
-    let guarded = tables.len();
     let changed: Vec<_> = pending.iter().flat_map(Script::altered_tables).collect();
     for table in &changed {
         if !tables.iter().any(|known| known == table) {
             tables.push((*table).to_owned());
         }
     }
-    let lock = |(place, table): (usize, String)| {
+    let lock = |table: String| {
         let mode = match changed.contains(&table.as_str()) {
             true => Mode::AccessExclusive,
             // Functions bring their triggers.
-            false if place < guarded => Mode::ShareRowExclusive,
-            false => return None,
+            false => Mode::ShareRowExclusive,
         };
-        Some((table, mode))
+        (table, mode)
     };
-    tables.into_iter().enumerate().filter_map(lock).collect()
+    tables.into_iter().map(lock).collect()
 }
 
 /// The oldest transaction that holds a lock on one of the tables.

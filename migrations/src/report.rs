@@ -6,7 +6,7 @@ use console::style;
 use crate::{
     audit::{Finding, audit_with_progress},
     history::Newer,
-    kind::KINDS,
+    kind::{KINDS, label},
     locks::Locked,
     preflight::Blocked,
     run::{Migration, Options, migrate},
@@ -145,10 +145,7 @@ fn json(findings: &[Finding]) -> serde_json::Value {
 }
 
 fn line(finding: &Finding) -> String {
-    let name = match &finding.kind {
-        Some(kind) => format!("{} ({kind})", finding.check),
-        None => finding.check.clone(),
-    };
+    let name = label(&finding.check, finding.kind.as_deref());
     let ids = &finding.ids[..finding.ids.len().min(MAX_IDS)];
     match usize::try_from(finding.count)
         .unwrap_or(usize::MAX)

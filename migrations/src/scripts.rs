@@ -3,7 +3,7 @@
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 
-use crate::kind::{ItemKind, expand_all};
+use crate::kind::{ItemKind, expand_all, label};
 
 static SCHEMA: Dir = include_dir!("$CARGO_MANIFEST_DIR/schema");
 static AMENDMENTS: Dir = include_dir!("$CARGO_MANIFEST_DIR/amendments");
@@ -21,10 +21,7 @@ pub(crate) struct Script {
 impl Script {
     /// The name with the kind, for messages.
     pub(crate) fn label(&self) -> String {
-        match self.kind {
-            "" => self.name.clone(),
-            kind => format!("{} ({kind})", self.name),
-        }
+        label(&self.name, Some(self.kind).filter(|kind| !kind.is_empty()))
     }
 
     /// The names of the functions that it defines.

@@ -20,7 +20,7 @@ pub struct Arguments {
 /// Runs the subcommand.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let database = arguments.database.open("audit").await?;
-    let findings = async { sugang_migrations::audit_with_progress(&database.connect().await?).await }.await;
+    let findings = sugang_migrations::audit_database(&database.url).await;
     database.close().await?;
     let format = if arguments.json { Format::Json } else { Format::Text };
     sugang_migrations::report(&findings?, format)

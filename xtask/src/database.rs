@@ -1,8 +1,6 @@
 //! Which database a command works on.
 
 use anyhow::anyhow;
-use sugang_bench::postgres::connect;
-use tokio_postgres::Client;
 
 use crate::stores::{Access, StoresChoice, Supervisor};
 
@@ -50,11 +48,6 @@ pub fn complete_database_url(name: &str, url: &str) -> anyhow::Result<String> {
 }
 
 impl Database {
-    /// Opens a connection.
-    pub async fn connect(&self) -> anyhow::Result<Client> {
-        connect(&self.url).await
-    }
-
     /// Stops the server, if this command started it.
     pub async fn close(self) -> anyhow::Result<()> {
         match self.supervisor {

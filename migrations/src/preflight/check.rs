@@ -3,7 +3,7 @@
 use include_dir::{Dir, include_dir};
 
 use super::level::Level;
-use crate::kind::{ItemKind, expand_all};
+use crate::kind::{ItemKind, expand_all, label};
 
 static PREFLIGHT: Dir = include_dir!("$CARGO_MANIFEST_DIR/preflight");
 
@@ -29,11 +29,6 @@ impl Check {
     pub(super) fn label(&self) -> String {
         label(&self.name, self.kind)
     }
-}
-
-/// The name with the kind, for messages.
-pub(super) fn label(name: &str, kind: Option<&str>) -> String {
-    kind.map_or_else(|| name.to_owned(), |kind| format!("{name} ({kind})"))
 }
 
 /// All checks: obstacles, repairs and notes, each in the order of the files' names.

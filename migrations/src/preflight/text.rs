@@ -2,7 +2,8 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::{Level, Preflight, PreflightFinding, check::label};
+use super::{Level, Preflight, PreflightFinding};
+use crate::kind::label;
 
 /// The most rows that are shown of one finding.
 const MAX_SHOWN: usize = 20;
