@@ -1,9 +1,6 @@
 //! One request with everything that its handler needs.
 
-use std::{
-    cell::{Cell, RefCell},
-    net::IpAddr,
-};
+use std::cell::{Cell, RefCell};
 
 use spin_sdk::wasip3::http::types;
 use sugang_protocol::{Language, Text, request_id::RequestIds};
@@ -28,9 +25,7 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) path: &'static str,
     /// The id in the path; 0 if the path has none.
     pub(crate) id: i64,
-    /// The server's own id of the request, which stands in the history.
-    pub(crate) request_id: &'a str,
-    /// This id, and the client's.
+    /// The server's own id of the request, which stands in the history, and the client's.
     pub(crate) ids: &'a RequestIds,
     pub(crate) source: &'a Cell<Source>,
     /// The language of the texts in the response.
@@ -43,12 +38,6 @@ impl RequestContext<'_> {
     /// Returns a text in the client's language.
     pub(crate) fn text(&self, text: Text) -> String {
         text.in_language(self.language).to_owned()
-    }
-
-    /// Returns the network address of the client.
-    pub(crate) fn client_address(&self) -> Option<IpAddr> {
-        self.head
-            .client_address(self.state.config.client_address_header.as_deref())
     }
 
     /// Notes who the user is, for the log.

@@ -1,7 +1,7 @@
 //! The log: one JSON object per line on standard error, without tokens, passwords or e-mail addresses.
 //!
-//! What a client chose reaches it only in a bounded form: its request id and the host that it named if they are safe, never
-//! its path, its body or another header.
+//! What a client chose reaches it only in a bounded form: its request id and the host that it named if they are safe, and an
+//! address from the header that the settings name; never its path, its body or another header.
 
 use std::{
     io::Write,

@@ -93,7 +93,6 @@ async fn run(
         head,
         path: &route.path,
         id,
-        request_id: &ids.own,
         ids,
         source,
         language: head.language(),

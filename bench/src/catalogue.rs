@@ -51,17 +51,18 @@ pub(crate) const MIXED: Scenario = statement("mixed, 90 % reads", &[], |state| m
     50..60 => state.search("디자인", List::default()),
     60..80 => state.detail(),
     80..90 => state.payments("", None, None, None, None),
-    _ if state.payments_made.len() > 4 => state.cancel(),
-    _ => state.register(0),
+    _ => change(state),
 });
 
 /// Registrations and cancellations by turns.
-pub(crate) const CHANGES: Scenario = statement("apply and cancel, many items", &[], |state| {
+pub(crate) const CHANGES: Scenario = statement("apply and cancel, many items", &[], change);
+
+fn change(state: &mut State) -> Option<Request> {
     match state.payments_made.len() > 4 {
         true => state.cancel(),
         false => state.register(0),
     }
-});
+}
 
 /// The most expensive search: a word in 10 % of the rows, only what is available, sorted by popularity.
 pub(crate) const FREQUENT_AND_AVAILABLE: Scenario =

@@ -3,6 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::text::hexadecimal;
+
 /// Keeps these hashes apart from the signatures of tokens, whose text never has a space.
 const PURPOSE: &[u8] = b"account in the log ";
 
@@ -18,7 +20,7 @@ pub(crate) fn account_hash(secret: &str, account: &str) -> String {
     mac.update(PURPOSE);
     mac.update(account.as_bytes());
     let hash = mac.finalize().into_bytes();
-    hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&hash[..12])
 }
 
 #[cfg(test)]

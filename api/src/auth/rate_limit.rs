@@ -7,7 +7,6 @@ use std::{net::IpAddr, time::Duration};
 
 use sha2::{Digest, Sha256};
 use spin_sdk::redis::RedisResult;
-use sugang_protocol::client_network;
 
 use crate::{
     config::RateLimits,
@@ -16,6 +15,7 @@ use crate::{
         Database, Outcome, Redis, RedisFailure,
         functions::{self, CountAttempt},
     },
+    text::hexadecimal,
 };
 
 /// Counts one attempt for every key, or for none of them, and returns the milliseconds until the next one is admitted.
@@ -57,6 +57,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) action: Action,
     /// The key of the account's e-mail address ([`Address::keys`](crate::text::Address)), by which the database finds it too.
     pub(crate) account: &'a str,
+    /// The part of the client's address that counts.
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -86,7 +87,7 @@ pub(crate) async fn check(
 ) -> Result<(), ApiError> {
     let address = attempt.address.filter(|_| limits.per_address > 0);
     let counted = Counted {
-        address: address.map(|address| key(attempt.action, "address", &client_network(address).to_string())),
+        address: address.map(|address| key(attempt.action, "address", &address.to_string())),
         account: (limits.per_account > 0).then(|| account_key(attempt.action, attempt.account)),
     };
     if counted.address.is_none() && counted.account.is_none() {
@@ -199,11 +200,7 @@ fn account_key(action: Action, account: &str) -> String {
 
 /// Builds a key with a hash of its subject, because arguments of Redis reach traces.
 fn key(action: Action, counted: &str, subject: &str) -> String {
-    let hash: String = Sha256::digest(subject)
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hexadecimal(&Sha256::digest(subject)[..16]);
     format!("{}:{counted}:{hash}", action.name())
 }
 

@@ -6,6 +6,7 @@ use super::body::Body;
 use crate::{
     error::{ApiError, FieldProblem, FieldProblems},
     http::RequestHead,
+    text::hexadecimal,
 };
 
 const HEADER: &str = "Idempotency-Key";
@@ -45,10 +46,9 @@ impl Idempotency {
             .chain_update("\n")
             .chain_update(body.bytes())
             .finalize();
-        let fingerprint = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
             key: Some(key.to_owned()),
-            fingerprint: Some(fingerprint),
+            fingerprint: Some(hexadecimal(&fingerprint)),
         })
     }
 }

@@ -314,7 +314,7 @@ async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, account: &st
     let attempt = Attempt {
         action,
         account,
-        address: ctx.client_address(),
+        address: ctx.source.get().address,
     };
     let (redis, database) = (&ctx.state.redis, &ctx.state.database);
     let checked = rate_limit::check(redis, database, &attempt, limits, config.rate_limit_window).await;

@@ -86,11 +86,8 @@ pub(crate) fn get_file(
     let known = if_none_match.is_some_and(|tags| is_known(tags, &tag));
     let mut response = match (known, packed) {
         (true, _) => Response::empty(304),
-        (false, true) if is_held(held, &tag) => {
-            Response::text(200, file.media_type, "").header("content-encoding", "gzip")
-        }
-        (false, false) if is_held(held, &tag) => Response::text(200, file.media_type, ""),
-        (false, true) => Response::text(200, file.media_type, file.gzip).header("content-encoding", "gzip"),
+        _ if held.is_some_and(|tags| is_known(tags, &tag)) => Response::text(200, file.media_type, ""),
+        (false, true) => Response::text(200, file.media_type, file.gzip),
         (false, false) => {
             let mut content = Vec::new();
             match GzDecoder::new(file.gzip).read_to_end(&mut content) {
@@ -99,6 +96,9 @@ pub(crate) fn get_file(
             }
         }
     };
+    if packed && !known {
+        response = response.header("content-encoding", "gzip");
+    }
     if let Some(policy) = file.policy {
         response = response
             .header("content-security-policy", policy)
@@ -120,15 +120,10 @@ impl File {
     }
 }
 
-/// Returns whether `If-None-Match` names the tag. The comparison is the weak one, and `*` names every tag.
+/// Returns whether a list of tags, such as `If-None-Match`, names the tag. The comparison is the weak one, and `*` names every tag.
 fn is_known(tags: &str, tag: &str) -> bool {
     let mut tags = tags.split(',').map(str::trim);
     tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
-}
-
-/// Returns whether the host has the file with this tag.
-fn is_held(held: Option<&str>, tag: &str) -> bool {
-    held.is_some_and(|tags| tags.split(',').any(|held| held == tag))
 }
 
 /// Returns whether `Accept-Encoding` admits gzip, by name or by `*`. A weight of 0 refuses it.

@@ -92,7 +92,7 @@ pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<R
         user: caller.id(),
         id: ctx.id,
         reason: form.refund_reason,
-        request_id: ctx.request_id.to_owned(),
+        request_id: ctx.ids.own.clone(),
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),

@@ -50,7 +50,7 @@ pub(crate) async fn register(
         min: accepted.start().to_string(),
         max: accepted.end().to_string(),
         external_id,
-        request_id: ctx.request_id.to_owned(),
+        request_id: ctx.ids.own.clone(),
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),
@@ -141,7 +141,7 @@ pub(crate) async fn complete(
     let call = Complete {
         user: caller.id(),
         id: ctx.id,
-        request_id: ctx.request_id.to_owned(),
+        request_id: ctx.ids.own.clone(),
         epoch: caller.epoch(),
     };
     let row = ctx.execute(kind.functions(), call).await?;

@@ -2,7 +2,6 @@
 
 use spin_sdk::pg::{DbError as PostgresError, Error, PgError, QueryError};
 use sugang_protocol::{ErrorSpec, session};
-use sugang_sdk::types::ErrorCode;
 
 use super::constraints::{Violation, violation};
 use crate::{
@@ -108,21 +107,18 @@ impl DbError {
             Self::ConnectionLost { cause, .. } | Self::Session(cause) | Self::Overloaded(cause) => {
                 ApiError::unavailable(cause.replace(url, "database_url"))
             }
-            Self::Overtaken { answer, cause } => {
-                log::warning(answer.code.as_str(), &cause);
-                answer.into()
-            }
-            Self::Locked(cause) => {
-                log::warning(ErrorCode::Locked.as_str(), &cause);
-                (&LOCKED).into()
-            }
-            Self::ReadOnly(cause) => {
-                log::warning(ErrorCode::ReadOnly.as_str(), &cause);
-                (&READ_ONLY).into()
-            }
+            Self::Overtaken { answer, cause } => logged(answer, &cause),
+            Self::Locked(cause) => logged(&LOCKED, &cause),
+            Self::ReadOnly(cause) => logged(&READ_ONLY, &cause),
             Self::SequenceBehind(cause) | Self::Defect(cause) => ApiError::internal(cause),
         }
     }
+}
+
+/// An answer whose cause is in the log.
+fn logged(answer: &'static ErrorSpec, cause: &str) -> ApiError {
+    log::warning(answer.code.as_str(), cause);
+    answer.into()
 }
 
 #[cfg(test)]

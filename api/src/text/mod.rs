@@ -23,6 +23,11 @@ pub(crate) fn nfkc(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfkc().normalize(text)
 }
 
+/// Writes bytes as lower-case hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Returns whether a character has no meaning yet, so that its normal form may change in a later version of Unicode.
 pub(crate) fn is_unassigned(c: char) -> bool {
     category(c) == props::GeneralCategory::Unassigned

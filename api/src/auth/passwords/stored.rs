@@ -9,7 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::MaxHashCost;
+use crate::{config::MaxHashCost, text::hexadecimal};
 
 /// The most that a hash may cost, configured or stored: a malicious row must neither block nor starve an instance.
 pub(crate) const MAX_COST: MaxHashCost = MaxHashCost {
@@ -204,10 +204,6 @@ fn parts<const N: usize>(text: &str) -> Option<[&str; N]> {
 /// Reads a number from 1 to `most`.
 fn number(text: &str, most: u32) -> Option<u32> {
     text.parse().ok().filter(|number| (1..=most).contains(number))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn equal(computed: &[u8], stored: &[u8]) -> bool {
