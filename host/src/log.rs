@@ -17,6 +17,9 @@ use sugang_output::Queue;
 /// lines of some ten seconds.
 pub const LOG_QUEUE_BYTES: usize = 4 << 20;
 
+/// How long the end of the process by a panic waits for the log's reader.
+const PANIC_LIMIT: Duration = Duration::from_secs(1);
+
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 fn start(capacity: usize) -> Queue {
@@ -76,5 +79,9 @@ pub fn log_panics() {
         let text = panic.payload_as_str().unwrap_or("a panic");
         let at = panic.location().map(ToString::to_string);
         write("error", "a thread panicked", json!({ "error": text, "at": at }));
+        // The process ends with this thread, and would not wait for the log.
+        if std::thread::current().name() == Some("main") {
+            flush_log(PANIC_LIMIT);
+        }
     }));
 }

@@ -63,11 +63,9 @@ fn printable(line: &[u8]) -> String {
         .collect()
 }
 
-fn is_about_redis(lines: &[u8]) -> bool {
-    const EVENTS: [&[u8]; 2] = [b"\"event\":\"redis_degraded\"", b"\"event\":\"redis_recovered\""];
-    EVENTS
-        .iter()
-        .any(|event| lines.windows(event.len()).any(|part| part == *event))
+fn is_about_redis(line: &[u8]) -> bool {
+    const EVENTS: [&str; 2] = ["\"event\":\"redis_degraded\"", "\"event\":\"redis_recovered\""];
+    std::str::from_utf8(line).is_ok_and(|line| EVENTS.iter().any(|event| line.contains(event)))
 }
 
 /// The length of the whole lines in `pending`; a line that is too long is broken.

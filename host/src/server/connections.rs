@@ -31,6 +31,7 @@ pub(super) struct Connections {
 }
 
 /// One address that has connections, or requests of earlier ones in flight.
+#[derive(Default)]
 struct Address {
     open: usize,
     shares: Weak<Shares>,
@@ -79,14 +80,10 @@ impl Connections {
         }
         let network = client_network(client);
         let mut by_address = lock(&self.by_address);
-        let new = by_address.len() >= self.limits.connections && !by_address.contains_key(&network);
-        if new {
+        if by_address.len() >= self.limits.connections && !by_address.contains_key(&network) {
             by_address.retain(|_, address| address.open > 0 || address.shares.strong_count() > 0);
         }
-        let address = by_address.entry(network).or_insert_with(|| Address {
-            open: 0,
-            shares: Weak::new(),
-        });
+        let address = by_address.entry(network).or_default();
         if address.open >= self.limits.connections_per_address {
             drop(by_address);
             self.report_refusal(network);

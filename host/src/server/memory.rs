@@ -66,12 +66,10 @@ impl Reserved {
         let Ok(missing @ 1..) = u32::try_from(missing) else {
             return missing == 0;
         };
-        let of_share = match &self.memory.share {
-            Some(share) => match share.clone().try_acquire_many_owned(missing) {
-                Ok(units) => Some(units),
-                Err(_) => return false,
-            },
-            None => None,
+        let of_share = self.memory.share.as_ref();
+        let of_share = of_share.map(|share| share.clone().try_acquire_many_owned(missing));
+        let Ok(of_share) = of_share.transpose() else {
+            return false;
         };
         let Ok(of_all) = self.memory.all.clone().try_acquire_many_owned(missing) else {
             return false;

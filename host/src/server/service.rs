@@ -335,7 +335,7 @@ async fn forward(
     }
 }
 
-/// The bytes of a head, as far as a client decides on them.
+/// The bytes of a head, with what the host has added to it.
 fn length(head: &Parts) -> usize {
     let headers = head.headers.iter();
     let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();

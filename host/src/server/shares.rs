@@ -27,10 +27,10 @@ pub(super) enum Lane {
 
 /// The shares of one address.
 pub(super) struct Shares {
+    /// `None` for trusted proxies.
     places: Option<Places>,
-    /// Requests of HTTP/2 in flight, which count like connections.
+    /// Requests of HTTP/2 in flight, of all addresses. They count like connections.
     streams: Arc<Semaphore>,
-    own_streams: Option<Arc<Semaphore>>,
     /// Memory for requests that wait for a place.
     pub(super) requests: Memory,
     /// Memory for responses that wait for their client.
@@ -42,6 +42,7 @@ struct Places {
     usual: Arc<Semaphore>,
     cpu_bound: Arc<Semaphore>,
     probes: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
 /// The place of one request of HTTP/2.
@@ -56,7 +57,6 @@ impl Shares {
         Self {
             places: None,
             streams: Arc::new(Semaphore::new(limits.connections)),
-            own_streams: None,
             requests: Memory::new(limits.request_memory),
             responses: Memory::new(limits.response_memory),
         }
@@ -70,9 +70,9 @@ impl Shares {
                 usual: part(limits.requests, QUARTER),
                 cpu_bound: part(limits.cpu_bound_requests, HALF),
                 probes: part(limits.probe_requests, QUARTER),
+                streams: Arc::new(Semaphore::new(limits.connections_per_address)),
             }),
             streams: self.streams.clone(),
-            own_streams: Some(Arc::new(Semaphore::new(limits.connections_per_address))),
             requests: self.requests.share(limits.request_memory / QUARTER),
             responses: self.responses.share(limits.response_memory / QUARTER),
         }
@@ -94,10 +94,8 @@ impl Shares {
     /// Takes the place of a request of HTTP/2; `None` without one. A connection may carry many requests, and each holds
     /// memory, so they are bounded like connections.
     pub(super) fn stream(&self) -> Option<StreamPlace> {
-        let own = match &self.own_streams {
-            Some(own) => Some(own.clone().try_acquire_owned().ok()?),
-            None => None,
-        };
+        let own = self.places.as_ref().map(|own| own.streams.clone().try_acquire_owned());
+        let own = own.transpose().ok()?;
         Some(StreamPlace {
             _any: self.streams.clone().try_acquire_owned().ok()?,
             _own: own,

@@ -151,11 +151,11 @@ impl AdmissionQueue {
     /// What already has its share of the connections. If statements of several kinds run for long, each kind leaves the
     /// others as many as it takes itself.
     fn obstacle(&self, state: &State, claim: &Claim, now: Instant) -> Option<Obstacle> {
-        let is_full = |row: &&Row| {
+        let is_full = |row: &Row| {
             let same = state.admitted.iter().filter(|other| other.claim.rows().contains(row));
             same.count() >= row.share(self.connections)
         };
-        if claim.rows().iter().any(|row| is_full(&row)) {
+        if claim.rows().iter().any(is_full) {
             return Some(Obstacle::Row);
         }
         let left = self.connections.saturating_sub(state.long(now).count()).max(1);
@@ -170,13 +170,15 @@ impl AdmissionQueue {
             return false;
         };
         let state = self.state();
-        let Some(place) = state
-            .waiting
-            .iter()
-            .position(|waiting| Arc::ptr_eq(&waiting.claim, claim))
-        else {
+        // Most have just come, and so are the last.
+        let mut waiting = state.waiting.iter();
+        let Some(place) = waiting.rposition(|waiting| Arc::ptr_eq(&waiting.claim, claim)) else {
             return false;
         };
+        let Moved { row, kind } = state.waiting[place].moved;
+        if now.duration_since(row.min(kind)) < patience / 4 {
+            return false;
+        }
         let Some(obstacle) = self.obstacle(&state, claim, now) else {
             return false;
         };

@@ -42,8 +42,8 @@ impl Row {
 }
 
 impl Claim {
-    /// Reads the comment of a statement. `parameter` returns the value of a parameter by its number, if it is a number
-    /// or a text. What cannot be read claims nothing.
+    /// Reads the comment of a statement. `parameter` returns the value of a parameter by its number, if it is a text or a
+    /// 64-bit integer. What cannot be read claims no row and has no patience.
     pub(super) fn read(sql: &str, parameter: impl Fn(usize) -> Option<String>) -> Self {
         let mut claim = Self {
             statement: Some(hash(sql)),

@@ -14,7 +14,7 @@ pub(super) struct Facts {
     pub(super) is_pooled: bool,
     pub(super) is_read_only: bool,
     /// What must be set on it; see [`NEEDED`].
-    pub(super) to_set: Vec<String>,
+    pub(super) to_set: Vec<&'static str>,
 }
 
 /// What the SQL functions need of a session, and how it is recognized. The role or the database may have set it otherwise.
@@ -60,17 +60,14 @@ impl Facts {
         );
         let row = client.query_typed_one(&query, &[]).await?;
         let process: i32 = row.try_get(0)?;
+        let are_set: Vec<bool> = row.try_get(2)?;
+        let unset = NEEDED.iter().zip(are_set).filter(|(_, is_set)| !is_set);
         Ok(Self {
             is_pooled: process_of(client).await != Some(process),
             is_read_only: row.try_get(1)?,
-            to_set: to_set(&row.try_get::<_, Vec<bool>>(2)?),
+            to_set: unset.map(|((setting, _), _)| *setting).collect(),
         })
     }
-}
-
-fn to_set(are_set: &[bool]) -> Vec<String> {
-    let needed = NEEDED.iter().zip(are_set).filter(|(_, is_set)| !**is_set);
-    needed.map(|((setting, _), _)| (*setting).to_owned()).collect()
 }
 
 impl Recognition {

@@ -47,7 +47,7 @@ pub(crate) trait Parameters {
     /// The types that the parameters have by themselves.
     fn own_types(&self) -> Vec<Type>;
 
-    /// The value of the parameter with this number, from 1, if it is a text or an integer.
+    /// The value of the parameter with this number, from 1, if it is a text or a 64-bit integer.
     fn text(&self, number: usize) -> Option<String>;
 
     /// Converts the parameters to the types that the statement takes.

@@ -2,13 +2,12 @@
 
 use std::error::Error as _;
 
+use tokio_postgres::error::SqlState;
+
 use crate::{
     stores::postgres::{self, PoolError},
     wit::bindings::spin::postgres::postgres::{DbError, Error, QueryError},
 };
-
-/// The SQLSTATE of a statement that has waited for a lock as long as it may.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 pub(super) fn connection_failed(message: impl Into<String>) -> Error {
     Error::ConnectionFailed(message.into())
@@ -23,7 +22,7 @@ impl From<postgres::Error> for Error {
                 return Self::QueryFailed(QueryError::DbError(DbError {
                     as_text: error.to_string(),
                     severity: "ERROR".to_owned(),
-                    code: LOCK_NOT_AVAILABLE.to_owned(),
+                    code: SqlState::LOCK_NOT_AVAILABLE.code().to_owned(),
                     message: error.to_string(),
                     detail: None,
                     extras: Vec::new(),
