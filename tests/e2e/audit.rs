@@ -57,6 +57,22 @@ fn found(findings: &[Finding]) -> Vec<&Finding> {
     findings.iter().filter(|finding| finding.count > 0).collect()
 }
 
+/// What a check finds after a falsification, which is taken back. The triggers of the tables are off.
+async fn found_after(app: &App, sql: &str, check: &str) -> Vec<Finding> {
+    app.database()
+        .batch_execute(&format!("begin; set local session_replication_role = replica; {sql}"))
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    let findings = audit_within(app.database(), &[check])
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    app.database()
+        .batch_execute("rollback")
+        .await
+        .expect("it is taken back");
+    findings
+}
+
 #[rstest]
 #[tokio::test]
 async fn every_falsification_is_found(#[values(EXAM, COURSE)] kind: Kind) {
@@ -65,13 +81,7 @@ async fn every_falsification_is_found(#[values(EXAM, COURSE)] kind: Kind) {
     let mut missed = Vec::new();
     for falsification in FALSIFICATIONS {
         let sql = of_kind(kind, falsification.sql);
-        app.database()
-            .batch_execute(&format!("begin; set local session_replication_role = replica; {sql}"))
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        let findings = audit_within(app.database(), &[falsification.check])
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let findings = found_after(&app, &sql, falsification.check).await;
         let says = of_kind(kind, falsification.says);
         let is_found = findings.iter().any(|finding| {
             finding.kind.as_deref().is_none_or(|found| found == kind.payment_type)
@@ -80,10 +90,6 @@ async fn every_falsification_is_found(#[values(EXAM, COURSE)] kind: Kind) {
         if !is_found {
             missed.push(format!("{} {says:?}: {sql}: {findings:?}", falsification.check));
         }
-        app.database()
-            .batch_execute("rollback")
-            .await
-            .expect("it is taken back");
     }
     assert_eq!(missed, [] as [String; 0]);
     assert_audit(&app).await;
@@ -233,17 +239,7 @@ async fn a_history_from_before_the_chains_is_sealed(#[values(EXAM, COURSE)] kind
             "update payments set target_title = 'x' where id = 2",
         ),
     ] {
-        app.database()
-            .batch_execute(&format!(
-                "begin; set local session_replication_role = replica; {falsification}"
-            ))
-            .await
-            .expect("a superuser may");
-        let findings = audit_within(app.database(), &[check]).await.expect("it can be audited");
+        let findings = found_after(&app, falsification, check).await;
         assert_eq!(found(&findings).len(), 1, "{falsification}: {findings:?}");
-        app.database()
-            .batch_execute("rollback")
-            .await
-            .expect("it is taken back");
     }
 }

@@ -25,11 +25,9 @@ async fn start(variables: &[(&str, &str)]) -> App {
         create function moved.clock_timestamp() returns timestamptz language sql volatile as
             'select pg_catalog.clock_timestamp() + ahead from moved.clock';
         create function moved.now() returns timestamptz language sql stable as
-            'select pg_catalog.now() + ahead from moved.clock';
-        do $$ begin
-            execute format('alter database %I set search_path = public, moved, pg_catalog', current_database());
-        end $$";
+            'select pg_catalog.now() + ahead from moved.clock'";
     app.database().batch_execute(clock).await.expect("a clock");
+    app.alter_database("set search_path = public, moved, pg_catalog").await;
     for (name, value) in variables {
         app.set(name, value);
     }
@@ -107,6 +105,15 @@ async fn counts_go_on_after_a_jump(
 }
 
 /// A repetition of the first request, with its key.
+/// An item that is open whatever the clock says.
+fn always_open() -> Item<'static> {
+    Item {
+        start_at: "1999-01-01",
+        end_at: "infinity",
+        ..Item::default()
+    }
+}
+
 async fn repeat(app: &App, user: &User, id: i64) -> sugang_tests::Answer {
     register(app, EXAM, id, user).header("idempotency-key", "a-key").await
 }
@@ -116,16 +123,7 @@ async fn repeat(app: &App, user: &User, id: i64) -> sugang_tests::Answer {
 async fn a_key_survives_a_jump(#[values("10 years", "-10 years", "3 days")] ahead: &str) {
     let app = start(&[]).await;
     let (minsu, jiyoung) = (app.user("minsu").await, app.user("jiyoung").await);
-    let id = app
-        .add(
-            EXAM,
-            Item {
-                start_at: "1999-01-01",
-                end_at: "infinity",
-                ..Item::default()
-            },
-        )
-        .await;
+    let id = app.add(EXAM, always_open()).await;
     let first = paid(&repeat(&app, &minsu, id).await);
     crate::support::cancel(&app, first, &minsu).await;
     jump(&app, ahead).await;
@@ -149,16 +147,7 @@ async fn a_key_survives_a_jump(#[values("10 years", "-10 years", "3 days")] ahea
 async fn what_is_old_is_deleted_all_the_same() {
     let app = start(&[]).await;
     let minsu = app.user("minsu").await;
-    let id = app
-        .add(
-            EXAM,
-            Item {
-                start_at: "1999-01-01",
-                end_at: "infinity",
-                ..Item::default()
-            },
-        )
-        .await;
+    let id = app.add(EXAM, always_open()).await;
     let keys = async || {
         app.one::<i64>("select count(*) from sugang.idempotency_keys where key = 'a-key'", &[])
             .await

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use sugang_tests::{App, host_program};
 use url::Url;
 
+use crate::support::drop_role;
+
 fn file() -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
     fs::read_to_string(file).expect("it is there")
@@ -89,10 +91,7 @@ async fn compose_takes_any_password() {
     assert_eq!(app.get("/readyz").await.json()["status"], "ok");
     app.stop().await;
     app.run(&format!("drop role {user}"), &[]).await;
-    app.database()
-        .batch_execute(&format!("drop owned by {api}; drop role {api}"))
-        .await
-        .expect("it owns nothing");
+    drop_role(&app, &api).await;
 }
 
 #[test]

@@ -30,7 +30,6 @@ async fn two_hosts_share_the_connections_and_leave_a_place(#[values(100, 10)] ma
     supervisor.command("postgres start");
     app.reconnect().await;
     let options = HostOptions {
-        database_url: Some(app.service_url()),
         // Statements that wait for the item's row hold their connections.
         arguments: &["--postgres-at-once", "64"],
         ..HostOptions::default()

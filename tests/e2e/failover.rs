@@ -19,8 +19,7 @@ async fn set_read_only(app: &App, read_only: bool) {
     } else {
         "reset default_transaction_read_only"
     };
-    let alter = format!("do $$ begin execute format('alter database %I {change}', current_database()); end $$");
-    app.database().batch_execute(&alter).await.unwrap();
+    app.alter_database(change).await;
 }
 
 pub async fn end_sessions(app: &App) -> i64 {

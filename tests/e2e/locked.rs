@@ -113,7 +113,7 @@ const LOCKS: &[(&str, &str, u16)] = &[
     ("select from {items} where id = 1 for update", "register", 503),
     ("select from users where id = 1 for update", "register", 503),
     (
-        "select pg_advisory_lock(hashtextextended('{kind} 1', 1))",
+        "select pg_advisory_xact_lock(hashtextextended('{kind} 1', 1))",
         "register",
         503,
     ),
@@ -216,7 +216,7 @@ async fn what_needs_it_waits_for_a_bounded_time(#[values(EXAM, COURSE)] kind: Ki
         let begun = Instant::now();
         let answer = request(&app, kind, what, &minsu).await;
         let took = begun.elapsed();
-        hold.end().await;
+        hold.release().await;
         assert_eq!(answer.status, *status, "{lock}, {what}: {answer:?}");
         if *status == 503 {
             assert_eq!(

@@ -6,11 +6,13 @@ use futures::future::{join, join_all, join3};
 use h2::client;
 use http::Request;
 use serde_json::json;
-use sugang_tests::{App, EXAM, HostOptions, HostProcess, Item, RawClient, User};
+use sugang_tests::{App, HostOptions, HostProcess, RawClient, User};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
+
+use crate::support::add_long_list;
 
 /// The bounds of the host that is tested, in MiB, as README.md adds them up.
 const PROGRAM: usize = 160;
@@ -73,18 +75,7 @@ async fn stingy(host: &HostProcess, clients: usize, user: &User) {
 async fn the_host_stays_within_its_memory_under_every_mix() {
     let app = App::start().await;
     let minsu = app.user("minsu").await;
-    let description = "수험 안내 ".repeat(400);
-    for _ in 0..20 {
-        let description = Some(description.as_str());
-        app.add(
-            EXAM,
-            Item {
-                description,
-                ..Item::default()
-            },
-        )
-        .await;
-    }
+    add_long_list(&app).await;
     let limits = [IN_FLIGHT, HASHES, CONNECTIONS, REQUESTS, RESPONSES].map(|limit| limit.to_string());
     let [in_flight, hashes, connections, requests, responses] = limits.each_ref().map(String::as_str);
     let arguments = [

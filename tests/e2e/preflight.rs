@@ -11,6 +11,8 @@ use serde_json::Value;
 use sugang_migrations::{Blocked, KINDS, Level, Migration, Options, Preflight, audit, migrate};
 use sugang_tests::{App, host_program};
 
+use crate::support::drop_role;
+
 const DJANGO: &str = include_str!("../fixtures/django.sql");
 const SPOILED_ROWS: &str = include_str!("../fixtures/django_spoiled_rows.sql");
 const SPOILED_SCHEMA: &str = include_str!("../fixtures/django_spoiled_schema.sql");
@@ -358,15 +360,7 @@ async fn a_role_without_rights_is_told_which() {
         .await
         .expect("it has the rights");
 
-    let forget = format!("reassign owned by {role} to session_user; drop owned by {role}; drop role {role}");
-    // The session that migrated may still be dropping its temporary functions.
-    for _ in 0..50 {
-        if app.database().batch_execute(&forget).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    batch(&app, &forget).await;
+    drop_role(&app, &role).await;
 }
 
 #[tokio::test]

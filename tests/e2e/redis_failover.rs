@@ -56,6 +56,39 @@ async fn guesses(app: &App) -> usize {
     panic!("there is no limit");
 }
 
+async fn guess_four_times(app: &App) {
+    for _ in 0..4 {
+        assert_eq!(wrong_login(app).await, 401);
+    }
+}
+
+/// Asserts that guesses and payments go on, and that Redis counts on from the count that was replicated.
+async fn assert_counts_on(app: &App) {
+    // Counted in PostgreSQL, unless Redis is back already.
+    assert_eq!(wrong_login(app).await, 401);
+    assert_serves(app, "jisu").await;
+    until_ready(app).await;
+    assert_serves(app, "suji").await;
+    let more = guesses(app).await;
+    assert!(
+        (LIMIT - 5..=MOST).contains(&more),
+        "{more} more, with the replicated count"
+    );
+}
+
+/// Begins to move the slot of the service's keys. Returns the slot, and the id of the target.
+async fn begin_move(source: &RedisServer, target: &RedisServer) -> (String, String) {
+    let slot = slot(source).await.to_string();
+    let (source_id, target_id) = (id(source).await, id(target).await);
+    target
+        .command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id])
+        .await;
+    source
+        .command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id])
+        .await;
+    (slot, target_id)
+}
+
 /// Asserts that a user registers and cancels.
 async fn assert_serves(app: &App, name: &str) {
     let user = app.user(name).await;
@@ -107,24 +140,13 @@ async fn an_address_that_leads_to_a_promoted_replica_counts_on(
         .with("redis_timeout_ms", 1_000)
         .start()
         .await;
-    for _ in 0..4 {
-        assert_eq!(wrong_login(&app).await, 401);
-    }
+    guess_four_times(&app).await;
     old.command(&["WAIT", "1", "5000"]).await;
 
     new.command(&["REPLICAOF", "NO", "ONE"]).await;
     fault.strike(&mut old, &new).await;
     address.lead_to(&new.url().parse().unwrap());
-    // Counted in PostgreSQL, unless Redis is back already.
-    assert_eq!(wrong_login(&app).await, 401);
-    assert_serves(&app, "jisu").await;
-    until_ready(&app).await;
-    assert_serves(&app, "suji").await;
-    let more = guesses(&app).await;
-    assert!(
-        (LIMIT - 5..=MOST).contains(&more),
-        "{more} more, with the replicated count"
-    );
+    assert_counts_on(&app).await;
     assert_eq!(reasons(&app).await, [""; 0]);
 }
 
@@ -151,9 +173,7 @@ async fn a_cluster_whose_node_fails_over_counts_on(#[values(Fault::Killed, Fault
         .start()
         .await;
     assert_eq!(until_ready(&app).await, [""; 0]);
-    for _ in 0..4 {
-        assert_eq!(wrong_login(&app).await, 401);
-    }
+    guess_four_times(&app).await;
     nodes[owner].command(&["WAIT", "1", "5000"]).await;
 
     fault.strike(&mut nodes[owner], &replica).await;
@@ -164,15 +184,7 @@ async fn a_cluster_whose_node_fails_over_counts_on(#[values(Fault::Killed, Fault
         "redis_slow"
     };
     assert_eq!(first, [expected]);
-    assert_eq!(wrong_login(&app).await, 401);
-    assert_serves(&app, "jisu").await;
-    until_ready(&app).await;
-    assert_serves(&app, "suji").await;
-    let more = guesses(&app).await;
-    assert!(
-        (LIMIT - 5..=MOST).contains(&more),
-        "{more} more, with the replicated count"
-    );
+    assert_counts_on(&app).await;
 }
 
 /// Without a replica, the redirection to a node that is gone is no error and opens no limit.
@@ -195,17 +207,8 @@ async fn keys_that_move_to_another_node_count_on() {
     let from = owner(&nodes).await;
     let (source, target) = (&nodes[from], &nodes[(from + 1) % 3]);
     let app = limited().with("redis_url", nodes[(from + 2) % 3].url()).start().await;
-    for _ in 0..4 {
-        assert_eq!(wrong_login(&app).await, 401);
-    }
-    let slot = slot(source).await.to_string();
-    let (source_id, target_id) = (id(source).await, id(target).await);
-    target
-        .command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id])
-        .await;
-    source
-        .command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id])
-        .await;
+    guess_four_times(&app).await;
+    let (slot, target_id) = begin_move(source, target).await;
 
     // A key that is still there, keys that are new, and a key that has moved.
     assert_eq!(wrong_login(&app).await, 401);
@@ -245,14 +248,7 @@ async fn what_a_moving_slot_refuses_the_database_counts() {
         .with("login_attempts_per_address", 1_000)
         .start()
         .await;
-    let slot = slot(source).await.to_string();
-    let (source_id, target_id) = (id(source).await, id(target).await);
-    target
-        .command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id])
-        .await;
-    source
-        .command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id])
-        .await;
+    begin_move(source, target).await;
     // As long as the node has all keys of a script, it goes on with it.
     source.command(&["FLUSHALL"]).await;
     let begun = Instant::now();
@@ -275,9 +271,7 @@ async fn while_redis_loads_the_database_counts() {
         return;
     };
     let app = limited().with("redis_url", redis.url()).start().await;
-    for _ in 0..4 {
-        assert_eq!(wrong_login(&app).await, 401);
-    }
+    guess_four_times(&app).await;
     let filler = "x".repeat(4096);
     for number in 0..60 {
         redis.command(&["SET", &format!("filler:{number}"), &filler]).await;

@@ -6,7 +6,7 @@ use sugang_tests::{App, EXAM, Item, host_program};
 use tokio_postgres::{Client, error::SqlState};
 use url::Url;
 
-use crate::support::{cancel, paid, register};
+use crate::support::{cancel, drop_role, paid, register};
 
 /// A session of another user.
 async fn session(url: &str) -> Client {
@@ -26,18 +26,6 @@ fn url_of(app: &App, role: &str, password: &str) -> String {
 /// The name of a role of this test's own.
 async fn name(app: &App, suffix: &str) -> String {
     app.one(&format!("select current_database() || '_{suffix}'"), &[]).await
-}
-
-async fn drop_role(app: &App, role: &str) {
-    let drop = format!("reassign owned by {role} to session_user; drop owned by {role}; drop role {role}");
-    // A session may still be dropping its temporary objects.
-    for _ in 0..50 {
-        if app.database().batch_execute(&drop).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    app.database().batch_execute(&drop).await.expect("no session is left");
 }
 
 async fn granted(app: &App, name: &str, password: Option<&str>) -> anyhow::Result<()> {

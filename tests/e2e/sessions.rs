@@ -104,20 +104,10 @@ async fn settings_of_the_role_change_nothing() {
         paid(&register(&app, kind, items[0], &minsu).await);
         let usual = every_request(&app, kind, &minsu, items).await;
         for (setting, value) in SETTINGS {
-            let alter = |change: &str| {
-                format!(
-                    "do $$ begin execute format('alter database %I {}', current_database()); end $$",
-                    change.replace('\'', "''")
-                )
-            };
-            let set = alter(&format!("set {setting} = {value}"));
-            app.database().batch_execute(&set).await.unwrap();
+            app.alter_database(&format!("set {setting} = {value}")).await;
             assert!(end_sessions(&app).await > 0);
             let seen = every_request(&app, kind, &minsu, items).await;
-            app.database()
-                .batch_execute(&alter(&format!("reset {setting}")))
-                .await
-                .unwrap();
+            app.alter_database(&format!("reset {setting}")).await;
             assert_eq!(seen, usual, "{setting} = {value}");
         }
     }

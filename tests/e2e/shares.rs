@@ -11,27 +11,11 @@ use rstest::rstest;
 use sugang_tests::{App, EXAM, Item, RawClient, User};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Hold, payment};
+use crate::support::{Hold, add_long_list, payment};
 
 const ATTACKER: [u8; 4] = [127, 0, 0, 2];
 const OTHERS: [u8; 4] = [127, 0, 0, 1];
 const PROMPT: Duration = Duration::from_secs(5);
-
-/// Adds a page of items whose list has more than 100 KiB.
-async fn add_long_list(app: &App) {
-    let description = "수험 안내 ".repeat(400);
-    for _ in 0..20 {
-        let description = Some(description.as_str());
-        app.add(
-            EXAM,
-            Item {
-                description,
-                ..Item::default()
-            },
-        )
-        .await;
-    }
-}
 
 fn list(user: &User) -> String {
     format!(

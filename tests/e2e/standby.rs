@@ -100,11 +100,7 @@ async fn a_standby_takes_over_while_requests_run(#[values(Loss::Crashed, Loss::U
         .on_stores(address.url(), &redis.url().parse().unwrap())
         .start()
         .await;
-    app.run(
-        "do $$ begin execute format('alter database %I reset synchronous_commit', current_database()); end $$",
-        &[],
-    )
-    .await;
+    app.alter_database("reset synchronous_commit").await;
     app.restart().await;
     let users = join_all((0..USERS).map(async |n| app.user(&format!("user{n}")).await)).await;
     let mut items = Vec::new();

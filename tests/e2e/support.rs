@@ -108,21 +108,40 @@ impl Hold {
             .expect("a transaction can be committed");
     }
 
-    /// Ends the session, and with it every lock.
-    pub async fn end(self) {
-        let pid = self.pid().await;
-        self.release().await;
-        self.session
-            .batch_execute("select pg_advisory_unlock_all()")
-            .await
-            .unwrap_or_else(|error| panic!("{pid}: {error:?}"));
-    }
-
     /// Rolls the transaction back, which releases the locks.
     pub async fn release(&self) {
         self.session
             .batch_execute("rollback")
             .await
             .expect("a transaction can be rolled back");
+    }
+}
+
+/// Drops a role and what it owns.
+pub async fn drop_role(app: &App, role: &str) {
+    let drop = format!("reassign owned by {role} to session_user; drop owned by {role}; drop role {role}");
+    // A session may still be dropping its temporary objects.
+    for _ in 0..50 {
+        if app.database().batch_execute(&drop).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    app.database().batch_execute(&drop).await.expect("no session is left");
+}
+
+/// Adds a page of items whose list has more than 100 KiB.
+pub async fn add_long_list(app: &App) {
+    let description = "수험 안내 ".repeat(400);
+    for _ in 0..20 {
+        let description = Some(description.as_str());
+        app.add(
+            EXAM,
+            Item {
+                description,
+                ..Item::default()
+            },
+        )
+        .await;
     }
 }

@@ -315,9 +315,7 @@ async fn a_killed_migration_releases_its_locks_within_seconds() {
 #[tokio::test]
 async fn a_current_database_that_takes_no_changes_is_left_alone() {
     let app = App::start().await;
-    let database: String = app.one("select current_database()::text", &[]).await;
-    let read_only = format!("alter database {database} set default_transaction_read_only = on");
-    app.run(&read_only, &[]).await;
+    app.alter_database("set default_transaction_read_only = on").await;
     let role = &app.service_role().name;
     let output = run(command(&app, &["migrate", "--grant-to", role])).await;
     assert!(output.status.success(), "{output:?}");

@@ -66,6 +66,15 @@ impl Default for Item<'_> {
 }
 
 impl App {
+    /// Changes a setting of the app's database: `set name = value` or `reset name`. Open sessions stay as they are.
+    ///
+    /// # Panics
+    /// There is no such setting.
+    pub async fn alter_database(&self, change: &str) {
+        let name: String = self.one("select quote_ident(current_database())", &[]).await;
+        self.run(&format!("alter database {name} {change}"), &[]).await;
+    }
+
     /// Adds an active user. Its password is [`PASSWORD`].
     pub async fn user(&self, username: &str) -> User {
         let email = format!("{username}@example.com");

@@ -26,6 +26,16 @@ pub struct HostOptions<'a> {
     pub arguments: &'a [&'a str],
 }
 
+/// The port at which a host says that it serves, or what it says instead.
+fn port_of(process: &mut Child) -> Result<u16, String> {
+    let (mut line, stdout) = (String::new(), process.stdout.take().expect("its output is a pipe"));
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("the host says where it serves");
+    let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
+    port.ok_or(line)
+}
+
 impl HostProcess {
     /// Starts a host on the app's stores.
     ///
@@ -57,13 +67,9 @@ impl HostProcess {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the host starts");
-        let (mut line, stdout) = (String::new(), process.stdout.take().expect("its output is a pipe"));
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("the host says where it serves");
+        let port = port_of(&mut process);
         let mut stderr = process.stderr.take().expect("its log is a pipe");
-        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
-        let Some(port) = port else {
+        let Ok(port) = port else {
             let mut said = String::new();
             stderr.read_to_string(&mut said).ok();
             process.wait().ok();
@@ -83,9 +89,7 @@ impl HostProcess {
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
-}
 
-impl HostProcess {
     /// Starts a host on the app's stores whose log, requests included, goes to `log`. It listens on 127.0.0.1 unless an
     /// argument says otherwise.
     ///
@@ -110,15 +114,8 @@ impl HostProcess {
             .stderr(log)
             .spawn()
             .expect("the host starts");
-        let (mut line, stdout) = (String::new(), process.stdout.take().expect("its output is a pipe"));
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("the host says where it serves");
-        let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
-        Self {
-            process,
-            port: port.unwrap_or_else(|| panic!("the host says {line:?}")),
-        }
+        let port = port_of(&mut process).unwrap_or_else(|line| panic!("the host says {line:?}"));
+        Self { process, port }
     }
 
     /// Sends a signal, such as `TERM`.

@@ -1,7 +1,6 @@
 use std::{
     fs,
     io::Write,
-    net::TcpListener,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -11,7 +10,7 @@ use std::{
 use tokio_postgres::Client;
 use url::Url;
 
-use crate::app::connect;
+use crate::{app::connect, redis_server::free_port};
 
 /// An upper limit for a start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -200,9 +199,7 @@ impl Programs {
     }
 
     fn serve(&self, data: &Path) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        let port = free_port();
         // The shell ends it at once when its own input ends.
         let script = "\"$0\" \"$@\" & server=$!; cat > /dev/null; kill -QUIT $server; wait $server";
         let mut command = self.command(Path::new("sh"));

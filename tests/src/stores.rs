@@ -172,6 +172,10 @@ impl Stores {
         let alive = "select pg_try_advisory_lock(hashtext('sugang_e2e'), $1::text::integer)";
         let locked: bool = admin.query_one(alive, &[&run]).await?.get(0);
         ensure!(locked, "another run of the tests has this one's process id");
+        let is_dead = async |name: &str| {
+            let owner = name[PREFIX.len()..].split('_').next().unwrap_or_default();
+            owner == run || admin.query_one(alive, &[&owner]).await.is_ok_and(|row| row.get(0))
+        };
         for row in admin
             .query(
                 "select datname from pg_database where starts_with(datname, $1)",
@@ -180,9 +184,7 @@ impl Stores {
             .await?
         {
             let name: String = row.get(0);
-            let owner = name[PREFIX.len()..].split('_').next().unwrap_or_default();
-            let dead = owner == run || admin.query_one(alive, &[&owner]).await.is_ok_and(|row| row.get(0));
-            if dead {
+            if is_dead(&name).await {
                 admin
                     .batch_execute(&format!("drop database if exists {name} with (force)"))
                     .await?;
@@ -196,8 +198,7 @@ impl Stores {
             .await?
         {
             let name: String = row.get(0);
-            let owner = name[PREFIX.len()..].split('_').next().unwrap_or_default();
-            if owner == run || admin.query_one(alive, &[&owner]).await.is_ok_and(|row| row.get(0)) {
+            if is_dead(&name).await {
                 // A role that has rights in a database stays until that is gone.
                 admin.batch_execute(&format!("drop role if exists {name}")).await.ok();
             }
