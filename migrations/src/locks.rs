@@ -173,7 +173,8 @@ fn locks_of(kinds: &[ItemKind], pending: &[Script]) -> Vec<(String, Mode)> {
     tables.into_iter().map(lock).collect()
 }
 
-/// The oldest transaction that holds a lock on one of the tables.
+/// The oldest transaction that holds a lock on one of the tables. One that has just ended has no time any more, and comes
+/// last.
 async fn holder(transaction: &Transaction<'_>, locks: &[(String, Mode)]) -> anyhow::Result<String> {
     let tables: Vec<_> = locks.iter().map(|(table, _)| table.as_str()).collect();
     // What other roles do is hidden from a role that may not see it.
@@ -190,7 +191,7 @@ async fn holder(transaction: &Transaction<'_>, locks: &[(String, Mode)]) -> anyh
           and l.database = (select oid from pg_database where datname = current_database())
           and l.relation in (select to_regclass(name) from unnest($1::text[]) name)
         group by l.pid, a.usename, a.application_name, a.state, a.xact_start
-        order by a.xact_start nulls first limit 1";
+        order by l.pid is null desc, a.xact_start nulls last limit 1";
     let row = transaction.query_opt(holder, &[&tables]).await?;
     Ok(row.map_or_else(|| "the holder has just ended".to_owned(), |row| row.get(0)))
 }
