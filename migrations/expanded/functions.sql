@@ -899,12 +899,9 @@ begin
         page (o_ordinality, o));
 end $$;
 
--- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
--- client_min_messages.
-create or replace function sugang.list_course(p_function text, p_user bigint, p_page bigint, p_available boolean,
-                                              p_search text, p_popular boolean, p_epoch bigint default null)
-returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
-set client_min_messages = warning as $$
+-- One page of a list: the counts, and the ids in their order as the body.
+create or replace function sugang.course_page(p_page bigint, p_available boolean, p_search text, p_popular boolean)
+returns sugang.function_row language plpgsql stable as $$
 declare
     a sugang.function_row;
     ids bigint[];
@@ -912,9 +909,6 @@ declare
     from_row bigint;
     asked_at timestamptz := now();
 begin
-    if p_function is distinct from 'list_course' then perform sugang.misrouted(p_function, 'list_course'); end if;
-    a.outcome := sugang.authorization_error(p_user, p_epoch);
-    if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := sugang.search_query(p_search);
         a := sugang.paginate(sugang.course_search_count(p_available, query, asked_at), p_page);
@@ -937,7 +931,26 @@ begin
         ids := sugang.course_newest_page(p_available, query, from_row, a.count, asked_at);
     end if;
     a.outcome := 'ok';
-    a.body := '[' || coalesce(sugang.course_json(p_user, ids), '') || ']';
+    a.body := ids::text;
+    return a;
+end $$;
+
+-- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
+-- client_min_messages.
+create or replace function sugang.list_course(p_function text, p_user bigint, p_page bigint, p_available boolean,
+                                              p_search text, p_popular boolean, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
+set client_min_messages = warning as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_course' then perform sugang.misrouted(p_function, 'list_course'); end if;
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a := sugang.course_page(p_page, p_available, p_search, p_popular);
+    if a.outcome = 'ok' then
+        a.body := '[' || coalesce(sugang.course_json(p_user, a.body::bigint[]), '') || ']';
+    end if;
     return a;
 end $$;
 
@@ -978,12 +991,9 @@ begin
         page (o_ordinality, o));
 end $$;
 
--- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
--- client_min_messages.
-create or replace function sugang.list_test(p_function text, p_user bigint, p_page bigint, p_available boolean,
-                                              p_search text, p_popular boolean, p_epoch bigint default null)
-returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
-set client_min_messages = warning as $$
+-- One page of a list: the counts, and the ids in their order as the body.
+create or replace function sugang.test_page(p_page bigint, p_available boolean, p_search text, p_popular boolean)
+returns sugang.function_row language plpgsql stable as $$
 declare
     a sugang.function_row;
     ids bigint[];
@@ -991,9 +1001,6 @@ declare
     from_row bigint;
     asked_at timestamptz := now();
 begin
-    if p_function is distinct from 'list_test' then perform sugang.misrouted(p_function, 'list_test'); end if;
-    a.outcome := sugang.authorization_error(p_user, p_epoch);
-    if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := sugang.search_query(p_search);
         a := sugang.paginate(sugang.test_search_count(p_available, query, asked_at), p_page);
@@ -1016,7 +1023,26 @@ begin
         ids := sugang.test_newest_page(p_available, query, from_row, a.count, asked_at);
     end if;
     a.outcome := 'ok';
-    a.body := '[' || coalesce(sugang.test_json(p_user, ids), '') || ']';
+    a.body := ids::text;
+    return a;
+end $$;
+
+-- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
+-- client_min_messages.
+create or replace function sugang.list_test(p_function text, p_user bigint, p_page bigint, p_available boolean,
+                                              p_search text, p_popular boolean, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
+set client_min_messages = warning as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_test' then perform sugang.misrouted(p_function, 'list_test'); end if;
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a := sugang.test_page(p_page, p_available, p_search, p_popular);
+    if a.outcome = 'ok' then
+        a.body := '[' || coalesce(sugang.test_json(p_user, a.body::bigint[]), '') || ']';
+    end if;
     return a;
 end $$;
 
@@ -1755,6 +1781,124 @@ end $$;
 create or replace trigger sugang_search_vector before insert or update of title, description on tests
     for each row execute function sugang.test_search_vector();
 
+-- ===== change_log
+
+-- The history of what operators decide: see sugang.change_log. The triggers of items are in change_log_of_items.sql.
+
+create or replace trigger append_only before update or delete or truncate on sugang.change_log
+    for each statement execute function sugang.refuse_audit_log_change();
+
+-- Writes down a change. Of an edit, only the fields that differ.
+create or replace function sugang.log_change(p_subject text, p_id bigint, p_action text, p_before jsonb, p_after jsonb)
+returns void language plpgsql as $$
+begin
+    if p_action = 'edited' then
+        select jsonb_object_agg(key, b.value), jsonb_object_agg(key, a.value) into p_before, p_after
+            from jsonb_each(p_before) b join jsonb_each(p_after) a using (key) where a.value <> b.value;
+    end if;
+    insert into sugang.change_log (subject, subject_id, action, before, after, actor_id, request_id)
+        values (p_subject, p_id, p_action, p_before, p_after, sugang.actor(), sugang.request());
+end $$;
+
+-- What is logged of a user.
+create or replace function sugang.user_rights(u users) returns jsonb language sql stable as $$
+    select jsonb_build_object('is_active', u.is_active, 'is_staff', u.is_staff, 'is_superuser', u.is_superuser)
+$$;
+
+create or replace function sugang.log_user_rights() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'INSERT' then
+        perform sugang.log_change('user', new.id, 'created', null, sugang.user_rights(new));
+    else
+        perform sugang.log_change('user', new.id, 'edited', sugang.user_rights(old), sugang.user_rights(new));
+    end if;
+    return null;
+end $$;
+-- A sign-up makes no operator.
+create or replace trigger sugang_change_log_insert after insert on users
+    for each row when (new.is_staff or new.is_superuser) execute function sugang.log_user_rights();
+create or replace trigger sugang_change_log_update after update of is_active, is_staff, is_superuser on users
+    for each row
+    when ((old.is_active, old.is_staff, old.is_superuser)
+          is distinct from (new.is_active, new.is_staff, new.is_superuser))
+    execute function sugang.log_user_rights();
+
+-- ===== change_log_of_items (course)
+
+-- One kind: the editable fields of its items, their version, and the triggers that log their changes.
+
+-- The editable fields, in a form that depends on no setting of the session.
+create or replace function sugang.course_fields(i courses) returns jsonb language sql stable as $$
+    select jsonb_build_object('title', i.title, 'description', i.description, 'price', i.price::text,
+                              'capacity', i.capacity, 'start_at', sugang.iso(i.start_at),
+                              'end_at', sugang.iso(i.end_at))
+$$;
+
+-- The version of an item, its ETag: a digest of the editable fields, so an edit by any other program changes it too.
+create or replace function sugang.course_version(i courses) returns text language sql stable as $$
+    select substr(encode(sha256(convert_to(sugang.course_fields(i)::text, 'UTF8')), 'hex'), 1, 32)
+$$;
+
+create or replace function sugang.log_course_change() returns trigger language plpgsql as $$
+begin
+    case tg_op
+        when 'INSERT' then
+            perform sugang.log_change('course', new.id, 'created', null, null);
+        when 'UPDATE' then
+            perform sugang.log_change('course', new.id, 'edited', sugang.course_fields(old), sugang.course_fields(new));
+        else
+            perform sugang.log_change('course', old.id, 'deleted', sugang.course_fields(old), null);
+    end case;
+    return null;
+end $$;
+create or replace trigger sugang_change_log after insert or delete on courses
+    for each row execute function sugang.log_course_change();
+-- Costs a registration nothing: it sets none of these columns.
+create or replace trigger sugang_change_log_update
+    after update of title, description, price, capacity, start_at, end_at on courses
+    for each row
+    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at)
+          is distinct from (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at))
+    execute function sugang.log_course_change();
+
+-- ===== change_log_of_items (test)
+
+-- One kind: the editable fields of its items, their version, and the triggers that log their changes.
+
+-- The editable fields, in a form that depends on no setting of the session.
+create or replace function sugang.test_fields(i tests) returns jsonb language sql stable as $$
+    select jsonb_build_object('title', i.title, 'description', i.description, 'price', i.price::text,
+                              'capacity', i.capacity, 'start_at', sugang.iso(i.start_at),
+                              'end_at', sugang.iso(i.end_at))
+$$;
+
+-- The version of an item, its ETag: a digest of the editable fields, so an edit by any other program changes it too.
+create or replace function sugang.test_version(i tests) returns text language sql stable as $$
+    select substr(encode(sha256(convert_to(sugang.test_fields(i)::text, 'UTF8')), 'hex'), 1, 32)
+$$;
+
+create or replace function sugang.log_test_change() returns trigger language plpgsql as $$
+begin
+    case tg_op
+        when 'INSERT' then
+            perform sugang.log_change('test', new.id, 'created', null, null);
+        when 'UPDATE' then
+            perform sugang.log_change('test', new.id, 'edited', sugang.test_fields(old), sugang.test_fields(new));
+        else
+            perform sugang.log_change('test', old.id, 'deleted', sugang.test_fields(old), null);
+    end case;
+    return null;
+end $$;
+create or replace trigger sugang_change_log after insert or delete on tests
+    for each row execute function sugang.log_test_change();
+-- Costs a registration nothing: it sets none of these columns.
+create or replace trigger sugang_change_log_update
+    after update of title, description, price, capacity, start_at, end_at on tests
+    for each row
+    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at)
+          is distinct from (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at))
+    execute function sugang.log_test_change();
+
 -- ===== clock
 
 -- A clock can be wrong for a while: it jumps years ahead or back, and is set right hours later. What is deleted
@@ -1938,9 +2082,10 @@ create or replace function sugang.end_idempotent(p_user bigint, p_key text, p_fi
                                                  p_row sugang.function_row)
 returns sugang.function_row language plpgsql as $$
 begin
-    -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, which the
-    -- client may correct under the same key.
-    if p_key is not null and p_row.outcome not in ('not_owner', 'invalid_fields') then
+    -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, or an
+    -- outdated version, which the client may correct under the same key.
+    if p_key is not null
+        and p_row.outcome not in ('not_owner', 'not_superuser', 'invalid_fields', 'changed') then
         insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body, created_at)
             values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body, clock_timestamp())
             on conflict (user_id, key) do update
@@ -1968,6 +2113,487 @@ begin
     raise sqlstate 'SG001' using message = format('a call of %s reached %s', coalesce(p_called, 'nothing'), p_reached);
 end $$;
 
+-- ===== operator_items (course)
+
+-- One kind: what operators do with its items.
+--
+-- Locks are taken in the order that functions/registrations.sql describes: the user first, whom an idempotency key refers
+-- to, and the item last.
+
+-- The JSON objects in the order of the ids, separated by commas.
+create or replace function sugang.course_operator_json(p_ids bigint[]) returns text language plpgsql stable as $$
+begin
+    return (select string_agg(row_to_json(o)::text, ',' order by o_ordinality) from (
+        select wanted.ordinality as o_ordinality, o from unnest(p_ids) with ordinality wanted (id, ordinality)
+        join courses i on i.id = wanted.id
+        cross join lateral (select
+            i.id, i.title, i.description, i.price::text as price,
+            sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
+            sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
+            i.capacity - least(i.registration_count, i.capacity) as remaining,
+            greatest(i.registration_count - i.capacity, 0) as over_capacity,
+            sugang.course_version(i) as version) o)
+        page (o_ordinality, o));
+end $$;
+
+create or replace function sugang.list_course_for_operator(p_function text, p_user bigint, p_page bigint,
+                                                           p_available boolean, p_search text, p_popular boolean,
+                                                           p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
+set client_min_messages = warning as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_course_for_operator' then
+        perform sugang.misrouted(p_function, 'list_course_for_operator');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a := sugang.course_page(p_page, p_available, p_search, p_popular);
+    if a.outcome = 'ok' then
+        a.body := '[' || coalesce(sugang.course_operator_json(a.body::bigint[]), '') || ']';
+    end if;
+    return a;
+end $$;
+
+create or replace function sugang.get_course_for_operator(p_function text, p_user bigint, p_id bigint,
+                                                          p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'get_course_for_operator' then
+        perform sugang.misrouted(p_function, 'get_course_for_operator');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a.body := sugang.course_operator_json(array[p_id]);
+    a.outcome := case when a.body is null then 'not_found' else 'ok' end;
+    return a;
+end $$;
+
+-- What is wrong with the fields of an item together; null if nothing is.
+create or replace function sugang.course_field_problems(i courses) returns text language sql immutable as $$
+    select case when i.end_at < i.start_at then '[["end_at","before_start"]]' end
+$$;
+
+-- p_fields has the fields by the names of their columns. The API has checked each by itself.
+create or replace function sugang.do_create_course(p_fields jsonb) returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    item courses := jsonb_populate_record(null::courses, p_fields);
+begin
+    a.body := sugang.course_field_problems(item);
+    if a.body is not null then
+        a.outcome := 'invalid_fields';
+        return a;
+    end if;
+    insert into courses (title, description, price, capacity, start_at, end_at)
+        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at)
+        returning * into item;
+    a.outcome := 'ok';
+    a.body := sugang.course_operator_json(array[item.id]);
+    return a;
+end $$;
+
+create or replace function sugang.create_course(p_function text, p_user bigint, p_fields text, p_request_id text,
+                                                p_key text, p_fingerprint text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'create_course' then perform sugang.misrouted(p_function, 'create_course'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_create_course(p_fields::jsonb));
+end $$;
+
+-- Locks an item whose version is one of those that the operator has seen, separated by commas; * stands for any. A null
+-- outcome means that it is locked.
+create or replace function sugang.lock_course_version(p_user bigint, p_epoch bigint, p_id bigint, p_versions text)
+returns sugang.outcome language plpgsql as $$
+declare
+    item courses;
+begin
+    perform sugang.lock_user(p_user);
+    select * into item from courses where id = p_id for no key update;
+    perform sugang.check_operator(p_user, p_epoch);
+    return case
+        when item.id is null then 'not_found'
+        when p_versions <> '*' and sugang.course_version(item) <> all (string_to_array(p_versions, ',')) then 'changed'
+    end;
+end $$;
+
+-- Fields that p_fields does not have stay as they are. A price or a period may change under a registration that is being
+-- made: that one reads them again under the lock of the item's row.
+create or replace function sugang.do_edit_course(p_user bigint, p_epoch bigint, p_id bigint, p_versions text,
+                                                 p_fields jsonb)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    item courses;
+    edited courses;
+begin
+    a.outcome := sugang.lock_course_version(p_user, p_epoch, p_id, p_versions);
+    if a.outcome is not null then return a; end if;
+    select * into item from courses where id = p_id;
+    edited := jsonb_populate_record(item, p_fields);
+    a.body := sugang.course_field_problems(edited);
+    if a.body is not null then
+        a.outcome := 'invalid_fields';
+        return a;
+    end if;
+    if sugang.course_version(edited) <> sugang.course_version(item) then
+        update courses
+            set title = edited.title, description = edited.description, price = edited.price,
+                capacity = edited.capacity, start_at = edited.start_at, end_at = edited.end_at,
+                updated_at = clock_timestamp()
+            where id = p_id;
+    end if;
+    a.outcome := 'ok';
+    a.body := sugang.course_operator_json(array[p_id]);
+    return a;
+end $$;
+
+create or replace function sugang.edit_course(p_function text, p_user bigint, p_id bigint, p_versions text,
+                                              p_fields text, p_request_id text, p_key text, p_fingerprint text,
+                                              p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'edit_course' then perform sugang.misrouted(p_function, 'edit_course'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_edit_course(
+        p_user, p_epoch, p_id, p_versions, p_fields::jsonb));
+end $$;
+
+-- A payment outlives a registration that another program has deleted. It names its item without a foreign key. An item
+-- for which users register is not locked: the lock of a deletion is one for which their foreign keys wait.
+create or replace function sugang.do_delete_course(p_user bigint, p_epoch bigint, p_id bigint, p_versions text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+begin
+    if exists (select from course_registrations where course_id = p_id) then
+        a.outcome := 'item_in_use';
+        return a;
+    end if;
+    perform sugang.lock_user(p_user);
+    perform from courses where id = p_id for update;
+    a.outcome := sugang.lock_course_version(p_user, p_epoch, p_id, p_versions);
+    if a.outcome is not null then return a; end if;
+    if exists (select from course_registrations where course_id = p_id)
+        or exists (select from payments
+                   where object_id = p_id
+                     and content_type_id = (select content_type_id from sugang.kinds where kind = 'course')) then
+        a.outcome := 'item_in_use';
+        return a;
+    end if;
+    delete from courses where id = p_id;
+    a.outcome := 'ok';
+    return a;
+end $$;
+
+create or replace function sugang.delete_course(p_function text, p_user bigint, p_id bigint, p_versions text,
+                                                p_request_id text, p_key text, p_fingerprint text,
+                                                p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'delete_course' then perform sugang.misrouted(p_function, 'delete_course'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_delete_course(p_user, p_epoch, p_id, p_versions));
+end $$;
+
+-- ===== operator_items (test)
+
+-- One kind: what operators do with its items.
+--
+-- Locks are taken in the order that functions/registrations.sql describes: the user first, whom an idempotency key refers
+-- to, and the item last.
+
+-- The JSON objects in the order of the ids, separated by commas.
+create or replace function sugang.test_operator_json(p_ids bigint[]) returns text language plpgsql stable as $$
+begin
+    return (select string_agg(row_to_json(o)::text, ',' order by o_ordinality) from (
+        select wanted.ordinality as o_ordinality, o from unnest(p_ids) with ordinality wanted (id, ordinality)
+        join tests i on i.id = wanted.id
+        cross join lateral (select
+            i.id, i.title, i.description, i.price::text as price,
+            sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
+            sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
+            i.capacity - least(i.registration_count, i.capacity) as remaining,
+            greatest(i.registration_count - i.capacity, 0) as over_capacity,
+            sugang.test_version(i) as version) o)
+        page (o_ordinality, o));
+end $$;
+
+create or replace function sugang.list_test_for_operator(p_function text, p_user bigint, p_page bigint,
+                                                           p_available boolean, p_search text, p_popular boolean,
+                                                           p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
+set client_min_messages = warning as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_test_for_operator' then
+        perform sugang.misrouted(p_function, 'list_test_for_operator');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a := sugang.test_page(p_page, p_available, p_search, p_popular);
+    if a.outcome = 'ok' then
+        a.body := '[' || coalesce(sugang.test_operator_json(a.body::bigint[]), '') || ']';
+    end if;
+    return a;
+end $$;
+
+create or replace function sugang.get_test_for_operator(p_function text, p_user bigint, p_id bigint,
+                                                          p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'get_test_for_operator' then
+        perform sugang.misrouted(p_function, 'get_test_for_operator');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a.body := sugang.test_operator_json(array[p_id]);
+    a.outcome := case when a.body is null then 'not_found' else 'ok' end;
+    return a;
+end $$;
+
+-- What is wrong with the fields of an item together; null if nothing is.
+create or replace function sugang.test_field_problems(i tests) returns text language sql immutable as $$
+    select case when i.end_at < i.start_at then '[["end_at","before_start"]]' end
+$$;
+
+-- p_fields has the fields by the names of their columns. The API has checked each by itself.
+create or replace function sugang.do_create_test(p_fields jsonb) returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    item tests := jsonb_populate_record(null::tests, p_fields);
+begin
+    a.body := sugang.test_field_problems(item);
+    if a.body is not null then
+        a.outcome := 'invalid_fields';
+        return a;
+    end if;
+    insert into tests (title, description, price, capacity, start_at, end_at)
+        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at)
+        returning * into item;
+    a.outcome := 'ok';
+    a.body := sugang.test_operator_json(array[item.id]);
+    return a;
+end $$;
+
+create or replace function sugang.create_test(p_function text, p_user bigint, p_fields text, p_request_id text,
+                                                p_key text, p_fingerprint text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'create_test' then perform sugang.misrouted(p_function, 'create_test'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_create_test(p_fields::jsonb));
+end $$;
+
+-- Locks an item whose version is one of those that the operator has seen, separated by commas; * stands for any. A null
+-- outcome means that it is locked.
+create or replace function sugang.lock_test_version(p_user bigint, p_epoch bigint, p_id bigint, p_versions text)
+returns sugang.outcome language plpgsql as $$
+declare
+    item tests;
+begin
+    perform sugang.lock_user(p_user);
+    select * into item from tests where id = p_id for no key update;
+    perform sugang.check_operator(p_user, p_epoch);
+    return case
+        when item.id is null then 'not_found'
+        when p_versions <> '*' and sugang.test_version(item) <> all (string_to_array(p_versions, ',')) then 'changed'
+    end;
+end $$;
+
+-- Fields that p_fields does not have stay as they are. A price or a period may change under a registration that is being
+-- made: that one reads them again under the lock of the item's row.
+create or replace function sugang.do_edit_test(p_user bigint, p_epoch bigint, p_id bigint, p_versions text,
+                                                 p_fields jsonb)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    item tests;
+    edited tests;
+begin
+    a.outcome := sugang.lock_test_version(p_user, p_epoch, p_id, p_versions);
+    if a.outcome is not null then return a; end if;
+    select * into item from tests where id = p_id;
+    edited := jsonb_populate_record(item, p_fields);
+    a.body := sugang.test_field_problems(edited);
+    if a.body is not null then
+        a.outcome := 'invalid_fields';
+        return a;
+    end if;
+    if sugang.test_version(edited) <> sugang.test_version(item) then
+        update tests
+            set title = edited.title, description = edited.description, price = edited.price,
+                capacity = edited.capacity, start_at = edited.start_at, end_at = edited.end_at,
+                updated_at = clock_timestamp()
+            where id = p_id;
+    end if;
+    a.outcome := 'ok';
+    a.body := sugang.test_operator_json(array[p_id]);
+    return a;
+end $$;
+
+create or replace function sugang.edit_test(p_function text, p_user bigint, p_id bigint, p_versions text,
+                                              p_fields text, p_request_id text, p_key text, p_fingerprint text,
+                                              p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'edit_test' then perform sugang.misrouted(p_function, 'edit_test'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_edit_test(
+        p_user, p_epoch, p_id, p_versions, p_fields::jsonb));
+end $$;
+
+-- A payment outlives a registration that another program has deleted. It names its item without a foreign key. An item
+-- for which users register is not locked: the lock of a deletion is one for which their foreign keys wait.
+create or replace function sugang.do_delete_test(p_user bigint, p_epoch bigint, p_id bigint, p_versions text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+begin
+    if exists (select from test_registrations where test_id = p_id) then
+        a.outcome := 'item_in_use';
+        return a;
+    end if;
+    perform sugang.lock_user(p_user);
+    perform from tests where id = p_id for update;
+    a.outcome := sugang.lock_test_version(p_user, p_epoch, p_id, p_versions);
+    if a.outcome is not null then return a; end if;
+    if exists (select from test_registrations where test_id = p_id)
+        or exists (select from payments
+                   where object_id = p_id
+                     and content_type_id = (select content_type_id from sugang.kinds where kind = 'test')) then
+        a.outcome := 'item_in_use';
+        return a;
+    end if;
+    delete from tests where id = p_id;
+    a.outcome := 'ok';
+    return a;
+end $$;
+
+create or replace function sugang.delete_test(p_function text, p_user bigint, p_id bigint, p_versions text,
+                                                p_request_id text, p_key text, p_fingerprint text,
+                                                p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'delete_test' then perform sugang.misrouted(p_function, 'delete_test'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_delete_test(p_user, p_epoch, p_id, p_versions));
+end $$;
+
+-- ===== operators
+
+-- Operators: who may send the requests below /api/operator/, and who makes operators.
+
+-- The outcome for a user who is not an active operator, or whose token has ended; null for an operator. It is that of a
+-- path that does not exist, so no other user learns that this one does.
+create or replace function sugang.operator_error(p_user bigint, p_epoch bigint) returns sugang.outcome
+language plpgsql stable as $$
+begin
+    return case
+        when sugang.authorization_error(p_user, p_epoch) is not null
+            or not exists (select from users where id = p_user and (is_staff or is_superuser)) then 'not_found'
+    end;
+end $$;
+
+-- For a request that is refused before its function is called, as for a wrong field: only an operator is told why.
+create or replace function sugang.prove_operator(p_function text, p_user bigint, p_epoch bigint)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'prove_operator' then perform sugang.misrouted(p_function, 'prove_operator'); end if;
+    a.outcome := coalesce(sugang.operator_error(p_user, p_epoch), 'ok');
+    return a;
+end $$;
+
+-- Begins a change by an operator, as sugang.begin_idempotent does that of a user.
+create or replace function sugang.begin_operation(p_user bigint, p_epoch bigint, p_request_id text, p_key text,
+                                                  p_fingerprint text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+begin
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    return sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+end $$;
+
+-- Refuses to go on with a change whose operator has lost the right while it waited for a lock. The API sends the
+-- statement once more, and finds the reason.
+create or replace function sugang.check_operator(p_user bigint, p_epoch bigint) returns void language plpgsql as $$
+begin
+    if sugang.operator_error(p_user, p_epoch) is not null then
+        raise serialization_failure using message = 'the operator has lost the right meanwhile';
+    end if;
+end $$;
+
+create or replace function sugang.do_set_operator(p_user bigint, p_target bigint, p_operator boolean, p_epoch bigint)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    target users;
+begin
+    if not exists (select from users where id = p_user and is_superuser) then
+        a.outcome := 'not_superuser';
+        return a;
+    end if;
+    select * into target from users where id = p_target for no key update;
+    perform sugang.check_operator(p_user, p_epoch);
+    a.outcome := case
+        when target.id is null then 'not_found'
+        when target.is_superuser and not p_operator then 'target_is_superuser'
+    end;
+    if a.outcome is not null then return a; end if;
+    update users set is_staff = p_operator where id = p_target and is_staff <> p_operator;
+    a.outcome := 'ok';
+    a.body := json_build_object('id', target.id, 'email', target.email, 'username', target.username,
+                                'is_operator', p_operator or target.is_superuser,
+                                'is_superuser', target.is_superuser)::text;
+    return a;
+end $$;
+
+-- Makes a user an operator, or takes that right. A superuser is made and unmade on the machine alone.
+create or replace function sugang.set_operator(p_function text, p_user bigint, p_target bigint, p_operator boolean,
+                                               p_request_id text, p_key text, p_fingerprint text,
+                                               p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'set_operator' then perform sugang.misrouted(p_function, 'set_operator'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_set_operator(p_user, p_target, p_operator, p_epoch));
+end $$;
+
 -- ===== outcomes
 
 -- Every word that a function may return as its outcome. The API turns each into a status and a message.
@@ -1985,7 +2611,9 @@ alter domain sugang.outcome add constraint known check (value in (
     'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',
     -- cancelling a payment
-    'not_owner', 'already_cancelled', 'item_completed'
+    'not_owner', 'already_cancelled', 'item_completed',
+    -- what operators do
+    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser'
 ));
 
 -- ===== pagination
@@ -2249,9 +2877,10 @@ declare
     known record;
 begin
     return query values
-        ('users', 'select', 'id,email,username,password,is_active,last_login,token_epoch'),
+        ('users', 'select', 'id,email,username,password,is_active,is_staff,is_superuser,last_login,'
+                            'token_epoch'),
         ('users', 'insert', 'email,username,password'),
-        ('users', 'update', 'password,last_login,token_epoch'),
+        ('users', 'update', 'password,last_login,token_epoch,is_staff,is_superuser'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
                                'title_vector,target_title,registration_id,registration_time,history_entries'),
@@ -2418,6 +3047,9 @@ create or replace function sugang.course_rights() returns table (relation text, 
 language sql stable as $$
     values ('courses', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
                                  'registration_count,capacity,seats_taken'),
+           ('courses', 'insert', 'title,description,price,capacity,start_at,end_at'),
+           ('courses', 'update', 'title,description,price,capacity,start_at,end_at,updated_at'),
+           ('courses', 'delete', null),
            ('sugang.course_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at,'
                                          'history_entries'),
@@ -2432,6 +3064,9 @@ create or replace function sugang.test_rights() returns table (relation text, pr
 language sql stable as $$
     values ('tests', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
                                  'registration_count,capacity,seats_taken'),
+           ('tests', 'insert', 'title,description,price,capacity,start_at,end_at'),
+           ('tests', 'update', 'title,description,price,capacity,start_at,end_at,updated_at'),
+           ('tests', 'delete', null),
            ('sugang.test_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at,'
                                          'history_entries'),
@@ -3688,7 +4323,7 @@ begin
     end if;
     perform pg_advisory_xact_lock(hashtextextended('sugang.advance_sequences', 0));
     perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
-            sugang.advance_sequence('sugang.audit_log');
+            sugang.advance_sequence('sugang.audit_log'), sugang.advance_sequence('sugang.change_log');
     for kind in select k.kind from sugang.kinds k loop
         execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
     end loop;

@@ -8,9 +8,10 @@ declare
     known record;
 begin
     return query values
-        ('users', 'select', 'id,email,username,password,is_active,last_login,token_epoch'),
+        ('users', 'select', 'id,email,username,password,is_active,is_staff,is_superuser,last_login,'
+                            'token_epoch'),
         ('users', 'insert', 'email,username,password'),
-        ('users', 'update', 'password,last_login,token_epoch'),
+        ('users', 'update', 'password,last_login,token_epoch,is_staff,is_superuser'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
                                'title_vector,target_title,registration_id,registration_time,history_entries'),

@@ -18,12 +18,9 @@ begin
         page (o_ordinality, o));
 end $$;
 
--- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
--- client_min_messages.
-create or replace function sugang.list_{kind}(p_function text, p_user bigint, p_page bigint, p_available boolean,
-                                              p_search text, p_popular boolean, p_epoch bigint default null)
-returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
-set client_min_messages = warning as $$
+-- One page of a list: the counts, and the ids in their order as the body.
+create or replace function sugang.{kind}_page(p_page bigint, p_available boolean, p_search text, p_popular boolean)
+returns sugang.function_row language plpgsql stable as $$
 declare
     a sugang.function_row;
     ids bigint[];
@@ -31,9 +28,6 @@ declare
     from_row bigint;
     asked_at timestamptz := now();
 begin
-    if p_function is distinct from 'list_{kind}' then perform sugang.misrouted(p_function, 'list_{kind}'); end if;
-    a.outcome := sugang.authorization_error(p_user, p_epoch);
-    if a.outcome is not null then return a; end if;
     if btrim(p_search) <> '' then
         query := sugang.search_query(p_search);
         a := sugang.paginate(sugang.{kind}_search_count(p_available, query, asked_at), p_page);
@@ -56,7 +50,26 @@ begin
         ids := sugang.{kind}_newest_page(p_available, query, from_row, a.count, asked_at);
     end if;
     a.outcome := 'ok';
-    a.body := '[' || coalesce(sugang.{kind}_json(p_user, ids), '') || ']';
+    a.body := ids::text;
+    return a;
+end $$;
+
+-- A search without a letter or a digit raises a notice that no caller reads and that some drivers mishandle; hence
+-- client_min_messages.
+create or replace function sugang.list_{kind}(p_function text, p_user bigint, p_page bigint, p_available boolean,
+                                              p_search text, p_popular boolean, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
+set client_min_messages = warning as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_{kind}' then perform sugang.misrouted(p_function, 'list_{kind}'); end if;
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a := sugang.{kind}_page(p_page, p_available, p_search, p_popular);
+    if a.outcome = 'ok' then
+        a.body := '[' || coalesce(sugang.{kind}_json(p_user, a.body::bigint[]), '') || ']';
+    end if;
     return a;
 end $$;
 

@@ -1,0 +1,35 @@
+-- One kind: the editable fields of its items, their version, and the triggers that log their changes.
+
+-- The editable fields, in a form that depends on no setting of the session.
+create or replace function sugang.{kind}_fields(i {items}) returns jsonb language sql stable as $$
+    select jsonb_build_object('title', i.title, 'description', i.description, 'price', i.price::text,
+                              'capacity', i.capacity, 'start_at', sugang.iso(i.start_at),
+                              'end_at', sugang.iso(i.end_at))
+$$;
+
+-- The version of an item, its ETag: a digest of the editable fields, so an edit by any other program changes it too.
+create or replace function sugang.{kind}_version(i {items}) returns text language sql stable as $$
+    select substr(encode(sha256(convert_to(sugang.{kind}_fields(i)::text, 'UTF8')), 'hex'), 1, 32)
+$$;
+
+create or replace function sugang.log_{kind}_change() returns trigger language plpgsql as $$
+begin
+    case tg_op
+        when 'INSERT' then
+            perform sugang.log_change('{kind}', new.id, 'created', null, null);
+        when 'UPDATE' then
+            perform sugang.log_change('{kind}', new.id, 'edited', sugang.{kind}_fields(old), sugang.{kind}_fields(new));
+        else
+            perform sugang.log_change('{kind}', old.id, 'deleted', sugang.{kind}_fields(old), null);
+    end case;
+    return null;
+end $$;
+create or replace trigger sugang_change_log after insert or delete on {items}
+    for each row execute function sugang.log_{kind}_change();
+-- Costs a registration nothing: it sets none of these columns.
+create or replace trigger sugang_change_log_update
+    after update of title, description, price, capacity, start_at, end_at on {items}
+    for each row
+    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at)
+          is distinct from (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at))
+    execute function sugang.log_{kind}_change();
