@@ -9,6 +9,7 @@ mod down;
 mod explain;
 mod local_state;
 mod migrate;
+mod operator;
 mod progress;
 mod project;
 mod reset;
@@ -48,6 +49,7 @@ enum Command {
     Down(down::Arguments),
     Explain(explain::Arguments),
     Migrate(migrate::Arguments),
+    Operator(operator::Arguments),
     Reset(reset::Arguments),
     Seed(seed::Arguments),
     Sql(sql::Arguments),
@@ -67,6 +69,7 @@ async fn main() -> ExitCode {
         Command::Down(arguments) => down::run(&arguments).await,
         Command::Explain(arguments) => explain::run(&arguments).await,
         Command::Migrate(arguments) => migrate::run(&arguments).await,
+        Command::Operator(arguments) => operator::run(&arguments).await,
         Command::Reset(arguments) => reset::run(&arguments).await,
         Command::Seed(arguments) => seed::run(&arguments).await,
         Command::Sql(arguments) => sql::run(&arguments).await,

@@ -52,7 +52,7 @@ const CRATES: &[Crate] = &[
             &["history", "locks"],
             &["preflight"],
             &["scripts"],
-            &["call", "kind", "progress", "session"],
+            &["call", "kind", "operators", "progress", "session"],
         ],
         denies_circles: true,
         since: "",
@@ -61,7 +61,7 @@ const CRATES: &[Crate] = &[
     Crate {
         sources: "xtask/src",
         layers: &[
-            &["audit", "bench", "down", "explain", "seed", "test", "up"],
+            &["audit", "bench", "down", "explain", "operator", "seed", "test", "up"],
             &["migrate", "reset", "deny", "sql"],
             &["database"],
             &["stores", "wasm", "workspace", "spin"],

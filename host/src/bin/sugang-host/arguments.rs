@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use sugang_host::{
     LOG_QUEUE_BYTES, Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism, environment,
 };
-use sugang_migrations::{LockWait, Options, ServiceRole};
+use sugang_migrations::{LockWait, OperatorCommand, Options, ServiceRole};
 
 /// Serves the component of a spin.toml over HTTP, with PostgreSQL, Redis and variables behind it.
 ///
@@ -41,6 +41,19 @@ pub enum Command {
     /// Runs every check on one snapshot of the database, while the service may be at work. Prints each check with "ok", or
     /// the ids of what violates it and what to do, and fails if there are any.
     Audit(Audit),
+    /// Make an account an operator, take that right, or list the operators.
+    ///
+    /// An operator manages exams and courses over the API; a superuser also makes operators. Prints the account with the
+    /// right that it has now.
+    Operator(Operator),
+}
+
+#[derive(Args)]
+pub struct Operator {
+    #[command(flatten)]
+    pub database: Database,
+    #[command(subcommand)]
+    pub command: OperatorCommand,
 }
 
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! `sugang-host`: serves the application of a `spin.toml`, migrates its database, or audits it.
+//! `sugang-host`: serves the application of a `spin.toml`, migrates its database, audits it, or makes its operators.
 
 mod arguments;
 
@@ -27,6 +27,10 @@ fn main() -> ExitCode {
         Some(Command::Audit(arguments)) => {
             let url = arguments.database.url();
             url.and_then(|url| run(1, audit(&url, arguments.json)))
+        }
+        Some(Command::Operator(arguments)) => {
+            let url = arguments.database.url();
+            url.and_then(|url| run(1, sugang_migrations::manage_operators(&url, &arguments.command)))
         }
         Some(Command::Serve(serve_arguments)) => run(serve_arguments.threads, serve(serve_arguments)),
         None => run(arguments.serve.threads, serve(&arguments.serve)),
