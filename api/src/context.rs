@@ -8,14 +8,36 @@ use sugang_protocol::{Language, Text, request_id::RequestIds};
 use crate::{
     error::{
         ApiError,
-        catalog::{TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND},
+        catalog::{NOT_FOUND, TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND},
     },
     extract::{Body, Idempotency},
     http::{RequestHead, Response},
     log::{self, SecurityEvent, Source},
     state::AppState,
-    store::{FunctionRow, Outcome, functions::FunctionCall},
+    store::{
+        FunctionRow, Outcome,
+        functions::{self, FunctionCall, ProveOperator},
+    },
 };
+
+/// Proves that a request is that of an active operator, where no statement of an operation has done so.
+///
+/// # Errors
+/// 404, as for an unknown path: no other client learns that the path exists. 503 if PostgreSQL is unavailable.
+pub(crate) async fn prove_operator(state: &AppState, head: &RequestHead) -> Result<(), ApiError> {
+    let Ok(caller) = state.keys.authenticate(head.header("authorization")) else {
+        return Err((&NOT_FOUND).into());
+    };
+    let call = ProveOperator {
+        user: caller.id(),
+        epoch: caller.epoch(),
+    };
+    let row = state.database.execute(functions::shared(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(()),
+        _ => Err((&NOT_FOUND).into()),
+    }
+}
 
 /// A request that matched a route.
 pub(crate) struct RequestContext<'a> {
@@ -32,6 +54,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) language: Language,
     /// The request with its body, until the body is read.
     pub(crate) incoming: RefCell<Option<types::Request>>,
+    /// Whether a statement has answered, which checks the right of the caller before all else.
+    pub(crate) answered: Cell<bool>,
 }
 
 impl RequestContext<'_> {
@@ -94,7 +118,10 @@ impl RequestContext<'_> {
             Outcome::UserNotFound => Err((&USER_NOT_FOUND).into()),
             Outcome::UserInactive => Err((&USER_INACTIVE).into()),
             Outcome::LoginEnded => Err((&TOKEN_NOT_VALID).into()),
-            _ => Ok(row),
+            _ => {
+                self.answered.set(true);
+                Ok(row)
+            }
         }
     }
 

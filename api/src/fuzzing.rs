@@ -20,7 +20,7 @@ use crate::{
     extract::{
         Body, Query,
         body::Object,
-        forms::{cancel, login, refresh, register, signup},
+        forms::{cancel, edit_item, login, new_item, refresh, register, signup},
     },
 };
 
@@ -55,6 +55,8 @@ pub fn body(bytes: &[u8]) {
         read(&object, refresh);
         read(&object, register);
         read(&object, cancel);
+        read(&object, new_item);
+        read(&object, edit_item);
     }
 }
 

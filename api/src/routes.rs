@@ -8,9 +8,9 @@ use sugang_protocol::path;
 #[cfg(test)]
 use crate::operation::description::Description;
 use crate::{
-    context::RequestContext,
+    context::{RequestContext, prove_operator},
     error::{ApiError, catalog::NOT_FOUND},
-    handlers::{accounts, docs, health, items, payments, registrations},
+    handlers::{accounts, docs, health, items, operator_items, operators, payments, registrations},
     http::Response,
     kind::{ItemKind, KINDS},
     operation::{Handler, ItemOperation, Operation},
@@ -39,6 +39,9 @@ pub(crate) struct Route {
 const API: Option<&str> = Some("/api");
 const ACCOUNTS: Option<&str> = Some("/api/auth");
 
+/// What the path of every operation for operators begins with. For other clients there is nothing below it.
+const OPERATOR: &str = "/api/operator/";
+
 /// Every route. `{items}` and `{register}` stand for the segments of each kind.
 pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
     let mut table = vec![
@@ -61,6 +64,39 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
             item(Method::POST, "/{items}/{id}/complete/", &registrations::COMPLETE, kind),
         ]);
     }
+    for kind in KINDS {
+        table.extend([
+            item(Method::GET, "/api/operator/{items}/", &operator_items::LIST, kind),
+            item(Method::POST, "/api/operator/{items}/", &operator_items::CREATE, kind),
+            item(Method::GET, "/api/operator/{items}/{id}/", &operator_items::GET, kind),
+            item(
+                Method::PATCH,
+                "/api/operator/{items}/{id}/",
+                &operator_items::EDIT,
+                kind,
+            ),
+            item(
+                Method::DELETE,
+                "/api/operator/{items}/{id}/",
+                &operator_items::DELETE,
+                kind,
+            ),
+        ]);
+    }
+    table.extend([
+        route(
+            Method::POST,
+            "/api/operator/users/{id}/operator/",
+            None,
+            &operators::MAKE,
+        ),
+        route(
+            Method::DELETE,
+            "/api/operator/users/{id}/operator/",
+            None,
+            &operators::UNMAKE,
+        ),
+    ]);
     table.extend([
         route(Method::GET, "/me/payments/", API, &payments::LIST),
         route(Method::GET, "/me/payments/{id}/", API, &payments::GET),
@@ -87,7 +123,7 @@ fn item(method: Method, path: &str, operation: &'static ItemOperation, kind: &'s
     Route {
         method,
         path: path.replace("{register}", kind.register_segment).into(),
-        alias: API,
+        alias: API.filter(|_| !path.starts_with(OPERATOR)),
         id: (operation.id)(kind).into(),
         action: Action::Item(operation, kind),
     }
@@ -108,7 +144,7 @@ impl Action {
     ///
     /// # Errors
     /// 401 without a valid access token, if the operation needs one; those of the handler.
-    pub(crate) async fn run(self, ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
+    async fn run(self, ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
         let caller = || {
             let caller = ctx.state.keys.authenticate(ctx.head.header("authorization"))?;
             ctx.identify(caller.id());
@@ -152,26 +188,29 @@ impl Action {
 pub(crate) enum RouteMatch {
     /// An operation, with the id in the path; 0 if the path has none.
     Operation(&'static Route, i64),
-    /// `OPTIONS` of a path that takes these methods.
-    Options {
-        /// As `Allow` lists them.
+    /// `OPTIONS`, or a method that the path does not take.
+    OtherMethod {
+        /// The methods that it takes, as `Allow` lists them.
         allow: String,
+        /// Whether only operators may know the path.
+        for_operators: bool,
     },
 }
 
 /// Matches a method and a path.
 ///
 /// # Errors
-/// 404 for an unknown path, which includes an invalid id; 405 for a method that the path does not take.
+/// 404 for an unknown path, which includes an invalid id.
 pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> {
     let path = path::canonical(path).ok_or(&NOT_FOUND)?;
     let matches: Vec<(&Route, i64)> = TABLE
         .iter()
         .filter_map(|route| route.matches(&path).map(|id| (route, id)))
         .collect();
-    if matches.is_empty() {
+    let Some((first, _)) = matches.first() else {
         return Err((&NOT_FOUND).into());
-    }
+    };
+    let for_operators = first.is_for_operators();
     // HEAD is a GET whose response has no body.
     let wanted = if method == Method::HEAD { &Method::GET } else { method };
     if let Some((route, id)) = matches.iter().find(|(route, _)| route.method == wanted) {
@@ -183,16 +222,31 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> 
         allow += if route.method == Method::GET { ", HEAD, " } else { ", " };
     }
     allow += Method::OPTIONS.as_str();
-    match *method {
-        Method::OPTIONS => Ok(RouteMatch::Options { allow }),
-        _ => Err(ApiError::MethodNotAllowed { allow }),
-    }
+    Ok(RouteMatch::OtherMethod { allow, for_operators })
 }
 
 impl Route {
     /// Whether the route is a probe. It answers whatever host the request names: an orchestrator probes addresses.
     pub(crate) fn is_probe(&self) -> bool {
         ["/healthz", "/readyz"].contains(&&*self.path)
+    }
+
+    /// Whether only operators may know that the path exists.
+    pub(crate) fn is_for_operators(&self) -> bool {
+        self.path.starts_with(OPERATOR)
+    }
+
+    /// Runs the operation. An error that no statement has answered shows that the path exists, so below
+    /// `/api/operator/` it is shown to operators alone.
+    ///
+    /// # Errors
+    /// Those of [`Action::run`]; 404 below `/api/operator/` unless the caller is an active operator.
+    pub(crate) async fn run(&self, ctx: &RequestContext<'_>) -> Result<Response, ApiError> {
+        let done = self.action.run(ctx).await;
+        if done.is_err() && self.is_for_operators() && !ctx.answered.get() {
+            prove_operator(ctx.state, ctx.head).await?;
+        }
+        done
     }
 
     /// Returns the id in the canonical `path` (0 without one), if the path matches one of the spellings.
@@ -219,8 +273,9 @@ mod tests {
     fn found(method: &str, path: &str) -> String {
         match find(&method.parse().unwrap(), path) {
             Ok(RouteMatch::Operation(route, id)) => format!("{} {id}", route.id),
-            Ok(RouteMatch::Options { allow }) => format!("204 {allow}"),
-            Err(ApiError::MethodNotAllowed { allow }) => format!("405 {allow}"),
+            Ok(RouteMatch::OtherMethod { allow, for_operators }) => {
+                format!("{allow}{}", if for_operators { " for operators" } else { "" })
+            }
             Err(ApiError::Refused(spec)) => spec.status().to_string(),
             Err(_) => panic!("another error"),
         }
@@ -324,11 +379,30 @@ mod tests {
     #[test]
     fn a_path_lists_the_methods_that_it_takes() {
         assert_eq!(found("HEAD", "/tests/"), "list_exams 0");
-        assert_eq!(found("OPTIONS", "/tests/"), "204 GET, HEAD, OPTIONS");
-        assert_eq!(found("OPTIONS", "/tests/5/apply/"), "204 POST, OPTIONS");
-        assert_eq!(found("DELETE", "/tests/"), "405 GET, HEAD, OPTIONS");
-        assert_eq!(found("GET", "/tests/5/apply/"), "405 POST, OPTIONS");
-        assert_eq!(found("BREW", "/healthz"), "405 GET, HEAD, OPTIONS");
+        assert_eq!(found("OPTIONS", "/tests/"), "GET, HEAD, OPTIONS");
+        assert_eq!(found("OPTIONS", "/tests/5/apply/"), "POST, OPTIONS");
+        assert_eq!(found("DELETE", "/tests/"), "GET, HEAD, OPTIONS");
+        assert_eq!(found("GET", "/tests/5/apply/"), "POST, OPTIONS");
+        assert_eq!(found("BREW", "/healthz"), "GET, HEAD, OPTIONS");
+        assert_eq!(
+            found("PUT", "/api/operator/tests/5"),
+            "GET, HEAD, PATCH, DELETE, OPTIONS for operators"
+        );
+    }
+
+    #[test]
+    fn operations_for_operators_need_a_token_and_have_one_spelling() {
+        for route in TABLE.iter().filter(|route| route.is_for_operators()) {
+            assert!(route.action.is_private() && route.alias.is_none(), "{}", route.id);
+        }
+        for path in [
+            "/operator/tests/",
+            "/api/api/operator/tests/",
+            "/api/operator/",
+            "/api/operator/users/",
+        ] {
+            assert_eq!(found("GET", path), "404", "{path}");
+        }
     }
 
     /// The embedded host bounds how many of them run at once.

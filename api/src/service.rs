@@ -5,13 +5,14 @@ use std::{
     time::Instant,
 };
 
+use http::Method;
 use spin_sdk::wasip3::http::types;
 use sugang_protocol::{
     Cors, client_network, host_for_log, method_for_log, preflight_headers, request_id::RequestIds, shared_headers,
 };
 
 use crate::{
-    context::RequestContext,
+    context::{RequestContext, prove_operator},
     error::{ApiError, catalog::HOST_NOT_ALLOWED},
     http::{RequestHead, Response},
     log::{self, SecurityEvent, Source},
@@ -52,7 +53,9 @@ pub(crate) async fn respond(head: RequestHead, incoming: types::Request) -> Resp
     };
     let response = match found {
         Ok(RouteMatch::Operation(route, id)) => run(&state, &head, &ids, &source, route, id, incoming).await,
-        Ok(RouteMatch::Options { allow }) => preflight(&head, &allow),
+        Ok(RouteMatch::OtherMethod { allow, for_operators }) => other_method(&state, &head, allow, for_operators)
+            .await
+            .unwrap_or_else(|error| error.into_response(head.language(), &ids)),
         Err(error) => error.into_response(head.language(), &ids),
     };
     if config.log_requests {
@@ -97,12 +100,31 @@ async fn run(
         source,
         language: head.language(),
         incoming: RefCell::new(Some(incoming)),
+        answered: Cell::new(false),
     };
     route
-        .action
         .run(&ctx)
         .await
         .unwrap_or_else(|error| error.into_response(ctx.language, ids))
+}
+
+/// Answers `OPTIONS`, and refuses a method that the path does not take.
+///
+/// # Errors
+/// 405; 404 if only operators may know the path, and the client is not proven to be one.
+async fn other_method(
+    state: &AppState,
+    head: &RequestHead,
+    allow: String,
+    for_operators: bool,
+) -> Result<Response, ApiError> {
+    if for_operators {
+        prove_operator(state, head).await?;
+    }
+    match head.method {
+        Method::OPTIONS => Ok(preflight(head, &allow)),
+        _ => Err(ApiError::MethodNotAllowed { allow }),
+    }
 }
 
 /// Answers `OPTIONS`: with the methods, and to a browser's preflight with what a script may send.
@@ -125,8 +147,6 @@ fn finish(response: Response, head: &RequestHead, ids: &RequestIds, cors: Option
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
-
     use super::*;
 
     fn head(method: Method, headers: &[(&str, &str)]) -> RequestHead {

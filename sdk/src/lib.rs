@@ -6,6 +6,6 @@ pub mod types;
 mod client;
 #[cfg(feature = "client")]
 pub use client::{
-    ApiError, Builder, Client, Error, Filter, IdempotencyKey, InvalidKey, ItemId, Items, Keyed, List, PaymentFilter,
-    Payments, RetryPolicy, Session,
+    ApiError, Builder, Client, Error, Filter, IdempotencyKey, InvalidKey, ItemId, Items, Keyed, List, ManagedItems,
+    Operator, PaymentFilter, Payments, RetryPolicy, Session,
 };

@@ -38,6 +38,22 @@ errors! {
     USER_INACTIVE = detail UserInactive "User is inactive" "User is inactive";
     /// The payment is another user's.
     NOT_OWNER = error NotOwner "본인의 결제만 취소할 수 있습니다" "You can cancel your own payments only";
+    /// An operator who is not a superuser would make operators.
+    NOT_SUPERUSER = detail NotSuperuser
+        "최고 관리자만 운영자를 지정할 수 있습니다." "Only a superuser makes operators.";
+    /// A superuser would lose the right over the API.
+    TARGET_IS_SUPERUSER = detail TargetIsSuperuser
+        "최고 관리자의 권한은 서버에서만 해제할 수 있습니다."
+        "The right of a superuser is taken on the machine alone.";
+    /// Registrations or payments refer to the item.
+    ITEM_IN_USE = detail ItemInUse
+        "신청이나 결제 내역이 있어 삭제할 수 없습니다." "Registrations or payments refer to it, so it cannot be deleted.";
+    /// An edit or a deletion without `If-Match`.
+    PRECONDITION_REQUIRED = detail PreconditionRequired
+        "조회한 ETag를 If-Match 헤더에 보내주세요." "Send the ETag that you have read in If-Match.";
+    /// The item has another version than `If-Match` names.
+    PRECONDITION_FAILED = detail PreconditionFailed
+        "그 사이에 변경되었습니다. 다시 조회한 뒤 시도해주세요." "It has changed meanwhile. Read it again.";
     /// The path, exam, course or payment does not exist.
     NOT_FOUND = detail NotFound "찾을 수 없습니다." "Not found.";
     /// The list has no such page.

@@ -47,6 +47,15 @@ pub(crate) enum FieldProblem {
     TooManyDecimals,
     /// The number is zero or negative.
     NotPositive,
+    /// The number is negative.
+    Negative,
+    /// The number is more than this.
+    TooLarge(i64),
+    InvalidInteger,
+    /// The text is not a time of RFC 3339 in the years 1 to 9999.
+    InvalidTime,
+    /// The period would end before it starts.
+    BeforeStart,
     /// The word is not one of the choices.
     InvalidChoice,
     /// The text is not a day of the calendar in the form `YYYY-MM-DD`.
@@ -119,6 +128,20 @@ impl FieldProblem {
                 }
             },
             Self::NotPositive => text("0보다 커야 합니다.", "Ensure this value is greater than 0."),
+            Self::Negative => text(
+                "이 값이 0보다 크거나 같은지 확인하십시오.",
+                "Ensure this value is greater than or equal to 0.",
+            ),
+            Self::TooLarge(most) => match language {
+                Language::Korean => format!("이 값이 {most}보다 작거나 같은지 확인하십시오.").into(),
+                Language::English => format!("Ensure this value is less than or equal to {most}.").into(),
+            },
+            Self::InvalidInteger => text("유효한 정수(integer)를 넣어주세요.", "A valid integer is required."),
+            Self::InvalidTime => text(
+                "일시 형식이 잘못되었습니다. YYYY-MM-DDThh:mm:ss와 시간대(+09:00 또는 Z)를 사용하십시오.",
+                "Datetime has wrong format. Use YYYY-MM-DDThh:mm:ss with an offset (+09:00 or Z).",
+            ),
+            Self::BeforeStart => text("시작 일시보다 빠를 수 없습니다.", "It may not be before the start."),
             Self::InvalidChoice => text("유효하지 않은 선택입니다.", "This is not a valid choice."),
             Self::InvalidDate => text(
                 "날짜 형식이 잘못되었습니다. YYYY-MM-DD 형식을 사용하십시오.",

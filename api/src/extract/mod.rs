@@ -1,10 +1,13 @@
-//! What handlers read from a request: its body, its query string and its idempotency key.
+//! What handlers read from a request: its body, its query string, its idempotency key, and
+//! the versions that it expects.
 
 pub(crate) mod body;
 pub(crate) mod forms;
 mod idempotency;
+mod if_match;
 mod query;
 
 pub(crate) use body::Body;
 pub(crate) use idempotency::Idempotency;
+pub(crate) use if_match::expected_versions;
 pub(crate) use query::Query;

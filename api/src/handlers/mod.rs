@@ -4,6 +4,8 @@ pub(crate) mod accounts;
 pub(crate) mod docs;
 pub(crate) mod health;
 pub(crate) mod items;
+pub(crate) mod operator_items;
+pub(crate) mod operators;
 mod page;
 pub(crate) mod payments;
 pub(crate) mod registrations;

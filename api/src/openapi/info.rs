@@ -57,6 +57,10 @@ pub(super) fn tags() -> Vec<Tag> {
             "The caller's own payments. A payment is a snapshot: no later edit changes it.",
         ),
         tag(
+            "operator",
+            "What operators do. To every other client these paths do not exist: 404, whatever the request.",
+        ),
+        tag(
             "service",
             "This document, the pages that show it, and what an operator's probes ask.",
         ),

@@ -1,9 +1,9 @@
 //! The schemas of the document: the wire types with the server's limits.
 
 use sugang_sdk::types::{
-    AccessToken, Cancel, Cancelled, Course, CourseId, Exam, ExamId, Login, Money, Payment, PaymentId, PaymentMethod,
-    PaymentStatus, PaymentType, Refresh, Register, RegistrationId, Secret, SignedUp, Signup, Tokens,
-    TransactionMetadata, User, UserId,
+    AccessToken, Cancel, Cancelled, Course, CourseId, EditItem, Exam, ExamId, Login, ManagedCourse, ManagedExam, Money,
+    NewItem, Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType, Refresh, Register, RegistrationId, Secret,
+    SignedUp, Signup, Tokens, TransactionMetadata, User, UserId, UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -48,6 +48,9 @@ pub(super) fn components() -> Components {
         .schema_from::<PaymentType>()
         .schema_from::<Money>()
         .schema_from::<Secret>()
+        .schema_from::<UserRights>()
+        .schema_from::<NewItem>()
+        .schema_from::<EditItem>()
         .schema_from::<UserId>()
         .schema_from::<ExamId>()
         .schema_from::<CourseId>()
@@ -55,11 +58,15 @@ pub(super) fn components() -> Components {
         .schema_from::<RegistrationId>()
         .schema("Exam", Exam::schema())
         .schema("Course", Course::schema())
+        .schema("ManagedExam", ManagedExam::schema())
+        .schema("ManagedCourse", ManagedCourse::schema())
         .schema(CODE, errors::error_code())
         .schema(ERROR, errors::error())
         .build();
     for (name, example) in COURSE_EXAMPLES {
-        property(&mut components, "Course", name).examples = vec![example.into()];
+        for course in ["Course", "ManagedCourse"] {
+            property(&mut components, course, name).examples = vec![example.into()];
+        }
     }
     for (schema, name, least, most) in LENGTHS {
         let text = property(&mut components, schema, name);

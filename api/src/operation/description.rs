@@ -12,8 +12,9 @@ use crate::{
     error::{
         ApiError, FieldProblem, FieldProblems, Misconfigured,
         catalog::{
-            BUSY, IDEMPOTENCY_KEY_REUSED, MALFORMED_FORM, MALFORMED_JSON, NOT_AUTHENTICATED, PAYLOAD_TOO_LARGE,
-            REQUEST_IN_PROGRESS, TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND,
+            BUSY, IDEMPOTENCY_KEY_REUSED, MALFORMED_FORM, MALFORMED_JSON, NOT_AUTHENTICATED, NOT_FOUND,
+            PAYLOAD_TOO_LARGE, REQUEST_IN_PROGRESS, TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE,
+            USER_NOT_FOUND,
         },
     },
     kind::ItemKind,
@@ -91,6 +92,11 @@ pub(crate) fn caller(own: impl IntoIterator<Item = ApiError>) -> Vec<ApiError> {
         .chain(tokens.map(ApiError::from))
         .chain(stores())
         .collect()
+}
+
+/// Adds the error of a caller who is not an operator, and those of the stores.
+pub(crate) fn operator(own: impl IntoIterator<Item = ApiError>) -> Vec<ApiError> {
+    own.into_iter().chain([(&NOT_FOUND).into()]).chain(stores()).collect()
 }
 
 /// Returns the errors of reading a body.
@@ -175,6 +181,11 @@ impl Success {
 /// Returns the name of a kind's schema: its English name, capitalized.
 pub(crate) fn item(kind: &ItemKind) -> Cow<'static, str> {
     (kind.names.0[..1].to_ascii_uppercase() + &kind.names.0[1..]).into()
+}
+
+/// Returns the name of a kind's schema for operators.
+pub(crate) fn managed_item(kind: &ItemKind) -> Cow<'static, str> {
+    format!("Managed{}", item(kind)).into()
 }
 
 /// Returns the schema of one page of results.

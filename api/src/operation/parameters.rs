@@ -49,6 +49,14 @@ pub(crate) fn idempotency_key() -> Parameter {
     parameter("Idempotency-Key", ParameterIn::Header, text, schema)
 }
 
+pub(crate) fn if_match() -> Parameter {
+    let text =
+        "The `ETag` that was read. If the version is another by now, nothing is done; `*` stands for any version.";
+    let mut parameter = parameter("If-Match", ParameterIn::Header, text, string().build());
+    parameter.required = Required::True;
+    parameter
+}
+
 pub(crate) fn page_parameter() -> Parameter {
     let schema = string()
         .pattern(Some("^([1-9][0-9]*|last)$"))

@@ -286,6 +286,23 @@ functions! {
             epoch: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
+        /// Makes a user an operator, or takes that right.
+        set_operator SetOperator = "set_operator" Change {
+            user: i64,
+            target: i64,
+            operator: bool,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Proves that a user is an active operator.
+        prove_operator ProveOperator = "prove_operator" One {
+            user: i64,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
         /// Moves each sequence on to the highest id of its table.
         advance_sequences AdvanceSequences = "advance_sequences" One {
         } retry(self) Retry::Idempotent;
@@ -340,6 +357,56 @@ functions! {
             request_id: String,
             epoch: i64,
         } retry(self) Retry::Never;
+
+        /// Lists one page of the items for an operator.
+        list_for_operator ListItemsForOperator = "list_{kind}_for_operator" List {
+            user: i64,
+            page: i64,
+            available: bool,
+            search: Option<String>,
+            popular: bool,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Gets one item for an operator.
+        get_for_operator GetItemForOperator = "get_{kind}_for_operator" One {
+            user: i64,
+            id: i64,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Creates an item of these fields, a JSON object.
+        create CreateItem = "create_{kind}" Change {
+            user: i64,
+            fields: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Edits these fields of an item that has one of these versions.
+        edit EditItem = "edit_{kind}" Change {
+            user: i64,
+            id: i64,
+            versions: String,
+            fields: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Deletes an item that has one of these versions.
+        delete DeleteItem = "delete_{kind}" Change {
+            user: i64,
+            id: i64,
+            versions: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
     }
 }
 

@@ -68,6 +68,12 @@ outcomes! {
     NotOwner = "not_owner",
     AlreadyCancelled = "already_cancelled",
     ItemCompleted = "item_completed",
+
+    // What operators do.
+    Changed = "changed",
+    ItemInUse = "item_in_use",
+    NotSuperuser = "not_superuser",
+    TargetIsSuperuser = "target_is_superuser",
 }
 
 #[cfg(test)]

@@ -23,16 +23,22 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::TokenNotValid
         | ErrorCode::UserNotFound
         | ErrorCode::UserInactive => 401,
-        ErrorCode::NotOwner => 403,
+        ErrorCode::NotOwner | ErrorCode::NotSuperuser => 403,
         ErrorCode::NotFound | ErrorCode::InvalidPage | ErrorCode::NotRegistered => 404,
         ErrorCode::MethodNotAllowed => 405,
         ErrorCode::RequestTimeout => 408,
-        ErrorCode::Busy | ErrorCode::RequestInProgress | ErrorCode::SoldOut => 409,
+        ErrorCode::Busy
+        | ErrorCode::RequestInProgress
+        | ErrorCode::SoldOut
+        | ErrorCode::ItemInUse
+        | ErrorCode::TargetIsSuperuser => 409,
+        ErrorCode::PreconditionFailed => 412,
         ErrorCode::PayloadTooLarge => 413,
         ErrorCode::UriTooLong => 414,
         ErrorCode::UnsupportedMediaType => 415,
         ErrorCode::ExpectationFailed => 417,
         ErrorCode::IdempotencyKeyReused => 422,
+        ErrorCode::PreconditionRequired => 428,
         ErrorCode::RateLimited => 429,
         ErrorCode::HeadersTooLarge => 431,
         ErrorCode::Internal | ErrorCode::InstanceCrashed | ErrorCode::Other(_) => 500,

@@ -37,6 +37,23 @@ pub struct Filter {
     pub sort: Sort,
 }
 
+impl Filter {
+    /// The parameters of a list.
+    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = Vec::new();
+        if self.available {
+            query.push(("status", "available".to_owned()));
+        }
+        if let Some(words) = &self.search {
+            query.push(("search", words.clone()));
+        }
+        if self.sort == Sort::Popular {
+            query.push(("sort", "popular".to_owned()));
+        }
+        query
+    }
+}
+
 /// The exams or the courses of the service.
 #[derive(Debug, Clone)]
 pub struct Items<Id> {
@@ -54,17 +71,7 @@ impl<Id: ItemId> Items<Id> {
 
     /// Lists the items that match the filter, page by page or as one stream.
     pub fn list(&self, filter: &Filter) -> List<Item<Id>> {
-        let mut query = Vec::new();
-        if filter.available {
-            query.push(("status", "available".to_owned()));
-        }
-        if let Some(words) = &filter.search {
-            query.push(("search", words.clone()));
-        }
-        if filter.sort == Sort::Popular {
-            query.push(("sort", "popular".to_owned()));
-        }
-        List::new(self.session.clone(), format!("api/{}/", Id::PATH), query)
+        List::new(self.session.clone(), format!("api/{}/", Id::PATH), filter.query())
     }
 
     /// Returns one item.

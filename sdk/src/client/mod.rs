@@ -1,9 +1,10 @@
-//! The client. [`Client`] sends, retries and decodes; [`Session`] authenticates; [`Items`] and [`Payments`] offer the
-//! endpoints; [`List`] reads pages.
+//! The client. [`Client`] sends, retries and decodes; [`Session`] authenticates; [`Items`], [`Payments`] and [`Operator`]
+//! offer the endpoints; [`List`] reads pages.
 
 mod error;
 mod items;
 mod list;
+mod operator;
 mod payments;
 mod retry;
 mod session;
@@ -14,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{
     Method, StatusCode,
-    header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
@@ -24,6 +25,7 @@ use crate::types::{ErrorBody, ErrorCode, ErrorText, Login, Secret, SignedUp, Sig
 pub use error::{ApiError, Error};
 pub use items::{Filter, ItemId, Items};
 pub use list::List;
+pub use operator::{ManagedItems, Operator};
 pub use payments::{PaymentFilter, Payments};
 pub use retry::RetryPolicy;
 pub use session::{IdempotencyKey, InvalidKey, Keyed, Session};
@@ -262,6 +264,9 @@ impl Client {
         if let Retry::Keyed(key) = &request.retry {
             outgoing = outgoing.header(IDEMPOTENCY_KEY, key.as_str());
         }
+        if let Some(version) = &request.if_match {
+            outgoing = outgoing.header(IF_MATCH, format!("\"{version}\""));
+        }
         if let Some(body) = &request.body {
             outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
@@ -329,6 +334,8 @@ struct Request {
     path: String,
     query: Vec<(&'static str, String)>,
     body: Option<Vec<u8>>,
+    /// The version that it changes.
+    if_match: Option<String>,
     retry: Retry,
 }
 
@@ -359,6 +366,7 @@ impl Request {
             path: path.into(),
             query,
             body: None,
+            if_match: None,
             retry: Retry::Idempotent,
         }
     }
@@ -369,7 +377,9 @@ impl Request {
             method: Method::POST,
             path: path.into(),
             query: Vec::new(),
-            body: Some(body),
+            // Nothing to send.
+            body: Some(body).filter(|body| body != b"null"),
+            if_match: None,
             retry,
         })
     }

@@ -1,12 +1,13 @@
-//! Sessions, whose tokens renew themselves, and POSTs with an idempotency key.
+//! Sessions, whose tokens renew themselves, and changes with an idempotency key.
 
 use std::{fmt, future::IntoFuture, marker::PhantomData, str::FromStr, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
+use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
-use super::{Client, Error, Items, Payments, Request, Retry};
+use super::{Client, Error, Items, Operator, Payments, Request, Retry};
 use crate::types::{AccessToken, CourseId, ErrorCode, ExamId, Refresh, Secret, Tokens, User};
 
 /// A client with the tokens of one user. Clones are cheap, and share their tokens.
@@ -57,6 +58,11 @@ impl Session {
     /// Returns the endpoints of the user's own payments.
     pub fn payments(&self) -> Payments {
         Payments::new(self.clone())
+    }
+
+    /// Returns the endpoints of operators.
+    pub fn operator(&self) -> Operator {
+        Operator::new(self.clone())
     }
 
     /// Ends the login: its refresh token and those that replaced it are no longer valid.
@@ -119,7 +125,7 @@ impl Session {
     }
 }
 
-/// A key that makes a POST safe to retry.
+/// A key that makes a change safe to retry.
 ///
 /// The service executes the request once per key and user, and repeats its response for 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -159,7 +165,7 @@ impl FromStr for IdempotencyKey {
 #[error("an idempotency key has 1 to 255 visible ASCII characters, without spaces")]
 pub struct InvalidKey;
 
-/// A POST with an idempotency key, which is sent when it is awaited.
+/// A change with an idempotency key, which is sent when it is awaited.
 ///
 /// The key is random unless set, and the same for all attempts. To survive a crash of the client, store the key before
 /// awaiting, and send the same request with it after the restart.
@@ -167,8 +173,10 @@ pub struct InvalidKey;
 #[derive(Debug)]
 pub struct Keyed<B, T> {
     session: Session,
+    method: Method,
     path: String,
     body: B,
+    if_match: Option<String>,
     key: IdempotencyKey,
     response: PhantomData<fn() -> T>,
 }
@@ -177,11 +185,25 @@ impl<B, T> Keyed<B, T> {
     pub(super) fn new(session: Session, path: String, body: B) -> Self {
         Self {
             session,
+            method: Method::POST,
             path,
             body,
+            if_match: None,
             key: IdempotencyKey::random(),
             response: PhantomData,
         }
+    }
+
+    /// Sets the method, instead of POST.
+    pub(super) fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Sets the version that is changed.
+    pub(super) fn if_match(mut self, version: &str) -> Self {
+        self.if_match = Some(version.to_owned());
+        self
     }
 
     /// Sets the key, instead of a random one.
@@ -206,7 +228,12 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         async move {
-            let request = Request::post(self.path, &self.body, Retry::Keyed(self.key))?;
+            let post = Request::post(self.path, &self.body, Retry::Keyed(self.key))?;
+            let request = Request {
+                method: self.method,
+                if_match: self.if_match,
+                ..post
+            };
             self.session.send(&request).await
         }
         .boxed()

@@ -90,6 +90,8 @@ codes! {
     UserInactive = "user_inactive",
     /// The payment is another user's.
     NotOwner = "not_owner",
+    /// Only a superuser makes operators.
+    NotSuperuser = "not_superuser",
     /// There is nothing at this address.
     NotFound = "not_found",
     /// There is no such page of the list.
@@ -104,8 +106,14 @@ codes! {
     RequestInProgress = "request_in_progress",
     /// All places are taken.
     SoldOut = "sold_out",
+    /// Registrations or payments refer to the exam or course, so it cannot be deleted.
+    ItemInUse = "item_in_use",
+    /// The user is a superuser, whose right is taken on the machine alone.
+    TargetIsSuperuser = "target_is_superuser",
     /// The request did not arrive in time, and nothing was done.
     RequestTimeout = "request_timeout",
+    /// The exam or course has changed since the version of `If-Match`; read it again.
+    PreconditionFailed = "precondition_failed",
     /// The body is longer than the service takes.
     PayloadTooLarge = "payload_too_large",
     /// The target of the request is too long.
@@ -116,6 +124,8 @@ codes! {
     ExpectationFailed = "expectation_failed",
     /// The idempotency key was used before with another request.
     IdempotencyKeyReused = "idempotency_key_reused",
+    /// The request needs `If-Match` with the version that it changes.
+    PreconditionRequired = "precondition_required",
     /// Too many requests; try again after `Retry-After`.
     RateLimited = "rate_limited",
     /// The headers of the request are too long, or too many.

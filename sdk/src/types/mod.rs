@@ -8,6 +8,7 @@ mod error;
 mod id;
 mod item;
 mod money;
+mod operator;
 mod payment;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors};
 pub use id::{CourseId, ExamId, PaymentId, RegistrationId, UserId};
 pub use item::{Completed, Course, Exam, Item, Page, PageOf, Register, Registered, Registration, Sort};
 pub use money::{Money, MoneyError};
+pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, NewItem, UserRights};
 pub use payment::{
     Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, TransactionMetadata, UnknownWord, Word,
 };

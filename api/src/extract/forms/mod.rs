@@ -5,6 +5,7 @@
 mod amount;
 mod cancel;
 mod email;
+pub(crate) mod item;
 mod login;
 mod reader;
 mod refresh;
@@ -15,6 +16,7 @@ mod tests;
 mod text;
 
 pub(crate) use cancel::cancel;
+pub(crate) use item::{edit_item, new_item};
 pub(crate) use login::login;
 pub(crate) use refresh::refresh;
 pub(crate) use register::{RegisterForm, register};

@@ -39,6 +39,18 @@ impl<'a> FormReader<'a> {
         self.keep(name, text(raw).map(|text| nfc(&text).into_owned()))
     }
 
+    /// Reads a field that may be missing, or null.
+    pub(super) fn nullable<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&RawValue) -> Result<Option<T>, FieldProblem>,
+    ) -> Option<Option<T>> {
+        match self.object.get(name)? {
+            raw if raw.get() == "null" => Some(None),
+            raw => self.keep(name, read(raw)),
+        }
+    }
+
     /// Reads a password as it was typed: hashing normalizes it.
     pub(super) fn password(&mut self) -> Option<String> {
         let raw = self.value("password")?;

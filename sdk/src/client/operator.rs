@@ -1,0 +1,116 @@
+//! What operators do: exams and courses, and other operators.
+
+use std::marker::PhantomData;
+
+use reqwest::Method;
+
+use super::{Error, Filter, ItemId, Keyed, List, Request, Session};
+use crate::types::{CourseId, EditItem, ExamId, ManagedItem, NewItem, UserId, UserRights};
+
+/// The endpoints of operators. To a session of any other user they do not exist:
+/// [`NotFound`](crate::types::ErrorCode::NotFound).
+#[derive(Debug, Clone)]
+pub struct Operator(Session);
+
+impl Operator {
+    pub(super) fn new(session: Session) -> Self {
+        Self(session)
+    }
+
+    /// Returns the endpoints by which exams are managed.
+    pub fn exams(&self) -> ManagedItems<ExamId> {
+        ManagedItems::new(self.0.clone())
+    }
+
+    /// Returns the endpoints by which courses are managed.
+    pub fn courses(&self) -> ManagedItems<CourseId> {
+        ManagedItems::new(self.0.clone())
+    }
+
+    /// Makes a user an operator.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `NotSuperuser`, and `NotFound` without such a user.
+    pub fn make_operator(&self, user: UserId) -> Keyed<(), UserRights> {
+        self.set_operator(Method::POST, user)
+    }
+
+    /// Takes the right of an operator.
+    ///
+    /// # Errors
+    /// Those of [`Operator::make_operator`], and `TargetIsSuperuser`.
+    pub fn unmake_operator(&self, user: UserId) -> Keyed<(), UserRights> {
+        self.set_operator(Method::DELETE, user)
+    }
+
+    fn set_operator(&self, method: Method, user: UserId) -> Keyed<(), UserRights> {
+        let path = format!("api/operator/users/{user}/operator/");
+        Keyed::new(self.0.clone(), path, ()).method(method)
+    }
+}
+
+/// The exams or the courses of the service, for an operator.
+#[derive(Debug, Clone)]
+pub struct ManagedItems<Id> {
+    session: Session,
+    kind: PhantomData<fn() -> Id>,
+}
+
+impl<Id: ItemId> ManagedItems<Id> {
+    fn new(session: Session) -> Self {
+        Self {
+            session,
+            kind: PhantomData,
+        }
+    }
+
+    /// Lists the items that match the filter, page by page or as one stream.
+    pub fn list(&self, filter: &Filter) -> List<ManagedItem<Id>> {
+        List::new(self.session.clone(), Self::all(), filter.query())
+    }
+
+    /// Returns one item.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::types::ErrorCode::NotFound).
+    pub async fn get(&self, id: Id) -> Result<ManagedItem<Id>, Error> {
+        self.session.send(&Request::get(Self::one(id), Vec::new())).await
+    }
+
+    /// Creates an item.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::types::ErrorCode::Invalid), with a message for each wrong field.
+    pub fn create(&self, item: NewItem) -> Keyed<NewItem, ManagedItem<Id>> {
+        Keyed::new(self.session.clone(), Self::all(), item)
+    }
+
+    /// Edits some fields of an item, if it is still as it was read.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, and `PreconditionFailed` if the item has changed.
+    pub fn edit(&self, read: &ManagedItem<Id>, edit: EditItem) -> Keyed<EditItem, ManagedItem<Id>> {
+        Keyed::new(self.session.clone(), Self::one(read.id), edit)
+            .method(Method::PATCH)
+            .if_match(&read.version)
+    }
+
+    /// Deletes an item, if it is still as it was read.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `ItemInUse` if registrations or payments refer to it, `NotFound`, and
+    /// `PreconditionFailed` if the item has changed.
+    pub fn delete(&self, read: &ManagedItem<Id>) -> Keyed<(), ()> {
+        Keyed::new(self.session.clone(), Self::one(read.id), ())
+            .method(Method::DELETE)
+            .if_match(&read.version)
+    }
+
+    fn all() -> String {
+        format!("api/operator/{}/", Id::PATH)
+    }
+
+    fn one(id: Id) -> String {
+        format!("api/operator/{}/{id}/", Id::PATH)
+    }
+}
