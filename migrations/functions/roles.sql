@@ -23,7 +23,8 @@ create or replace function sugang.role_is_unlimited(p_role name) returns text la
             then format('it is, or is a member of, %I, which owns the tables', pg_get_userbyid(relowner))
         when rolcreaterole then 'it may create roles'
         when has_table_privilege(p_role, pg_class.oid, 'insert, update, delete, truncate, trigger')
-            then 'it may write sugang.audit_log, as PUBLIC or as a member of another role'
+            or has_table_privilege(p_role, 'sugang.change_log', 'insert, update, delete, truncate, trigger')
+            then 'it may write sugang.audit_log or sugang.change_log, as PUBLIC or as a member of another role'
         when has_schema_privilege(p_role, 'public', 'create')
             then 'it may create in the schema public what functions call in place of what they mean; '
                  '`revoke create on schema public from public` helps'

@@ -173,6 +173,9 @@ async fn the_history_cannot_be_changed(
         "delete from sugang.audit_log",
         "truncate sugang.audit_log",
         "truncate users cascade; truncate sugang.audit_log cascade",
+        "update sugang.change_log set action = ''",
+        "delete from sugang.change_log",
+        "truncate sugang.change_log",
         "update sugang.audit_seals set n = 0",
         "delete from sugang.audit_seals",
         "truncate sugang.audit_seals"

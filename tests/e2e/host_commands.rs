@@ -58,6 +58,86 @@ async fn audit_reports_as_the_developers_command_does() {
     assert_eq!((developers.status.code(), text(&developers.stdout)), (Some(1), lines));
 }
 
+#[tokio::test]
+async fn operators_are_made_on_the_machine() {
+    let app = App::start().await;
+    app.user("minsu").await;
+    app.user("jisu").await;
+    app.run("update users set is_active = false where username = 'jisu'", &[])
+        .await;
+    let of_host = |arguments: &[&str]| run(host_program().arg("operator").args(arguments), &app);
+    let of_developer = |arguments: &[&str]| run(xtask().arg("operator").args(arguments), &app);
+    for (arguments, printed) in [
+        (&["list"][..], "There is no operator. `operator add EMAIL` makes one\n"),
+        (&["add", "MINSU@example.com"], "1  minsu@example.com  minsu  operator\n"),
+        (&["add", "minsu@example.com"], "1  minsu@example.com  minsu  operator\n"),
+        (
+            &["add", "--superuser", "jisu@example.com"],
+            "2  jisu@example.com  jisu  superuser, inactive\n",
+        ),
+        (
+            &["add", "jisu@example.com"],
+            "2  jisu@example.com  jisu  superuser, inactive\n",
+        ),
+        (
+            &["list"],
+            "1  minsu@example.com  minsu  operator\n2  jisu@example.com  jisu  superuser, inactive\n",
+        ),
+        (
+            &["remove", "jisu@example.com"],
+            "2  jisu@example.com  jisu  no operator, inactive\n",
+        ),
+        (
+            &["remove", "minsu@example.com"],
+            "1  minsu@example.com  minsu  no operator\n",
+        ),
+    ] {
+        for output in [of_host(arguments), of_developer(arguments)] {
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(text(&output.stdout), printed, "{arguments:?}");
+        }
+    }
+    // Each change once, by no user.
+    let log = "select subject_id, after from sugang.change_log where actor_id is null order by id";
+    insta::assert_snapshot!(app.rows(log).await, @"");
+    for output in [
+        of_host(&["add", "gone@example.com"]),
+        of_developer(&["remove", "gone@example.com"]),
+    ] {
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        assert!(
+            error.contains("there is no account with the e-mail address gone@example.com"),
+            "{error}"
+        );
+    }
+    // The role that serves may do it: in a container it is the only one.
+    let mut by_service = host_program();
+    by_service.args([
+        "operator",
+        "--database-url",
+        app.service_url(),
+        "add",
+        "--superuser",
+        "minsu@example.com",
+    ]);
+    let output = by_service.output().expect("the program runs");
+    assert_eq!(
+        text(&output.stdout),
+        "1  minsu@example.com  minsu  superuser\n",
+        "{output:?}"
+    );
+    app.database()
+        .batch_execute("drop schema sugang cascade")
+        .await
+        .unwrap();
+    let output = of_host(&["add", "minsu@example.com"]);
+    assert!(
+        text(&output.stderr).contains("not up to date: run `migrate` first"),
+        "{output:?}"
+    );
+}
+
 /// As Docker and Kubernetes mount secrets.
 #[tokio::test]
 async fn secrets_come_from_files() {

@@ -45,6 +45,11 @@ mod logout_all;
 mod malformed_input;
 mod memory;
 mod migrations;
+mod operator {
+    mod access;
+    mod items;
+    mod users;
+}
 mod other_writers;
 mod overload;
 mod overtaken;

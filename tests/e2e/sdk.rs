@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 use sugang_sdk::{
     Client, Filter, PaymentFilter,
-    types::{Cancel, ErrorCode, PaymentMethod, PaymentStatus, PaymentType, Register, Sort},
+    types::{Cancel, EditItem, ErrorCode, Money, NewItem, PaymentMethod, PaymentStatus, PaymentType, Register, Sort},
 };
 use sugang_tests::{App, COURSE, EXAM, Item};
 
@@ -132,6 +132,60 @@ async fn a_client_signs_up_applies_completes_and_cancels() {
     assert_eq!(payment.cancelled_at, Some(cancelled.cancelled_at));
     assert_eq!(courses.get(course.id).await.unwrap().remaining, Some(1));
     assert!(courses.enroll(course.id, register).await.is_ok(), "and again");
+}
+
+#[tokio::test]
+async fn an_operator_manages_courses_and_operators() {
+    let app = App::start().await;
+    let [ujin, minsu] = [app.user("ujin").await, app.user("minsu").await];
+    app.run("update users set is_superuser = true where username = 'ujin'", &[])
+        .await;
+    let client = Client::new(app.base.clone()).unwrap();
+    let session = client.login(&ujin.email, "correct1").await.unwrap();
+    let courses = session.operator().courses();
+    let new = NewItem {
+        title: "러스트 입문".into(),
+        description: None,
+        price: Money::won(30_000),
+        capacity: Some(2),
+        start_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        end_at: "2099-12-31T23:59:59Z".parse().unwrap(),
+    };
+    let created = courses.create(new.clone()).await.unwrap();
+    assert_eq!((created.title.as_str(), created.remaining), ("러스트 입문", Some(2)));
+    assert_eq!(courses.get(created.id).await.unwrap(), created);
+    assert_eq!(
+        courses.list(&Filter::default()).page(1).await.unwrap().results,
+        [created.clone()]
+    );
+    let reversed = NewItem {
+        end_at: "2025-01-01T00:00:00Z".parse().unwrap(),
+        ..new
+    };
+    let refused = courses.create(reversed).await.unwrap_err();
+    assert_eq!(refused.fields().unwrap().keys().collect::<Vec<_>>(), ["end_at"]);
+    let unlimited = EditItem {
+        capacity: Some(None),
+        ..EditItem::default()
+    };
+    let edited = courses.edit(&created, unlimited.clone()).await.unwrap();
+    assert_eq!((edited.capacity, &edited.title), (None, &created.title));
+    let outdated = courses.edit(&created, unlimited).await.unwrap_err();
+    assert_eq!(outdated.code(), Some(&ErrorCode::PreconditionFailed));
+    courses.delete(&edited).await.unwrap();
+    let gone = courses.delete(&edited).await.unwrap_err();
+    assert_eq!(gone.code(), Some(&ErrorCode::NotFound));
+
+    let other = client.login(&minsu.email, "correct1").await.unwrap();
+    let exams = other.operator().exams();
+    let refused = exams.list(&Filter::default()).page(1).await.unwrap_err();
+    assert_eq!(refused.code(), Some(&ErrorCode::NotFound));
+    let minsu = minsu.id.into();
+    assert!(session.operator().make_operator(minsu).await.unwrap().is_operator);
+    assert_eq!(exams.list(&Filter::default()).page(1).await.unwrap().count, 0);
+    let refused = other.operator().make_operator(minsu).await.unwrap_err();
+    assert_eq!(refused.code(), Some(&ErrorCode::NotSuperuser));
+    assert!(!session.operator().unmake_operator(minsu).await.unwrap().is_operator);
 }
 
 #[tokio::test]

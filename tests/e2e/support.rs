@@ -100,6 +100,14 @@ impl Hold {
         pid.expect("a query in a transaction").get(0)
     }
 
+    /// Runs one more statement in the transaction.
+    pub async fn run(&self, statement: &str) {
+        self.session
+            .batch_execute(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+
     /// Commits the transaction.
     pub async fn commit(&self) {
         self.session

@@ -1,0 +1,505 @@
+//! Exams and courses, as operators manage them.
+
+use std::future::IntoFuture;
+
+use futures::future::{join, join_all};
+use rstest::rstest;
+use serde_json::{Value, json};
+use sugang_tests::{Answer, App, COURSE, Call, EXAM, Item, Kind, User, assert_answer, assert_rows};
+
+use crate::{
+    storm::assert_audit,
+    support::{Hold, cancel, paid, payment, register, tally},
+};
+
+const LOG: &str = "select subject_id, action, before, after, actor_id, request_id is not null as by_request
+                   from sugang.change_log where subject <> 'user' order by id";
+
+async fn operator(app: &App) -> User {
+    let user = app.user("ujin").await;
+    app.run("update users set is_staff = true where id = $1", &[&user.id])
+        .await;
+    user
+}
+
+fn all(kind: Kind) -> String {
+    format!("/api/operator{}", kind.path)
+}
+
+fn one(kind: Kind, id: i64) -> String {
+    format!("/api/operator{}", kind.item(id))
+}
+
+fn fields() -> Value {
+    json!({"title": "정보처리기사 실기", "price": "45000.00", "start_at": "2020-01-01T00:00:00Z",
+           "end_at": "2099-12-31T23:59:59Z"})
+}
+
+fn edit<'a>(app: &'a App, kind: Kind, id: i64, user: &User, version: &str, fields: &Value) -> Call<'a> {
+    app.call("PATCH", one(kind, id))
+        .by(user)
+        .header("if-match", version)
+        .json(fields)
+}
+
+async fn etag(app: &App, kind: Kind, id: i64, user: &User) -> String {
+    app.get(one(kind, id)).by(user).await.header("etag").to_owned()
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_item_is_created(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let mut body = fields();
+    body["capacity"] = json!(30);
+    body["description"] = json!("  필기 합격자만 응시할 수 있습니다. ");
+    body["registration_count"] = json!(7);
+    let answer = app.post(all(kind)).by(&ujin).json(&body).await;
+    assert_eq!(
+        answer.header("etag"),
+        format!("\"{}\"", answer.json()["version"].as_str().unwrap())
+    );
+    assert_answer!(answer.clone(), @"");
+    let read = app.get(one(kind, 1)).by(&ujin).await;
+    assert_eq!(
+        (read.json(), read.header("etag")),
+        (answer.json(), answer.header("etag"))
+    );
+    let shown = app.get(kind.item(1)).by(&ujin).await;
+    assert_eq!(
+        (&shown.json()["title"], &shown.json()["remaining"]),
+        (&json!("정보처리기사 실기"), &json!(30))
+    );
+    assert_rows!(app.rows(LOG).await, @"");
+}
+
+#[rstest]
+#[tokio::test]
+async fn wrong_fields_are_named(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let wrong = json!({"title": " ", "price": "-1", "capacity": "x", "description": 5, "start_at": "2026-01-01",
+                       "end_at": null});
+    assert_answer!(app.post(all(kind)).by(&ujin).json(&wrong).await, @"");
+    let mut reversed = fields();
+    reversed["end_at"] = json!("2019-12-31T23:59:59Z");
+    assert_answer!(app.post(all(kind)).by(&ujin).json(&reversed).await, @"");
+    assert_eq!(app.rows(LOG).await, json!([]));
+    reversed["end_at"] = reversed["start_at"].clone();
+    assert_eq!(
+        app.post(all(kind)).by(&ujin).json(&reversed).await.status,
+        201,
+        "a period may be an instant"
+    );
+    // What only the row can tell.
+    for (fields, problem) in [
+        (
+            json!({"start_at": "2020-01-01T00:00:01Z"}),
+            "It may not be before the start.",
+        ),
+        (
+            json!({"end_at": "2019-12-31T23:59:59+00:00"}),
+            "It may not be before the start.",
+        ),
+    ] {
+        let answer = edit(&app, kind, 1, &ujin, "*", &fields).in_english().await;
+        assert_eq!(
+            (answer.code(), &answer.json()["end_at"]),
+            ("invalid", &json!([problem])),
+            "{answer:?}"
+        );
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_edit_changes_what_it_names(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let description = Some("필기 합격자만 응시할 수 있습니다.");
+    let id = app
+        .add(
+            kind,
+            Item {
+                description,
+                ..Item::default()
+            },
+        )
+        .await;
+    let before = etag(&app, kind, id, &ujin).await;
+    let change = json!({"price": 0, "description": null, "capacity": 2, "end_at": "2098-12-31T23:59:59+09:00"});
+    let answer = edit(&app, kind, id, &ujin, &before, &change).await;
+    assert_answer!(answer.clone(), @"");
+    let after = answer.header("etag").to_owned();
+    assert_ne!(after, before);
+    // The same again is an edit of the new version that changes nothing.
+    assert_eq!(edit(&app, kind, id, &ujin, &after, &change).await.header("etag"), after);
+    assert_rows!(app.rows(LOG).await, @"");
+    let touched: bool = app
+        .one(
+            &format!("select updated_at > now() - interval '1 minute' from {}", kind.items),
+            &[],
+        )
+        .await;
+    assert!(touched);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_outdated_version_is_refused(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let id = app.add(kind, Item::default()).await;
+    let change = json!({"price": "1.00"});
+    assert_answer!(app.call("PATCH", one(kind, id)).by(&ujin).json(&change).await, @"");
+    let read = etag(&app, kind, id, &ujin).await;
+    // An edit by another program, which knows of no versions.
+    app.run(&format!("update {} set title = '필기'", kind.items), &[]).await;
+    assert_answer!(edit(&app, kind, id, &ujin, &read, &change).await, @"");
+    for foreign in ["\"0\"", "\"nope\"", "nope", ""] {
+        let answer = edit(&app, kind, id, &ujin, foreign, &change).await;
+        assert_eq!(answer.code(), "precondition_failed", "{foreign}");
+    }
+    let weak = format!("W/{}", etag(&app, kind, id, &ujin).await);
+    assert_eq!(
+        edit(&app, kind, id, &ujin, &weak, &change).await.code(),
+        "precondition_failed"
+    );
+    let several = format!("{read}, {}", etag(&app, kind, id, &ujin).await);
+    assert_eq!(
+        edit(&app, kind, id, &ujin, &several, &change).await.json()["title"],
+        "필기"
+    );
+    assert_eq!(edit(&app, kind, id, &ujin, "*", &change).await.status, 200);
+    assert_eq!(edit(&app, kind, 999, &ujin, "*", &change).await.code(), "not_found");
+    // A registration is no edit.
+    let read = etag(&app, kind, id, &ujin).await;
+    app.register(kind, &ujin, id, kind.active).await;
+    assert_eq!(etag(&app, kind, id, &ujin).await, read);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_lower_capacity_takes_no_seat(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let capacity = Some(3);
+    let id = app
+        .add(
+            kind,
+            Item {
+                capacity,
+                ..Item::default()
+            },
+        )
+        .await;
+    let mut payments = Vec::new();
+    for name in ["minsu", "jisu", "yuna"] {
+        payments.push((paid(&register(&app, kind, id, &app.user(name).await).await), name));
+    }
+    let answer = edit(&app, kind, id, &ujin, "*", &json!({"capacity": 1})).await;
+    let seats =
+        |answer: &Answer| ["registration_count", "remaining", "over_capacity"].map(|key| answer.json()[key].clone());
+    assert_eq!(seats(&answer), [json!(3), json!(0), json!(2)]);
+    let hana = app.user("hana").await;
+    assert_eq!(register(&app, kind, id, &hana).await.code(), "sold_out");
+    let list = app.get(all(kind)).by(&ujin).await;
+    assert_eq!(list.json()["results"][0]["over_capacity"], 2);
+    let opened = edit(&app, kind, id, &ujin, "*", &json!({"capacity": null})).await;
+    assert_eq!(seats(&opened), [json!(3), Value::Null, json!(0)]);
+    assert_eq!(register(&app, kind, id, &hana).await.status, 201);
+    assert_audit(&app).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_new_price_changes_no_payment(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let [minsu, jisu] = [app.user("minsu").await, app.user("jisu").await];
+    let id = app.add(kind, Item::default()).await;
+    let payment_id = paid(&register(&app, kind, id, &minsu).await);
+    assert_eq!(
+        edit(&app, kind, id, &ujin, "*", &json!({"price": "50000.00"}))
+            .await
+            .status,
+        200
+    );
+    let shown = app.get(format!("/me/payments/{payment_id}/")).by(&minsu).await;
+    assert_eq!(shown.json()["amount"], "45000.00");
+    // Jisu still saw the old price.
+    let stale = register(&app, kind, id, &jisu).await;
+    assert_eq!((stale.status.as_u16(), stale.code()), (400, "amount_mismatch"));
+    let fresh = app
+        .post(kind.register(id))
+        .by(&jisu)
+        .json(&payment("50000.00", "card"))
+        .await;
+    assert_eq!(fresh.status, 201);
+    assert_eq!(cancel(&app, payment_id, &minsu).await.status, 200);
+    assert_audit(&app).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_unused_item_is_deleted(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let id = app.add(kind, Item::default()).await;
+    let delete = || app.call("DELETE", one(kind, id)).by(&ujin);
+    assert_eq!(delete().await.code(), "precondition_required");
+    let read = etag(&app, kind, id, &ujin).await;
+    app.run(&format!("update {} set title = '필기'", kind.items), &[]).await;
+    assert_eq!(delete().header("if-match", read).await.code(), "precondition_failed");
+    let read = etag(&app, kind, id, &ujin).await;
+    let keyed = || {
+        delete()
+            .header("if-match", read.as_str())
+            .header("idempotency-key", "1")
+    };
+    assert_answer!(keyed().await, @"");
+    assert_eq!(keyed().await.header("idempotency-replayed"), "true");
+    assert_eq!(delete().header("if-match", "*").await.code(), "not_found");
+    assert_eq!(app.get(kind.item(id)).by(&ujin).await.code(), "not_found");
+    assert_rows!(app.rows(&format!("{LOG} desc limit 1")).await, @"");
+    assert_audit(&app).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_item_in_use_stays(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let [ujin, minsu] = [operator(&app).await, app.user("minsu").await];
+    let id = app.add(kind, Item::default()).await;
+    let delete = || app.call("DELETE", one(kind, id)).by(&ujin).header("if-match", "*");
+    let payment_id = paid(&register(&app, kind, id, &minsu).await);
+    assert_answer!(delete().await, @"");
+    assert_eq!(cancel(&app, payment_id, &minsu).await.status, 200);
+    assert_eq!(delete().await.code(), "item_in_use", "a cancelled registration is one");
+    // As another program may do it: the payment outlives its registration.
+    app.run(&format!("delete from {}", kind.registrations), &[]).await;
+    assert_eq!(delete().await.code(), "item_in_use");
+    assert_eq!(app.get(kind.item(id)).by(&minsu).await.status, 200);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_repeated_change_takes_effect_once(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let create = |key: &str, body: &Value| app.post(all(kind)).by(&ujin).header("idempotency-key", key).json(body);
+    let first = create("create", &fields()).await;
+    let again = create("create", &fields()).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("idempotency-replayed")),
+        (201, "true")
+    );
+    assert_eq!(
+        (again.json(), again.header("etag")),
+        (first.json(), first.header("etag"))
+    );
+    let mut other = fields();
+    other["price"] = json!(1);
+    assert_eq!(create("create", &other).await.code(), "idempotency_key_reused");
+    let change = |version: &str| {
+        let change = json!({"price": "1.00"});
+        edit(&app, kind, 1, &ujin, version, &change).header("idempotency-key", "edit")
+    };
+    // An outdated version is not kept under the key: the operator reads, and sends the same edit again.
+    assert_eq!(change("\"0\"").await.code(), "precondition_failed");
+    let edited = change(first.header("etag")).await;
+    // The version is another by now.
+    let again = change(first.header("etag")).await;
+    assert_eq!(
+        (again.header("idempotency-replayed"), again.header("etag")),
+        ("true", edited.header("etag"))
+    );
+    let n: i64 = app
+        .one("select count(*) from sugang.change_log where subject <> 'user'", &[])
+        .await;
+    assert_eq!(n, 2);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_list_has_the_newest_first(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    for n in 0..25 {
+        let (title, created_at) = (format!("시험 {n}"), format!("2026-01-01T00:{n:02}:00Z"));
+        let end_at = if n < 3 {
+            "2021-01-01T00:00:00Z"
+        } else {
+            "2099-12-31T23:59:59Z"
+        };
+        app.add(
+            kind,
+            Item {
+                title: &title,
+                created_at: &created_at,
+                end_at,
+                ..Item::default()
+            },
+        )
+        .await;
+    }
+    let list = |query: &str| app.get(format!("{}{query}", all(kind))).by(&ujin);
+    let first = list("").await;
+    assert_eq!(
+        (&first.json()["count"], &first.json()["results"][0]["title"]),
+        (&json!(25), &json!("시험 24"))
+    );
+    assert_eq!(first.json()["next"], format!("{}{}?page=2", app.base, all(kind)));
+    assert_eq!(
+        list("?page=2").await.json()["results"].as_array().map(Vec::len),
+        Some(5)
+    );
+    assert_eq!(list("?status=available").await.json()["count"], 22);
+    let found = list("?search=7").await;
+    assert_eq!(
+        (&found.json()["count"], &found.json()["results"][0]["id"]),
+        (&json!(1), &json!(8))
+    );
+    assert_eq!(list("?page=3").await.code(), "invalid_page");
+    let item = &found.json()["results"][0];
+    assert_eq!(app.get(one(kind, 8)).by(&ujin).await.json(), item);
+}
+
+/// Ten operators have read the same version.
+#[rstest]
+#[tokio::test]
+async fn one_of_ten_concurrent_edits_is_made(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let id = app.add(kind, Item::default()).await;
+    let ten = async |version: &str| {
+        let edits = (0..10).map(|n| {
+            let title = format!("시험 {version} {n}");
+            edit(&app, kind, id, &ujin, version, &json!({"title": title})).into_future()
+        });
+        tally(&join_all(edits).await)
+    };
+    let read = etag(&app, kind, id, &ujin).await;
+    assert_eq!(ten(&read).await, [(200, 1), (412, 9)]);
+    // Without a version, each of them overwrites another one.
+    assert_eq!(ten("*").await, [(200, 10)]);
+}
+
+/// What was waited for is read again: the right, and the version.
+#[rstest]
+#[tokio::test]
+async fn an_edit_that_waits_is_checked_afterwards(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let id = app.add(kind, Item::default()).await;
+    for (meanwhile, code) in [
+        (
+            format!("update {} set title = '필기'", kind.items),
+            "precondition_failed",
+        ),
+        (format!("delete from {}", kind.items), "not_found"),
+        ("update users set is_staff = false".to_owned(), "not_found"),
+        ("update users set token_epoch = 0".to_owned(), "not_found"),
+    ] {
+        app.run("update users set is_staff = true", &[]).await;
+        let read = etag(&app, kind, id, &ujin).await;
+        let lock = format!("select from {} for update", kind.items);
+        let hold = Hold::new(&app, &lock).await;
+        let (answer, ()) = join(
+            edit(&app, kind, id, &ujin, &read, &json!({"price": 1})).into_future(),
+            async {
+                hold.is_waited_for().await;
+                hold.run(&meanwhile).await;
+                hold.commit().await;
+            },
+        )
+        .await;
+        assert_eq!(answer.code(), code, "{meanwhile}");
+        if meanwhile.starts_with("delete") {
+            let restore = format!(
+                "insert into {} (id, title, price, start_at, end_at) values ($1, '', 2, now(), now())",
+                kind.items
+            );
+            app.run(&restore, &[&id]).await;
+        }
+    }
+    let price: String = app.one(&format!("select price::text from {}", kind.items), &[]).await;
+    assert_eq!(price, "2.00", "that of the row that was put back");
+}
+
+/// Either the item is gone and no registration was made, or it is there with its registration.
+#[rstest]
+#[tokio::test]
+async fn deleting_races_registering(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let [ujin, minsu] = [operator(&app).await, app.user("minsu").await];
+    for _ in 0..20 {
+        let id = app.add(kind, Item::default()).await;
+        let delete = app.call("DELETE", one(kind, id)).by(&ujin).header("if-match", "*");
+        let (registered, deleted) = join(register(&app, kind, id, &minsu).into_future(), delete.into_future()).await;
+        let outcome = (registered.status.as_u16(), deleted.status.as_u16());
+        assert!(
+            [(201, 409), (404, 204)].contains(&outcome),
+            "{registered:?} {deleted:?}"
+        );
+    }
+    assert_audit(&app).await;
+}
+
+/// Prices, capacities and periods change while users register and cancel.
+#[rstest]
+#[tokio::test]
+async fn edits_in_a_storm_leave_consistent_data(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let capacity = Some(15);
+    let id = app
+        .add(
+            kind,
+            Item {
+                capacity,
+                ..Item::default()
+            },
+        )
+        .await;
+    let mut users = Vec::new();
+    for n in 0..20 {
+        users.push(app.user(&format!("user{n}")).await);
+    }
+    let apply = users.iter().map(|user| async {
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            let answer = register(&app, kind, id, user).await;
+            statuses.push(answer.status.as_u16());
+            if answer.status == 201 {
+                statuses.push(cancel(&app, paid(&answer), user).await.status.as_u16());
+                statuses.push(register(&app, kind, id, user).await.status.as_u16());
+            }
+        }
+        statuses
+    });
+    let edits = async {
+        for n in 0..30 {
+            let change = match n % 3 {
+                0 => json!({"price": if n % 2 == 0 { "45000.00" } else { "1000.00" }}),
+                1 => json!({"capacity": n % 20}),
+                _ => json!({"title": format!("시험 {n}"), "end_at": format!("2099-01-01T00:00:{n:02}Z")}),
+            };
+            let answer = edit(&app, kind, id, &ujin, "*", &change).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    };
+    let (statuses, ()) = join(join_all(apply), edits).await;
+    for status in statuses.into_iter().flatten() {
+        assert!([200, 201, 400, 409].contains(&status), "{status}");
+    }
+    let n: i64 = app
+        .one(
+            "select count(*) from sugang.change_log where action = 'edited' and actor_id = $1",
+            &[&ujin.id],
+        )
+        .await;
+    assert!((20..=30).contains(&n), "{n}");
+    assert_audit(&app).await;
+}
