@@ -10,6 +10,9 @@ with kept as (
     select k.user_id, k.key, k.created_at,
            substring(k.body from '"payment_id" ?: ?(\d{1,18})')::bigint as payment_id,
            substring(k.body from '"registration_id" ?: ?(\d{1,18})')::bigint as registration_id,
+           substring(k.body from '^{"id" ?: ?(\d{1,18})')::bigint as subject_id,
+           substring(k.body from '"version" ?: ?"(\w+)"') as version,
+           k.body is null as is_deletion,
            substring(k.body from '"cancelled_at" ?: ?"([^"]+)"') as cancelled_at,
            substring(k.body from '"amount" ?: ?"(\d{1,12}(?:\.\d+)?)"')::numeric as amount
     from sugang.idempotency_keys k where k.outcome = 'ok'
@@ -22,7 +25,14 @@ with kept as (
 )
 select k.user_id || ' ' || k.key from kept k
 where case
-    when k.payment_id is null then true
+    -- An operator's: the history has the change. What changed nothing names a version that is there, or was, or a user.
+    when k.payment_id is null then not exists (
+        select from sugang.change_log c
+        where c.actor_id = k.user_id and c.at between k.created_at - interval '1 minute' and k.created_at
+          and (c.subject_id = k.subject_id or is_deletion and c.action = 'deleted'))
+        and not sugang.is_version(k.subject_id, k.version)
+        and not exists (select from sugang.change_log c where c.subject_id = k.subject_id and c.at > k.created_at)
+        and (k.version is not null or not exists (select from users u where u.id = k.subject_id))
     -- A cancellation.
     when k.registration_id is null then not exists (
         select from written w

@@ -15,6 +15,19 @@ begin
         values (p_subject, p_id, p_action, p_before, p_after, sugang.actor(), sugang.request());
 end $$;
 
+-- Whether an item of any kind has this id and this version.
+create or replace function sugang.is_version(p_id bigint, p_version text) returns boolean language plpgsql stable as $$
+declare
+    k record;
+    found_version text;
+begin
+    for k in select kind from sugang.kinds loop
+        execute format('select sugang.%I($1)', k.kind || '_version_of_id') into found_version using p_id;
+        if found_version = p_version then return true; end if;
+    end loop;
+    return false;
+end $$;
+
 -- What is logged of a user.
 create or replace function sugang.user_rights(u users) returns jsonb language sql stable as $$
     select jsonb_build_object('is_active', u.is_active, 'is_staff', u.is_staff, 'is_superuser', u.is_superuser)

@@ -12,6 +12,10 @@ create or replace function sugang.{kind}_version(i {items}) returns text languag
     select substr(encode(sha256(convert_to(sugang.{kind}_fields(i)::text, 'UTF8')), 'hex'), 1, 32)
 $$;
 
+create or replace function sugang.{kind}_version_of_id(p_id bigint) returns text language sql stable as $$
+    select sugang.{kind}_version(i) from {items} i where id = p_id
+$$;
+
 create or replace function sugang.log_{kind}_change() returns trigger language plpgsql as $$
 begin
     case tg_op

@@ -99,7 +99,7 @@ async fn operators_are_made_on_the_machine() {
     }
     // Each change once, by no user.
     let log = "select subject_id, after from sugang.change_log where actor_id is null order by id";
-    insta::assert_snapshot!(app.rows(log).await, @"");
+    insta::assert_snapshot!(app.rows(log).await, @r#"[{"after":{"is_active":false},"subject_id":2},{"after":{"is_staff":true},"subject_id":1},{"after":{"is_staff":true,"is_superuser":true},"subject_id":2},{"after":{"is_staff":false,"is_superuser":false},"subject_id":2},{"after":{"is_staff":false},"subject_id":1}]"#);
     for output in [
         of_host(&["add", "gone@example.com"]),
         of_developer(&["remove", "gone@example.com"]),

@@ -165,7 +165,34 @@ async fn to_operators_they_do() {
             writeln!(table, "  {method} {path} {}", answer.brief()).unwrap();
         }
     }
-    insta::assert_snapshot!(table, @"");
+    insta::assert_snapshot!(table, @r#"
+    operator
+      GET /api/operator/courses/ 200
+      POST /api/operator/courses/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
+      DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/courses/1/ 200
+      PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/tests/ 200
+      POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
+      DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/tests/1/ 200
+      PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      DELETE /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators.
+      POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators.
+    superuser
+      GET /api/operator/courses/ 200
+      POST /api/operator/courses/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
+      DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/courses/1/ 200
+      PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/tests/ 200
+      POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
+      DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/tests/1/ 200
+      PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      DELETE /api/operator/users/1/operator/ 200
+      POST /api/operator/users/1/operator/ 200
+    "#);
 
     let authorization = Some(format!("Bearer {}", callers.operator.access));
     for (method, path) in operations() {

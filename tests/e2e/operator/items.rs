@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sugang_tests::{Answer, App, COURSE, Call, EXAM, Item, Kind, User, assert_answer, assert_rows};
 
 use crate::{
-    storm::assert_audit,
+    storm::{assert_audit, audit},
     support::{Hold, cancel, paid, payment, register, tally},
 };
 
@@ -60,7 +60,25 @@ async fn an_item_is_created(#[values(EXAM, COURSE)] kind: Kind) {
         answer.header("etag"),
         format!("\"{}\"", answer.json()["version"].as_str().unwrap())
     );
-    assert_answer!(answer.clone(), @"");
+    assert_answer!(answer.clone(), @r#"
+    {
+      "status": "201 Created",
+      "body": {
+        "capacity": 30,
+        "created_at": "[now]",
+        "description": "필기 합격자만 응시할 수 있습니다.",
+        "end_at": "2099-12-31T23:59:59Z",
+        "id": 1,
+        "over_capacity": 0,
+        "price": "45000.00",
+        "registration_count": 0,
+        "remaining": 30,
+        "start_at": "2020-01-01T00:00:00Z",
+        "title": "정보처리기사 실기",
+        "version": "6cb8bbdd309901109eff5bbeacf7a1e0"
+      }
+    }
+    "#);
     let read = app.get(one(kind, 1)).by(&ujin).await;
     assert_eq!(
         (read.json(), read.header("etag")),
@@ -71,7 +89,18 @@ async fn an_item_is_created(#[values(EXAM, COURSE)] kind: Kind) {
         (&shown.json()["title"], &shown.json()["remaining"]),
         (&json!("정보처리기사 실기"), &json!(30))
     );
-    assert_rows!(app.rows(LOG).await, @"");
+    assert_rows!(app.rows(LOG).await, @r#"
+    [
+      {
+        "action": "created",
+        "actor_id": 1,
+        "after": null,
+        "before": null,
+        "by_request": true,
+        "subject_id": 1
+      }
+    ]
+    "#);
 }
 
 #[rstest]
@@ -81,10 +110,18 @@ async fn wrong_fields_are_named(#[values(EXAM, COURSE)] kind: Kind) {
     let ujin = operator(&app).await;
     let wrong = json!({"title": " ", "price": "-1", "capacity": "x", "description": 5, "start_at": "2026-01-01",
                        "end_at": null});
-    assert_answer!(app.post(all(kind)).by(&ujin).json(&wrong).await, @"");
+    let answer = app.post(all(kind)).by(&ujin).json(&wrong).await;
+    insta::allow_duplicates! { insta::assert_snapshot!(answer.brief().replace("; ", "\n"), @r#"
+    400 invalid | capacity: 유효한 정수(integer)를 넣어주세요.
+    end_at: 이 필드는 null일 수 없습니다.
+    price: 이 값이 0보다 크거나 같은지 확인하십시오.
+    start_at: 일시 형식이 잘못되었습니다. YYYY-MM-DDThh:mm:ss와 시간대(+09:00 또는 Z)를 사용하십시오.
+    title: 이 필드는 blank일 수 없습니다.
+    "#) }
     let mut reversed = fields();
     reversed["end_at"] = json!("2019-12-31T23:59:59Z");
-    assert_answer!(app.post(all(kind)).by(&ujin).json(&reversed).await, @"");
+    let answer = app.post(all(kind)).by(&ujin).json(&reversed).await;
+    insta::allow_duplicates! { insta::assert_snapshot!(answer.brief(), @"400 invalid | end_at: 시작 일시보다 빠를 수 없습니다.") }
     assert_eq!(app.rows(LOG).await, json!([]));
     reversed["end_at"] = reversed["start_at"].clone();
     assert_eq!(
@@ -130,12 +167,59 @@ async fn an_edit_changes_what_it_names(#[values(EXAM, COURSE)] kind: Kind) {
     let before = etag(&app, kind, id, &ujin).await;
     let change = json!({"price": 0, "description": null, "capacity": 2, "end_at": "2098-12-31T23:59:59+09:00"});
     let answer = edit(&app, kind, id, &ujin, &before, &change).await;
-    assert_answer!(answer.clone(), @"");
+    assert_answer!(answer.clone(), @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "capacity": 2,
+        "created_at": "2026-01-02T03:04:05Z",
+        "description": null,
+        "end_at": "2098-12-31T14:59:59Z",
+        "id": 1,
+        "over_capacity": 0,
+        "price": "0.00",
+        "registration_count": 0,
+        "remaining": 2,
+        "start_at": "2020-01-01T00:00:00Z",
+        "title": "정보처리기사 실기",
+        "version": "a071f7244c35750d19494bb674e7799e"
+      }
+    }
+    "#);
     let after = answer.header("etag").to_owned();
     assert_ne!(after, before);
     // The same again is an edit of the new version that changes nothing.
     assert_eq!(edit(&app, kind, id, &ujin, &after, &change).await.header("etag"), after);
-    assert_rows!(app.rows(LOG).await, @"");
+    assert_rows!(app.rows(LOG).await, @r#"
+    [
+      {
+        "action": "created",
+        "actor_id": null,
+        "after": null,
+        "before": null,
+        "by_request": false,
+        "subject_id": 1
+      },
+      {
+        "action": "edited",
+        "actor_id": 1,
+        "after": {
+          "capacity": 2,
+          "description": null,
+          "end_at": "2098-12-31T14:59:59Z",
+          "price": "0.00"
+        },
+        "before": {
+          "capacity": null,
+          "description": "필기 합격자만 응시할 수 있습니다.",
+          "end_at": "2099-12-31T23:59:59Z",
+          "price": "45000.00"
+        },
+        "by_request": true,
+        "subject_id": 1
+      }
+    ]
+    "#);
     let touched: bool = app
         .one(
             &format!("select updated_at > now() - interval '1 minute' from {}", kind.items),
@@ -152,11 +236,29 @@ async fn an_outdated_version_is_refused(#[values(EXAM, COURSE)] kind: Kind) {
     let ujin = operator(&app).await;
     let id = app.add(kind, Item::default()).await;
     let change = json!({"price": "1.00"});
-    assert_answer!(app.call("PATCH", one(kind, id)).by(&ujin).json(&change).await, @"");
+    assert_answer!(app.call("PATCH", one(kind, id)).by(&ujin).json(&change).await, @r#"
+    {
+      "status": "428 Precondition Required",
+      "body": {
+        "code": "precondition_required",
+        "detail": "조회한 ETag를 If-Match 헤더에 보내주세요.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
     let read = etag(&app, kind, id, &ujin).await;
     // An edit by another program, which knows of no versions.
     app.run(&format!("update {} set title = '필기'", kind.items), &[]).await;
-    assert_answer!(edit(&app, kind, id, &ujin, &read, &change).await, @"");
+    assert_answer!(edit(&app, kind, id, &ujin, &read, &change).await, @r#"
+    {
+      "status": "412 Precondition Failed",
+      "body": {
+        "code": "precondition_failed",
+        "detail": "그 사이에 변경되었습니다. 다시 조회한 뒤 시도해주세요.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
     for foreign in ["\"0\"", "\"nope\"", "nope", ""] {
         let answer = edit(&app, kind, id, &ujin, foreign, &change).await;
         assert_eq!(answer.code(), "precondition_failed", "{foreign}");
@@ -258,11 +360,33 @@ async fn an_unused_item_is_deleted(#[values(EXAM, COURSE)] kind: Kind) {
             .header("if-match", read.as_str())
             .header("idempotency-key", "1")
     };
-    assert_answer!(keyed().await, @"");
+    assert_answer!(keyed().await, @r#"
+    {
+      "status": "204 No Content"
+    }
+    "#);
     assert_eq!(keyed().await.header("idempotency-replayed"), "true");
     assert_eq!(delete().header("if-match", "*").await.code(), "not_found");
     assert_eq!(app.get(kind.item(id)).by(&ujin).await.code(), "not_found");
-    assert_rows!(app.rows(&format!("{LOG} desc limit 1")).await, @"");
+    assert_rows!(app.rows(&format!("{LOG} desc limit 1")).await, @r#"
+    [
+      {
+        "action": "deleted",
+        "actor_id": 1,
+        "after": null,
+        "before": {
+          "capacity": null,
+          "description": null,
+          "end_at": "2099-12-31T23:59:59Z",
+          "price": "45000.00",
+          "start_at": "2020-01-01T00:00:00Z",
+          "title": "필기"
+        },
+        "by_request": true,
+        "subject_id": 1
+      }
+    ]
+    "#);
     assert_audit(&app).await;
 }
 
@@ -274,7 +398,16 @@ async fn an_item_in_use_stays(#[values(EXAM, COURSE)] kind: Kind) {
     let id = app.add(kind, Item::default()).await;
     let delete = || app.call("DELETE", one(kind, id)).by(&ujin).header("if-match", "*");
     let payment_id = paid(&register(&app, kind, id, &minsu).await);
-    assert_answer!(delete().await, @"");
+    assert_answer!(delete().await, @r#"
+    {
+      "status": "409 Conflict",
+      "body": {
+        "code": "item_in_use",
+        "detail": "신청이나 결제 내역이 있어 삭제할 수 없습니다.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
     assert_eq!(cancel(&app, payment_id, &minsu).await.status, 200);
     assert_eq!(delete().await.code(), "item_in_use", "a cancelled registration is one");
     // As another program may do it: the payment outlives its registration.
@@ -364,6 +497,47 @@ async fn a_list_has_the_newest_first(#[values(EXAM, COURSE)] kind: Kind) {
     assert_eq!(list("?page=3").await.code(), "invalid_page");
     let item = &found.json()["results"][0];
     assert_eq!(app.get(one(kind, 8)).by(&ujin).await.json(), item);
+}
+
+/// A response that is kept for a repetition names what its request has changed.
+#[rstest]
+#[tokio::test]
+async fn a_kept_response_is_audited(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let other = app.add(kind, Item::default()).await;
+    let created = app
+        .post(all(kind))
+        .by(&ujin)
+        .header("idempotency-key", "1")
+        .json(&fields())
+        .await;
+    assert_eq!(created.json()["id"], other + 1);
+    for (key, change) in [("2", json!({"price": "1.00"})), ("3", json!({}))] {
+        let edited = edit(&app, kind, other, &ujin, "*", &change)
+            .header("idempotency-key", key)
+            .await;
+        assert_eq!(edited.status, 200);
+    }
+    assert_audit(&app).await;
+    for (key, falsified) in [
+        ("1", r#"replace(body, '"id":2,', '"id":3,')"#),
+        ("2", r#"replace(body, '"id":1,', '"id":3,')"#),
+        ("3", r#"replace(body, '"id":1,', '"id":3,')"#),
+    ] {
+        let falsify = format!("update sugang.idempotency_keys set body = {falsified} where key = $1");
+        let restore: String = app
+            .one("select body from sugang.idempotency_keys where key = $1", &[&key])
+            .await;
+        app.run(&falsify, &[&key]).await;
+        let found: Vec<_> = audit(&app).await.into_iter().flat_map(|finding| finding.ids).collect();
+        assert_eq!(found, [format!("{} {key}", ujin.id)], "{falsified}");
+        app.run(
+            "update sugang.idempotency_keys set body = $2 where key = $1",
+            &[&key, &restore],
+        )
+        .await;
+    }
 }
 
 /// Ten operators have read the same version.

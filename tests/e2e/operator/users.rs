@@ -17,7 +17,18 @@ async fn a_superuser_makes_and_unmakes_operators() {
     let (sujin, minsu) = (superuser(&app).await, app.user("minsu").await);
     let list = || app.get("/api/operator/tests/").by(&minsu);
     assert_eq!(list().await.status, 404);
-    assert_answer!(app.post(path(&minsu)).by(&sujin).await, @"");
+    assert_answer!(app.post(path(&minsu)).by(&sujin).await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "email": "minsu@example.com",
+        "id": 2,
+        "is_operator": true,
+        "is_superuser": false,
+        "username": "minsu"
+      }
+    }
+    "#);
     assert_eq!(list().await.status, 200);
     assert_eq!(app.post(path(&minsu)).by(&sujin).await.status, 200, "once more");
     let key = "5f0c1c1d";
@@ -31,7 +42,36 @@ async fn a_superuser_makes_and_unmakes_operators() {
     assert_eq!(list().await.status, 404);
     let log = "select subject, subject_id, action, before, after, actor_id, request_id is not null as by_request
                from sugang.change_log where actor_id is not null order by id";
-    assert_rows!(app.rows(log).await, @"");
+    assert_rows!(app.rows(log).await, @r#"
+    [
+      {
+        "action": "edited",
+        "actor_id": 1,
+        "after": {
+          "is_staff": true
+        },
+        "before": {
+          "is_staff": false
+        },
+        "by_request": true,
+        "subject": "user",
+        "subject_id": 2
+      },
+      {
+        "action": "edited",
+        "actor_id": 1,
+        "after": {
+          "is_staff": false
+        },
+        "before": {
+          "is_staff": true
+        },
+        "by_request": true,
+        "subject": "user",
+        "subject_id": 2
+      }
+    ]
+    "#);
 }
 
 #[tokio::test]
@@ -39,7 +79,16 @@ async fn an_operator_makes_none() {
     let app = App::start().await;
     let (sujin, minsu, jisu) = (superuser(&app).await, app.user("minsu").await, app.user("jisu").await);
     assert_eq!(app.post(path(&minsu)).by(&sujin).await.status, 200);
-    assert_answer!(app.post(path(&jisu)).by(&minsu).await, @"");
+    assert_answer!(app.post(path(&jisu)).by(&minsu).await, @r#"
+    {
+      "status": "403 Forbidden",
+      "body": {
+        "code": "not_superuser",
+        "detail": "최고 관리자만 운영자를 지정할 수 있습니다.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
     assert_eq!(
         app.call("DELETE", path(&sujin)).by(&minsu).in_english().await.code(),
         "not_superuser"
@@ -56,7 +105,16 @@ async fn an_operator_makes_none() {
 async fn a_superuser_stays_one() {
     let app = App::start().await;
     let sujin = superuser(&app).await;
-    assert_answer!(app.call("DELETE", path(&sujin)).by(&sujin).await, @"");
+    assert_answer!(app.call("DELETE", path(&sujin)).by(&sujin).await, @r#"
+    {
+      "status": "409 Conflict",
+      "body": {
+        "code": "target_is_superuser",
+        "detail": "최고 관리자의 권한은 서버에서만 해제할 수 있습니다.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
     assert_eq!(
         app.post("/api/operator/users/999/operator/").by(&sujin).await.code(),
         "not_found"
