@@ -1,12 +1,12 @@
 -- check: bucket_counts
--- advice: Delete the rows of this kind, and add them again: select sugang.add_to_bucket_counts(...) over all items,
--- as in the file bucket_counts.sql.
+-- advice: Delete the rows of this kind, and add them again: select sugang.add_to_bucket_counts(...) over all items that
+-- are not hidden, as in the file bucket_counts.sql.
 with edges as (
-    select 'created' as edge, created_at as at from {items}
+    select 'created' as edge, created_at as at from {items} where not hidden
     union all
-    select 'start', start_at from {items} where start_at <= end_at
+    select 'start', start_at from {items} where not hidden and start_at <= end_at
     union all
-    select 'end', end_at from {items} where start_at <= end_at
+    select 'end', end_at from {items} where not hidden and start_at <= end_at
 ), hours as (
     select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n from edges group by 1, 2
 ), counted as (
@@ -29,7 +29,7 @@ where coalesce(counted.n, 0) <> coalesce(kept.n, 0);
 select kind from sugang.available_counts
 where kind = '{kind}' and valid_from <= now() and now() < valid_until
   and not exists (select from sugang.bucket_changes where kind = '{kind}')
-  and n <> (select count(*) from {items} where start_at <= now() and end_at >= now());
+  and n <> (select count(*) from {items} where not hidden and start_at <= now() and end_at >= now());
 
 -- Of the latest 20: each is counted again, with the changes that its snapshot has not seen.
 -- check: search_count

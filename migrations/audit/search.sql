@@ -1,7 +1,9 @@
 -- check: search_table
 -- advice: Write the item again, as in: update {items} set start_at = start_at + interval '1 s' where id = <id>; and
 -- back.
-select coalesce(i.id, s.item_id)::text from {items} i full join sugang.{kind}_search s on s.item_id = i.id
+select coalesce(i.id, s.item_id)::text
+from (select id, created_at, start_at, end_at from {items} where not hidden) i
+full join sugang.{kind}_search s on s.item_id = i.id
 where (i.id, i.created_at, i.start_at, i.end_at)
     is distinct from (s.item_id, s.created_at, s.start_at, s.end_at);
 
@@ -15,8 +17,8 @@ with looked_at as (
     where random() < (select 10000 / greatest(reltuples, 1) from pg_class where oid = '{items}'::regclass)
 )
 select i.id::text
-from looked_at join {items} i using (id) join sugang.{kind}_search s on s.item_id = i.id
-where s.search_vector is distinct from sugang.search_vector(i.title, i.description)
+from looked_at join {items} i using (id) left join sugang.{kind}_search s on s.item_id = i.id
+where s.item_id is not null and s.search_vector is distinct from sugang.search_vector(i.title, i.description)
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B');
 

@@ -584,18 +584,22 @@ begin
     end if;
     if keeps then perform sugang.fold_bucket_changes('course'); end if;
     select sugang.count_before_hour('course', 'start', p_now) - sugang.count_before_hour('course', 'end', p_now)
-        + (select count(*) from courses where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
-        - (select count(*) from courses where end_at >= this_hour and end_at < p_now and start_at <= end_at),
+        + (select count(*) from courses
+           where not hidden and start_at >= this_hour and start_at <= p_now and start_at <= end_at)
+        - (select count(*) from courses
+           where not hidden and end_at >= this_hour and end_at < p_now and start_at <= end_at),
         not exists (select from sugang.bucket_changes where kind = 'course')
         into counted, is_folded;
     if keeps and is_folded then
         update sugang.available_counts
             set n = counted,
-                valid_from = greatest('-infinity', (select max(start_at) from courses where start_at <= p_now),
-                                      (select max(end_at) from courses where end_at < p_now)
+                valid_from = greatest('-infinity',
+                                      (select max(start_at) from courses where not hidden and start_at <= p_now),
+                                      (select max(end_at) from courses where not hidden and end_at < p_now)
                                           + interval '1 microsecond'),
-                valid_until = least((select min(start_at) from courses where start_at > p_now),
-                                    sugang.readable_time((select min(end_at) from courses where end_at >= p_now))
+                valid_until = least((select min(start_at) from courses where not hidden and start_at > p_now),
+                                    sugang.readable_time((select min(end_at) from courses
+                                                          where not hidden and end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
             where kind = 'course';
         -- A count that is lost in a crash is taken again.
@@ -639,18 +643,22 @@ begin
     end if;
     if keeps then perform sugang.fold_bucket_changes('test'); end if;
     select sugang.count_before_hour('test', 'start', p_now) - sugang.count_before_hour('test', 'end', p_now)
-        + (select count(*) from tests where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
-        - (select count(*) from tests where end_at >= this_hour and end_at < p_now and start_at <= end_at),
+        + (select count(*) from tests
+           where not hidden and start_at >= this_hour and start_at <= p_now and start_at <= end_at)
+        - (select count(*) from tests
+           where not hidden and end_at >= this_hour and end_at < p_now and start_at <= end_at),
         not exists (select from sugang.bucket_changes where kind = 'test')
         into counted, is_folded;
     if keeps and is_folded then
         update sugang.available_counts
             set n = counted,
-                valid_from = greatest('-infinity', (select max(start_at) from tests where start_at <= p_now),
-                                      (select max(end_at) from tests where end_at < p_now)
+                valid_from = greatest('-infinity',
+                                      (select max(start_at) from tests where not hidden and start_at <= p_now),
+                                      (select max(end_at) from tests where not hidden and end_at < p_now)
                                           + interval '1 microsecond'),
-                valid_until = least((select min(start_at) from tests where start_at > p_now),
-                                    sugang.readable_time((select min(end_at) from tests where end_at >= p_now))
+                valid_until = least((select min(start_at) from tests where not hidden and start_at > p_now),
+                                    sugang.readable_time((select min(end_at) from tests
+                                                          where not hidden and end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
             where kind = 'test';
         -- A count that is lost in a crash is taken again.
@@ -682,11 +690,12 @@ returns void language sql as $$
 $$;
 
 -- For triggers. The first argument is the kind; the second one, after a statement, is the sign. A statement that leaves
--- all periods as they were records nothing.
+-- all periods as they were records nothing. A hidden item counts as one that is not there.
 create or replace function sugang.bucket_counts_after_statement() returns trigger language plpgsql as $$
 begin
     perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(tg_argv[1]::integer), array_agg(created_at),
-                                        array_agg(start_at), array_agg(end_at)) from changed having count(*) > 0;
+                                        array_agg(start_at), array_agg(end_at))
+        from changed where not hidden having count(*) > 0;
     return null;
 end $$;
 create or replace function sugang.bucket_counts_after_update() returns trigger language plpgsql as $$
@@ -694,17 +703,18 @@ begin
     perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(sign), array_agg(created_at), array_agg(start_at),
                                         array_agg(end_at)) from (
         select created_at, start_at, end_at, sum(sign)::integer as sign from (
-            select created_at, start_at, end_at, 1 as sign from added
+            select created_at, start_at, end_at, 1 as sign from added where not hidden
             union all
-            select created_at, start_at, end_at, -1 from removed) periods
+            select created_at, start_at, end_at, -1 from removed where not hidden) periods
         group by 1, 2, 3 having sum(sign) <> 0) moved
         having count(*) > 0;
     return null;
 end $$;
 create or replace function sugang.bucket_counts_after_row() returns trigger language plpgsql as $$
 begin
-    perform sugang.add_to_bucket_counts(tg_argv[0], array[-1, 1], array[old.created_at, new.created_at],
-                                        array[old.start_at, new.start_at], array[old.end_at, new.end_at]);
+    perform sugang.add_to_bucket_counts(tg_argv[0], array[old.hidden::integer - 1, 1 - new.hidden::integer],
+                                        array[old.created_at, new.created_at], array[old.start_at, new.start_at],
+                                        array[old.end_at, new.end_at]);
     return null;
 end $$;
 -- No item can be written meanwhile, so the changes of all others are visible.
@@ -849,10 +859,11 @@ create or replace trigger sugang_bucket_counts_delete after delete on courses re
 create or replace trigger sugang_bucket_counts_update after update on courses
     referencing old table as removed new table as added
     for each statement when (pg_trigger_depth() = 0) execute function sugang.bucket_counts_after_update('course');
-create or replace trigger sugang_bucket_counts_nested_update after update of created_at, start_at, end_at on courses
-    for each row
+create or replace trigger sugang_bucket_counts_nested_update
+    after update of created_at, start_at, end_at, hidden on courses for each row
     when (pg_trigger_depth() > 0
-          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
+          and (old.created_at, old.start_at, old.end_at, old.hidden)
+              is distinct from (new.created_at, new.start_at, new.end_at, new.hidden))
     execute function sugang.bucket_counts_after_row('course');
 create or replace trigger sugang_bucket_counts_truncate after truncate on courses
     for each statement execute function sugang.bucket_counts_after_truncate('course');
@@ -869,25 +880,84 @@ create or replace trigger sugang_bucket_counts_delete after delete on tests refe
 create or replace trigger sugang_bucket_counts_update after update on tests
     referencing old table as removed new table as added
     for each statement when (pg_trigger_depth() = 0) execute function sugang.bucket_counts_after_update('test');
-create or replace trigger sugang_bucket_counts_nested_update after update of created_at, start_at, end_at on tests
-    for each row
+create or replace trigger sugang_bucket_counts_nested_update
+    after update of created_at, start_at, end_at, hidden on tests for each row
     when (pg_trigger_depth() > 0
-          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
+          and (old.created_at, old.start_at, old.end_at, old.hidden)
+              is distinct from (new.created_at, new.start_at, new.end_at, new.hidden))
     execute function sugang.bucket_counts_after_row('test');
 create or replace trigger sugang_bucket_counts_truncate after truncate on tests
     for each statement execute function sugang.bucket_counts_after_truncate('test');
+
+-- ===== catalogue/hidden_page (course)
+
+-- One kind: a page of its hidden items, for operators, as sugang.course_page has those of the others. A search finds
+-- titles by a part of them: sugang.course_search has only what users find.
+create or replace function sugang.course_hidden_page(p_page bigint, p_available boolean, p_search text,
+                                                     p_popular boolean)
+returns sugang.function_row language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+    part text := sugang.search_fold(btrim(p_search));
+    asked_at timestamptz := now();
+    hidden_n bigint;
+begin
+    select count(*) into hidden_n from courses
+        where hidden and (not p_available or (start_at <= asked_at and end_at >= asked_at))
+          and (part is null or strpos(sugang.search_fold(title), part) > 0);
+    a := sugang.paginate(hidden_n, p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := array(select id from courses
+        where hidden and (not p_available or (start_at <= asked_at and end_at >= asked_at))
+          and (part is null or strpos(sugang.search_fold(title), part) > 0)
+        order by case when p_popular then registration_count end desc, created_at desc, id desc
+        offset (a.page - 1) * sugang.page_size() limit sugang.page_size())::text;
+    return a;
+end $$;
+
+-- ===== catalogue/hidden_page (test)
+
+-- One kind: a page of its hidden items, for operators, as sugang.test_page has those of the others. A search finds
+-- titles by a part of them: sugang.test_search has only what users find.
+create or replace function sugang.test_hidden_page(p_page bigint, p_available boolean, p_search text,
+                                                     p_popular boolean)
+returns sugang.function_row language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+    part text := sugang.search_fold(btrim(p_search));
+    asked_at timestamptz := now();
+    hidden_n bigint;
+begin
+    select count(*) into hidden_n from tests
+        where hidden and (not p_available or (start_at <= asked_at and end_at >= asked_at))
+          and (part is null or strpos(sugang.search_fold(title), part) > 0);
+    a := sugang.paginate(hidden_n, p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := array(select id from tests
+        where hidden and (not p_available or (start_at <= asked_at and end_at >= asked_at))
+          and (part is null or strpos(sugang.search_fold(title), part) > 0)
+        order by case when p_popular then registration_count end desc, created_at desc, id desc
+        offset (a.page - 1) * sugang.page_size() limit sugang.page_size())::text;
+    return a;
+end $$;
 
 -- ===== catalogue/items (course)
 
 -- One kind: the list of its items, and a single item.
 
--- The JSON objects of the API in the order of the ids, separated by commas.
+-- The JSON objects of the API in the order of the ids, separated by commas. Hidden items have none.
 create or replace function sugang.course_json(p_user bigint, p_ids bigint[]) returns text
 language plpgsql stable as $$
 begin
     return (select string_agg(row_to_json(o)::text, ',' order by o_ordinality) from (
         select wanted.ordinality as o_ordinality, o from unnest(p_ids) with ordinality wanted (id, ordinality)
-        join courses i on i.id = wanted.id
+        join courses i on i.id = wanted.id and not i.hidden
         cross join lateral (select
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
@@ -973,13 +1043,13 @@ end $$;
 
 -- One kind: the list of its items, and a single item.
 
--- The JSON objects of the API in the order of the ids, separated by commas.
+-- The JSON objects of the API in the order of the ids, separated by commas. Hidden items have none.
 create or replace function sugang.test_json(p_user bigint, p_ids bigint[]) returns text
 language plpgsql stable as $$
 begin
     return (select string_agg(row_to_json(o)::text, ',' order by o_ordinality) from (
         select wanted.ordinality as o_ordinality, o from unnest(p_ids) with ordinality wanted (id, ordinality)
-        join tests i on i.id = wanted.id
+        join tests i on i.id = wanted.id and not i.hidden
         cross join lateral (select
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
@@ -1084,7 +1154,7 @@ begin
     if p_available and p_offset > p_count / 2 then
         return array(select id from (
             select id, created_at from courses
-            where start_at <= p_now and end_at >= p_now
+            where not hidden and start_at <= p_now and end_at >= p_now
             order by created_at, id offset greatest(p_count - p_offset - sugang.page_size(), 0)
             limit least(p_count - p_offset, sugang.page_size())) page
             order by created_at desc, id desc);
@@ -1093,7 +1163,8 @@ begin
         select * into created_until, p_offset from sugang.seek_newest('course', p_offset);
     end if;
     return array(select id from courses
-        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where not hidden and created_at <= created_until
+          and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -1107,20 +1178,20 @@ begin
     if p_query is not null then
         -- Along the order until the page is full. Not a join, which the planner would begin at the other table.
         return array(select id from courses i
-            where (not p_available or (start_at <= p_now and end_at >= p_now))
+            where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
               and (select search_vector from sugang.course_search where item_id = i.id) @@ p_query
             order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
     end if;
     if p_offset > p_count / 2 then
         return array(select id from (
             select id, created_at, registration_count from courses
-            where not p_available or (start_at <= p_now and end_at >= p_now)
+            where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
             order by registration_count, created_at, id offset greatest(p_count - p_offset - sugang.page_size(), 0)
             limit least(p_count - p_offset, sugang.page_size())) page
             order by registration_count desc, created_at desc, id desc);
     end if;
     return array(select id from courses
-        where not p_available or (start_at <= p_now and end_at >= p_now)
+        where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -1171,7 +1242,7 @@ begin
     if p_available and p_offset > p_count / 2 then
         return array(select id from (
             select id, created_at from tests
-            where start_at <= p_now and end_at >= p_now
+            where not hidden and start_at <= p_now and end_at >= p_now
             order by created_at, id offset greatest(p_count - p_offset - sugang.page_size(), 0)
             limit least(p_count - p_offset, sugang.page_size())) page
             order by created_at desc, id desc);
@@ -1180,7 +1251,8 @@ begin
         select * into created_until, p_offset from sugang.seek_newest('test', p_offset);
     end if;
     return array(select id from tests
-        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where not hidden and created_at <= created_until
+          and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -1194,20 +1266,20 @@ begin
     if p_query is not null then
         -- Along the order until the page is full. Not a join, which the planner would begin at the other table.
         return array(select id from tests i
-            where (not p_available or (start_at <= p_now and end_at >= p_now))
+            where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
               and (select search_vector from sugang.test_search where item_id = i.id) @@ p_query
             order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
     end if;
     if p_offset > p_count / 2 then
         return array(select id from (
             select id, created_at, registration_count from tests
-            where not p_available or (start_at <= p_now and end_at >= p_now)
+            where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
             order by registration_count, created_at, id offset greatest(p_count - p_offset - sugang.page_size(), 0)
             limit least(p_count - p_offset, sugang.page_size())) page
             order by registration_count desc, created_at desc, id desc);
     end if;
     return array(select id from tests
-        where not p_available or (start_at <= p_now and end_at >= p_now)
+        where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -1343,10 +1415,10 @@ begin
                 or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
         + case when p_known.available then
             (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
-             where i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+             where not i.hidden and i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
                and (s.search_vector @@ p_query) is true)
           - (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
-             where i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+             where not i.hidden and i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
                and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
@@ -1444,10 +1516,10 @@ begin
                 or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
         + case when p_known.available then
             (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
-             where i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+             where not i.hidden and i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
                and (s.search_vector @@ p_query) is true)
           - (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
-             where i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+             where not i.hidden and i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
                and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
@@ -1637,12 +1709,13 @@ create or replace function sugang.course_search_inserted() returns trigger langu
 begin
     insert into sugang.course_search (item_id, created_at, start_at, end_at, search_vector)
         select id, created_at, start_at, end_at, sugang.search_vector(title, description)
-        from changed order by created_at;
+        from changed where not hidden order by created_at;
     return null;
 end $$;
 create or replace function sugang.course_search_updated() returns trigger language plpgsql as $$
 begin
-    if old.id <> new.id then delete from sugang.course_search where item_id = old.id; end if;
+    if old.id <> new.id or new.hidden then delete from sugang.course_search where item_id = old.id; end if;
+    if new.hidden then return null; end if;
     insert into sugang.course_search as s (item_id, created_at, start_at, end_at, search_vector)
         values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
         on conflict (item_id) do update
@@ -1676,8 +1749,10 @@ end $$;
 create or replace trigger sugang_search_table_insert after insert on courses referencing new table as changed
     for each statement execute function sugang.course_search_inserted();
 -- The columns of the words are compared only where a statement sets them: a description may be long.
-create or replace trigger sugang_search_table_update after update of id, title, description on courses for each row
-    when ((old.id, old.title, old.description) is distinct from (new.id, new.title, new.description))
+create or replace trigger sugang_search_table_update after update of id, title, description, hidden on courses
+    for each row
+    when ((old.id, old.title, old.description, old.hidden)
+          is distinct from (new.id, new.title, new.description, new.hidden))
     execute function sugang.course_search_updated();
 -- As in bucket_counts_of_items.sql.
 create or replace trigger sugang_search_table_move after update on courses
@@ -1701,12 +1776,13 @@ create or replace function sugang.test_search_inserted() returns trigger languag
 begin
     insert into sugang.test_search (item_id, created_at, start_at, end_at, search_vector)
         select id, created_at, start_at, end_at, sugang.search_vector(title, description)
-        from changed order by created_at;
+        from changed where not hidden order by created_at;
     return null;
 end $$;
 create or replace function sugang.test_search_updated() returns trigger language plpgsql as $$
 begin
-    if old.id <> new.id then delete from sugang.test_search where item_id = old.id; end if;
+    if old.id <> new.id or new.hidden then delete from sugang.test_search where item_id = old.id; end if;
+    if new.hidden then return null; end if;
     insert into sugang.test_search as s (item_id, created_at, start_at, end_at, search_vector)
         values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
         on conflict (item_id) do update
@@ -1740,8 +1816,10 @@ end $$;
 create or replace trigger sugang_search_table_insert after insert on tests referencing new table as changed
     for each statement execute function sugang.test_search_inserted();
 -- The columns of the words are compared only where a statement sets them: a description may be long.
-create or replace trigger sugang_search_table_update after update of id, title, description on tests for each row
-    when ((old.id, old.title, old.description) is distinct from (new.id, new.title, new.description))
+create or replace trigger sugang_search_table_update after update of id, title, description, hidden on tests
+    for each row
+    when ((old.id, old.title, old.description, old.hidden)
+          is distinct from (new.id, new.title, new.description, new.hidden))
     execute function sugang.test_search_updated();
 -- As in bucket_counts_of_items.sql.
 create or replace trigger sugang_search_table_move after update on tests
@@ -1831,7 +1909,7 @@ create or replace trigger sugang_change_log_update after update of is_active, is
 create or replace function sugang.course_fields(i courses) returns jsonb language sql stable as $$
     select jsonb_build_object('title', i.title, 'description', i.description, 'price', i.price::text,
                               'capacity', i.capacity, 'start_at', sugang.iso(i.start_at),
-                              'end_at', sugang.iso(i.end_at))
+                              'end_at', sugang.iso(i.end_at), 'hidden', i.hidden)
 $$;
 
 -- The version of an item, its ETag: a digest of the editable fields, so an edit by any other program changes it too.
@@ -1855,10 +1933,11 @@ create or replace trigger sugang_change_log after insert or delete on courses
     for each row execute function sugang.log_course_change();
 -- Costs a registration nothing: it sets none of these columns.
 create or replace trigger sugang_change_log_update
-    after update of title, description, price, capacity, start_at, end_at on courses
+    after update of title, description, price, capacity, start_at, end_at, hidden on courses
     for each row
-    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at)
-          is distinct from (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at))
+    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
+          is distinct from
+          (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden))
     execute function sugang.log_course_change();
 
 -- ===== change_log_of_items (test)
@@ -1869,7 +1948,7 @@ create or replace trigger sugang_change_log_update
 create or replace function sugang.test_fields(i tests) returns jsonb language sql stable as $$
     select jsonb_build_object('title', i.title, 'description', i.description, 'price', i.price::text,
                               'capacity', i.capacity, 'start_at', sugang.iso(i.start_at),
-                              'end_at', sugang.iso(i.end_at))
+                              'end_at', sugang.iso(i.end_at), 'hidden', i.hidden)
 $$;
 
 -- The version of an item, its ETag: a digest of the editable fields, so an edit by any other program changes it too.
@@ -1893,10 +1972,11 @@ create or replace trigger sugang_change_log after insert or delete on tests
     for each row execute function sugang.log_test_change();
 -- Costs a registration nothing: it sets none of these columns.
 create or replace trigger sugang_change_log_update
-    after update of title, description, price, capacity, start_at, end_at on tests
+    after update of title, description, price, capacity, start_at, end_at, hidden on tests
     for each row
-    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at)
-          is distinct from (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at))
+    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
+          is distinct from
+          (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden))
     execute function sugang.log_test_change();
 
 -- ===== clock
@@ -2131,14 +2211,14 @@ begin
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
             i.capacity - least(i.registration_count, i.capacity) as remaining,
-            greatest(i.registration_count - i.capacity, 0) as over_capacity,
+            greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.course_version(i) as version) o)
         page (o_ordinality, o));
 end $$;
 
 create or replace function sugang.list_course_for_operator(p_function text, p_user bigint, p_page bigint,
                                                            p_available boolean, p_search text, p_popular boolean,
-                                                           p_epoch bigint default null)
+                                                           p_hidden boolean, p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -2149,7 +2229,11 @@ begin
     end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
-    a := sugang.course_page(p_page, p_available, p_search, p_popular);
+    if p_hidden then
+        a := sugang.course_hidden_page(p_page, p_available, p_search, p_popular);
+    else
+        a := sugang.course_page(p_page, p_available, p_search, p_popular);
+    end if;
     if a.outcome = 'ok' then
         a.body := '[' || coalesce(sugang.course_operator_json(a.body::bigint[]), '') || ']';
     end if;
@@ -2188,8 +2272,9 @@ begin
         a.outcome := 'invalid_fields';
         return a;
     end if;
-    insert into courses (title, description, price, capacity, start_at, end_at)
-        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at)
+    insert into courses (title, description, price, capacity, start_at, end_at, hidden)
+        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at,
+                coalesce(item.hidden, false))
         returning * into item;
     a.outcome := 'ok';
     a.body := sugang.course_operator_json(array[item.id]);
@@ -2247,7 +2332,7 @@ begin
         update courses
             set title = edited.title, description = edited.description, price = edited.price,
                 capacity = edited.capacity, start_at = edited.start_at, end_at = edited.end_at,
-                updated_at = clock_timestamp()
+                hidden = edited.hidden, updated_at = clock_timestamp()
             where id = p_id;
     end if;
     a.outcome := 'ok';
@@ -2328,14 +2413,14 @@ begin
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
             i.capacity - least(i.registration_count, i.capacity) as remaining,
-            greatest(i.registration_count - i.capacity, 0) as over_capacity,
+            greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.test_version(i) as version) o)
         page (o_ordinality, o));
 end $$;
 
 create or replace function sugang.list_test_for_operator(p_function text, p_user bigint, p_page bigint,
                                                            p_available boolean, p_search text, p_popular boolean,
-                                                           p_epoch bigint default null)
+                                                           p_hidden boolean, p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -2346,7 +2431,11 @@ begin
     end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
-    a := sugang.test_page(p_page, p_available, p_search, p_popular);
+    if p_hidden then
+        a := sugang.test_hidden_page(p_page, p_available, p_search, p_popular);
+    else
+        a := sugang.test_page(p_page, p_available, p_search, p_popular);
+    end if;
     if a.outcome = 'ok' then
         a.body := '[' || coalesce(sugang.test_operator_json(a.body::bigint[]), '') || ']';
     end if;
@@ -2385,8 +2474,9 @@ begin
         a.outcome := 'invalid_fields';
         return a;
     end if;
-    insert into tests (title, description, price, capacity, start_at, end_at)
-        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at)
+    insert into tests (title, description, price, capacity, start_at, end_at, hidden)
+        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at,
+                coalesce(item.hidden, false))
         returning * into item;
     a.outcome := 'ok';
     a.body := sugang.test_operator_json(array[item.id]);
@@ -2444,7 +2534,7 @@ begin
         update tests
             set title = edited.title, description = edited.description, price = edited.price,
                 capacity = edited.capacity, start_at = edited.start_at, end_at = edited.end_at,
-                updated_at = clock_timestamp()
+                hidden = edited.hidden, updated_at = clock_timestamp()
             where id = p_id;
     end if;
     a.outcome := 'ok';
@@ -2505,6 +2595,134 @@ begin
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint,
                                  sugang.do_delete_test(p_user, p_epoch, p_id, p_versions));
+end $$;
+
+-- ===== operator_registrations (course)
+
+-- One kind: who is registered for an item, for operators.
+
+-- Newest first, each with its latest payment. p_from and p_to are days in UTC, both inclusive. A page is read along the
+-- index in the order of the list, from the nearer end of it.
+create or replace function sugang.list_course_registrations(p_function text, p_user bigint, p_id bigint,
+                                                            p_page bigint, p_status text, p_from text, p_to text,
+                                                            p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+    registered_n bigint;
+    not_before timestamptz := coalesce(sugang.day_begin(p_from), '-infinity');
+    until timestamptz := coalesce(sugang.day_end(p_to) - interval '1 microsecond', 'infinity');
+    ids bigint[];
+    skipped bigint;
+begin
+    if p_function is distinct from 'list_course_registrations' then
+        perform sugang.misrouted(p_function, 'list_course_registrations');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is null and not exists (select from courses where id = p_id) then a.outcome := 'not_found'; end if;
+    if a.outcome is not null then return a; end if;
+    select count(*) into registered_n from course_registrations
+        where course_id = p_id and (p_status is null or status = p_status)
+          and enrolled_at between not_before and until;
+    a := sugang.paginate(registered_n, p_page);
+    if a.outcome is not null then return a; end if;
+    skipped := (a.page - 1) * sugang.page_size();
+    if skipped > registered_n / 2 then
+        ids := array(select id from (
+            select id, enrolled_at from course_registrations
+            where course_id = p_id and (p_status is null or status = p_status)
+              and enrolled_at between not_before and until
+            order by enrolled_at, id offset greatest(registered_n - skipped - sugang.page_size(), 0)
+            limit least(registered_n - skipped, sugang.page_size())) page
+            order by enrolled_at desc, id desc);
+    else
+        ids := array(select id from course_registrations
+            where course_id = p_id and (p_status is null or status = p_status)
+              and enrolled_at between not_before and until
+            order by enrolled_at desc, id desc offset skipped limit sugang.page_size());
+    end if;
+    a.outcome := 'ok';
+    a.body := '[' || coalesce((select string_agg(row_to_json(o)::text, ',' order by place) from (
+        select wanted.ordinality as place, o from unnest(ids) with ordinality wanted (id, ordinality)
+        join course_registrations r on r.id = wanted.id
+        join users u on u.id = r.user_id
+        left join lateral (
+            select p.id, p.amount, p.payment_method, p.status from payments p
+            where p.user_id = r.user_id and p.registration_id = r.id and p.object_id = p_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+            order by p.id desc limit 1) p on true
+        cross join lateral (select
+            r.id, u.id as user_id, u.email, u.username, r.status,
+            sugang.iso(r.enrolled_at) as registered_at, sugang.iso(r.completed_at) as completed_at,
+            sugang.iso(r.cancelled_at) as cancelled_at, p.id as payment_id, p.amount::text as amount,
+            p.payment_method, p.status as payment_status) o) listed), '') || ']';
+    return a;
+end $$;
+
+-- ===== operator_registrations (test)
+
+-- One kind: who is registered for an item, for operators.
+
+-- Newest first, each with its latest payment. p_from and p_to are days in UTC, both inclusive. A page is read along the
+-- index in the order of the list, from the nearer end of it.
+create or replace function sugang.list_test_registrations(p_function text, p_user bigint, p_id bigint,
+                                                            p_page bigint, p_status text, p_from text, p_to text,
+                                                            p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+    registered_n bigint;
+    not_before timestamptz := coalesce(sugang.day_begin(p_from), '-infinity');
+    until timestamptz := coalesce(sugang.day_end(p_to) - interval '1 microsecond', 'infinity');
+    ids bigint[];
+    skipped bigint;
+begin
+    if p_function is distinct from 'list_test_registrations' then
+        perform sugang.misrouted(p_function, 'list_test_registrations');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is null and not exists (select from tests where id = p_id) then a.outcome := 'not_found'; end if;
+    if a.outcome is not null then return a; end if;
+    select count(*) into registered_n from test_registrations
+        where test_id = p_id and (p_status is null or status = p_status)
+          and applied_at between not_before and until;
+    a := sugang.paginate(registered_n, p_page);
+    if a.outcome is not null then return a; end if;
+    skipped := (a.page - 1) * sugang.page_size();
+    if skipped > registered_n / 2 then
+        ids := array(select id from (
+            select id, applied_at from test_registrations
+            where test_id = p_id and (p_status is null or status = p_status)
+              and applied_at between not_before and until
+            order by applied_at, id offset greatest(registered_n - skipped - sugang.page_size(), 0)
+            limit least(registered_n - skipped, sugang.page_size())) page
+            order by applied_at desc, id desc);
+    else
+        ids := array(select id from test_registrations
+            where test_id = p_id and (p_status is null or status = p_status)
+              and applied_at between not_before and until
+            order by applied_at desc, id desc offset skipped limit sugang.page_size());
+    end if;
+    a.outcome := 'ok';
+    a.body := '[' || coalesce((select string_agg(row_to_json(o)::text, ',' order by place) from (
+        select wanted.ordinality as place, o from unnest(ids) with ordinality wanted (id, ordinality)
+        join test_registrations r on r.id = wanted.id
+        join users u on u.id = r.user_id
+        left join lateral (
+            select p.id, p.amount, p.payment_method, p.status from payments p
+            where p.user_id = r.user_id and p.registration_id = r.id and p.object_id = p_id
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+            order by p.id desc limit 1) p on true
+        cross join lateral (select
+            r.id, u.id as user_id, u.email, u.username, r.status,
+            sugang.iso(r.applied_at) as registered_at, sugang.iso(r.completed_at) as completed_at,
+            sugang.iso(r.cancelled_at) as cancelled_at, p.id as payment_id, p.amount::text as amount,
+            p.payment_method, p.status as payment_status) o) listed), '') || ']';
+    return a;
 end $$;
 
 -- ===== operators
@@ -3046,9 +3264,9 @@ end $$;
 create or replace function sugang.course_rights() returns table (relation text, privilege text, columns text)
 language sql stable as $$
     values ('courses', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
-                                 'registration_count,capacity,seats_taken'),
-           ('courses', 'insert', 'title,description,price,capacity,start_at,end_at'),
-           ('courses', 'update', 'title,description,price,capacity,start_at,end_at,updated_at'),
+                                 'registration_count,capacity,seats_taken,hidden'),
+           ('courses', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
+           ('courses', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('courses', 'delete', null),
            ('sugang.course_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at,'
@@ -3063,9 +3281,9 @@ $$;
 create or replace function sugang.test_rights() returns table (relation text, privilege text, columns text)
 language sql stable as $$
     values ('tests', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
-                                 'registration_count,capacity,seats_taken'),
-           ('tests', 'insert', 'title,description,price,capacity,start_at,end_at'),
-           ('tests', 'update', 'title,description,price,capacity,start_at,end_at,updated_at'),
+                                 'registration_count,capacity,seats_taken,hidden'),
+           ('tests', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
+           ('tests', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('tests', 'delete', null),
            ('sugang.test_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at,'
@@ -3107,7 +3325,7 @@ begin
     select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
     perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
-    select * into item from courses where id = p_id;
+    select * into item from courses where id = p_id and not hidden;
     if item.price = 0 then
         if p_method <> 'free' then a.outcome := 'invalid_fields'; end if;
         p_amount := coalesce(p_amount, 0);
@@ -3142,8 +3360,8 @@ begin
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
     select * into current_item from courses where id = p_id;
-    if (current_item.price, current_item.start_at, current_item.end_at)
-            is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
+    if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
+            is distinct from (item.price, item.start_at, item.end_at, item.hidden) or clock_timestamp() > item.end_at then
         raise serialization_failure using message = 'the course has changed, or its period has ended, meanwhile';
     end if;
     perform sugang.check_user(p_user);
@@ -3266,7 +3484,7 @@ begin
     select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
     perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
-    select * into item from tests where id = p_id;
+    select * into item from tests where id = p_id and not hidden;
     if item.price = 0 then
         if p_method <> 'free' then a.outcome := 'invalid_fields'; end if;
         p_amount := coalesce(p_amount, 0);
@@ -3301,8 +3519,8 @@ begin
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
     select * into current_item from tests where id = p_id;
-    if (current_item.price, current_item.start_at, current_item.end_at)
-            is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
+    if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
+            is distinct from (item.price, item.start_at, item.end_at, item.hidden) or clock_timestamp() > item.end_at then
         raise serialization_failure using message = 'the test has changed, or its period has ended, meanwhile';
     end if;
     perform sugang.check_user(p_user);

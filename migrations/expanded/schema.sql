@@ -1098,3 +1098,53 @@ create table sugang.change_log (
     request_id text -- null when another program made the change
 );
 create index change_log_subject on sugang.change_log (subject, subject_id);
+
+-- ===== V26__hidden (course)
+
+-- One kind: items that an operator hides from users. A user who is registered for one stays registered.
+-- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion
+
+alter table courses add column hidden boolean not null default false;
+
+-- What the lists read: only the items that are shown, so that a page costs the same however many are hidden.
+drop index if exists courses_newest, courses_end, idx_course_popular, idx_course_dates;
+create index courses_newest on courses (created_at desc, id desc) include (start_at, end_at) where not hidden;
+create index courses_end on courses (end_at) include (start_at) where not hidden;
+create index idx_course_popular on courses (registration_count desc, created_at desc, id desc)
+    include (start_at, end_at) where not hidden;
+-- The Django service, which knows no hidden items, finds dates by idx_course_composite, which begins with these
+-- columns.
+create index idx_course_dates on courses (start_at, end_at) where not hidden;
+-- For operators.
+create index courses_hidden on courses (created_at desc, id desc) include (start_at, end_at, registration_count)
+    where hidden;
+
+-- The registrations for one item in the order of their list; PostgreSQL needs it as well when an item is deleted.
+-- Replacing it locks the table as an alter table course_registrations does.
+drop index if exists course_registrations_course_id;
+create index course_registrations_course_id on course_registrations (course_id, enrolled_at desc, id desc) include (status);
+
+-- ===== V26__hidden (test)
+
+-- One kind: items that an operator hides from users. A user who is registered for one stays registered.
+-- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion
+
+alter table tests add column hidden boolean not null default false;
+
+-- What the lists read: only the items that are shown, so that a page costs the same however many are hidden.
+drop index if exists tests_newest, tests_end, idx_test_popular, idx_test_dates;
+create index tests_newest on tests (created_at desc, id desc) include (start_at, end_at) where not hidden;
+create index tests_end on tests (end_at) include (start_at) where not hidden;
+create index idx_test_popular on tests (registration_count desc, created_at desc, id desc)
+    include (start_at, end_at) where not hidden;
+-- The Django service, which knows no hidden items, finds dates by idx_test_composite, which begins with these
+-- columns.
+create index idx_test_dates on tests (start_at, end_at) where not hidden;
+-- For operators.
+create index tests_hidden on tests (created_at desc, id desc) include (start_at, end_at, registration_count)
+    where hidden;
+
+-- The registrations for one item in the order of their list; PostgreSQL needs it as well when an item is deleted.
+-- Replacing it locks the table as an alter table test_registrations does.
+drop index if exists test_registrations_test_id;
+create index test_registrations_test_id on test_registrations (test_id, applied_at desc, id desc) include (status);

@@ -4,7 +4,7 @@
 create or replace function sugang.{kind}_fields(i {items}) returns jsonb language sql stable as $$
     select jsonb_build_object('title', i.title, 'description', i.description, 'price', i.price::text,
                               'capacity', i.capacity, 'start_at', sugang.iso(i.start_at),
-                              'end_at', sugang.iso(i.end_at))
+                              'end_at', sugang.iso(i.end_at), 'hidden', i.hidden)
 $$;
 
 -- The version of an item, its ETag: a digest of the editable fields, so an edit by any other program changes it too.
@@ -32,8 +32,9 @@ create or replace trigger sugang_change_log after insert or delete on {items}
     for each row execute function sugang.log_{kind}_change();
 -- Costs a registration nothing: it sets none of these columns.
 create or replace trigger sugang_change_log_update
-    after update of title, description, price, capacity, start_at, end_at on {items}
+    after update of title, description, price, capacity, start_at, end_at, hidden on {items}
     for each row
-    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at)
-          is distinct from (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at))
+    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
+          is distinct from
+          (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden))
     execute function sugang.log_{kind}_change();

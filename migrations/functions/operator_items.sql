@@ -14,14 +14,14 @@ begin
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
             i.capacity - least(i.registration_count, i.capacity) as remaining,
-            greatest(i.registration_count - i.capacity, 0) as over_capacity,
+            greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.{kind}_version(i) as version) o)
         page (o_ordinality, o));
 end $$;
 
 create or replace function sugang.list_{kind}_for_operator(p_function text, p_user bigint, p_page bigint,
                                                            p_available boolean, p_search text, p_popular boolean,
-                                                           p_epoch bigint default null)
+                                                           p_hidden boolean, p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan
 set client_min_messages = warning as $$
 declare
@@ -32,7 +32,11 @@ begin
     end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
-    a := sugang.{kind}_page(p_page, p_available, p_search, p_popular);
+    if p_hidden then
+        a := sugang.{kind}_hidden_page(p_page, p_available, p_search, p_popular);
+    else
+        a := sugang.{kind}_page(p_page, p_available, p_search, p_popular);
+    end if;
     if a.outcome = 'ok' then
         a.body := '[' || coalesce(sugang.{kind}_operator_json(a.body::bigint[]), '') || ']';
     end if;
@@ -71,8 +75,9 @@ begin
         a.outcome := 'invalid_fields';
         return a;
     end if;
-    insert into {items} (title, description, price, capacity, start_at, end_at)
-        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at)
+    insert into {items} (title, description, price, capacity, start_at, end_at, hidden)
+        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at,
+                coalesce(item.hidden, false))
         returning * into item;
     a.outcome := 'ok';
     a.body := sugang.{kind}_operator_json(array[item.id]);
@@ -130,7 +135,7 @@ begin
         update {items}
             set title = edited.title, description = edited.description, price = edited.price,
                 capacity = edited.capacity, start_at = edited.start_at, end_at = edited.end_at,
-                updated_at = clock_timestamp()
+                hidden = edited.hidden, updated_at = clock_timestamp()
             where id = p_id;
     end if;
     a.outcome := 'ok';

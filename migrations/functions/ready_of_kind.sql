@@ -2,9 +2,9 @@
 create or replace function sugang.{kind}_rights() returns table (relation text, privilege text, columns text)
 language sql stable as $$
     values ('{items}', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
-                                 'registration_count,capacity,seats_taken'),
-           ('{items}', 'insert', 'title,description,price,capacity,start_at,end_at'),
-           ('{items}', 'update', 'title,description,price,capacity,start_at,end_at,updated_at'),
+                                 'registration_count,capacity,seats_taken,hidden'),
+           ('{items}', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
+           ('{items}', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('{items}', 'delete', null),
            ('sugang.{kind}_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
            ('{registrations}', 'select', 'id,user_id,{item_id},status,{registered_at},completed_at,cancelled_at,'

@@ -29,7 +29,7 @@ begin
     select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
     perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
-    select * into item from {items} where id = p_id;
+    select * into item from {items} where id = p_id and not hidden;
     if item.price = 0 then
         if p_method <> 'free' then a.outcome := 'invalid_fields'; end if;
         p_amount := coalesce(p_amount, 0);
@@ -64,8 +64,8 @@ begin
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
     select * into current_item from {items} where id = p_id;
-    if (current_item.price, current_item.start_at, current_item.end_at)
-            is distinct from (item.price, item.start_at, item.end_at) or clock_timestamp() > item.end_at then
+    if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
+            is distinct from (item.price, item.start_at, item.end_at, item.hidden) or clock_timestamp() > item.end_at then
         raise serialization_failure using message = 'the {kind} has changed, or its period has ended, meanwhile';
     end if;
     perform sugang.check_user(p_user);

@@ -123,7 +123,10 @@ const OBSTACLES: &[(&str, &[&str])] = &[
     ("content_type_twice", &["tests.test: 7, 902"]),
     ("email_twice", &["min@example.com: users 401, 402"]),
     ("names_taken", &["there is an index payments_one_active"]),
-    ("names_taken (test)", &["tests has a column capacity"]),
+    (
+        "names_taken (test)",
+        &["tests has a column capacity", "tests has a column hidden"],
+    ),
     (
         "payment_amount_invalid",
         &["payment 104: -99000.00", "payment 105: NaN"],

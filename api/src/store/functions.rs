@@ -365,6 +365,18 @@ functions! {
             available: bool,
             search: Option<String>,
             popular: bool,
+            hidden: bool,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Lists one page of the registrations for an item.
+        list_registrations ListRegistrations = "list_{kind}_registrations" List {
+            user: i64,
+            id: i64,
+            page: i64,
+            status: Option<String>,
+            from: Option<String>,
+            to: Option<String>,
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
@@ -417,7 +429,7 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 25;
+pub(crate) const SCHEMA: i64 = 26;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {

@@ -31,18 +31,22 @@ begin
     end if;
     if keeps then perform sugang.fold_bucket_changes('{kind}'); end if;
     select sugang.count_before_hour('{kind}', 'start', p_now) - sugang.count_before_hour('{kind}', 'end', p_now)
-        + (select count(*) from {items} where start_at >= this_hour and start_at <= p_now and start_at <= end_at)
-        - (select count(*) from {items} where end_at >= this_hour and end_at < p_now and start_at <= end_at),
+        + (select count(*) from {items}
+           where not hidden and start_at >= this_hour and start_at <= p_now and start_at <= end_at)
+        - (select count(*) from {items}
+           where not hidden and end_at >= this_hour and end_at < p_now and start_at <= end_at),
         not exists (select from sugang.bucket_changes where kind = '{kind}')
         into counted, is_folded;
     if keeps and is_folded then
         update sugang.available_counts
             set n = counted,
-                valid_from = greatest('-infinity', (select max(start_at) from {items} where start_at <= p_now),
-                                      (select max(end_at) from {items} where end_at < p_now)
+                valid_from = greatest('-infinity',
+                                      (select max(start_at) from {items} where not hidden and start_at <= p_now),
+                                      (select max(end_at) from {items} where not hidden and end_at < p_now)
                                           + interval '1 microsecond'),
-                valid_until = least((select min(start_at) from {items} where start_at > p_now),
-                                    sugang.readable_time((select min(end_at) from {items} where end_at >= p_now))
+                valid_until = least((select min(start_at) from {items} where not hidden and start_at > p_now),
+                                    sugang.readable_time((select min(end_at) from {items}
+                                                          where not hidden and end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
             where kind = '{kind}';
         -- A count that is lost in a crash is taken again.

@@ -19,11 +19,12 @@ returns void language sql as $$
 $$;
 
 -- For triggers. The first argument is the kind; the second one, after a statement, is the sign. A statement that leaves
--- all periods as they were records nothing.
+-- all periods as they were records nothing. A hidden item counts as one that is not there.
 create or replace function sugang.bucket_counts_after_statement() returns trigger language plpgsql as $$
 begin
     perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(tg_argv[1]::integer), array_agg(created_at),
-                                        array_agg(start_at), array_agg(end_at)) from changed having count(*) > 0;
+                                        array_agg(start_at), array_agg(end_at))
+        from changed where not hidden having count(*) > 0;
     return null;
 end $$;
 create or replace function sugang.bucket_counts_after_update() returns trigger language plpgsql as $$
@@ -31,17 +32,18 @@ begin
     perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(sign), array_agg(created_at), array_agg(start_at),
                                         array_agg(end_at)) from (
         select created_at, start_at, end_at, sum(sign)::integer as sign from (
-            select created_at, start_at, end_at, 1 as sign from added
+            select created_at, start_at, end_at, 1 as sign from added where not hidden
             union all
-            select created_at, start_at, end_at, -1 from removed) periods
+            select created_at, start_at, end_at, -1 from removed where not hidden) periods
         group by 1, 2, 3 having sum(sign) <> 0) moved
         having count(*) > 0;
     return null;
 end $$;
 create or replace function sugang.bucket_counts_after_row() returns trigger language plpgsql as $$
 begin
-    perform sugang.add_to_bucket_counts(tg_argv[0], array[-1, 1], array[old.created_at, new.created_at],
-                                        array[old.start_at, new.start_at], array[old.end_at, new.end_at]);
+    perform sugang.add_to_bucket_counts(tg_argv[0], array[old.hidden::integer - 1, 1 - new.hidden::integer],
+                                        array[old.created_at, new.created_at], array[old.start_at, new.start_at],
+                                        array[old.end_at, new.end_at]);
     return null;
 end $$;
 -- No item can be written meanwhile, so the changes of all others are visible.

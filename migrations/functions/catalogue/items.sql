@@ -1,12 +1,12 @@
 -- One kind: the list of its items, and a single item.
 
--- The JSON objects of the API in the order of the ids, separated by commas.
+-- The JSON objects of the API in the order of the ids, separated by commas. Hidden items have none.
 create or replace function sugang.{kind}_json(p_user bigint, p_ids bigint[]) returns text
 language plpgsql stable as $$
 begin
     return (select string_agg(row_to_json(o)::text, ',' order by o_ordinality) from (
         select wanted.ordinality as o_ordinality, o from unnest(p_ids) with ordinality wanted (id, ordinality)
-        join {items} i on i.id = wanted.id
+        join {items} i on i.id = wanted.id and not i.hidden
         cross join lateral (select
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,

@@ -19,7 +19,7 @@ begin
     if p_available and p_offset > p_count / 2 then
         return array(select id from (
             select id, created_at from {items}
-            where start_at <= p_now and end_at >= p_now
+            where not hidden and start_at <= p_now and end_at >= p_now
             order by created_at, id offset greatest(p_count - p_offset - sugang.page_size(), 0)
             limit least(p_count - p_offset, sugang.page_size())) page
             order by created_at desc, id desc);
@@ -28,7 +28,8 @@ begin
         select * into created_until, p_offset from sugang.seek_newest('{kind}', p_offset);
     end if;
     return array(select id from {items}
-        where created_at <= created_until and (not p_available or (start_at <= p_now and end_at >= p_now))
+        where not hidden and created_at <= created_until
+          and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 
@@ -42,20 +43,20 @@ begin
     if p_query is not null then
         -- Along the order until the page is full. Not a join, which the planner would begin at the other table.
         return array(select id from {items} i
-            where (not p_available or (start_at <= p_now and end_at >= p_now))
+            where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
               and (select search_vector from sugang.{kind}_search where item_id = i.id) @@ p_query
             order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
     end if;
     if p_offset > p_count / 2 then
         return array(select id from (
             select id, created_at, registration_count from {items}
-            where not p_available or (start_at <= p_now and end_at >= p_now)
+            where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
             order by registration_count, created_at, id offset greatest(p_count - p_offset - sugang.page_size(), 0)
             limit least(p_count - p_offset, sugang.page_size())) page
             order by registration_count desc, created_at desc, id desc);
     end if;
     return array(select id from {items}
-        where not p_available or (start_at <= p_now and end_at >= p_now)
+        where not hidden and (not p_available or (start_at <= p_now and end_at >= p_now))
         order by registration_count desc, created_at desc, id desc offset p_offset limit sugang.page_size());
 end $$;
 

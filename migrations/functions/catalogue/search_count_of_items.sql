@@ -14,10 +14,10 @@ begin
                 or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
         + case when p_known.available then
             (select count(*) from {items} i join sugang.{kind}_search s on s.item_id = i.id
-             where i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+             where not i.hidden and i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
                and (s.search_vector @@ p_query) is true)
           - (select count(*) from {items} i join sugang.{kind}_search s on s.item_id = i.id
-             where i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+             where not i.hidden and i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
                and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()

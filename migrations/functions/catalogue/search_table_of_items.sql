@@ -4,12 +4,13 @@ create or replace function sugang.{kind}_search_inserted() returns trigger langu
 begin
     insert into sugang.{kind}_search (item_id, created_at, start_at, end_at, search_vector)
         select id, created_at, start_at, end_at, sugang.search_vector(title, description)
-        from changed order by created_at;
+        from changed where not hidden order by created_at;
     return null;
 end $$;
 create or replace function sugang.{kind}_search_updated() returns trigger language plpgsql as $$
 begin
-    if old.id <> new.id then delete from sugang.{kind}_search where item_id = old.id; end if;
+    if old.id <> new.id or new.hidden then delete from sugang.{kind}_search where item_id = old.id; end if;
+    if new.hidden then return null; end if;
     insert into sugang.{kind}_search as s (item_id, created_at, start_at, end_at, search_vector)
         values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
         on conflict (item_id) do update
@@ -43,8 +44,10 @@ end $$;
 create or replace trigger sugang_search_table_insert after insert on {items} referencing new table as changed
     for each statement execute function sugang.{kind}_search_inserted();
 -- The columns of the words are compared only where a statement sets them: a description may be long.
-create or replace trigger sugang_search_table_update after update of id, title, description on {items} for each row
-    when ((old.id, old.title, old.description) is distinct from (new.id, new.title, new.description))
+create or replace trigger sugang_search_table_update after update of id, title, description, hidden on {items}
+    for each row
+    when ((old.id, old.title, old.description, old.hidden)
+          is distinct from (new.id, new.title, new.description, new.hidden))
     execute function sugang.{kind}_search_updated();
 -- As in bucket_counts_of_items.sql.
 create or replace trigger sugang_search_table_move after update on {items}
