@@ -10,7 +10,9 @@ use crate::operation::description::Description;
 use crate::{
     context::{RequestContext, prove_operator},
     error::{ApiError, catalog::NOT_FOUND},
-    handlers::{accounts, docs, health, items, operator_items, operators, payments, registrations},
+    handlers::{
+        accounts, docs, health, items, operator_items, operator_registrations, operators, payments, registrations,
+    },
     http::Response,
     kind::{ItemKind, KINDS},
     operation::{Handler, ItemOperation, Operation},
@@ -79,6 +81,12 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
                 Method::DELETE,
                 "/api/operator/{items}/{id}/",
                 &operator_items::DELETE,
+                kind,
+            ),
+            item(
+                Method::GET,
+                "/api/operator/{items}/{id}/registrations/",
+                &operator_registrations::LIST,
                 kind,
             ),
         ]);

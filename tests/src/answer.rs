@@ -276,6 +276,7 @@ impl Answer {
             "completed_at",
             "cancelled_at",
             "paid_at",
+            "registered_at",
             "registration_time",
         ] {
             settings.add_dynamic_redaction(&format!(".**.{key}"), time);

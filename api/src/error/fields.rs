@@ -52,6 +52,7 @@ pub(crate) enum FieldProblem {
     /// The number is more than this.
     TooLarge(i64),
     InvalidInteger,
+    InvalidBoolean,
     /// The text is not a time of RFC 3339 in the years 1 to 9999.
     InvalidTime,
     /// The period would end before it starts.
@@ -137,6 +138,7 @@ impl FieldProblem {
                 Language::English => format!("Ensure this value is less than or equal to {most}.").into(),
             },
             Self::InvalidInteger => text("유효한 정수(integer)를 넣어주세요.", "A valid integer is required."),
+            Self::InvalidBoolean => text("유효한 불리언이 아닙니다.", "Must be a valid boolean."),
             Self::InvalidTime => text(
                 "일시 형식이 잘못되었습니다. YYYY-MM-DDThh:mm:ss와 시간대(+09:00 또는 Z)를 사용하십시오.",
                 "Datetime has wrong format. Use YYYY-MM-DDThh:mm:ss with an offset (+09:00 or Z).",

@@ -29,7 +29,8 @@ pub(crate) static LIST: ItemOperation = ItemOperation {
     describe: description::list,
 };
 
-/// Lists one page of the items of a kind, with the filters of the public list.
+/// Lists one page of the items of a kind, with the filters of the public list: of those that users find, or of the hidden
+/// ones.
 pub(crate) async fn list(
     ctx: &RequestContext<'_>,
     caller: Caller,
@@ -42,6 +43,7 @@ pub(crate) async fn list(
         available: query.get("status") == Some("available"),
         search: query.text("search")?,
         popular: query.get("sort") == Some("popular"),
+        hidden: query.get("hidden") == Some("true"),
         epoch: caller.epoch(),
     };
     let row = ctx.execute(kind.functions(), call).await?;
@@ -207,8 +209,12 @@ fn item(status: u16, row: FunctionRow) -> Result<Response, ApiError> {
 
 #[cfg(test)]
 mod description {
+    use serde_json::json;
     use sugang_sdk::types::{EditItem, NewItem};
-    use utoipa::{ToSchema, openapi::path::Parameter};
+    use utoipa::{
+        ToSchema,
+        openapi::path::{Parameter, ParameterIn},
+    };
 
     use super::{
         ApiError, FieldProblem, FieldProblems, INVALID_PAGE, ITEM_IN_USE, ItemKind, NOT_FOUND, PRECONDITION_FAILED,
@@ -220,7 +226,7 @@ mod description {
             description::{
                 Body, Description, Success, body, keyed, managed_item, null_character, operator, page_of, required,
             },
-            parameters::{id, idempotency_key, if_match},
+            parameters::{id, idempotency_key, if_match, parameter, string},
         },
     };
 
@@ -228,7 +234,11 @@ mod description {
         Description {
             success: Success::of(200, page_of(managed_item(kind))),
             errors: operator([(&INVALID_PAGE).into(), null_character("search")]),
-            parameters: (items::LIST.describe)(kind).parameters,
+            parameters: (items::LIST.describe)(kind)
+                .parameters
+                .into_iter()
+                .chain([hidden()])
+                .collect(),
             ..described(format!("List {} with their versions", kind.names.1), vec![])
         }
     }
@@ -303,6 +313,15 @@ mod description {
             errors: vec![],
             cpu_bound: false,
         }
+    }
+
+    fn hidden() -> Parameter {
+        parameter(
+            "hidden",
+            ParameterIn::Query,
+            "`true`: the hidden ones, whose titles are searched by a part of them; anything else: those that users find.",
+            string().examples([json!("true")]).build(),
+        )
     }
 
     fn before_start() -> ApiError {

@@ -150,7 +150,7 @@ mod description {
         error::{FieldProblem, FieldProblems},
         operation::{
             description::{Body, Description, Success, body, caller, keyed, page_of},
-            parameters::{id, idempotency_key, page_parameter, parameter, search_parameter, string},
+            parameters::{day_parameter, id, idempotency_key, page_parameter, parameter, search_parameter, string},
         },
     };
 
@@ -213,11 +213,6 @@ mod description {
         let words = |words: Vec<&'static str>| string().enum_values(Some(words)).build();
         let statuses = PaymentStatus::ALL.iter().map(|status| status.as_str()).collect();
         let types = PaymentType::ALL.iter().map(|kind| kind.as_str()).collect();
-        let day = || {
-            string().format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
-                utoipa::openapi::KnownFormat::Date,
-            )))
-        };
         vec![
             page_parameter(),
             parameter(
@@ -227,17 +222,13 @@ mod description {
                 words(statuses),
             ),
             parameter("payment_type", ParameterIn::Query, "Only those for this.", words(types)),
-            parameter(
+            day_parameter(
                 "from",
-                ParameterIn::Query,
                 "Only those paid on this day (UTC) or later. Empty filters nothing.",
-                day().build(),
             ),
-            parameter(
+            day_parameter(
                 "to",
-                ParameterIn::Query,
                 "Only those paid on this day (UTC) or earlier. Empty filters nothing.",
-                day().build(),
             ),
             search_parameter("the title of what was paid for"),
         ]

@@ -1,9 +1,10 @@
 //! The schemas of the document: the wire types with the server's limits.
 
 use sugang_sdk::types::{
-    AccessToken, Cancel, Cancelled, Course, CourseId, EditItem, Exam, ExamId, Login, ManagedCourse, ManagedExam, Money,
-    NewItem, Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType, Refresh, Register, RegistrationId, Secret,
-    SignedUp, Signup, Tokens, TransactionMetadata, User, UserId, UserRights,
+    AccessToken, Cancel, Cancelled, Course, CourseId, EditItem, Exam, ExamId, Login, ManagedCourse, ManagedExam,
+    ManagedRegistration, Money, NewItem, Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType, Refresh,
+    Register, RegistrationId, RegistrationStatus, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserId,
+    UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -51,6 +52,8 @@ pub(super) fn components() -> Components {
         .schema_from::<UserRights>()
         .schema_from::<NewItem>()
         .schema_from::<EditItem>()
+        .schema_from::<ManagedRegistration>()
+        .schema_from::<RegistrationStatus>()
         .schema_from::<UserId>()
         .schema_from::<ExamId>()
         .schema_from::<CourseId>()

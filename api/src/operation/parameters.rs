@@ -70,6 +70,11 @@ pub(crate) fn page_parameter() -> Parameter {
     )
 }
 
+pub(crate) fn day_parameter(name: &str, text: &str) -> Parameter {
+    let day = string().format(Some(SchemaFormat::KnownFormat(KnownFormat::Date)));
+    parameter(name, ParameterIn::Query, text, day.build())
+}
+
 pub(crate) fn search_parameter(over: &str) -> Parameter {
     let text = format!(
         "Words to find in {over}: all of them, unless `or` stands between; `\"…\"` is a phrase, `-` excludes. Parts of \

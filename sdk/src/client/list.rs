@@ -8,6 +8,12 @@ use serde::de::DeserializeOwned;
 use super::{Error, Request, Session};
 use crate::types::{ErrorCode, PageOf};
 
+/// The parameters of a list that are there.
+pub(super) fn given<const N: usize>(parameters: [(&'static str, Option<String>); N]) -> Vec<(&'static str, String)> {
+    let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    given.collect()
+}
+
 /// A list on the service. It sends no request before a page is read.
 #[derive(Debug, Clone)]
 pub struct List<T> {

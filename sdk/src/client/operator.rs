@@ -4,8 +4,10 @@ use std::marker::PhantomData;
 
 use reqwest::Method;
 
-use super::{Error, Filter, ItemId, Keyed, List, Request, Session};
-use crate::types::{CourseId, EditItem, ExamId, ManagedItem, NewItem, UserId, UserRights};
+use super::{Error, Filter, ItemId, Keyed, List, Request, Session, list::given};
+use crate::types::{
+    CourseId, Date, EditItem, ExamId, ManagedItem, ManagedRegistration, NewItem, RegistrationStatus, UserId, UserRights,
+};
 
 /// The endpoints of operators. To a session of any other user they do not exist:
 /// [`NotFound`](crate::types::ErrorCode::NotFound).
@@ -49,6 +51,27 @@ impl Operator {
     }
 }
 
+/// Which registrations to list; by default all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrationFilter {
+    /// Only those with this status.
+    pub status: Option<RegistrationStatus>,
+    /// Only those made on this day (UTC) or later.
+    pub from: Option<Date>,
+    /// Only those made on this day (UTC) or earlier.
+    pub to: Option<Date>,
+}
+
+impl RegistrationFilter {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        given([
+            ("status", self.status.map(|status| status.to_string())),
+            ("from", self.from.map(|day| day.to_string())),
+            ("to", self.to.map(|day| day.to_string())),
+        ])
+    }
+}
+
 /// The exams or the courses of the service, for an operator.
 #[derive(Debug, Clone)]
 pub struct ManagedItems<Id> {
@@ -64,9 +87,22 @@ impl<Id: ItemId> ManagedItems<Id> {
         }
     }
 
-    /// Lists the items that match the filter, page by page or as one stream.
+    /// Lists the items that users find and that match the filter, page by page or as one stream.
     pub fn list(&self, filter: &Filter) -> List<ManagedItem<Id>> {
         List::new(self.session.clone(), Self::all(), filter.query())
+    }
+
+    /// Lists the hidden items that match the filter. A search finds titles by a part of them.
+    pub fn list_hidden(&self, filter: &Filter) -> List<ManagedItem<Id>> {
+        let mut query = filter.query();
+        query.push(("hidden", "true".to_owned()));
+        List::new(self.session.clone(), Self::all(), query)
+    }
+
+    /// Lists the registrations for an item that match the filter, newest first.
+    pub fn registrations(&self, id: Id, filter: &RegistrationFilter) -> List<ManagedRegistration> {
+        let path = format!("{}registrations/", Self::one(id));
+        List::new(self.session.clone(), path, filter.query())
     }
 
     /// Returns one item.

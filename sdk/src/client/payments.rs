@@ -1,6 +1,6 @@
 //! The user's own payments.
 
-use super::{Error, Keyed, List, Request, Session};
+use super::{Error, Keyed, List, Request, Session, list::given};
 use crate::types::{Cancel, Cancelled, Date, Payment, PaymentId, PaymentStatus, PaymentType};
 
 /// Selects payments. The default lists all of them; the order is newest first.
@@ -29,17 +29,13 @@ impl Payments {
 
     /// Lists the payments that match the filter, page by page or as one stream.
     pub fn list(&self, filter: &PaymentFilter) -> List<Payment> {
-        let parameters = [
+        let query = given([
             ("status", filter.status.map(|status| status.to_string())),
             ("payment_type", filter.payment_type.map(|kind| kind.to_string())),
             ("from", filter.from.map(|day| day.to_string())),
             ("to", filter.to.map(|day| day.to_string())),
             ("search", filter.search.clone()),
-        ];
-        let query = parameters
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect();
+        ]);
         List::new(self.0.clone(), "api/me/payments/".to_owned(), query)
     }
 

@@ -18,9 +18,10 @@ pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors};
 pub use id::{CourseId, ExamId, PaymentId, RegistrationId, UserId};
 pub use item::{Completed, Course, Exam, Item, Page, PageOf, Register, Registered, Registration, Sort};
 pub use money::{Money, MoneyError};
-pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, NewItem, UserRights};
+pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, ManagedRegistration, NewItem, UserRights};
 pub use payment::{
-    Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, TransactionMetadata, UnknownWord, Word,
+    Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, RegistrationStatus, TransactionMetadata,
+    UnknownWord, Word,
 };
 
 /// An instant in UTC, sent as RFC 3339 with `Z`.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{CourseId, DateTime, ExamId, Money, UserId};
+use super::{
+    CourseId, DateTime, ExamId, Money, PaymentId, PaymentMethod, PaymentStatus, RegistrationId, RegistrationStatus,
+    UserId, Word,
+};
 
 /// An exam or a course, as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,8 @@ pub struct ManagedItem<Id> {
     /// By how many the registrations exceed a capacity that was lowered. No user loses a seat.
     #[cfg_attr(feature = "openapi", schema(examples(0)))]
     pub over_capacity: i64,
+    /// Whether it is hidden from users. Those who are registered keep what they have.
+    pub hidden: bool,
     /// The version for `If-Match`, in quotes the `ETag`. Every edit of a field changes it, and no registration does.
     #[cfg_attr(feature = "openapi", schema(examples("84368c4a0f9a4a018fc253d5fbdff345")))]
     pub version: String,
@@ -71,6 +76,9 @@ pub struct NewItem {
     /// Last instant at which users may register for it.
     #[cfg_attr(feature = "openapi", schema(examples("2026-11-30T14:59:59Z")))]
     pub end_at: DateTime,
+    /// Whether it is hidden from users.
+    #[serde(default)]
+    pub hidden: bool,
 }
 
 /// Body of `PATCH /api/operator/tests/{id}/` and `PATCH /api/operator/courses/{id}/`. A field that is left out stays as it
@@ -96,6 +104,49 @@ pub struct EditItem {
     /// The new last instant at which users may register for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_at: Option<DateTime>,
+    /// Whether to hide it from users, or to show it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<bool>,
+}
+
+/// A registration for an exam or a course, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ManagedRegistration {
+    /// Id of the application or the enrolment.
+    pub id: RegistrationId,
+    /// Id of the user who is registered.
+    pub user_id: UserId,
+    /// Their e-mail address.
+    #[cfg_attr(feature = "openapi", schema(examples("minsu@example.com")))]
+    pub email: String,
+    /// Their display name.
+    #[cfg_attr(feature = "openapi", schema(examples("김민수")))]
+    pub username: String,
+    /// What became of it.
+    #[cfg_attr(feature = "openapi", schema(value_type = RegistrationStatus))]
+    pub status: Word<RegistrationStatus>,
+    /// When the user registered.
+    #[cfg_attr(feature = "openapi", schema(examples("2026-11-23T03:21:26.123456Z")))]
+    pub registered_at: DateTime,
+    /// When it was completed, if it was.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub completed_at: Option<DateTime>,
+    /// When it was cancelled, if it was.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub cancelled_at: Option<DateTime>,
+    /// The latest payment for it, if there is one.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub payment_id: Option<PaymentId>,
+    /// What was paid.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub amount: Option<Money>,
+    /// How it was paid.
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<PaymentMethod>))]
+    pub payment_method: Option<Word<PaymentMethod>>,
+    /// What became of the payment.
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<PaymentStatus>))]
+    pub payment_status: Option<Word<PaymentStatus>>,
 }
 
 /// Tells null, which is `Some(None)`, from a field that is left out.

@@ -71,6 +71,18 @@ words! {
         Refunded = "refunded",
     }
 
+    /// What became of a registration.
+    RegistrationStatus {
+        /// The user has applied for the exam.
+        Applied = "applied",
+        /// The user is enrolled in the course.
+        Enrolled = "enrolled",
+        /// Completed.
+        Completed = "completed",
+        /// Cancelled, which freed the seat.
+        Cancelled = "cancelled",
+    }
+
     /// What a payment was for.
     PaymentType {
         /// An exam.

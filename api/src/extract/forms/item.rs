@@ -28,9 +28,12 @@ pub(crate) fn new_item(object: &Object<'_>) -> Result<NewItem, ApiError> {
         capacity(&mut form),
         time(&mut form, "start_at"),
         time(&mut form, "end_at"),
+        hidden(&mut form, object),
     );
     match fields {
-        (Some(title), description, Some(price), capacity, Some(start_at), Some(end_at)) if form.problems.is_empty() => {
+        (Some(title), description, Some(price), capacity, Some(start_at), Some(end_at), hidden)
+            if form.problems.is_empty() =>
+        {
             Ok(NewItem {
                 title,
                 description: description.flatten(),
@@ -38,6 +41,7 @@ pub(crate) fn new_item(object: &Object<'_>) -> Result<NewItem, ApiError> {
                 capacity: capacity.flatten(),
                 start_at,
                 end_at,
+                hidden: hidden.unwrap_or_default(),
             })
         }
         _ => Err(ApiError::Fields(form.problems)),
@@ -58,6 +62,7 @@ pub(crate) fn edit_item(object: &Object<'_>) -> Result<EditItem, ApiError> {
         capacity: capacity(&mut form),
         start_at: has("start_at").then(|| time(&mut form, "start_at")).flatten(),
         end_at: has("end_at").then(|| time(&mut form, "end_at")).flatten(),
+        hidden: hidden(&mut form, object),
     };
     match form.problems.is_empty() {
         true => Ok(edit),
@@ -121,6 +126,21 @@ fn instant(raw: &RawValue) -> Result<DateTime, FieldProblem> {
     }
 }
 
+fn hidden(form: &mut FormReader<'_>, object: &Object<'_>) -> Option<bool> {
+    object.get("hidden")?;
+    let raw = form.value("hidden")?;
+    form.keep("hidden", flag(raw))
+}
+
+/// Reads true or false, which a form without JSON sends as a text.
+fn flag(raw: &RawValue) -> Result<bool, FieldProblem> {
+    match raw.get() {
+        "true" | r#""true""# => Ok(true),
+        "false" | r#""false""# => Ok(false),
+        _ => Err(FieldProblem::InvalidBoolean),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +157,7 @@ mod tests {
             serde_json::to_string(&read).unwrap(),
             concat!(
                 r#"{"title":"가","description":null,"price":"0.00","capacity":null,"#,
-                r#""start_at":"2026-11-01T00:00:00Z","end_at":"2026-11-30T00:00:00Z"}"#
+                r#""start_at":"2026-11-01T00:00:00Z","end_at":"2026-11-30T00:00:00Z","hidden":false}"#
             )
         );
         for (json, expected) in [
@@ -169,6 +189,27 @@ mod tests {
             let wrong = problems(new_item(&object(&format!("{{{GOOD},\"capacity\":{capacity}}}"))));
             assert_eq!(wrong, r#"{"capacity":["A valid integer is required."]}"#, "{capacity}");
         }
+    }
+
+    #[test]
+    fn an_item_is_hidden_or_not() {
+        let read = |hidden: &str| edit_item(&object(&format!("{{\"hidden\":{hidden}}}")));
+        for (json, hidden) in [
+            ("true", true),
+            ("false", false),
+            ("\"true\"", true),
+            ("\"false\"", false),
+        ] {
+            assert_eq!(read(json).ok().unwrap().hidden, Some(hidden), "{json}");
+        }
+        for json in ["1", "0", "\"\"", "\"yes\"", "[]", "{}"] {
+            assert_eq!(
+                problems(read(json)),
+                r#"{"hidden":["Must be a valid boolean."]}"#,
+                "{json}"
+            );
+        }
+        assert_eq!(problems(read("null")), r#"{"hidden":["This field may not be null."]}"#);
     }
 
     #[test]
