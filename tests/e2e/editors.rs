@@ -43,7 +43,7 @@ async fn counts(app: &App, kind: Kind) -> [i64; 2] {
 async fn assert_exact(app: &App, kind: Kind) {
     let shown = counts(app, kind).await;
     let counted = format!(
-        "select array[count(*), count(*) filter (where now() between start_at and end_at)] from {}",
+        "select array[count(*), count(*) filter (where now() between start_at and end_at)] from {} where not hidden",
         kind.items
     );
     assert_eq!(app.one::<Vec<i64>>(&counted, &[]).await, shown);
@@ -98,6 +98,19 @@ async fn every_kind_of_edit_is_counted(#[values(EXAM, COURSE)] kind: Kind) {
         "with moved as (update {items} set end_at = '2035-01-01' where id < 50 returning 1)
              insert into {items} (title, price, start_at, end_at)
              select 'new', 1, '2020-01-01', '2089-01-01' from moved",
+        // Hidden, and shown: by itself, and together with everything else.
+        "update {items} set hidden = true where id % 2 = 0",
+        "update {items} set end_at = '2085-01-01', title = 'hidden' where id % 4 = 0",
+        "update {items} set hidden = id % 3 = 0, start_at = '2019-01-01', title = title || ' ' where id % 5 < 3",
+        "update {items} set hidden = true, id = id + 200000 where id % 19 = 0",
+        "update {items} set hidden = false, id = id + 200000 where id % 23 = 0",
+        "delete from {items} where id % 29 = 0",
+        "insert into {items} (title, price, start_at, end_at, hidden)
+             select 'new', 1, '2020-01-01', '2089-01-01', n % 2 = 0 from generate_series(1, 10) n",
+        "create function hide() returns trigger language plpgsql as
+             'begin update {items} set hidden = not hidden, end_at = ''2036-01-01'' where id < 400; return null; end';
+         create trigger hide after update on users execute function hide();
+         update users set is_active = true",
         "truncate {items} cascade",
         "insert into {items} (title, price, start_at, end_at)
              select 'new', 1, '2020-01-01', '2089-01-01' from generate_series(1, 10)",

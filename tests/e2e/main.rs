@@ -32,6 +32,7 @@ mod items {
     mod far_times;
     mod free;
     mod get;
+    mod hidden;
     mod list;
     mod register;
     mod search;
@@ -47,7 +48,9 @@ mod memory;
 mod migrations;
 mod operator {
     mod access;
+    mod hidden;
     mod items;
+    mod registrations;
     mod users;
 }
 mod other_writers;

@@ -20,6 +20,7 @@ const MEANWHILE: &[(&str, u16, &str)] = &[
     ("delete from users where id = 1", 401, "user_not_found"),
     ("delete from {items}", 404, "not_found"),
     ("update {items} set price = 50000", 400, "amount_mismatch"),
+    ("update {items} set hidden = true", 404, "not_found"),
     ("update {items} set end_at = now()", 400, "not_open"),
     ("update {items} set price = 0", 400, "invalid"),
     ("update {items} set capacity = 0", 409, "sold_out"),

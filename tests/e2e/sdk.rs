@@ -2,10 +2,15 @@
 
 use futures::TryStreamExt;
 use sugang_sdk::{
-    Client, Filter, PaymentFilter,
-    types::{Cancel, EditItem, ErrorCode, Money, NewItem, PaymentMethod, PaymentStatus, PaymentType, Register, Sort},
+    Client, Filter, PaymentFilter, RegistrationFilter,
+    types::{
+        Cancel, EditItem, ErrorCode, Money, NewItem, PaymentMethod, PaymentStatus, PaymentType, Register,
+        RegistrationStatus, Sort,
+    },
 };
 use sugang_tests::{App, COURSE, EXAM, Item};
+
+use crate::support::operator;
 
 #[tokio::test]
 async fn a_client_signs_up_applies_completes_and_cancels() {
@@ -150,6 +155,7 @@ async fn an_operator_manages_courses_and_operators() {
         capacity: Some(2),
         start_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         end_at: "2099-12-31T23:59:59Z".parse().unwrap(),
+        hidden: false,
     };
     let created = courses.create(new.clone()).await.unwrap();
     assert_eq!((created.title.as_str(), created.remaining), ("러스트 입문", Some(2)));
@@ -186,6 +192,55 @@ async fn an_operator_manages_courses_and_operators() {
     let refused = other.operator().make_operator(minsu).await.unwrap_err();
     assert_eq!(refused.code(), Some(&ErrorCode::NotSuperuser));
     assert!(!session.operator().unmake_operator(minsu).await.unwrap().is_operator);
+}
+
+#[tokio::test]
+async fn an_operator_hides_a_course_and_sees_who_is_registered() {
+    let app = App::start().await;
+    let [ujin, minsu] = [operator(&app).await, app.user("minsu").await];
+    let id = app.add(COURSE, Item::default()).await;
+    let client = Client::new(app.base.clone()).unwrap();
+    let other = client.login(&minsu.email, "correct1").await.unwrap();
+    let register = Register {
+        amount: Money::won(45_000),
+        payment_method: PaymentMethod::Card,
+    };
+    let enrolled = other.courses().enroll(id.into(), register).await.unwrap();
+
+    let courses = client
+        .login(&ujin.email, "correct1")
+        .await
+        .unwrap()
+        .operator()
+        .courses();
+    let course = courses.get(id.into()).await.unwrap();
+    let hide = EditItem {
+        hidden: Some(true),
+        ..EditItem::default()
+    };
+    let hidden = courses.edit(&course, hide).await.unwrap();
+    assert!(hidden.hidden && !course.hidden);
+    assert_eq!(courses.list(&Filter::default()).page(1).await.unwrap().count, 0);
+    let listed = courses.list_hidden(&Filter::default()).page(1).await.unwrap();
+    assert_eq!(listed.results, [hidden]);
+    assert_eq!(
+        other.courses().get(id.into()).await.unwrap_err().code(),
+        Some(&ErrorCode::NotFound)
+    );
+
+    let filter = RegistrationFilter {
+        status: Some(RegistrationStatus::Enrolled),
+        from: Some("2020-01-01".parse().unwrap()),
+        to: Some("2099-12-31".parse().unwrap()),
+    };
+    let registrations = courses.registrations(id.into(), &filter).page(1).await.unwrap().results;
+    let [registration] = &registrations[..] else {
+        panic!("{registrations:?}")
+    };
+    assert_eq!(registration.user_id, minsu.id.into());
+    assert!(registration.status == RegistrationStatus::Enrolled);
+    assert_eq!(registration.payment_id, Some(enrolled.payment_id));
+    assert_eq!(registration.amount, Some(Money::won(45_000)));
 }
 
 #[tokio::test]

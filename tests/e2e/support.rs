@@ -16,6 +16,14 @@ pub fn cancel<'a>(app: &'a App, payment: i64, user: &User) -> Call<'a> {
     app.post(format!("/payments/{payment}/cancel/")).by(user)
 }
 
+/// Adds an operator, ujin.
+pub async fn operator(app: &App) -> User {
+    let user = app.user("ujin").await;
+    app.run("update users set is_staff = true where id = $1", &[&user.id])
+        .await;
+    user
+}
+
 /// Body of a registration.
 pub fn payment(amount: impl Into<Value>, method: &str) -> Value {
     json!({"amount": amount.into(), "payment_method": method})

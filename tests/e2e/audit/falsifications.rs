@@ -319,6 +319,8 @@ pub const FALSIFICATIONS: &[Falsification] = &[
     ),
     by("search_table", "1", "update sugang.{kind}_search set end_at = now() where item_id = 1"),
     by("search_table", "1", "delete from sugang.{kind}_search where item_id = 1"),
+    by("search_table", "1", "update {items} set hidden = true where id = 1"),
+    by("bucket_counts", "", "update {items} set hidden = true where id = 1"),
     by(
         "search_vector",
         "1",

@@ -172,11 +172,13 @@ async fn to_operators_they_do() {
       DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/courses/1/ 200
       PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/courses/1/registrations/ 200
       GET /api/operator/tests/ 200
       POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/tests/1/ 200
       PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/tests/1/registrations/ 200
       DELETE /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators.
       POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators.
     superuser
@@ -185,11 +187,13 @@ async fn to_operators_they_do() {
       DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/courses/1/ 200
       PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/courses/1/registrations/ 200
       GET /api/operator/tests/ 200
       POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/tests/1/ 200
       PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/tests/1/registrations/ 200
       DELETE /api/operator/users/1/operator/ 200
       POST /api/operator/users/1/operator/ 200
     "#);

@@ -9,18 +9,11 @@ use sugang_tests::{Answer, App, COURSE, Call, EXAM, Item, Kind, User, assert_ans
 
 use crate::{
     storm::{assert_audit, audit},
-    support::{Hold, cancel, paid, payment, register, tally},
+    support::{Hold, cancel, operator, paid, payment, register, tally},
 };
 
 const LOG: &str = "select subject_id, action, before, after, actor_id, request_id is not null as by_request
                    from sugang.change_log where subject <> 'user' order by id";
-
-async fn operator(app: &App) -> User {
-    let user = app.user("ujin").await;
-    app.run("update users set is_staff = true where id = $1", &[&user.id])
-        .await;
-    user
-}
 
 fn all(kind: Kind) -> String {
     format!("/api/operator{}", kind.path)
@@ -68,6 +61,7 @@ async fn an_item_is_created(#[values(EXAM, COURSE)] kind: Kind) {
         "created_at": "[now]",
         "description": "필기 합격자만 응시할 수 있습니다.",
         "end_at": "2099-12-31T23:59:59Z",
+        "hidden": false,
         "id": 1,
         "over_capacity": 0,
         "price": "45000.00",
@@ -75,7 +69,7 @@ async fn an_item_is_created(#[values(EXAM, COURSE)] kind: Kind) {
         "remaining": 30,
         "start_at": "2020-01-01T00:00:00Z",
         "title": "정보처리기사 실기",
-        "version": "6cb8bbdd309901109eff5bbeacf7a1e0"
+        "version": "0b4640de5a575498798cd27bba1e8266"
       }
     }
     "#);
@@ -175,6 +169,7 @@ async fn an_edit_changes_what_it_names(#[values(EXAM, COURSE)] kind: Kind) {
         "created_at": "2026-01-02T03:04:05Z",
         "description": null,
         "end_at": "2098-12-31T14:59:59Z",
+        "hidden": false,
         "id": 1,
         "over_capacity": 0,
         "price": "0.00",
@@ -182,7 +177,7 @@ async fn an_edit_changes_what_it_names(#[values(EXAM, COURSE)] kind: Kind) {
         "remaining": 2,
         "start_at": "2020-01-01T00:00:00Z",
         "title": "정보처리기사 실기",
-        "version": "a071f7244c35750d19494bb674e7799e"
+        "version": "4a6b046ef12c6a7a8a73efadf0db7886"
       }
     }
     "#);
@@ -378,6 +373,7 @@ async fn an_unused_item_is_deleted(#[values(EXAM, COURSE)] kind: Kind) {
           "capacity": null,
           "description": null,
           "end_at": "2099-12-31T23:59:59Z",
+          "hidden": false,
           "price": "45000.00",
           "start_at": "2020-01-01T00:00:00Z",
           "title": "필기"
