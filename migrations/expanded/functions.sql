@@ -214,9 +214,14 @@ create or replace trigger append_only before update or delete or truncate on sug
     for each statement execute function sugang.refuse_audit_log_change();
 
 -- Tells the triggers the user and the request behind the changes of this transaction.
-create or replace function sugang.set_actor(p_user bigint, p_request_id text) returns void language sql as $$
-    select set_config('sugang.actor', p_user::text, true), set_config('sugang.request', p_request_id, true)
-$$;
+create or replace function sugang.set_actor(p_user bigint, p_request_id text) returns void language plpgsql as $$
+begin
+    -- A condition is evaluated without a plan.
+    if set_config('sugang.actor', p_user::text, true) is null
+       or set_config('sugang.request', p_request_id, true) is null then
+        return;
+    end if;
+end $$;
 
 -- That user and request; null when another program makes the change.
 create or replace function sugang.actor() returns bigint language sql stable as $$
@@ -265,20 +270,30 @@ returns bytea language sql stable parallel safe as $$
                       || quote_nullable(p_status) || ',' || quote_nullable(p_request_id), 'UTF8')), 1, 16)
 $$;
 
--- The hash of this entry; of the latest, where a deleted row came back under its id. Sorted as an array: a search along
--- the ids would read the whole log, and so would a plan that is kept from when the log was short.
+-- The hash of this entry; of the latest, where a deleted row came back under its id. Without a limit: with one, a
+-- search along the ids might read the whole log. Without sequential scans: a plan may be kept from when the log was
+-- short.
 create or replace function sugang.hash_of_entry(p_subject text, p_subject_id bigint, p_entry integer) returns bytea
 language plpgsql stable set enable_seqscan = off as $$
+declare
+    found_hash bytea;
 begin
-    return (select (array_agg(hash order by id desc))[1] from sugang.audit_log
-            where subject = p_subject and subject_id = p_subject_id and entry = p_entry);
+    select hash into found_hash from sugang.audit_log
+        where subject = p_subject and subject_id = p_subject_id and entry = p_entry order by id desc;
+    return found_hash;
 end $$;
 
--- Counts the entries of a payment. The functions of the API count by themselves where they change the status, which is
--- faster.
-create or replace function sugang.count_payment_entries() returns trigger language plpgsql as $$
+-- The time of the cancellation follows the status, for a program that changes the status alone; and the entries of the
+-- payment are counted. The functions of the API count by themselves where they change the status, which is faster.
+create or replace function sugang.follow_payment() returns trigger language plpgsql as $$
 begin
-    if sugang.recounts() then return new; end if;
+    if (new.status = 'paid') = (new.cancelled_at is not null) and new.status in ('paid', 'cancelled') then
+        new.cancelled_at := case when new.status = 'cancelled' then clock_timestamp() end;
+    end if;
+    if tg_op = 'INSERT' or new.history_entries = old.history_entries + 1 and new.status <> old.status
+       or sugang.recounts() then
+        return new;
+    end if;
     new.history_entries := case
         when new.id <> old.id then 1
         when (new.user_id, new.content_type_id, new.object_id) <> (old.user_id, old.content_type_id, old.object_id)
@@ -288,11 +303,10 @@ begin
     end;
     return new;
 end $$;
--- After all others, whose changes count as well: triggers run in the order of their names.
-create or replace trigger sugang_z_entries_update before update on payments
-    for each row
-    when (new.history_entries <> old.history_entries + 1 or new.status = old.status)
-    execute function sugang.count_payment_entries();
+-- After all others, whose changes count as well: triggers run in the order of their names. Without a condition, which
+-- PostgreSQL would parse again in each statement: that takes longer than the call.
+create or replace trigger sugang_z_follow before insert or update on payments
+    for each row execute function sugang.follow_payment();
 
 -- A payment that comes to another user or item is a removal and an addition.
 create or replace function sugang.log_payment() returns trigger language plpgsql as $$
@@ -305,7 +319,9 @@ declare
     after  numeric := 0;
     previous bytea;
 begin
-    if sugang.recounts() then return null; end if;
+    if tg_op = 'UPDATE' and old.id = new.id and old.history_entries = new.history_entries or sugang.recounts() then
+        return null;
+    end if;
     if tg_op <> 'INSERT' and old.status = 'paid' then before := old.amount; end if;
     if tg_op <> 'DELETE' and new.status = 'paid' then after := new.amount; end if;
     h.at := clock_timestamp();
@@ -328,8 +344,11 @@ begin
         previous := case when h.status = 'moved' then h.hash end;
     end if;
     if tg_op <> 'DELETE' then
-        h.item_kind := coalesce((select kind from sugang.kinds where content_type_id = new.content_type_id),
-                                new.payment_type);
+        h.item_kind := new.payment_type;
+        if h.actor_id is null then
+            h.item_kind := coalesce((select kind from sugang.kinds where content_type_id = new.content_type_id),
+                                    new.payment_type);
+        end if;
         h.state := sugang.payment_state(new);
         h.entry := case tg_op when 'INSERT' then 1 else new.history_entries end;
         insert into sugang.audit_log
@@ -348,11 +367,8 @@ begin
     end if;
     return null;
 end $$;
-create or replace trigger sugang_audit_log after insert or delete on payments
+create or replace trigger sugang_audit_log after insert or update or delete on payments
     for each row execute function sugang.log_payment();
-create or replace trigger sugang_audit_log_update after update on payments
-    for each row when (old.id <> new.id or old.history_entries <> new.history_entries)
-    execute function sugang.log_payment();
 
 -- Before the rows are gone.
 create or replace function sugang.log_truncated_payments() returns trigger language plpgsql as $$
@@ -1878,6 +1894,19 @@ begin
         values (p_subject, p_id, p_action, p_before, p_after, sugang.actor(), sugang.request());
 end $$;
 
+-- Whether an item of any kind has this id and this version.
+create or replace function sugang.is_version(p_id bigint, p_version text) returns boolean language plpgsql stable as $$
+declare
+    k record;
+    found_version text;
+begin
+    for k in select kind from sugang.kinds loop
+        execute format('select sugang.%I($1)', k.kind || '_version_of_id') into found_version using p_id;
+        if found_version = p_version then return true; end if;
+    end loop;
+    return false;
+end $$;
+
 -- What is logged of a user.
 create or replace function sugang.user_rights(u users) returns jsonb language sql stable as $$
     select jsonb_build_object('is_active', u.is_active, 'is_staff', u.is_staff, 'is_superuser', u.is_superuser)
@@ -1917,6 +1946,10 @@ create or replace function sugang.course_version(i courses) returns text languag
     select substr(encode(sha256(convert_to(sugang.course_fields(i)::text, 'UTF8')), 'hex'), 1, 32)
 $$;
 
+create or replace function sugang.course_version_of_id(p_id bigint) returns text language sql stable as $$
+    select sugang.course_version(i) from courses i where id = p_id
+$$;
+
 create or replace function sugang.log_course_change() returns trigger language plpgsql as $$
 begin
     case tg_op
@@ -1954,6 +1987,10 @@ $$;
 -- The version of an item, its ETag: a digest of the editable fields, so an edit by any other program changes it too.
 create or replace function sugang.test_version(i tests) returns text language sql stable as $$
     select substr(encode(sha256(convert_to(sugang.test_fields(i)::text, 'UTF8')), 'hex'), 1, 32)
+$$;
+
+create or replace function sugang.test_version_of_id(p_id bigint) returns text language sql stable as $$
+    select sugang.test_version(i) from tests i where id = p_id
 $$;
 
 create or replace function sugang.log_test_change() returns trigger language plpgsql as $$
@@ -2098,14 +2135,6 @@ begin
         raise insufficient_privilege using message = 'only the owner of the tables may set sugang.recount';
     end if;
     return true;
-end $$;
-
--- The times follow the status, for a program that changes the status alone.
-create or replace function sugang.keep_registration_times() returns trigger language plpgsql as $$
-begin
-    new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, clock_timestamp()) end;
-    new.cancelled_at := case when new.status = 'cancelled' then coalesce(new.cancelled_at, clock_timestamp()) end;
-    return new;
 end $$;
 
 -- The audit tells a capacity that an operator has lowered from a seat sold twice by what was taken since.
@@ -2909,17 +2938,6 @@ create or replace trigger sugang_payment_snapshot_update
           is distinct from (new.user_id, new.payment_type, new.content_type_id, new.object_id))
     execute function sugang.payment_snapshot();
 
--- The time of the cancellation follows the status, for a program that changes the status alone.
-create or replace function sugang.keep_payment_times() returns trigger language plpgsql as $$
-begin
-    new.cancelled_at := case when new.status = 'cancelled' then clock_timestamp() end;
-    return new;
-end $$;
-create or replace trigger sugang_payment_times before insert or update on payments
-    for each row
-    when (new.status = 'paid' and new.cancelled_at is not null or new.status = 'cancelled' and new.cancelled_at is null)
-    execute function sugang.keep_payment_times();
-
 -- A payment that another program cancels or deletes frees its seat; a completed registration stays. No trigger ever
 -- changes money: the payment of a registration that another program cancels stays paid, until the user registers again
 -- with it or cancels it.
@@ -2938,25 +2956,25 @@ begin
 end $$;
 create or replace function sugang.payments_updated() returns trigger language plpgsql as $$
 begin
+    -- The functions of this service free the seat themselves.
+    if sugang.actor() is not null then return null; end if;
     perform sugang.release_unpaid_seats(array_agg(o.content_type_id), array_agg(o.user_id), array_agg(o.object_id))
         from removed o join added n on n.id = o.id where o.status = 'paid' and n.status <> 'paid' having count(*) > 0;
     return null;
 end $$;
 create or replace function sugang.payments_deleted() returns trigger language plpgsql as $$
 begin
+    if sugang.actor() is not null then return null; end if;
     perform sugang.release_unpaid_seats(array_agg(content_type_id), array_agg(user_id), array_agg(object_id))
         from removed where status = 'paid' having count(*) > 0;
     return null;
 end $$;
--- The functions of this service free the seat themselves.
 create or replace trigger sugang_payments_updated after update on payments
     referencing old table as removed new table as added
-    for each statement when (coalesce(current_setting('sugang.actor', true), '') = '')
-    execute function sugang.payments_updated();
+    for each statement execute function sugang.payments_updated();
 create or replace trigger sugang_payments_deleted after delete on payments
     referencing old table as removed
-    for each statement when (coalesce(current_setting('sugang.actor', true), '') = '')
-    execute function sugang.payments_deleted();
+    for each statement execute function sugang.payments_deleted();
 
 -- ===== payment_snapshot_of_kind (course)
 
@@ -3292,6 +3310,130 @@ language sql stable as $$
            ('test_registrations', 'update', 'status,applied_at,completed_at,cancelled_at,history_entries')
 $$;
 
+-- ===== recount (course)
+
+-- One kind: for an operator who has written registrations while the triggers were disabled.
+
+-- Counts every item again, and returns how many counts were wrong.
+create or replace function sugang.recount_course() returns bigint language plpgsql as $$
+declare
+    corrected bigint;
+begin
+    lock table course_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    update courses i set registration_count = coalesce(r.n, 0)
+        from courses j
+        left join (select course_id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
+            on r.course_id = j.id
+        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+    get diagnostics corrected = row_count;
+    perform set_config('sugang.recount', '', true);
+    return corrected;
+end $$;
+
+-- Writes down what the history lacks of the registrations as they are, and returns for how many.
+create or replace function sugang.log_unlogged_course_registrations() returns bigint language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
+    logged bigint;
+begin
+    lock table course_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    with sums as (
+        select subject_id as id, sum(seats) as seats, max(id) as last_id
+        from sugang.audit_log where subject = 'course' group by 1
+    ), unlogged as (
+        select coalesce(r.id, s.id) as id, coalesce(r.course_id, l.item_id) as item_id,
+               coalesce(r.user_id, l.user_id) as user_id, coalesce(r.status, 'deleted') as status,
+               case when r.status <> 'cancelled' then 1 else 0 end - coalesce(s.seats, 0) as seats,
+               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash, i.state
+        from course_registrations r
+        full join sums s on s.id = r.id
+        left join sugang.audit_log l on l.id = s.last_id
+        cross join lateral (select case when r.id is not null then sugang.registration_state(
+            r.id, r.user_id, r.course_id, r.status, r.enrolled_at, r.completed_at, r.cancelled_at) end as state) i
+        where case when r.id is null then (l.status, s.seats) <> ('deleted', 0)
+                   else (l.entry, l.state, l.status, s.seats) is distinct from
+                        (r.history_entries, i.state, r.status,
+                         case when r.status <> 'cancelled' then 1 else 0 end) end
+    ), entries as (
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+            select happened_at, 'course', id, 'course', item_id, user_id, status, 0, seats, i.entry, state,
+                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
+                                     'course', id, 'course', item_id, user_id, status, 0, seats::integer, null, null)
+            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
+            order by id returning subject_id, entry
+    ), counted as (
+        update course_registrations r set history_entries = e.entry from entries e where r.id = e.subject_id
+    )
+    select count(*) into logged from entries;
+    perform set_config('sugang.recount', '', true);
+    return logged;
+end $$;
+
+-- ===== recount (test)
+
+-- One kind: for an operator who has written registrations while the triggers were disabled.
+
+-- Counts every item again, and returns how many counts were wrong.
+create or replace function sugang.recount_test() returns bigint language plpgsql as $$
+declare
+    corrected bigint;
+begin
+    lock table test_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    update tests i set registration_count = coalesce(r.n, 0)
+        from tests j
+        left join (select test_id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
+            on r.test_id = j.id
+        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+    get diagnostics corrected = row_count;
+    perform set_config('sugang.recount', '', true);
+    return corrected;
+end $$;
+
+-- Writes down what the history lacks of the registrations as they are, and returns for how many.
+create or replace function sugang.log_unlogged_test_registrations() returns bigint language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
+    logged bigint;
+begin
+    lock table test_registrations in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    with sums as (
+        select subject_id as id, sum(seats) as seats, max(id) as last_id
+        from sugang.audit_log where subject = 'test' group by 1
+    ), unlogged as (
+        select coalesce(r.id, s.id) as id, coalesce(r.test_id, l.item_id) as item_id,
+               coalesce(r.user_id, l.user_id) as user_id, coalesce(r.status, 'deleted') as status,
+               case when r.status <> 'cancelled' then 1 else 0 end - coalesce(s.seats, 0) as seats,
+               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash, i.state
+        from test_registrations r
+        full join sums s on s.id = r.id
+        left join sugang.audit_log l on l.id = s.last_id
+        cross join lateral (select case when r.id is not null then sugang.registration_state(
+            r.id, r.user_id, r.test_id, r.status, r.applied_at, r.completed_at, r.cancelled_at) end as state) i
+        where case when r.id is null then (l.status, s.seats) <> ('deleted', 0)
+                   else (l.entry, l.state, l.status, s.seats) is distinct from
+                        (r.history_entries, i.state, r.status,
+                         case when r.status <> 'cancelled' then 1 else 0 end) end
+    ), entries as (
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+            select happened_at, 'test', id, 'test', item_id, user_id, status, 0, seats, i.entry, state,
+                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
+                                     'test', id, 'test', item_id, user_id, status, 0, seats::integer, null, null)
+            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
+            order by id returning subject_id, entry
+    ), counted as (
+        update test_registrations r set history_entries = e.entry from entries e where r.id = e.subject_id
+    )
+    select count(*) into logged from entries;
+    perform set_config('sugang.recount', '', true);
+    return logged;
+end $$;
+
 -- ===== registrations (course)
 
 -- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
@@ -3359,12 +3501,12 @@ begin
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
-    select * into current_item from courses where id = p_id;
+    select i.* into current_item from courses i join users u on u.id = p_user and u.is_active where i.id = p_id;
     if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
             is distinct from (item.price, item.start_at, item.end_at, item.hidden) or clock_timestamp() > item.end_at then
-        raise serialization_failure using message = 'the course has changed, or its period has ended, meanwhile';
+        raise serialization_failure using
+            message = 'the course or the user has changed, or the period has ended, meanwhile';
     end if;
-    perform sugang.check_user(p_user);
     if payment.id is null then
         insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
                               external_transaction_id, status, paid_at, search_vector, title_vector,
@@ -3518,12 +3660,12 @@ begin
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
-    select * into current_item from tests where id = p_id;
+    select i.* into current_item from tests i join users u on u.id = p_user and u.is_active where i.id = p_id;
     if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
             is distinct from (item.price, item.start_at, item.end_at, item.hidden) or clock_timestamp() > item.end_at then
-        raise serialization_failure using message = 'the test has changed, or its period has ended, meanwhile';
+        raise serialization_failure using
+            message = 'the test or the user has changed, or the period has ended, meanwhile';
     end if;
-    perform sugang.check_user(p_user);
     if payment.id is null then
         insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
                               external_transaction_id, status, paid_at, search_vector, title_vector,
@@ -3835,13 +3977,47 @@ end $$;
 --
 -- A statement locks the items that it changes in the order of their ids, so two statements never deadlock on them.
 
+-- What a function of the API has written, a row at a time, which is faster. It moves no registration.
+create or replace function sugang.course_registration_written() returns trigger language plpgsql as $$
+declare
+    h sugang.audit_log;
+begin
+    h.actor_id := sugang.actor();
+    if h.actor_id is null or sugang.recounts() or tg_op = 'UPDATE' and new.history_entries = old.history_entries then
+        return null;
+    end if;
+    h.seats := case when new.status = 'cancelled' then 0 else 1 end;
+    if tg_op = 'UPDATE' then
+        h.seats := h.seats - case when old.status = 'cancelled' then 0 else 1 end;
+        h.hash := sugang.hash_of_entry('course', new.id, old.history_entries);
+    end if;
+    if h.seats <> 0 then
+        update courses
+            set registration_count = registration_count + h.seats, seats_taken = seats_taken + greatest(h.seats, 0)
+            where id = new.course_id;
+    end if;
+    h.at := clock_timestamp();
+    h.request_id := sugang.request();
+    h.state := sugang.registration_state(new.id, new.user_id, new.course_id, new.status, new.enrolled_at,
+                                         new.completed_at, new.cancelled_at);
+    h.hash := sugang.entry_hash(h.hash, h.state, new.history_entries, h.at, 'course', new.id, 'course', new.course_id,
+                                new.user_id, new.status, 0, h.seats, h.actor_id, h.request_id);
+    insert into sugang.audit_log
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        values (h.at, 'course', new.id, 'course', new.course_id, new.user_id, new.status, 0, h.seats, h.actor_id,
+                h.request_id, new.history_entries, h.state, h.hash);
+    return null;
+end $$;
+create or replace trigger sugang_registration_written after insert or update on course_registrations
+    for each row execute function sugang.course_registration_written();
+
 create or replace function sugang.course_registrations_inserted() returns trigger language plpgsql as $$
 declare
     item record;
-    actor bigint := sugang.actor();
-    request text := sugang.request();
     happened_at timestamptz;
 begin
+    if sugang.actor() is not null then return null; end if;
     for item in select course_id as id, count(*)::integer as seats from added where status <> 'cancelled'
             group by 1 order by 1 loop
         update courses
@@ -3850,30 +4026,27 @@ begin
     end loop;
     happened_at := clock_timestamp();
     insert into sugang.audit_log
-        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
-         state, hash)
-        select happened_at, 'course', id, 'course', course_id, user_id, status, 0, i.seats, actor, request, 1, i.state,
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+        select happened_at, 'course', id, 'course', course_id, user_id, status, 0, i.seats, 1, i.state,
                sugang.entry_hash(null, i.state, 1, happened_at, 'course', id, 'course', course_id, user_id, status, 0,
-                                 i.seats, actor, request)
+                                 i.seats, null, null)
         from added
         cross join lateral (
             select case when status = 'cancelled' then 0 else 1 end as seats,
                    sugang.registration_state(id, user_id, course_id, status, enrolled_at, completed_at,
                                              cancelled_at) as state offset 0) i
         order by id;
-    if actor is null then
-        -- Copies of other rows, as from a backup.
-        if exists (select from added where history_entries <> 1) then
-            perform set_config('sugang.recount', 'on', true);
-            update course_registrations r set history_entries = 1 from added a where r.id = a.id;
-            perform set_config('sugang.recount', '', true);
-        end if;
-        update payments p set registration_id = a.id, registration_time = a.enrolled_at
-            from added a
-            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
-              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
-              and p.status = 'paid' and p.registration_id is null;
+    -- Copies of other rows, as from a backup.
+    if exists (select from added where history_entries <> 1) then
+        perform set_config('sugang.recount', 'on', true);
+        update course_registrations r set history_entries = 1 from added a where r.id = a.id;
+        perform set_config('sugang.recount', '', true);
     end if;
+    update payments p set registration_id = a.id, registration_time = a.enrolled_at
+        from added a
+        where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+          and p.status = 'paid' and p.registration_id is null;
     return null;
 end $$;
 create or replace trigger sugang_registrations_inserted after insert on course_registrations
@@ -3883,58 +4056,42 @@ create or replace trigger sugang_registrations_inserted after insert on course_r
 create or replace function sugang.course_registrations_updated() returns trigger language plpgsql as $$
 declare
     item record;
-    actor bigint := sugang.actor();
-    request text := sugang.request();
     happened_at timestamptz;
 begin
-    if sugang.recounts() then return null; end if;
-    if actor is null then
-        for item in select c.id, sum(c.seats)::integer as seats, sum(c.takes)::integer as takes from (
-                    select n.course_id as id, 1 as seats, case when o.status <> 'cancelled' then 0 else 1 end as takes
-                    from added n left join removed o on (o.id, o.user_id, o.course_id) = (n.id, n.user_id, n.course_id)
-                    where n.status <> 'cancelled'
-                    union all
-                    select course_id, -1, 0 from removed where status <> 'cancelled') c
-                group by 1 having sum(c.seats) <> 0 or sum(c.takes) <> 0 order by 1 loop
-            update courses
-                set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.takes
-                where id = item.id;
-        end loop;
-    else
-        -- The API's functions change one registration at a time, and move none.
-        update courses i
-            set registration_count = i.registration_count + c.seats, seats_taken = i.seats_taken + greatest(c.seats, 0)
-            from (select n.course_id as id,
-                         (case when n.status = 'cancelled' then 0 else 1 end)
-                         - (case when o.status = 'cancelled' then 0 else 1 end) as seats
-                  from added n, removed o) c
-            where i.id = c.id and c.seats <> 0;
-    end if;
+    if sugang.actor() is not null or sugang.recounts() then return null; end if;
+    for item in select c.id, sum(c.seats)::integer as seats, sum(c.takes)::integer as takes from (
+                select n.course_id as id, 1 as seats, case when o.status <> 'cancelled' then 0 else 1 end as takes
+                from added n left join removed o on (o.id, o.user_id, o.course_id) = (n.id, n.user_id, n.course_id)
+                where n.status <> 'cancelled'
+                union all
+                select course_id, -1, 0 from removed where status <> 'cancelled') c
+            group by 1 having sum(c.seats) <> 0 or sum(c.takes) <> 0 order by 1 loop
+        update courses
+            set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.takes
+            where id = item.id;
+    end loop;
     happened_at := clock_timestamp();
     -- A row that comes to another user or item is a removal and an addition.
-    if actor is null then
-        insert into sugang.audit_log
-            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, hash)
-            select happened_at, 'course', o.id, 'course', o.course_id, o.user_id, i.status, 0, i.seats,
-                   o.history_entries + 1,
-                   sugang.entry_hash(sugang.hash_of_entry('course', o.id, o.history_entries), null,
-                                     o.history_entries + 1, happened_at, 'course', o.id, 'course', o.course_id,
-                                     o.user_id, i.status, 0, i.seats, null, null)
-            from removed o left join added n on n.id = o.id
-            cross join lateral (
-                select case when n.id is null then 'deleted' else 'moved' end as status,
-                       case when o.status = 'cancelled' then 0 else -1 end as seats) i
-            where (o.user_id, o.course_id) is distinct from (n.user_id, n.course_id)
-            order by o.id;
-    end if;
     insert into sugang.audit_log
-        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
-         state, hash)
-        select happened_at, 'course', n.id, 'course', n.course_id, n.user_id, n.status, 0, i.seats, actor, request,
-               n.history_entries, i.state,
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, hash)
+        select happened_at, 'course', o.id, 'course', o.course_id, o.user_id, i.status, 0, i.seats,
+               o.history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('course', o.id, o.history_entries), null,
+                                 o.history_entries + 1, happened_at, 'course', o.id, 'course', o.course_id,
+                                 o.user_id, i.status, 0, i.seats, null, null)
+        from removed o left join added n on n.id = o.id
+        cross join lateral (
+            select case when n.id is null then 'deleted' else 'moved' end as status,
+                   case when o.status = 'cancelled' then 0 else -1 end as seats) i
+        where (o.user_id, o.course_id) is distinct from (n.user_id, n.course_id)
+        order by o.id;
+    insert into sugang.audit_log
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+        select happened_at, 'course', n.id, 'course', n.course_id, n.user_id, n.status, 0, i.seats, n.history_entries,
+               i.state,
                sugang.entry_hash(sugang.hash_of_entry('course', n.id, n.history_entries - 1), i.state,
                                  n.history_entries, happened_at, 'course', n.id, 'course', n.course_id, n.user_id,
-                                 n.status, 0, i.seats, actor, request)
+                                 n.status, 0, i.seats, null, null)
         from added n left join removed o on (o.id, o.user_id, o.course_id) = (n.id, n.user_id, n.course_id)
         cross join lateral (
             select case when n.status = 'cancelled' then 0 else 1 end
@@ -3943,18 +4100,16 @@ begin
                                              n.completed_at, n.cancelled_at) as state offset 0) i
         where n.history_entries is distinct from o.history_entries
         order by n.id;
-    if actor is null then
-        update payments p set registration_id = null
-            from removed o join added n on n.id = o.id
-            where (n.user_id, n.course_id) <> (o.user_id, o.course_id)
-              and p.user_id = o.user_id and p.registration_id = o.id
-              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course');
-        update payments p set registration_id = a.id, registration_time = a.enrolled_at
-            from added a
-            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
-              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
-              and p.status = 'paid' and p.registration_id is null;
-    end if;
+    update payments p set registration_id = null
+        from removed o join added n on n.id = o.id
+        where (n.user_id, n.course_id) <> (o.user_id, o.course_id)
+          and p.user_id = o.user_id and p.registration_id = o.id
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course');
+    update payments p set registration_id = a.id, registration_time = a.enrolled_at
+        from added a
+        where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.course_id
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+          and p.status = 'paid' and p.registration_id is null;
     return null;
 end $$;
 create or replace trigger sugang_registrations_updated after update on course_registrations
@@ -4015,16 +4170,19 @@ end $$;
 create or replace trigger sugang_registrations_truncated before truncate on course_registrations
     for each statement execute function sugang.course_registrations_truncated();
 
-create or replace trigger sugang_registration_times before insert or update on course_registrations
-    for each row
-    when ((new.status = 'completed') <> (new.completed_at is not null)
-          or (new.status = 'cancelled') <> (new.cancelled_at is not null))
-    execute function sugang.keep_registration_times();
-
--- Counts the entries of a registration in the audit log. The functions of the API count by themselves, which is faster.
-create or replace function sugang.count_course_registration_entries() returns trigger language plpgsql as $$
+-- The times follow the status, for a program that changes the status alone; and the entries of the registration in the
+-- audit log are counted. The functions of the API count by themselves, which is faster.
+create or replace function sugang.follow_course_registration() returns trigger language plpgsql as $$
 begin
-    if sugang.recounts() then return new; end if;
+    if (new.status = 'completed') <> (new.completed_at is not null)
+       or (new.status = 'cancelled') <> (new.cancelled_at is not null) then
+        new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, clock_timestamp()) end;
+        new.cancelled_at := case when new.status = 'cancelled' then coalesce(new.cancelled_at, clock_timestamp()) end;
+    end if;
+    if tg_op = 'INSERT' or new.history_entries = old.history_entries + 1 and new.status <> old.status
+       or sugang.recounts() then
+        return new;
+    end if;
     new.history_entries := case
         when new.id <> old.id then 1
         when (new.user_id, new.course_id) <> (old.user_id, old.course_id) then old.history_entries + 2
@@ -4035,37 +4193,38 @@ begin
     end;
     return new;
 end $$;
--- After all others, whose changes count as well: triggers run in the order of their names.
-create or replace trigger sugang_z_entries_update before update on course_registrations
-    for each row
-    when (new.history_entries <> old.history_entries + 1 or new.status = old.status)
-    execute function sugang.count_course_registration_entries();
+-- As on payments, in audit_log.sql.
+create or replace trigger sugang_z_follow before insert or update on course_registrations
+    for each row execute function sugang.follow_course_registration();
 
 -- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
 -- have. The Django service counts for itself, and writes back what it read before; both are ignored.
 create or replace function sugang.guard_course_seats() returns trigger language plpgsql as $$
 begin
-    if tg_op = 'UPDATE' and new.id = old.id and pg_trigger_depth() = 1 and not sugang.recounts() then
-        new.registration_count := old.registration_count;
-    elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
-        new.registration_count :=
-            (select count(*) from course_registrations where course_id = new.id and status <> 'cancelled');
-        -- The history knows the seats under the id of before.
-        if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
-    else
-        raise check_violation using
-            message = format('course %s has no seat left', new.id), table = 'courses',
-            constraint = 'courses_capacity_kept', hint = 'Raise its capacity first.';
+    if tg_op = 'UPDATE' and new.id = old.id then
+        if new.registration_count = old.registration_count
+           or pg_trigger_depth() > 1 and new.registration_count >= 0
+              and (new.registration_count < old.registration_count
+                   or new.registration_count <= coalesce(new.capacity, new.registration_count)) then
+            return new;
+        elsif pg_trigger_depth() = 1 and not sugang.recounts() then
+            new.registration_count := old.registration_count;
+            return new;
+        elsif new.registration_count >= 0 and not sugang.recounts() then
+            raise check_violation using
+                message = format('course %s has no seat left', new.id), table = 'courses',
+                constraint = 'courses_capacity_kept', hint = 'Raise its capacity first.';
+        end if;
     end if;
+    new.registration_count :=
+        (select count(*) from course_registrations where course_id = new.id and status <> 'cancelled');
+    -- The history knows the seats under the id of before.
+    if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
     return new;
 end $$;
+-- Without a condition, as on payments.
 create or replace trigger sugang_seats before update of id, registration_count on courses
-    for each row
-    when (new.id <> old.id
-          or new.registration_count <> old.registration_count
-          and (pg_trigger_depth() = 0 or new.registration_count < 0
-               or new.registration_count > old.registration_count and new.registration_count > new.capacity))
-    execute function sugang.guard_course_seats();
+    for each row execute function sugang.guard_course_seats();
 create or replace trigger sugang_seats_insert before insert on courses
     for each row when (new.registration_count <> 0) execute function sugang.guard_course_seats();
 
@@ -4087,65 +4246,6 @@ create or replace trigger sugang_items_inserted after insert on courses
 create or replace trigger sugang_capacity_changed before update of capacity on courses
     for each row when (new.capacity is distinct from old.capacity)
     execute function sugang.note_capacity_change();
-
--- Counts every item again and returns how many counts were wrong: for an operator who has written registrations while
--- the triggers were disabled.
-create or replace function sugang.recount_course() returns bigint language plpgsql as $$
-declare
-    corrected bigint;
-begin
-    lock table course_registrations in share row exclusive mode;
-    perform set_config('sugang.recount', 'on', true);
-    update courses i set registration_count = coalesce(r.n, 0)
-        from courses j
-        left join (select course_id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
-            on r.course_id = j.id
-        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
-    get diagnostics corrected = row_count;
-    perform set_config('sugang.recount', '', true);
-    return corrected;
-end $$;
-
--- Writes down what the history lacks of the registrations as they are, and returns for how many: for the same operator.
-create or replace function sugang.log_unlogged_course_registrations() returns bigint language plpgsql as $$
-declare
-    happened_at timestamptz := clock_timestamp();
-    logged bigint;
-begin
-    lock table course_registrations in share row exclusive mode;
-    perform set_config('sugang.recount', 'on', true);
-    with sums as (
-        select subject_id as id, sum(seats) as seats, max(id) as last_id
-        from sugang.audit_log where subject = 'course' group by 1
-    ), unlogged as (
-        select coalesce(r.id, s.id) as id, coalesce(r.course_id, l.item_id) as item_id,
-               coalesce(r.user_id, l.user_id) as user_id, coalesce(r.status, 'deleted') as status,
-               case when r.status <> 'cancelled' then 1 else 0 end - coalesce(s.seats, 0) as seats,
-               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash, i.state
-        from course_registrations r
-        full join sums s on s.id = r.id
-        left join sugang.audit_log l on l.id = s.last_id
-        cross join lateral (select case when r.id is not null then sugang.registration_state(
-            r.id, r.user_id, r.course_id, r.status, r.enrolled_at, r.completed_at, r.cancelled_at) end as state) i
-        where case when r.id is null then (l.status, s.seats) <> ('deleted', 0)
-                   else (l.entry, l.state, l.status, s.seats) is distinct from
-                        (r.history_entries, i.state, r.status,
-                         case when r.status <> 'cancelled' then 1 else 0 end) end
-    ), entries as (
-        insert into sugang.audit_log
-            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
-            select happened_at, 'course', id, 'course', item_id, user_id, status, 0, seats, i.entry, state,
-                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
-                                     'course', id, 'course', item_id, user_id, status, 0, seats::integer, null, null)
-            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
-            order by id returning subject_id, entry
-    ), counted as (
-        update course_registrations r set history_entries = e.entry from entries e where r.id = e.subject_id
-    )
-    select count(*) into logged from entries;
-    perform set_config('sugang.recount', '', true);
-    return logged;
-end $$;
 
 -- Cancels the active registrations of these users for these items that no active payment pays for any more.
 create or replace function sugang.release_course_seats(p_users bigint[], p_items bigint[]) returns void
@@ -4179,13 +4279,47 @@ create or replace trigger sugang_course_payments_truncated after truncate on pay
 --
 -- A statement locks the items that it changes in the order of their ids, so two statements never deadlock on them.
 
+-- What a function of the API has written, a row at a time, which is faster. It moves no registration.
+create or replace function sugang.test_registration_written() returns trigger language plpgsql as $$
+declare
+    h sugang.audit_log;
+begin
+    h.actor_id := sugang.actor();
+    if h.actor_id is null or sugang.recounts() or tg_op = 'UPDATE' and new.history_entries = old.history_entries then
+        return null;
+    end if;
+    h.seats := case when new.status = 'cancelled' then 0 else 1 end;
+    if tg_op = 'UPDATE' then
+        h.seats := h.seats - case when old.status = 'cancelled' then 0 else 1 end;
+        h.hash := sugang.hash_of_entry('test', new.id, old.history_entries);
+    end if;
+    if h.seats <> 0 then
+        update tests
+            set registration_count = registration_count + h.seats, seats_taken = seats_taken + greatest(h.seats, 0)
+            where id = new.test_id;
+    end if;
+    h.at := clock_timestamp();
+    h.request_id := sugang.request();
+    h.state := sugang.registration_state(new.id, new.user_id, new.test_id, new.status, new.applied_at,
+                                         new.completed_at, new.cancelled_at);
+    h.hash := sugang.entry_hash(h.hash, h.state, new.history_entries, h.at, 'test', new.id, 'test', new.test_id,
+                                new.user_id, new.status, 0, h.seats, h.actor_id, h.request_id);
+    insert into sugang.audit_log
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        values (h.at, 'test', new.id, 'test', new.test_id, new.user_id, new.status, 0, h.seats, h.actor_id,
+                h.request_id, new.history_entries, h.state, h.hash);
+    return null;
+end $$;
+create or replace trigger sugang_registration_written after insert or update on test_registrations
+    for each row execute function sugang.test_registration_written();
+
 create or replace function sugang.test_registrations_inserted() returns trigger language plpgsql as $$
 declare
     item record;
-    actor bigint := sugang.actor();
-    request text := sugang.request();
     happened_at timestamptz;
 begin
+    if sugang.actor() is not null then return null; end if;
     for item in select test_id as id, count(*)::integer as seats from added where status <> 'cancelled'
             group by 1 order by 1 loop
         update tests
@@ -4194,30 +4328,27 @@ begin
     end loop;
     happened_at := clock_timestamp();
     insert into sugang.audit_log
-        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
-         state, hash)
-        select happened_at, 'test', id, 'test', test_id, user_id, status, 0, i.seats, actor, request, 1, i.state,
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+        select happened_at, 'test', id, 'test', test_id, user_id, status, 0, i.seats, 1, i.state,
                sugang.entry_hash(null, i.state, 1, happened_at, 'test', id, 'test', test_id, user_id, status, 0,
-                                 i.seats, actor, request)
+                                 i.seats, null, null)
         from added
         cross join lateral (
             select case when status = 'cancelled' then 0 else 1 end as seats,
                    sugang.registration_state(id, user_id, test_id, status, applied_at, completed_at,
                                              cancelled_at) as state offset 0) i
         order by id;
-    if actor is null then
-        -- Copies of other rows, as from a backup.
-        if exists (select from added where history_entries <> 1) then
-            perform set_config('sugang.recount', 'on', true);
-            update test_registrations r set history_entries = 1 from added a where r.id = a.id;
-            perform set_config('sugang.recount', '', true);
-        end if;
-        update payments p set registration_id = a.id, registration_time = a.applied_at
-            from added a
-            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
-              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
-              and p.status = 'paid' and p.registration_id is null;
+    -- Copies of other rows, as from a backup.
+    if exists (select from added where history_entries <> 1) then
+        perform set_config('sugang.recount', 'on', true);
+        update test_registrations r set history_entries = 1 from added a where r.id = a.id;
+        perform set_config('sugang.recount', '', true);
     end if;
+    update payments p set registration_id = a.id, registration_time = a.applied_at
+        from added a
+        where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+          and p.status = 'paid' and p.registration_id is null;
     return null;
 end $$;
 create or replace trigger sugang_registrations_inserted after insert on test_registrations
@@ -4227,58 +4358,42 @@ create or replace trigger sugang_registrations_inserted after insert on test_reg
 create or replace function sugang.test_registrations_updated() returns trigger language plpgsql as $$
 declare
     item record;
-    actor bigint := sugang.actor();
-    request text := sugang.request();
     happened_at timestamptz;
 begin
-    if sugang.recounts() then return null; end if;
-    if actor is null then
-        for item in select c.id, sum(c.seats)::integer as seats, sum(c.takes)::integer as takes from (
-                    select n.test_id as id, 1 as seats, case when o.status <> 'cancelled' then 0 else 1 end as takes
-                    from added n left join removed o on (o.id, o.user_id, o.test_id) = (n.id, n.user_id, n.test_id)
-                    where n.status <> 'cancelled'
-                    union all
-                    select test_id, -1, 0 from removed where status <> 'cancelled') c
-                group by 1 having sum(c.seats) <> 0 or sum(c.takes) <> 0 order by 1 loop
-            update tests
-                set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.takes
-                where id = item.id;
-        end loop;
-    else
-        -- The API's functions change one registration at a time, and move none.
-        update tests i
-            set registration_count = i.registration_count + c.seats, seats_taken = i.seats_taken + greatest(c.seats, 0)
-            from (select n.test_id as id,
-                         (case when n.status = 'cancelled' then 0 else 1 end)
-                         - (case when o.status = 'cancelled' then 0 else 1 end) as seats
-                  from added n, removed o) c
-            where i.id = c.id and c.seats <> 0;
-    end if;
+    if sugang.actor() is not null or sugang.recounts() then return null; end if;
+    for item in select c.id, sum(c.seats)::integer as seats, sum(c.takes)::integer as takes from (
+                select n.test_id as id, 1 as seats, case when o.status <> 'cancelled' then 0 else 1 end as takes
+                from added n left join removed o on (o.id, o.user_id, o.test_id) = (n.id, n.user_id, n.test_id)
+                where n.status <> 'cancelled'
+                union all
+                select test_id, -1, 0 from removed where status <> 'cancelled') c
+            group by 1 having sum(c.seats) <> 0 or sum(c.takes) <> 0 order by 1 loop
+        update tests
+            set registration_count = registration_count + item.seats, seats_taken = seats_taken + item.takes
+            where id = item.id;
+    end loop;
     happened_at := clock_timestamp();
     -- A row that comes to another user or item is a removal and an addition.
-    if actor is null then
-        insert into sugang.audit_log
-            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, hash)
-            select happened_at, 'test', o.id, 'test', o.test_id, o.user_id, i.status, 0, i.seats,
-                   o.history_entries + 1,
-                   sugang.entry_hash(sugang.hash_of_entry('test', o.id, o.history_entries), null,
-                                     o.history_entries + 1, happened_at, 'test', o.id, 'test', o.test_id,
-                                     o.user_id, i.status, 0, i.seats, null, null)
-            from removed o left join added n on n.id = o.id
-            cross join lateral (
-                select case when n.id is null then 'deleted' else 'moved' end as status,
-                       case when o.status = 'cancelled' then 0 else -1 end as seats) i
-            where (o.user_id, o.test_id) is distinct from (n.user_id, n.test_id)
-            order by o.id;
-    end if;
     insert into sugang.audit_log
-        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
-         state, hash)
-        select happened_at, 'test', n.id, 'test', n.test_id, n.user_id, n.status, 0, i.seats, actor, request,
-               n.history_entries, i.state,
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, hash)
+        select happened_at, 'test', o.id, 'test', o.test_id, o.user_id, i.status, 0, i.seats,
+               o.history_entries + 1,
+               sugang.entry_hash(sugang.hash_of_entry('test', o.id, o.history_entries), null,
+                                 o.history_entries + 1, happened_at, 'test', o.id, 'test', o.test_id,
+                                 o.user_id, i.status, 0, i.seats, null, null)
+        from removed o left join added n on n.id = o.id
+        cross join lateral (
+            select case when n.id is null then 'deleted' else 'moved' end as status,
+                   case when o.status = 'cancelled' then 0 else -1 end as seats) i
+        where (o.user_id, o.test_id) is distinct from (n.user_id, n.test_id)
+        order by o.id;
+    insert into sugang.audit_log
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+        select happened_at, 'test', n.id, 'test', n.test_id, n.user_id, n.status, 0, i.seats, n.history_entries,
+               i.state,
                sugang.entry_hash(sugang.hash_of_entry('test', n.id, n.history_entries - 1), i.state,
                                  n.history_entries, happened_at, 'test', n.id, 'test', n.test_id, n.user_id,
-                                 n.status, 0, i.seats, actor, request)
+                                 n.status, 0, i.seats, null, null)
         from added n left join removed o on (o.id, o.user_id, o.test_id) = (n.id, n.user_id, n.test_id)
         cross join lateral (
             select case when n.status = 'cancelled' then 0 else 1 end
@@ -4287,18 +4402,16 @@ begin
                                              n.completed_at, n.cancelled_at) as state offset 0) i
         where n.history_entries is distinct from o.history_entries
         order by n.id;
-    if actor is null then
-        update payments p set registration_id = null
-            from removed o join added n on n.id = o.id
-            where (n.user_id, n.test_id) <> (o.user_id, o.test_id)
-              and p.user_id = o.user_id and p.registration_id = o.id
-              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test');
-        update payments p set registration_id = a.id, registration_time = a.applied_at
-            from added a
-            where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
-              and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
-              and p.status = 'paid' and p.registration_id is null;
-    end if;
+    update payments p set registration_id = null
+        from removed o join added n on n.id = o.id
+        where (n.user_id, n.test_id) <> (o.user_id, o.test_id)
+          and p.user_id = o.user_id and p.registration_id = o.id
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test');
+    update payments p set registration_id = a.id, registration_time = a.applied_at
+        from added a
+        where a.status <> 'cancelled' and p.user_id = a.user_id and p.object_id = a.test_id
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+          and p.status = 'paid' and p.registration_id is null;
     return null;
 end $$;
 create or replace trigger sugang_registrations_updated after update on test_registrations
@@ -4359,16 +4472,19 @@ end $$;
 create or replace trigger sugang_registrations_truncated before truncate on test_registrations
     for each statement execute function sugang.test_registrations_truncated();
 
-create or replace trigger sugang_registration_times before insert or update on test_registrations
-    for each row
-    when ((new.status = 'completed') <> (new.completed_at is not null)
-          or (new.status = 'cancelled') <> (new.cancelled_at is not null))
-    execute function sugang.keep_registration_times();
-
--- Counts the entries of a registration in the audit log. The functions of the API count by themselves, which is faster.
-create or replace function sugang.count_test_registration_entries() returns trigger language plpgsql as $$
+-- The times follow the status, for a program that changes the status alone; and the entries of the registration in the
+-- audit log are counted. The functions of the API count by themselves, which is faster.
+create or replace function sugang.follow_test_registration() returns trigger language plpgsql as $$
 begin
-    if sugang.recounts() then return new; end if;
+    if (new.status = 'completed') <> (new.completed_at is not null)
+       or (new.status = 'cancelled') <> (new.cancelled_at is not null) then
+        new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, clock_timestamp()) end;
+        new.cancelled_at := case when new.status = 'cancelled' then coalesce(new.cancelled_at, clock_timestamp()) end;
+    end if;
+    if tg_op = 'INSERT' or new.history_entries = old.history_entries + 1 and new.status <> old.status
+       or sugang.recounts() then
+        return new;
+    end if;
     new.history_entries := case
         when new.id <> old.id then 1
         when (new.user_id, new.test_id) <> (old.user_id, old.test_id) then old.history_entries + 2
@@ -4379,37 +4495,38 @@ begin
     end;
     return new;
 end $$;
--- After all others, whose changes count as well: triggers run in the order of their names.
-create or replace trigger sugang_z_entries_update before update on test_registrations
-    for each row
-    when (new.history_entries <> old.history_entries + 1 or new.status = old.status)
-    execute function sugang.count_test_registration_entries();
+-- As on payments, in audit_log.sql.
+create or replace trigger sugang_z_follow before insert or update on test_registrations
+    for each row execute function sugang.follow_test_registration();
 
 -- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
 -- have. The Django service counts for itself, and writes back what it read before; both are ignored.
 create or replace function sugang.guard_test_seats() returns trigger language plpgsql as $$
 begin
-    if tg_op = 'UPDATE' and new.id = old.id and pg_trigger_depth() = 1 and not sugang.recounts() then
-        new.registration_count := old.registration_count;
-    elsif tg_op = 'INSERT' or new.id <> old.id or new.registration_count < 0 or sugang.recounts() then
-        new.registration_count :=
-            (select count(*) from test_registrations where test_id = new.id and status <> 'cancelled');
-        -- The history knows the seats under the id of before.
-        if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
-    else
-        raise check_violation using
-            message = format('test %s has no seat left', new.id), table = 'tests',
-            constraint = 'tests_capacity_kept', hint = 'Raise its capacity first.';
+    if tg_op = 'UPDATE' and new.id = old.id then
+        if new.registration_count = old.registration_count
+           or pg_trigger_depth() > 1 and new.registration_count >= 0
+              and (new.registration_count < old.registration_count
+                   or new.registration_count <= coalesce(new.capacity, new.registration_count)) then
+            return new;
+        elsif pg_trigger_depth() = 1 and not sugang.recounts() then
+            new.registration_count := old.registration_count;
+            return new;
+        elsif new.registration_count >= 0 and not sugang.recounts() then
+            raise check_violation using
+                message = format('test %s has no seat left', new.id), table = 'tests',
+                constraint = 'tests_capacity_kept', hint = 'Raise its capacity first.';
+        end if;
     end if;
+    new.registration_count :=
+        (select count(*) from test_registrations where test_id = new.id and status <> 'cancelled');
+    -- The history knows the seats under the id of before.
+    if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
     return new;
 end $$;
+-- Without a condition, as on payments.
 create or replace trigger sugang_seats before update of id, registration_count on tests
-    for each row
-    when (new.id <> old.id
-          or new.registration_count <> old.registration_count
-          and (pg_trigger_depth() = 0 or new.registration_count < 0
-               or new.registration_count > old.registration_count and new.registration_count > new.capacity))
-    execute function sugang.guard_test_seats();
+    for each row execute function sugang.guard_test_seats();
 create or replace trigger sugang_seats_insert before insert on tests
     for each row when (new.registration_count <> 0) execute function sugang.guard_test_seats();
 
@@ -4431,65 +4548,6 @@ create or replace trigger sugang_items_inserted after insert on tests
 create or replace trigger sugang_capacity_changed before update of capacity on tests
     for each row when (new.capacity is distinct from old.capacity)
     execute function sugang.note_capacity_change();
-
--- Counts every item again and returns how many counts were wrong: for an operator who has written registrations while
--- the triggers were disabled.
-create or replace function sugang.recount_test() returns bigint language plpgsql as $$
-declare
-    corrected bigint;
-begin
-    lock table test_registrations in share row exclusive mode;
-    perform set_config('sugang.recount', 'on', true);
-    update tests i set registration_count = coalesce(r.n, 0)
-        from tests j
-        left join (select test_id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
-            on r.test_id = j.id
-        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
-    get diagnostics corrected = row_count;
-    perform set_config('sugang.recount', '', true);
-    return corrected;
-end $$;
-
--- Writes down what the history lacks of the registrations as they are, and returns for how many: for the same operator.
-create or replace function sugang.log_unlogged_test_registrations() returns bigint language plpgsql as $$
-declare
-    happened_at timestamptz := clock_timestamp();
-    logged bigint;
-begin
-    lock table test_registrations in share row exclusive mode;
-    perform set_config('sugang.recount', 'on', true);
-    with sums as (
-        select subject_id as id, sum(seats) as seats, max(id) as last_id
-        from sugang.audit_log where subject = 'test' group by 1
-    ), unlogged as (
-        select coalesce(r.id, s.id) as id, coalesce(r.test_id, l.item_id) as item_id,
-               coalesce(r.user_id, l.user_id) as user_id, coalesce(r.status, 'deleted') as status,
-               case when r.status <> 'cancelled' then 1 else 0 end - coalesce(s.seats, 0) as seats,
-               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash, i.state
-        from test_registrations r
-        full join sums s on s.id = r.id
-        left join sugang.audit_log l on l.id = s.last_id
-        cross join lateral (select case when r.id is not null then sugang.registration_state(
-            r.id, r.user_id, r.test_id, r.status, r.applied_at, r.completed_at, r.cancelled_at) end as state) i
-        where case when r.id is null then (l.status, s.seats) <> ('deleted', 0)
-                   else (l.entry, l.state, l.status, s.seats) is distinct from
-                        (r.history_entries, i.state, r.status,
-                         case when r.status <> 'cancelled' then 1 else 0 end) end
-    ), entries as (
-        insert into sugang.audit_log
-            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
-            select happened_at, 'test', id, 'test', item_id, user_id, status, 0, seats, i.entry, state,
-                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
-                                     'test', id, 'test', item_id, user_id, status, 0, seats::integer, null, null)
-            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
-            order by id returning subject_id, entry
-    ), counted as (
-        update test_registrations r set history_entries = e.entry from entries e where r.id = e.subject_id
-    )
-    select count(*) into logged from entries;
-    perform set_config('sugang.recount', '', true);
-    return logged;
-end $$;
 
 -- Cancels the active registrations of these users for these items that no active payment pays for any more.
 create or replace function sugang.release_test_seats(p_users bigint[], p_items bigint[]) returns void

@@ -14,9 +14,14 @@ create or replace trigger append_only before update or delete or truncate on sug
     for each statement execute function sugang.refuse_audit_log_change();
 
 -- Tells the triggers the user and the request behind the changes of this transaction.
-create or replace function sugang.set_actor(p_user bigint, p_request_id text) returns void language sql as $$
-    select set_config('sugang.actor', p_user::text, true), set_config('sugang.request', p_request_id, true)
-$$;
+create or replace function sugang.set_actor(p_user bigint, p_request_id text) returns void language plpgsql as $$
+begin
+    -- A condition is evaluated without a plan.
+    if set_config('sugang.actor', p_user::text, true) is null
+       or set_config('sugang.request', p_request_id, true) is null then
+        return;
+    end if;
+end $$;
 
 -- That user and request; null when another program makes the change.
 create or replace function sugang.actor() returns bigint language sql stable as $$
@@ -65,20 +70,30 @@ returns bytea language sql stable parallel safe as $$
                       || quote_nullable(p_status) || ',' || quote_nullable(p_request_id), 'UTF8')), 1, 16)
 $$;
 
--- The hash of this entry; of the latest, where a deleted row came back under its id. Sorted as an array: a search along
--- the ids would read the whole log, and so would a plan that is kept from when the log was short.
+-- The hash of this entry; of the latest, where a deleted row came back under its id. Without a limit: with one, a
+-- search along the ids might read the whole log. Without sequential scans: a plan may be kept from when the log was
+-- short.
 create or replace function sugang.hash_of_entry(p_subject text, p_subject_id bigint, p_entry integer) returns bytea
 language plpgsql stable set enable_seqscan = off as $$
+declare
+    found_hash bytea;
 begin
-    return (select (array_agg(hash order by id desc))[1] from sugang.audit_log
-            where subject = p_subject and subject_id = p_subject_id and entry = p_entry);
+    select hash into found_hash from sugang.audit_log
+        where subject = p_subject and subject_id = p_subject_id and entry = p_entry order by id desc;
+    return found_hash;
 end $$;
 
--- Counts the entries of a payment. The functions of the API count by themselves where they change the status, which is
--- faster.
-create or replace function sugang.count_payment_entries() returns trigger language plpgsql as $$
+-- The time of the cancellation follows the status, for a program that changes the status alone; and the entries of the
+-- payment are counted. The functions of the API count by themselves where they change the status, which is faster.
+create or replace function sugang.follow_payment() returns trigger language plpgsql as $$
 begin
-    if sugang.recounts() then return new; end if;
+    if (new.status = 'paid') = (new.cancelled_at is not null) and new.status in ('paid', 'cancelled') then
+        new.cancelled_at := case when new.status = 'cancelled' then clock_timestamp() end;
+    end if;
+    if tg_op = 'INSERT' or new.history_entries = old.history_entries + 1 and new.status <> old.status
+       or sugang.recounts() then
+        return new;
+    end if;
     new.history_entries := case
         when new.id <> old.id then 1
         when (new.user_id, new.content_type_id, new.object_id) <> (old.user_id, old.content_type_id, old.object_id)
@@ -88,11 +103,10 @@ begin
     end;
     return new;
 end $$;
--- After all others, whose changes count as well: triggers run in the order of their names.
-create or replace trigger sugang_z_entries_update before update on payments
-    for each row
-    when (new.history_entries <> old.history_entries + 1 or new.status = old.status)
-    execute function sugang.count_payment_entries();
+-- After all others, whose changes count as well: triggers run in the order of their names. Without a condition, which
+-- PostgreSQL would parse again in each statement: that takes longer than the call.
+create or replace trigger sugang_z_follow before insert or update on payments
+    for each row execute function sugang.follow_payment();
 
 -- A payment that comes to another user or item is a removal and an addition.
 create or replace function sugang.log_payment() returns trigger language plpgsql as $$
@@ -105,7 +119,9 @@ declare
     after  numeric := 0;
     previous bytea;
 begin
-    if sugang.recounts() then return null; end if;
+    if tg_op = 'UPDATE' and old.id = new.id and old.history_entries = new.history_entries or sugang.recounts() then
+        return null;
+    end if;
     if tg_op <> 'INSERT' and old.status = 'paid' then before := old.amount; end if;
     if tg_op <> 'DELETE' and new.status = 'paid' then after := new.amount; end if;
     h.at := clock_timestamp();
@@ -128,8 +144,11 @@ begin
         previous := case when h.status = 'moved' then h.hash end;
     end if;
     if tg_op <> 'DELETE' then
-        h.item_kind := coalesce((select kind from sugang.kinds where content_type_id = new.content_type_id),
-                                new.payment_type);
+        h.item_kind := new.payment_type;
+        if h.actor_id is null then
+            h.item_kind := coalesce((select kind from sugang.kinds where content_type_id = new.content_type_id),
+                                    new.payment_type);
+        end if;
         h.state := sugang.payment_state(new);
         h.entry := case tg_op when 'INSERT' then 1 else new.history_entries end;
         insert into sugang.audit_log
@@ -148,11 +167,8 @@ begin
     end if;
     return null;
 end $$;
-create or replace trigger sugang_audit_log after insert or delete on payments
+create or replace trigger sugang_audit_log after insert or update or delete on payments
     for each row execute function sugang.log_payment();
-create or replace trigger sugang_audit_log_update after update on payments
-    for each row when (old.id <> new.id or old.history_entries <> new.history_entries)
-    execute function sugang.log_payment();
 
 -- Before the rows are gone.
 create or replace function sugang.log_truncated_payments() returns trigger language plpgsql as $$

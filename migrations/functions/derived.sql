@@ -12,14 +12,6 @@ begin
     return true;
 end $$;
 
--- The times follow the status, for a program that changes the status alone.
-create or replace function sugang.keep_registration_times() returns trigger language plpgsql as $$
-begin
-    new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, clock_timestamp()) end;
-    new.cancelled_at := case when new.status = 'cancelled' then coalesce(new.cancelled_at, clock_timestamp()) end;
-    return new;
-end $$;
-
 -- The audit tells a capacity that an operator has lowered from a seat sold twice by what was taken since.
 create or replace function sugang.note_capacity_change() returns trigger language plpgsql as $$
 begin

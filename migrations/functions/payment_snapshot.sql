@@ -38,17 +38,6 @@ create or replace trigger sugang_payment_snapshot_update
           is distinct from (new.user_id, new.payment_type, new.content_type_id, new.object_id))
     execute function sugang.payment_snapshot();
 
--- The time of the cancellation follows the status, for a program that changes the status alone.
-create or replace function sugang.keep_payment_times() returns trigger language plpgsql as $$
-begin
-    new.cancelled_at := case when new.status = 'cancelled' then clock_timestamp() end;
-    return new;
-end $$;
-create or replace trigger sugang_payment_times before insert or update on payments
-    for each row
-    when (new.status = 'paid' and new.cancelled_at is not null or new.status = 'cancelled' and new.cancelled_at is null)
-    execute function sugang.keep_payment_times();
-
 -- A payment that another program cancels or deletes frees its seat; a completed registration stays. No trigger ever
 -- changes money: the payment of a registration that another program cancels stays paid, until the user registers again
 -- with it or cancels it.
@@ -67,22 +56,22 @@ begin
 end $$;
 create or replace function sugang.payments_updated() returns trigger language plpgsql as $$
 begin
+    -- The functions of this service free the seat themselves.
+    if sugang.actor() is not null then return null; end if;
     perform sugang.release_unpaid_seats(array_agg(o.content_type_id), array_agg(o.user_id), array_agg(o.object_id))
         from removed o join added n on n.id = o.id where o.status = 'paid' and n.status <> 'paid' having count(*) > 0;
     return null;
 end $$;
 create or replace function sugang.payments_deleted() returns trigger language plpgsql as $$
 begin
+    if sugang.actor() is not null then return null; end if;
     perform sugang.release_unpaid_seats(array_agg(content_type_id), array_agg(user_id), array_agg(object_id))
         from removed where status = 'paid' having count(*) > 0;
     return null;
 end $$;
--- The functions of this service free the seat themselves.
 create or replace trigger sugang_payments_updated after update on payments
     referencing old table as removed new table as added
-    for each statement when (coalesce(current_setting('sugang.actor', true), '') = '')
-    execute function sugang.payments_updated();
+    for each statement execute function sugang.payments_updated();
 create or replace trigger sugang_payments_deleted after delete on payments
     referencing old table as removed
-    for each statement when (coalesce(current_setting('sugang.actor', true), '') = '')
-    execute function sugang.payments_deleted();
+    for each statement execute function sugang.payments_deleted();

@@ -63,12 +63,12 @@ begin
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
-    select * into current_item from {items} where id = p_id;
+    select i.* into current_item from {items} i join users u on u.id = p_user and u.is_active where i.id = p_id;
     if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
             is distinct from (item.price, item.start_at, item.end_at, item.hidden) or clock_timestamp() > item.end_at then
-        raise serialization_failure using message = 'the {kind} has changed, or its period has ended, meanwhile';
+        raise serialization_failure using
+            message = 'the {kind} or the user has changed, or the period has ended, meanwhile';
     end if;
-    perform sugang.check_user(p_user);
     if payment.id is null then
         insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method,
                               external_transaction_id, status, paid_at, search_vector, title_vector,

@@ -2,7 +2,8 @@
 //! columns that its operation reads, and whether a call may be sent again.
 //!
 //! A statement sets its own `lock_timeout`, since the session may be the next request's, and ends with a comment that names
-//! the rows for which it may wait. The embedded host reads it, and lets only a part of the connections wait for one row.
+//! that parameter and the rows for which it may wait. The embedded host reads it: it lets only a part of the connections
+//! wait for one row, and passes null for a `lock_timeout` that its session keeps.
 //!
 //! A call proves what it means, since a connection pooler may let a session execute another prepared statement: the
 //! function is told the name that it is called by, and refuses any other; and the row names the statement that made it.
@@ -97,7 +98,7 @@ impl Declaration {
         let function = self.name.replace("{kind}", kind);
         let last = self.parameters.len() + 2;
         let mut arguments = vec![format!(
-            "case when set_config('lock_timeout', ${last}, true) <> '' then $1::text end"
+            "case when ${last}::text is null or set_config('lock_timeout', ${last}, true) <> '' then $1::text end"
         )];
         arguments.extend((2..last).map(|number| format!("${number}")));
         let text = format!(
@@ -466,14 +467,14 @@ mod tests {
         assert_eq!(
             Signup::statement(shared()).text,
             "select 'signup' as function, outcome, body, replayed from sugang.signup(\
-             case when set_config('lock_timeout', $6, true) <> '' then $1::text end, $2, $3, $4, $5) \
+             case when $6::text is null or set_config('lock_timeout', $6, true) <> '' then $1::text end, $2, $3, $4, $5) \
              /* sugang-host: lock_timeout=$6 */"
         );
         let ready = Ready::statement(shared());
         assert_eq!(
             ready.text,
             "select 'ready' as function, outcome, body from sugang.ready(\
-             case when set_config('lock_timeout', $4, true) <> '' then $1::text end, $2, $3) \
+             case when $4::text is null or set_config('lock_timeout', $4, true) <> '' then $1::text end, $2, $3) \
              /* sugang-host: lock_timeout=$4 */"
         );
         assert_eq!(ready.function, "ready");
@@ -481,7 +482,7 @@ mod tests {
         assert_eq!(
             ListItems::statement(&WORKSHOP).text,
             "select 'list_workshop' as function, outcome, body, count, page, pages from sugang.list_workshop(\
-             case when set_config('lock_timeout', $8, true) <> '' then $1::text end, $2, $3, $4, $5, $6, $7) \
+             case when $8::text is null or set_config('lock_timeout', $8, true) <> '' then $1::text end, $2, $3, $4, $5, $6, $7) \
              /* sugang-host: lock_timeout=$8 */"
         );
         let rows = |statement: &Statement| statement.text.split_once(" /* ").map(|(_, rows)| rows.to_owned());

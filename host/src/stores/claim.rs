@@ -15,7 +15,15 @@ pub(super) struct Claim {
     /// A hash of the text.
     statement: Option<u64>,
     rows: Vec<Row>,
-    patience: Option<Duration>,
+    lock_timeout: Option<LockTimeout>,
+}
+
+/// The time for which a statement waits for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LockTimeout {
+    /// The number of the parameter that has it. With null there, the statement leaves that of its session.
+    pub(super) parameter: usize,
+    pub(super) limit: Duration,
 }
 
 /// What keeps a statement from its connection: others wait for the same row, or have the same text.
@@ -58,12 +66,17 @@ impl Claim {
             .filter_map(|word| word.split_once("=$"))
         {
             let (number, part) = place.split_once('/').unwrap_or((place, "1"));
-            let value = number.parse().ok().and_then(&parameter);
-            let (Some(value), Ok(part)) = (value, part.parse()) else {
+            let Ok(number) = number.parse() else {
+                continue;
+            };
+            let (Some(value), Ok(part)) = (parameter(number), part.parse()) else {
                 continue;
             };
             if name == "lock_timeout" {
-                claim.patience = value.parse().ok().map(Duration::from_millis);
+                claim.lock_timeout = value.parse().ok().map(|milliseconds| LockTimeout {
+                    parameter: number,
+                    limit: Duration::from_millis(milliseconds),
+                });
             } else if part > 0 {
                 claim.rows.push(Row {
                     key: hash((name, value)),
@@ -80,7 +93,12 @@ impl Claim {
 
     /// The time for which the statement waits for a lock; `None` if it has no limit of its own.
     pub(super) fn patience(&self) -> Option<Duration> {
-        self.patience
+        self.lock_timeout.map(|lock_timeout| lock_timeout.limit)
+    }
+
+    /// The same, with its parameter.
+    pub(super) fn lock_timeout(&self) -> Option<LockTimeout> {
+        self.lock_timeout
     }
 
     /// Whether the other statement has the same text.

@@ -192,14 +192,11 @@ async fn a_borrower_that_gives_up_waiting_takes_no_place() {
 async fn admission_limits_statements_and_not_transactions() {
     let setup = setup(PoolLimits {
         statements: 1,
-        wait: Duration::from_millis(5),
         ..limits(3)
     });
     let _statement = setup.borrow().await;
-    assert!(matches!(
-        setup.pool.borrow(Claim::default()).await,
-        Err(PoolError::Exhausted { .. })
-    ));
+    // At once: a statement that runs for long keeps no other one from its place.
+    assert!(setup.pool.borrow(Claim::default()).now_or_never().is_none());
     assert!(setup.pool.pin().await.is_ok());
 }
 

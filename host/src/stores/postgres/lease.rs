@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{Stream, TryStreamExt as _};
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     settings::PostgresLimits,
     stores::{
-        claim::Claim,
+        claim::{Claim, LockTimeout},
         pool::{self, Condition},
     },
     sync::lock,
@@ -49,6 +50,9 @@ pub(crate) trait Parameters {
 
     /// The value of the parameter with this number, from 1, if it is a text or a 64-bit integer.
     fn text(&self, number: usize) -> Option<String>;
+
+    /// The parameter that stands for null.
+    fn null() -> Self::Parameter;
 
     /// Converts the parameters to the types that the statement takes.
     ///
@@ -87,9 +91,9 @@ impl Lease {
     /// # Errors
     /// There is no connection, PostgreSQL refuses the statement, or a parameter does not fit.
     pub(crate) async fn start<P: Parameters>(&self, sql: &str, parameters: P) -> Result<RunningStatement, P::Error> {
-        let connection = self.connection(sql, &parameters).await?;
+        let (connection, lock_timeout) = self.connection(sql, &parameters).await?;
         let (shape, rows) = match connection.get().prepares {
-            true => send(&connection, sql, parameters).await?,
+            true => send(&connection, sql, parameters, lock_timeout).await?,
             false => send_unprepared(&connection, sql, parameters).await?,
         };
         Ok(RunningStatement {
@@ -99,19 +103,25 @@ impl Lease {
         })
     }
 
-    async fn connection(&self, sql: &str, parameters: &impl Parameters) -> Result<Arc<PooledConnection>, Error> {
+    /// The connection for a statement, and the `lock_timeout` that its session may keep.
+    async fn connection(
+        &self,
+        sql: &str,
+        parameters: &impl Parameters,
+    ) -> Result<(Arc<PooledConnection>, Option<LockTimeout>), Error> {
         match self.pinned.get() {
-            Some(pinned) => Ok(pinned.clone()),
+            Some(pinned) => Ok((pinned.clone(), None)),
             None if is_single(sql) => {
                 let claim = match self.shares {
                     true => Claim::read(sql, |number| parameters.text(number)),
                     false => Claim::default(),
                 };
-                Ok(Arc::new(self.pool.borrow(claim).await?))
+                let lock_timeout = claim.lock_timeout();
+                Ok((Arc::new(self.pool.borrow(claim).await?), lock_timeout))
             }
             None => {
                 let pin = async { Ok::<_, Error>(Arc::new(self.pool.pin().await?)) };
-                Ok(self.pinned.get_or_try_init(|| pin).await?.clone())
+                Ok((self.pinned.get_or_try_init(|| pin).await?.clone(), None))
             }
         }
     }
@@ -126,8 +136,16 @@ async fn send<P: Parameters>(
     connection: &PooledConnection,
     sql: &str,
     parameters: P,
+    lock_timeout: Option<LockTimeout>,
 ) -> Result<(Shape, Pin<Box<RowStream>>), P::Error> {
     let session = connection.get();
+    let kept = match lock_timeout {
+        Some(lock_timeout) if !session.is_pooled => {
+            keep(connection, lock_timeout.limit).await?;
+            Some(lock_timeout.parameter)
+        }
+        _ => None,
+    };
     loop {
         let cached = lock(&session.statements).get(sql);
         let was_cached = cached.is_some();
@@ -142,7 +160,10 @@ async fn send<P: Parameters>(
                 statement
             }
         };
-        let parameters = parameters.bind(statement.params())?;
+        let mut parameters = parameters.bind(statement.params())?;
+        if let Some(parameter) = kept.and_then(|kept| parameters.get_mut(kept.checked_sub(1)?)) {
+            *parameter = P::null();
+        }
         connection.set_condition(Condition::Running);
         match session.client.query_raw(&statement, parameters).await {
             Ok(rows) => return Ok((Shape::Prepared(statement), Box::pin(rows))),
@@ -157,6 +178,22 @@ async fn send<P: Parameters>(
             }
         }
     }
+}
+
+/// Sets the `lock_timeout` of a session, unless it has it already: a setting in each statement costs a read a tenth of its
+/// time.
+async fn keep(connection: &PooledConnection, lock_timeout: Duration) -> Result<(), Error> {
+    let session = connection.get();
+    if *lock(&session.lock_timeout) == Some(lock_timeout) {
+        return Ok(());
+    }
+    let set = format!("SET lock_timeout = {}", lock_timeout.as_millis());
+    connection
+        .running(session.client.batch_execute(&set))
+        .await
+        .inspect_err(|error| note_failure(connection, error))?;
+    *lock(&session.lock_timeout) = Some(lock_timeout);
+    Ok(())
 }
 
 /// Sends a statement without a name. One message has all of it, so a pooler lets one session execute all of it.

@@ -163,6 +163,10 @@ mod tests {
             None
         }
 
+        fn null() -> i32 {
+            0
+        }
+
         fn bind(&self, _: &[Type]) -> Result<Vec<i32>, Error> {
             Ok(Vec::new())
         }

@@ -17,6 +17,7 @@ use crate::{
     log,
     settings::Prepare,
     stores::pool::{ConnectError, Manager},
+    sync::lock,
 };
 
 /// Removes what a session may keep, beside an open transaction.
@@ -31,8 +32,10 @@ pub(super) struct Session {
     /// Whether statements are prepared on it.
     pub(super) prepares: bool,
     pub(super) statements: Mutex<StatementCache>,
+    /// The `lock_timeout` that was set on it, if any.
+    pub(super) lock_timeout: Mutex<Option<Duration>>,
     /// Whether a pooler may give each statement to another session of PostgreSQL.
-    is_pooled: bool,
+    pub(super) is_pooled: bool,
     is_read_only: bool,
     /// Statements that set what the role or the database has set otherwise than it is needed.
     sets: String,
@@ -89,6 +92,7 @@ impl SessionManager {
             driver,
             prepares: !is_pooled,
             statements: Mutex::new(StatementCache::new(self.statements)),
+            lock_timeout: Mutex::default(),
             is_pooled: facts.is_pooled,
             is_read_only: facts.is_read_only,
             sets,
@@ -134,6 +138,7 @@ impl Manager for SessionManager {
             if in_transaction {
                 session.client.batch_execute("ROLLBACK").await?;
             }
+            *lock(&session.lock_timeout) = None;
             session.client.batch_execute(&format!("{RESET}{}", session.sets)).await
         };
         clean.await.is_ok()

@@ -205,6 +205,10 @@ impl Parameters for Values<'_> {
         }
     }
 
+    fn null() -> types::Parameter {
+        types::Parameter::NULL
+    }
+
     fn bind(&self, types: &[Type]) -> Result<Vec<types::Parameter>, Error> {
         types::parameters(types, self.0)
     }

@@ -12,6 +12,10 @@ use crate::wit::bindings::spin::postgres::postgres::{Error, ParameterValue};
 #[derive(Debug)]
 pub(in crate::wit::postgres) struct Parameter(Option<BytesMut>);
 
+impl Parameter {
+    pub(in crate::wit::postgres) const NULL: Self = Self(None);
+}
+
 impl ToSql for Parameter {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Fallible<IsNull> {
         match &self.0 {
@@ -46,7 +50,7 @@ pub(in crate::wit::postgres) fn parameters(types: &[Type], values: &[ParameterVa
         let failed = |error| Error::ValueConversionFailed(format!("parameter ${}: {error}", index + 1));
         match write(value, ty, &mut bytes).map_err(failed)? {
             Written::Yes => Ok(Parameter(Some(bytes))),
-            Written::Null => Ok(Parameter(None)),
+            Written::Null => Ok(Parameter::NULL),
             Written::WrongType => Err(Error::BadParameter(format!(
                 "parameter ${} is of the type {ty}, but the value is {}",
                 index + 1,

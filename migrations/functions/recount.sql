@@ -1,0 +1,59 @@
+-- One kind: for an operator who has written registrations while the triggers were disabled.
+
+-- Counts every item again, and returns how many counts were wrong.
+create or replace function sugang.recount_{kind}() returns bigint language plpgsql as $$
+declare
+    corrected bigint;
+begin
+    lock table {registrations} in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    update {items} i set registration_count = coalesce(r.n, 0)
+        from {items} j
+        left join (select {item_id}, count(*) as n from {registrations} where status <> 'cancelled' group by 1) r
+            on r.{item_id} = j.id
+        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+    get diagnostics corrected = row_count;
+    perform set_config('sugang.recount', '', true);
+    return corrected;
+end $$;
+
+-- Writes down what the history lacks of the registrations as they are, and returns for how many.
+create or replace function sugang.log_unlogged_{kind}_registrations() returns bigint language plpgsql as $$
+declare
+    happened_at timestamptz := clock_timestamp();
+    logged bigint;
+begin
+    lock table {registrations} in share row exclusive mode;
+    perform set_config('sugang.recount', 'on', true);
+    with sums as (
+        select subject_id as id, sum(seats) as seats, max(id) as last_id
+        from sugang.audit_log where subject = '{kind}' group by 1
+    ), unlogged as (
+        select coalesce(r.id, s.id) as id, coalesce(r.{item_id}, l.item_id) as item_id,
+               coalesce(r.user_id, l.user_id) as user_id, coalesce(r.status, 'deleted') as status,
+               case when r.status <> 'cancelled' then 1 else 0 end - coalesce(s.seats, 0) as seats,
+               case when l.status <> 'deleted' then l.entry end as last_entry, l.hash as last_hash, i.state
+        from {registrations} r
+        full join sums s on s.id = r.id
+        left join sugang.audit_log l on l.id = s.last_id
+        cross join lateral (select case when r.id is not null then sugang.registration_state(
+            r.id, r.user_id, r.{item_id}, r.status, r.{registered_at}, r.completed_at, r.cancelled_at) end as state) i
+        where case when r.id is null then (l.status, s.seats) <> ('deleted', 0)
+                   else (l.entry, l.state, l.status, s.seats) is distinct from
+                        (r.history_entries, i.state, r.status,
+                         case when r.status <> 'cancelled' then 1 else 0 end) end
+    ), entries as (
+        insert into sugang.audit_log
+            (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, entry, state, hash)
+            select happened_at, '{kind}', id, '{kind}', item_id, user_id, status, 0, seats, i.entry, state,
+                   sugang.entry_hash(case when last_entry is not null then last_hash end, state, i.entry, happened_at,
+                                     '{kind}', id, '{kind}', item_id, user_id, status, 0, seats::integer, null, null)
+            from unlogged cross join lateral (select coalesce(last_entry, 0) + 1 as entry) i
+            order by id returning subject_id, entry
+    ), counted as (
+        update {registrations} r set history_entries = e.entry from entries e where r.id = e.subject_id
+    )
+    select count(*) into logged from entries;
+    perform set_config('sugang.recount', '', true);
+    return logged;
+end $$;
