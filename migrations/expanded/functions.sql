@@ -1800,6 +1800,19 @@ begin
         values (p_subject, p_id, p_action, p_before, p_after, sugang.actor(), sugang.request());
 end $$;
 
+-- Whether an item of any kind has this id and this version.
+create or replace function sugang.is_version(p_id bigint, p_version text) returns boolean language plpgsql stable as $$
+declare
+    k record;
+    found_version text;
+begin
+    for k in select kind from sugang.kinds loop
+        execute format('select sugang.%I($1)', k.kind || '_version_of_id') into found_version using p_id;
+        if found_version = p_version then return true; end if;
+    end loop;
+    return false;
+end $$;
+
 -- What is logged of a user.
 create or replace function sugang.user_rights(u users) returns jsonb language sql stable as $$
     select jsonb_build_object('is_active', u.is_active, 'is_staff', u.is_staff, 'is_superuser', u.is_superuser)
@@ -1839,6 +1852,10 @@ create or replace function sugang.course_version(i courses) returns text languag
     select substr(encode(sha256(convert_to(sugang.course_fields(i)::text, 'UTF8')), 'hex'), 1, 32)
 $$;
 
+create or replace function sugang.course_version_of_id(p_id bigint) returns text language sql stable as $$
+    select sugang.course_version(i) from courses i where id = p_id
+$$;
+
 create or replace function sugang.log_course_change() returns trigger language plpgsql as $$
 begin
     case tg_op
@@ -1875,6 +1892,10 @@ $$;
 -- The version of an item, its ETag: a digest of the editable fields, so an edit by any other program changes it too.
 create or replace function sugang.test_version(i tests) returns text language sql stable as $$
     select substr(encode(sha256(convert_to(sugang.test_fields(i)::text, 'UTF8')), 'hex'), 1, 32)
+$$;
+
+create or replace function sugang.test_version_of_id(p_id bigint) returns text language sql stable as $$
+    select sugang.test_version(i) from tests i where id = p_id
 $$;
 
 create or replace function sugang.log_test_change() returns trigger language plpgsql as $$
@@ -2117,8 +2138,8 @@ end $$;
 
 -- One kind: what operators do with its items.
 --
--- Locks are taken in the order that functions/registrations.sql describes: the user first, whom an idempotency key refers
--- to, and the item last.
+-- Locks are taken in the order that functions/registrations.sql describes: first the user, to whom an idempotency key
+-- refers, and last the item.
 
 -- The JSON objects in the order of the ids, separated by commas.
 create or replace function sugang.course_operator_json(p_ids bigint[]) returns text language plpgsql stable as $$
@@ -2224,8 +2245,8 @@ begin
     end;
 end $$;
 
--- Fields that p_fields does not have stay as they are. A price or a period may change under a registration that is being
--- made: that one reads them again under the lock of the item's row.
+-- Fields that p_fields does not have stay as they are. A price or a period may change under a registration that is in
+-- progress: it reads them again under the lock of the item's row.
 create or replace function sugang.do_edit_course(p_user bigint, p_epoch bigint, p_id bigint, p_versions text,
                                                  p_fields jsonb)
 returns sugang.function_row language plpgsql as $$
@@ -2314,8 +2335,8 @@ end $$;
 
 -- One kind: what operators do with its items.
 --
--- Locks are taken in the order that functions/registrations.sql describes: the user first, whom an idempotency key refers
--- to, and the item last.
+-- Locks are taken in the order that functions/registrations.sql describes: first the user, to whom an idempotency key
+-- refers, and last the item.
 
 -- The JSON objects in the order of the ids, separated by commas.
 create or replace function sugang.test_operator_json(p_ids bigint[]) returns text language plpgsql stable as $$
@@ -2421,8 +2442,8 @@ begin
     end;
 end $$;
 
--- Fields that p_fields does not have stay as they are. A price or a period may change under a registration that is being
--- made: that one reads them again under the lock of the item's row.
+-- Fields that p_fields does not have stay as they are. A price or a period may change under a registration that is in
+-- progress: it reads them again under the lock of the item's row.
 create or replace function sugang.do_edit_test(p_user bigint, p_epoch bigint, p_id bigint, p_versions text,
                                                  p_fields jsonb)
 returns sugang.function_row language plpgsql as $$
