@@ -123,6 +123,7 @@ async fn functions_follow_the_files() {
              create function sugang.idempotency_lifetime() returns text language sql as 'select 1::text';
              drop trigger append_only on sugang.audit_log;
              drop trigger append_only on sugang.audit_seals;
+             drop trigger append_only on sugang.change_log;
              drop function sugang.refuse_audit_log_change();
              create function sugang.refuse_audit_log_change() returns event_trigger language plpgsql as 'begin end';
              create function sugang.total_count(p_other integer) returns bigint language sql as 'select 1::bigint';
