@@ -1,7 +1,7 @@
 -- One kind: what operators do with its items.
 --
--- Locks are taken in the order that functions/registrations.sql describes: the user first, whom an idempotency key refers
--- to, and the item last.
+-- Locks are taken in the order that functions/registrations.sql describes: first the user, to whom an idempotency key
+-- refers, and last the item.
 
 -- The JSON objects in the order of the ids, separated by commas.
 create or replace function sugang.{kind}_operator_json(p_ids bigint[]) returns text language plpgsql stable as $$
@@ -112,8 +112,8 @@ begin
     end;
 end $$;
 
--- Fields that p_fields does not have stay as they are. A price or a period may change under a registration that is being
--- made: that one reads them again under the lock of the item's row.
+-- Fields that p_fields does not have stay as they are. A price or a period may change under a registration that is in
+-- progress: it reads them again under the lock of the item's row.
 create or replace function sugang.do_edit_{kind}(p_user bigint, p_epoch bigint, p_id bigint, p_versions text,
                                                  p_fields jsonb)
 returns sugang.function_row language plpgsql as $$
