@@ -20,7 +20,7 @@ use crate::{
     extract::{
         Body, Query,
         body::Object,
-        forms::{cancel, edit_item, login, new_item, refresh, register, signup},
+        forms::{cancel, edit_item, login, new_item, refresh, refund, register, signup},
     },
 };
 
@@ -57,6 +57,7 @@ pub fn body(bytes: &[u8]) {
         read(&object, cancel);
         read(&object, new_item);
         read(&object, edit_item);
+        read(&object, refund);
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{
     context::{RequestContext, prove_operator},
     error::{ApiError, catalog::NOT_FOUND},
     handlers::{
-        accounts, docs, health, items, operator_items, operator_registrations, operators, payments, registrations,
+        accounts, docs, health, items, operator_items, operator_payments, operator_registrations, operators, payments,
+        registrations,
     },
     http::Response,
     kind::{ItemKind, KINDS},
@@ -92,6 +93,18 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         ]);
     }
     table.extend([
+        route(
+            Method::GET,
+            "/api/operator/payments/{id}/",
+            None,
+            &operator_payments::GET,
+        ),
+        route(
+            Method::POST,
+            "/api/operator/payments/{id}/refund/",
+            None,
+            &operator_payments::REFUND,
+        ),
         route(
             Method::POST,
             "/api/operator/users/{id}/operator/",

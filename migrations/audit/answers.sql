@@ -13,6 +13,7 @@ with kept as (
            substring(k.body from '^{"id" ?: ?(\d{1,18})')::bigint as subject_id,
            substring(k.body from '"version" ?: ?"(\w+)"') as version,
            k.body is null as is_deletion,
+           substring(k.body from '"refund_id" ?: ?(\d{1,18})')::bigint as refund_id,
            substring(k.body from '"cancelled_at" ?: ?"([^"]+)"') as cancelled_at,
            substring(k.body from '"amount" ?: ?"(\d{1,12}(?:\.\d+)?)"')::numeric as amount
     from sugang.idempotency_keys k where k.outcome = 'ok'
@@ -33,6 +34,11 @@ where case
         and not sugang.is_version(k.subject_id, k.version)
         and not exists (select from sugang.change_log c where c.subject_id = k.subject_id and c.at > k.created_at)
         and (k.version is not null or not exists (select from users u where u.id = k.subject_id))
+    -- A refund. Nothing is booked where nothing was paid.
+    when k.registration_id is null and k.amount is not null then k.amount > 0 and not exists (
+        select from sugang.ledger l
+        where (l.source, l.source_id, l.payment_id, l.amount, l.actor_id)
+            = ('refund', k.refund_id, k.payment_id, k.amount, k.user_id))
     -- A cancellation.
     when k.registration_id is null then not exists (
         select from written w

@@ -41,10 +41,10 @@ where setdatabase in (0, (select oid from pg_database where datname = current_da
 
 -- Its owner and superusers can change the history, whatever is granted.
 -- check: audit_log_rights
--- advice: revoke update, delete, truncate, trigger on sugang.audit_log, sugang.audit_seals, sugang.change_log from
--- <role>;
+-- advice: revoke update, delete, truncate, trigger on sugang.audit_log, sugang.audit_seals, sugang.change_log,
+-- sugang.ledger from <role>;
 select concat_ws(' ', coalesce(quote_ident(rolname), 'public'), 'may', lower(privilege_type), relation)
-from unnest(array['sugang.audit_log', 'sugang.audit_seals', 'sugang.change_log']) relation
+from unnest(array['sugang.audit_log', 'sugang.audit_seals', 'sugang.change_log', 'sugang.ledger']) relation
 join pg_class c on c.oid = relation::regclass
 cross join lateral aclexplode(c.relacl) a
 left join pg_roles on pg_roles.oid = a.grantee

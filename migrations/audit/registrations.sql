@@ -11,7 +11,10 @@ where r.status <> 'cancelled'
                   where p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
                     and p.user_id = r.user_id and p.object_id = r.{item_id}
                     -- An operator may give the money for a completed item back.
-                    and (p.status = 'paid' or r.completed_at <= coalesce(p.cancelled_at, 'infinity')));
+                    and (p.status = 'paid' or r.completed_at <= coalesce(p.cancelled_at, 'infinity')
+                         or exists (select from sugang.refunds f
+                                    where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
+                                      and f.requested_at >= r.{registered_at})));
 
 -- check: registration_without_user_or_item
 -- advice: Restore the user or the item from a backup; the history has the ids.

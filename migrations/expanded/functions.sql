@@ -318,6 +318,7 @@ declare
     before numeric := 0;
     after  numeric := 0;
     previous bytea;
+    is_booked boolean := false;
 begin
     if tg_op = 'UPDATE' and old.id = new.id and old.history_entries = new.history_entries or sugang.recounts() then
         return null;
@@ -339,7 +340,9 @@ begin
             (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
              hash)
             values (h.at, 'payment', old.id, h.item_kind, old.object_id, old.user_id, h.status, -before, 0, h.actor_id,
-                    h.request_id, h.entry, h.hash);
+                    h.request_id, h.entry, h.hash)
+            returning id into h.id;
+        if h.status = 'deleted' then perform sugang.book_removal(old, h); end if;
         before := 0;
         previous := case when h.status = 'moved' then h.hash end;
     end if;
@@ -357,7 +360,17 @@ begin
             values (h.at, 'payment', new.id, h.item_kind, new.object_id, new.user_id, new.status, after - before, 0,
                     h.actor_id, h.request_id, h.entry, h.state,
                     sugang.entry_hash(previous, h.state, h.entry, h.at, 'payment', new.id, h.item_kind, new.object_id,
-                                      new.user_id, new.status, after - before, 0, h.actor_id, h.request_id));
+                                      new.user_id, new.status, after - before, 0, h.actor_id, h.request_id))
+            returning id into h.id;
+        -- The first two are what the API does, and what other programs mostly do.
+        if tg_op = 'INSERT' and new.status = 'paid' and new.partly_refunded = 0 then
+            is_booked := sugang.book_capture(new.id, new.amount, h.at, h.actor_id, h.request_id);
+        elsif old.status = 'paid' and new.status <> 'paid' and (old.id, old.amount) = (new.id, new.amount) then
+            perform sugang.give_rest_back(new.id, new.amount - new.partly_refunded, new.refund_reason, h.at, h.actor_id,
+                                          h.request_id);
+            is_booked := true;
+        end if;
+        if not is_booked then perform sugang.book_payment(old, new, h); end if;
         -- A copy of another row, as from a backup.
         if new.history_entries <> h.entry then
             perform set_config('sugang.recount', 'on', true);
@@ -376,8 +389,9 @@ declare
     actor bigint := sugang.actor();
     request text := sugang.request();
     happened_at timestamptz := clock_timestamp();
+    h sugang.audit_log;
 begin
-    insert into sugang.audit_log
+    for h in insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
         select happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0, actor,
                request, p.history_entries + 1,
@@ -387,7 +401,10 @@ begin
         from payments p left join sugang.kinds k using (content_type_id)
         cross join lateral (select coalesce(k.kind, p.payment_type) as kind,
                                    case when p.status = 'paid' then -p.amount else 0 end as amount) i
-        order by p.id;
+        order by p.id
+        returning * loop
+        perform sugang.book_removal(p, h) from payments p where p.id = h.subject_id;
+    end loop;
     -- The registrations may be truncated as well. Their trigger has nothing more to change here then.
     perform set_config('sugang.recount', 'on', true);
     update payments set registration_id = null where registration_id is not null;
@@ -402,9 +419,11 @@ create or replace trigger sugang_audit_log_truncate before truncate on payments
 create or replace function sugang.log_unlogged_payments() returns bigint language plpgsql as $$
 declare
     happened_at timestamptz := clock_timestamp();
+    known_until bigint;
     logged bigint;
 begin
     lock table payments in share row exclusive mode;
+    known_until := (select coalesce(max(id), 0) from sugang.audit_log);
     perform set_config('sugang.recount', 'on', true);
     with sums as (
         select subject_id as id, sum(amount) as amount, max(id) as last_id
@@ -436,6 +455,7 @@ begin
     )
     select count(*) into logged from entries;
     perform set_config('sugang.recount', '', true);
+    perform sugang.book_unbooked_payments(known_until);
     return logged;
 end $$;
 
@@ -2210,6 +2230,221 @@ begin
     return p_row;
 end $$;
 
+-- ===== ledger
+
+-- Refunds, and the ledger of all money.
+--
+-- The triggers of payments write both, whichever program changes a payment: a payment that appears is captured, and one
+-- that is no longer paid gives back what is left of it. As long as no gateway carries a refund, that is all there is to
+-- do, and a refund is `done` when it is written. Only a refund of a part is a row that a function writes; its trigger
+-- adds it to the payment.
+
+create or replace trigger append_only before update or delete or truncate on sugang.ledger
+    for each statement execute function sugang.refuse_audit_log_change();
+create or replace trigger append_only before delete or truncate on sugang.refunds
+    for each statement execute function sugang.refuse_audit_log_change();
+
+-- Whether a refund with this status has moved money.
+create or replace function sugang.is_given_back(p_status text) returns boolean
+language sql immutable parallel safe as $$
+    select p_status in ('done', 'external')
+$$;
+
+-- What was given back of a payment.
+create or replace function sugang.given_back(p_payment bigint) returns numeric language sql stable as $$
+    select coalesce(sum(amount), 0) from sugang.refunds
+    where payment_id = p_payment and sugang.is_given_back(status)
+$$;
+
+-- Books what was paid. False for an id that was booked before: it was deleted, and comes back.
+create or replace function sugang.book_capture(p_payment bigint, p_amount numeric, p_at timestamptz, p_actor bigint,
+                                               p_request_id text)
+returns boolean language plpgsql as $$
+begin
+    -- Nothing was paid for a free item.
+    if p_amount = 0 then return true; end if;
+    insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
+        values (p_at, 'payment', p_payment, 'captured', p_payment, 'cash', 'sales', p_amount, p_actor, p_request_id)
+        on conflict do nothing;
+    return found;
+end $$;
+
+-- Gives back what is left of a payment that is no longer paid: in the statement that changes its status.
+create or replace function sugang.give_rest_back(p_payment bigint, p_rest numeric, p_reason text, p_at timestamptz,
+                                                 p_actor bigint, p_request_id text)
+returns void language plpgsql as $$
+begin
+    if p_rest = 0 then return; end if;
+    with refund as (
+        insert into sugang.refunds (payment_id, amount, status, ends_payment, reason, requested_by, requested_at)
+            values (p_payment, p_rest, 'done', true, p_reason, p_actor, p_at) returning id
+    )
+    insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
+        select p_at, 'refund', id, 'done', p_payment, 'sales_returns', 'cash', p_rest, p_actor, p_request_id
+        from refund;
+end $$;
+
+-- Books a payment that another program has written in another way than the API does.
+create or replace function sugang.book_payment(p_old payments, p_new payments, p_entry sugang.audit_log)
+returns void language plpgsql as $$
+declare
+    captured numeric := p_old.amount;
+begin
+    if (p_old.id, p_old.amount, p_old.status = 'paid') = (p_new.id, p_new.amount, p_new.status = 'paid') then
+        return;
+    end if;
+    if p_old.id is distinct from p_new.id then
+        update sugang.refunds set payment_id = p_new.id where payment_id = p_old.id;
+        captured := sugang.given_back(p_new.id);
+    end if;
+    if p_old.id is null
+       and sugang.book_capture(p_new.id, p_new.amount, p_entry.at, p_entry.actor_id, p_entry.request_id) then
+        captured := captured + p_new.amount;
+    end if;
+    perform sugang.book_again(p_new, captured, p_entry);
+end $$;
+
+-- Books out what is left of a payment that is deleted, or gets another id. What was given back stays in the books.
+create or replace function sugang.book_removal(p payments, p_entry sugang.audit_log) returns void
+language plpgsql as $$
+begin
+    perform sugang.book_correction(p.id, sugang.given_back(p.id) - p.amount, p_entry);
+end $$;
+
+-- Books what another program has changed beyond the status: p_amount more was paid, or less if it is negative.
+create or replace function sugang.book_correction(p_payment bigint, p_amount numeric, p_entry sugang.audit_log)
+returns void language plpgsql as $$
+begin
+    if p_amount = 0 then return; end if;
+    insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
+        values (p_entry.at, 'history', p_entry.id, 'corrected', p_payment,
+                case when p_amount > 0 then 'cash' else 'sales' end,
+                case when p_amount > 0 then 'sales' else 'cash' end,
+                abs(p_amount), p_entry.actor_id, p_entry.request_id);
+end $$;
+
+-- Brings the books of a payment to what it is now. p_captured: what they have as paid for it.
+create or replace function sugang.book_again(p payments, p_captured numeric, p_entry sugang.audit_log) returns void
+language plpgsql as $$
+declare
+    part numeric;
+    rest numeric;
+    has_ended boolean;
+    recounted text := coalesce(current_setting('sugang.recount', true), '');
+begin
+    select coalesce(sum(amount) filter (where not ends_payment), 0),
+           coalesce(sum(amount) filter (where ends_payment), 0)
+        into part, rest from sugang.refunds where payment_id = p.id and status <> 'refused';
+    if p.partly_refunded <> part then
+        perform set_config('sugang.recount', 'on', true);
+        update payments set partly_refunded = part where id = p.id;
+        perform set_config('sugang.recount', recounted, true);
+    end if;
+    has_ended := p.status <> 'paid' and rest = p.amount - part;
+    -- A payment that is paid again has what had ended it: that was not given back.
+    if not has_ended then
+        update sugang.refunds set status = 'refused' where payment_id = p.id and ends_payment and status <> 'refused';
+    end if;
+    perform sugang.book_correction(p.id, p.amount - p_captured, p_entry);
+    if p.status <> 'paid' and not has_ended then
+        perform sugang.give_rest_back(p.id, p.amount - part, p.refund_reason, p_entry.at, p_entry.actor_id,
+                                      p_entry.request_id);
+    end if;
+end $$;
+
+-- Brings the books to the payments whose history was written down late: in the entries after p_known_until.
+create or replace function sugang.book_unbooked_payments(p_known_until bigint) returns void language plpgsql as $$
+declare
+    late record;
+begin
+    perform set_config('sugang.recount', 'on', true);
+    for late in
+        select h as entry, p as payment, coalesce(l.cash, 0) as cash
+        from sugang.audit_log h
+        left join payments p on p.id = h.subject_id
+        left join (select payment_id as id,
+                          sum(case 'cash' when debit then amount when credit then -amount else 0 end) as cash
+                   from sugang.ledger group by 1) l on l.id = h.subject_id
+        where h.subject = 'payment' and h.id > p_known_until loop
+        if (late.payment).id is null then
+            perform sugang.book_correction((late.entry).subject_id, -late.cash, late.entry);
+        else
+            perform sugang.book_again(late.payment, late.cash + sugang.given_back((late.payment).id), late.entry);
+        end if;
+    end loop;
+    perform set_config('sugang.recount', '', true);
+end $$;
+
+-- Adds a refund to its payment, whose row it locks: refunds of one payment never pass each other, nor its cancellation.
+-- What ends a payment is written, and booked, by the trigger of the payment.
+create or replace function sugang.refund_made() returns trigger language plpgsql as $$
+begin
+    if sugang.recounts() then return null; end if;
+    if not new.ends_payment then
+        update payments set partly_refunded = partly_refunded + new.amount
+            where id = new.payment_id and status = 'paid';
+    end if;
+    if new.ends_payment or not found then
+        raise check_violation using message = format('payment %s is not paid', new.payment_id),
+            hint = 'A payment is ended by its status.', table = 'refunds', constraint = 'refunds_of_paid';
+    end if;
+    if sugang.is_given_back(new.status) then perform sugang.book_refund(new, new.status); end if;
+    return null;
+end $$;
+create or replace trigger sugang_refund_made after insert on sugang.refunds
+    for each row when (pg_trigger_depth() = 0 and new.status <> 'refused') execute function sugang.refund_made();
+
+-- Books a step of a refund.
+create or replace function sugang.book_refund(p sugang.refunds, p_step text) returns void language plpgsql as $$
+begin
+    insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
+        values (clock_timestamp(), 'refund', p.id, p_step, p.payment_id,
+                case when p_step = 'refused' then 'cash' else 'sales_returns' end,
+                case when p_step = 'refused' then 'sales_returns' else 'cash' end,
+                p.amount, sugang.actor(), sugang.request());
+end $$;
+
+-- A status leads to few others. Only a payment that is paid again takes back what is done.
+create or replace function sugang.refund_changed() returns trigger language plpgsql as $$
+declare
+    may_follow boolean;
+begin
+    may_follow := case old.status
+        when 'requested' then new.status in ('sent', 'done', 'refused')
+        when 'sent' then new.status in ('done', 'refused')
+        else new.status = 'refused' and new.ends_payment and (pg_trigger_depth() > 1 or sugang.recounts())
+    end;
+    if not may_follow then
+        raise check_violation using message = format('a refund that is %s cannot become %s', old.status, new.status),
+            table = 'refunds', constraint = 'refunds_status_follows';
+    end if;
+    if sugang.is_given_back(old.status) or sugang.is_given_back(new.status) then
+        perform sugang.book_refund(new, new.status);
+    end if;
+    if new.status = 'refused' and not new.ends_payment then
+        update payments set partly_refunded = partly_refunded - new.amount where id = new.payment_id;
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_refund_changed after update of status on sugang.refunds
+    for each row when (old.status <> new.status) execute function sugang.refund_changed();
+
+-- What the triggers keep is not written by hand.
+create or replace function sugang.refuse_change() returns trigger language plpgsql as $$
+begin
+    if sugang.recounts() then return new; end if;
+    raise exception '%.% is kept by triggers; write sugang.refunds', tg_table_schema, tg_table_name
+        using errcode = 'insufficient_privilege';
+end $$;
+create or replace trigger sugang_partly_refunded before update of partly_refunded on payments
+    for each row when (old.partly_refunded <> new.partly_refunded and pg_trigger_depth() = 0)
+    execute function sugang.refuse_change();
+create or replace trigger sugang_refund_fixed before update of id, payment_id, amount, ends_payment on sugang.refunds
+    for each row
+    when ((old.id, old.payment_id, old.amount, old.ends_payment)
+          is distinct from (new.id, new.payment_id, new.amount, new.ends_payment) and pg_trigger_depth() = 0)
+    execute function sugang.refuse_change();
+
 -- ===== misrouted
 
 -- Every function that the API calls is told the name that it is called by. Behind a connection pooler, a session may
@@ -2626,6 +2861,111 @@ begin
                                  sugang.do_delete_test(p_user, p_epoch, p_id, p_versions));
 end $$;
 
+-- ===== operator_payments
+
+-- What operators do with payments: look at one, and give its money back.
+
+-- A payment with its refunds, and what is left to give back.
+create or replace function sugang.get_payment_for_operator(p_function text, p_user bigint, p_id bigint,
+                                                           p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'get_payment_for_operator' then
+        perform sugang.misrouted(p_function, 'get_payment_for_operator');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    select (object::jsonb || jsonb_build_object(
+            'user_id', p.user_id, 'refund_reason', p.refund_reason,
+            'left', (case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end)::text,
+            'refunds', coalesce(r.refunds, '[]')))::text
+        into a.body
+        from payments p
+        cross join lateral sugang.payment_json(p)
+        cross join lateral (
+            select jsonb_agg(jsonb_build_object(
+                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
+                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
+                'keeps_registration', keeps_registration) order by id) as refunds
+            from sugang.refunds where payment_id = p.id) r
+        where p.id = p_id;
+    a.outcome := case when a.body is null then 'not_found' else 'ok' end;
+    return a;
+end $$;
+
+-- Locks are taken in the order that functions/registrations.sql describes. p_amount is null for all that is left.
+create or replace function sugang.do_refund_payment(p_user bigint, p_epoch bigint, p_id bigint, p_amount numeric,
+                                                    p_reason text, p_keep_registration boolean)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    payment payments;
+    lock_name text;
+    rest numeric(10, 2);
+    refund bigint;
+begin
+    select * into payment from payments where id = p_id;
+    if payment.id is null then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    -- The lock of the user's own requests for this item: see functions/cancellation.sql.
+    lock_name := coalesce((select kind from sugang.kinds where content_type_id = payment.content_type_id),
+                          payment.payment_type) || ' ' || payment.object_id;
+    perform pg_advisory_xact_lock(hashtextextended(lock_name, payment.user_id));
+    select * into payment from payments where id = p_id for update;
+    perform sugang.lock_user(p_user);
+    perform sugang.check_operator(p_user, p_epoch);
+    rest := payment.amount - payment.partly_refunded;
+    a.outcome := case
+        when payment.id is null then 'not_found'
+        when payment.status <> 'paid' then 'already_cancelled'
+        when p_amount > rest then 'refund_too_large'
+    end;
+    if a.outcome is not null then
+        if a.outcome = 'refund_too_large' then a.body := json_build_object('left', rest::text)::text; end if;
+        return a;
+    end if;
+    p_amount := coalesce(p_amount, rest);
+    if p_amount < rest then
+        insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
+            values (p_id, p_amount, 'done', p_reason, p_user) returning id into refund;
+    else
+        -- The trigger of the payment writes the refund. A clock may have been set back.
+        update payments
+            set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), paid_at), refund_reason = p_reason,
+                history_entries = history_entries + 1
+            where id = p_id;
+        update sugang.refunds set keeps_registration = p_keep_registration
+            where payment_id = p_id and ends_payment and status <> 'refused' returning id into refund;
+        -- What is completed stays, and an inactive user is no obstacle: as if another program cancelled the payment.
+        if not p_keep_registration then
+            perform sugang.release_unpaid_seats(
+                array[payment.content_type_id], array[payment.user_id], array[payment.object_id]);
+        end if;
+    end if;
+    a.outcome := 'ok';
+    a.body := json_build_object('payment_id', p_id, 'refund_id', refund, 'amount', p_amount::numeric(10, 2)::text,
+                                'left', (rest - p_amount)::numeric(10, 2)::text)::text;
+    return a;
+end $$;
+
+create or replace function sugang.refund_payment(p_function text, p_user bigint, p_id bigint, p_amount text,
+                                                 p_reason text, p_keep_registration boolean, p_request_id text,
+                                                 p_key text, p_fingerprint text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'refund_payment' then perform sugang.misrouted(p_function, 'refund_payment'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_refund_payment(
+        p_user, p_epoch, p_id, p_amount::numeric, p_reason, p_keep_registration));
+end $$;
+
 -- ===== operator_registrations (course)
 
 -- One kind: who is registered for an item, for operators.
@@ -2860,7 +3200,7 @@ alter domain sugang.outcome add constraint known check (value in (
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed',
     -- what operators do
-    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser'
+    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large'
 ));
 
 -- ===== pagination
@@ -3119,11 +3459,16 @@ begin
         ('users', 'update', 'password,last_login,token_epoch,is_staff,is_superuser'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
-                               'title_vector,target_title,registration_id,registration_time,history_entries'),
+                               'title_vector,target_title,registration_id,registration_time,history_entries,'
+                               'partly_refunded'),
         ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
+        ('sugang.refunds', 'select', 'id,payment_id,amount,status,ends_payment,keeps_registration,reason,requested_by,'
+                                     'requested_at'),
+        ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
+        ('sugang.refunds', 'update', 'keeps_registration'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),
@@ -4600,7 +4945,8 @@ begin
     end if;
     perform pg_advisory_xact_lock(hashtextextended('sugang.advance_sequences', 0));
     perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
-            sugang.advance_sequence('sugang.audit_log'), sugang.advance_sequence('sugang.change_log');
+            sugang.advance_sequence('sugang.audit_log'), sugang.advance_sequence('sugang.change_log'),
+            sugang.advance_sequence('sugang.refunds');
     for kind in select k.kind from sugang.kinds k loop
         execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
     end loop;

@@ -118,6 +118,7 @@ declare
     before numeric := 0;
     after  numeric := 0;
     previous bytea;
+    is_booked boolean := false;
 begin
     if tg_op = 'UPDATE' and old.id = new.id and old.history_entries = new.history_entries or sugang.recounts() then
         return null;
@@ -139,7 +140,9 @@ begin
             (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
              hash)
             values (h.at, 'payment', old.id, h.item_kind, old.object_id, old.user_id, h.status, -before, 0, h.actor_id,
-                    h.request_id, h.entry, h.hash);
+                    h.request_id, h.entry, h.hash)
+            returning id into h.id;
+        if h.status = 'deleted' then perform sugang.book_removal(old, h); end if;
         before := 0;
         previous := case when h.status = 'moved' then h.hash end;
     end if;
@@ -157,7 +160,17 @@ begin
             values (h.at, 'payment', new.id, h.item_kind, new.object_id, new.user_id, new.status, after - before, 0,
                     h.actor_id, h.request_id, h.entry, h.state,
                     sugang.entry_hash(previous, h.state, h.entry, h.at, 'payment', new.id, h.item_kind, new.object_id,
-                                      new.user_id, new.status, after - before, 0, h.actor_id, h.request_id));
+                                      new.user_id, new.status, after - before, 0, h.actor_id, h.request_id))
+            returning id into h.id;
+        -- The first two are what the API does, and what other programs mostly do.
+        if tg_op = 'INSERT' and new.status = 'paid' and new.partly_refunded = 0 then
+            is_booked := sugang.book_capture(new.id, new.amount, h.at, h.actor_id, h.request_id);
+        elsif old.status = 'paid' and new.status <> 'paid' and (old.id, old.amount) = (new.id, new.amount) then
+            perform sugang.give_rest_back(new.id, new.amount - new.partly_refunded, new.refund_reason, h.at, h.actor_id,
+                                          h.request_id);
+            is_booked := true;
+        end if;
+        if not is_booked then perform sugang.book_payment(old, new, h); end if;
         -- A copy of another row, as from a backup.
         if new.history_entries <> h.entry then
             perform set_config('sugang.recount', 'on', true);
@@ -176,8 +189,9 @@ declare
     actor bigint := sugang.actor();
     request text := sugang.request();
     happened_at timestamptz := clock_timestamp();
+    h sugang.audit_log;
 begin
-    insert into sugang.audit_log
+    for h in insert into sugang.audit_log
         (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry, hash)
         select happened_at, 'payment', p.id, i.kind, p.object_id, p.user_id, 'deleted', i.amount, 0, actor,
                request, p.history_entries + 1,
@@ -187,7 +201,10 @@ begin
         from payments p left join sugang.kinds k using (content_type_id)
         cross join lateral (select coalesce(k.kind, p.payment_type) as kind,
                                    case when p.status = 'paid' then -p.amount else 0 end as amount) i
-        order by p.id;
+        order by p.id
+        returning * loop
+        perform sugang.book_removal(p, h) from payments p where p.id = h.subject_id;
+    end loop;
     -- The registrations may be truncated as well. Their trigger has nothing more to change here then.
     perform set_config('sugang.recount', 'on', true);
     update payments set registration_id = null where registration_id is not null;
@@ -202,9 +219,11 @@ create or replace trigger sugang_audit_log_truncate before truncate on payments
 create or replace function sugang.log_unlogged_payments() returns bigint language plpgsql as $$
 declare
     happened_at timestamptz := clock_timestamp();
+    known_until bigint;
     logged bigint;
 begin
     lock table payments in share row exclusive mode;
+    known_until := (select coalesce(max(id), 0) from sugang.audit_log);
     perform set_config('sugang.recount', 'on', true);
     with sums as (
         select subject_id as id, sum(amount) as amount, max(id) as last_id
@@ -236,5 +255,6 @@ begin
     )
     select count(*) into logged from entries;
     perform set_config('sugang.recount', '', true);
+    perform sugang.book_unbooked_payments(known_until);
     return logged;
 end $$;

@@ -14,11 +14,16 @@ begin
         ('users', 'update', 'password,last_login,token_epoch,is_staff,is_superuser'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
-                               'title_vector,target_title,registration_id,registration_time,history_entries'),
+                               'title_vector,target_title,registration_id,registration_time,history_entries,'
+                               'partly_refunded'),
         ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
+        ('sugang.refunds', 'select', 'id,payment_id,amount,status,ends_payment,keeps_registration,reason,requested_by,'
+                                     'requested_at'),
+        ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
+        ('sugang.refunds', 'update', 'keeps_registration'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),

@@ -7,5 +7,5 @@ mod client;
 #[cfg(feature = "client")]
 pub use client::{
     ApiError, Builder, Client, Error, Filter, IdempotencyKey, InvalidKey, ItemId, Items, Keyed, List, ManagedItems,
-    Operator, PaymentFilter, Payments, RegistrationFilter, RetryPolicy, Session,
+    ManagedPayments, Operator, PaymentFilter, Payments, RegistrationFilter, RetryPolicy, Session,
 };

@@ -178,7 +178,12 @@ async fn the_history_cannot_be_changed(
         "truncate sugang.change_log",
         "update sugang.audit_seals set n = 0",
         "delete from sugang.audit_seals",
-        "truncate sugang.audit_seals"
+        "truncate sugang.audit_seals",
+        "update sugang.ledger set amount = 1",
+        "delete from sugang.ledger",
+        "truncate sugang.ledger",
+        "delete from sugang.refunds",
+        "truncate sugang.refunds"
     )]
     statements: &str,
 ) {

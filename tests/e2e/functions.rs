@@ -117,6 +117,7 @@ async fn a_difference_is_found() {
         starts,
         [
             "cancel_payment",
+            "refund_payment",
             "get_course",
             "outcome full",
             "outcome sold_out",

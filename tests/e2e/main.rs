@@ -37,6 +37,7 @@ mod items {
     mod register;
     mod search;
 }
+mod ledger;
 mod lock;
 mod locked;
 mod log;
@@ -50,6 +51,8 @@ mod operator {
     mod access;
     mod hidden;
     mod items;
+    mod payments;
+    mod refund_races;
     mod registrations;
     mod users;
 }

@@ -124,6 +124,8 @@ async fn functions_follow_the_files() {
              drop trigger append_only on sugang.audit_log;
              drop trigger append_only on sugang.audit_seals;
              drop trigger append_only on sugang.change_log;
+             drop trigger append_only on sugang.ledger;
+             drop trigger append_only on sugang.refunds;
              drop function sugang.refuse_audit_log_change();
              create function sugang.refuse_audit_log_change() returns event_trigger language plpgsql as 'begin end';
              create function sugang.total_count(p_other integer) returns bigint language sql as 'select 1::bigint';

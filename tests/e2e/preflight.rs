@@ -122,7 +122,13 @@ const OBSTACLES: &[(&str, &[&str])] = &[
     ("column_unknown (test)", &["test_registrations.source"]),
     ("content_type_twice", &["tests.test: 7, 902"]),
     ("email_twice", &["min@example.com: users 401, 402"]),
-    ("names_taken", &["there is an index payments_one_active"]),
+    (
+        "names_taken",
+        &[
+            "payments has a column partly_refunded",
+            "there is an index payments_one_active",
+        ],
+    ),
     (
         "names_taken (test)",
         &["tests has a column capacity", "tests has a column hidden"],

@@ -4,8 +4,8 @@ use futures::TryStreamExt;
 use sugang_sdk::{
     Client, Filter, PaymentFilter, RegistrationFilter,
     types::{
-        Cancel, EditItem, ErrorCode, Money, NewItem, PaymentMethod, PaymentStatus, PaymentType, Register,
-        RegistrationStatus, Sort,
+        Cancel, EditItem, ErrorCode, Money, NewItem, PaymentId, PaymentMethod, PaymentStatus, PaymentType,
+        RefundPayment, RefundStatus, Register, RegistrationStatus, Sort,
     },
 };
 use sugang_tests::{App, COURSE, EXAM, Item};
@@ -192,6 +192,40 @@ async fn an_operator_manages_courses_and_operators() {
     let refused = other.operator().make_operator(minsu).await.unwrap_err();
     assert_eq!(refused.code(), Some(&ErrorCode::NotSuperuser));
     assert!(!session.operator().unmake_operator(minsu).await.unwrap().is_operator);
+}
+
+#[tokio::test]
+async fn an_operator_gives_a_payment_back() {
+    let app = App::start().await;
+    let [ujin, minsu] = [operator(&app).await, app.user("minsu").await];
+    let id = app.add(EXAM, Item::default()).await;
+    let payment = PaymentId(app.register(EXAM, &minsu, id, EXAM.active).await);
+    let client = Client::new(app.base.clone()).unwrap();
+    let session = client.login(&ujin.email, "correct1").await.unwrap();
+    let payments = session.operator().payments();
+    let refund = |amount| RefundPayment {
+        amount,
+        reason: "교재 불량".into(),
+        keep_registration: false,
+    };
+
+    let part = payments
+        .refund(payment, refund(Some(Money::won(10_000))))
+        .await
+        .unwrap();
+    assert_eq!(part.left, Money::won(35_000));
+    let refused = payments
+        .refund(payment, refund(Some(Money::won(40_000))))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Some(&ErrorCode::RefundTooLarge));
+    let seen = payments.get(payment).await.unwrap();
+    assert_eq!((seen.left, seen.refunds.len()), (part.left, 1));
+    assert_eq!(Some(seen.refunds[0].id), part.refund_id);
+    assert!(seen.refunds[0].status == RefundStatus::Done && seen.status == PaymentStatus::Paid);
+    let rest = payments.refund(payment, refund(None)).await.unwrap();
+    assert_eq!((rest.amount, rest.left), (part.left, Money::won(0)));
+    assert!(payments.get(payment).await.unwrap().status == PaymentStatus::Cancelled);
 }
 
 #[tokio::test]

@@ -16,6 +16,13 @@ pub fn cancel<'a>(app: &'a App, payment: i64, user: &User) -> Call<'a> {
     app.post(format!("/payments/{payment}/cancel/")).by(user)
 }
 
+/// A request of an operator to give a payment back.
+pub fn refund<'a>(app: &'a App, payment: i64, operator: &User, body: &Value) -> Call<'a> {
+    app.post(format!("/api/operator/payments/{payment}/refund/"))
+        .by(operator)
+        .json(body)
+}
+
 /// Adds an operator, ujin.
 pub async fn operator(app: &App) -> User {
     let user = app.user("ujin").await;

@@ -276,6 +276,7 @@ impl Answer {
             "completed_at",
             "cancelled_at",
             "paid_at",
+            "requested_at",
             "registered_at",
             "registration_time",
         ] {

@@ -200,7 +200,9 @@ impl App {
                     (select json_agg(r order by id) from test_registrations r) as test_registrations,
                     (select json_agg(r order by id) from course_registrations r) as course_registrations,
                     (select json_agg(p order by id) from payments p) as payments,
-                    (select json_agg(h order by id) from sugang.audit_log h) as audit_log",
+                    (select json_agg(h order by id) from sugang.audit_log h) as audit_log,
+                    (select json_agg(r order by id) from sugang.refunds r) as refunds,
+                    (select json_agg(l order by source, source_id, step) from sugang.ledger l) as ledger",
         )
         .await
     }

@@ -95,5 +95,11 @@ errors! {
     INTERNAL = detail Internal "서버 오류가 발생했습니다." "The service failed.";
 }
 
+/// The text of a refund of more than what is left.
+pub(super) const REFUND_TOO_LARGE: Text = Text::new(
+    "환불 금액이 환불 가능한 금액보다 큽니다",
+    "The refund is more than what is left of the payment",
+);
+
 /// The text above the wrong fields of a sign-up.
 pub(super) const SIGNUP_FAILED: Text = Text::new("회원가입에 실패했습니다.", "The sign-up failed.");

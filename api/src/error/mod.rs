@@ -12,11 +12,11 @@ pub(crate) mod catalog;
 mod fields;
 
 use sugang_protocol::{ErrorResponse, ErrorSpec, Language, request_id::RequestIds};
-use sugang_sdk::types::{ErrorCode, ErrorText};
+use sugang_sdk::types::{ErrorCode, ErrorText, Money};
 
 use crate::{http::Response, log};
 
-use catalog::{INTERNAL, METHOD_NOT_ALLOWED, RATE_LIMITED, SIGNUP_FAILED, UNAVAILABLE};
+use catalog::{INTERNAL, METHOD_NOT_ALLOWED, RATE_LIMITED, REFUND_TOO_LARGE, SIGNUP_FAILED, UNAVAILABLE};
 pub(crate) use fields::{FieldProblem, FieldProblems};
 
 /// Why a request is refused or fails.
@@ -34,6 +34,8 @@ pub(crate) enum ApiError {
     },
     /// A store is unavailable or too slow.
     Unavailable(Internal),
+    /// A refund would give more back than what is left of the payment.
+    RefundTooLarge { left: Money },
     /// Rate limit exceeded; retry after this many seconds.
     RateLimited { retry_after_s: u64 },
     /// A defect of this service.
@@ -93,6 +95,10 @@ impl ApiError {
             Self::MethodNotAllowed { allow } => refused(&METHOD_NOT_ALLOWED).header("allow", allow),
             Self::RateLimited { retry_after_s } => {
                 refused(&RATE_LIMITED).header("retry-after", retry_after_s.to_string())
+            }
+            Self::RefundTooLarge { left } => {
+                let error = REFUND_TOO_LARGE.in_language(language).into();
+                explained(ErrorCode::RefundTooLarge, ErrorText::Left { error, left })
             }
             Self::Unavailable(_) => refused(&UNAVAILABLE),
             Self::Internal(_) => refused(&INTERNAL),

@@ -5,6 +5,7 @@ pub(crate) mod docs;
 pub(crate) mod health;
 pub(crate) mod items;
 pub(crate) mod operator_items;
+pub(crate) mod operator_payments;
 pub(crate) mod operator_registrations;
 pub(crate) mod operators;
 mod page;

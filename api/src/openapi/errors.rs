@@ -94,6 +94,7 @@ pub(super) fn error() -> Schema {
         )
         .property("message", text("What a sign-up says."))
         .property("errors", fields)
+        .property("left", Ref::from_schema_name("Money"))
         .property("code", Ref::from_schema_name(CODE))
         .property("request_id", text("Id of the request, also in `X-Request-Id`."))
         .required("code")

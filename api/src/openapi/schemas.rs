@@ -2,9 +2,9 @@
 
 use sugang_sdk::types::{
     AccessToken, Cancel, Cancelled, Course, CourseId, EditItem, Exam, ExamId, Login, ManagedCourse, ManagedExam,
-    ManagedRegistration, Money, NewItem, Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType, Refresh,
-    Register, RegistrationId, RegistrationStatus, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserId,
-    UserRights,
+    ManagedPayment, ManagedRegistration, Money, NewItem, Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType,
+    Refresh, Refund, RefundId, RefundPayment, RefundStatus, Refunded, Register, RegistrationId, RegistrationStatus,
+    Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserId, UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -50,6 +50,12 @@ pub(super) fn components() -> Components {
         .schema_from::<Money>()
         .schema_from::<Secret>()
         .schema_from::<UserRights>()
+        .schema_from::<ManagedPayment>()
+        .schema_from::<Refund>()
+        .schema_from::<RefundPayment>()
+        .schema_from::<Refunded>()
+        .schema_from::<RefundStatus>()
+        .schema_from::<RefundId>()
         .schema_from::<NewItem>()
         .schema_from::<EditItem>()
         .schema_from::<ManagedRegistration>()

@@ -58,6 +58,16 @@ const VIOLATIONS: &[(&str, Violation)] = &[
     ("payments_object_id_check", Defect),
     ("payments_status_known", Defect),
     ("payments_amount_positive", Defect),
+    // The triggers of functions/ledger.sql raise `refunds_of_paid` and `refunds_status_follows`.
+    ("payments_partly_refunded_known", Defect),
+    ("refunds_pkey", SequenceBehind),
+    ("refunds_amount_positive", Defect),
+    ("refunds_status_known", Defect),
+    ("refunds_of_paid", Defect),
+    ("refunds_status_follows", Defect),
+    ("ledger_pkey", SequenceBehind),
+    ("ledger_amount_positive", Defect),
+    ("ledger_accounts_known", Defect),
     // What the service keeps for itself.
     ("audit_log_pkey", SequenceBehind),
     ("change_log_pkey", SequenceBehind),

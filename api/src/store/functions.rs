@@ -287,6 +287,26 @@ functions! {
             epoch: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
+        /// Gets one payment of any user for an operator.
+        get_payment_for_operator GetPaymentForOperator = "get_payment_for_operator" One {
+            user: i64,
+            id: i64,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Gives a payment back, in whole or in part.
+        refund_payment RefundPayment = "refund_payment" Change {
+            user: i64,
+            id: i64,
+            amount: Option<String>,
+            reason: String,
+            keep_registration: bool,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
         /// Makes a user an operator, or takes that right.
         set_operator SetOperator = "set_operator" Change {
             user: i64,
@@ -430,7 +450,7 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 26;
+pub(crate) const SCHEMA: i64 = 27;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {

@@ -74,6 +74,7 @@ outcomes! {
     ItemInUse = "item_in_use",
     NotSuperuser = "not_superuser",
     TargetIsSuperuser = "target_is_superuser",
+    RefundTooLarge = "refund_too_large",
 }
 
 #[cfg(test)]

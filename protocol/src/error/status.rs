@@ -31,7 +31,8 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::RequestInProgress
         | ErrorCode::SoldOut
         | ErrorCode::ItemInUse
-        | ErrorCode::TargetIsSuperuser => 409,
+        | ErrorCode::TargetIsSuperuser
+        | ErrorCode::RefundTooLarge => 409,
         ErrorCode::PreconditionFailed => 412,
         ErrorCode::PayloadTooLarge => 413,
         ErrorCode::UriTooLong => 414,

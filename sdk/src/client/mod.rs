@@ -25,7 +25,7 @@ use crate::types::{ErrorBody, ErrorCode, ErrorText, Login, Secret, SignedUp, Sig
 pub use error::{ApiError, Error};
 pub use items::{Filter, ItemId, Items};
 pub use list::List;
-pub use operator::{ManagedItems, Operator, RegistrationFilter};
+pub use operator::{ManagedItems, ManagedPayments, Operator, RegistrationFilter};
 pub use payments::{PaymentFilter, Payments};
 pub use retry::RetryPolicy;
 pub use session::{IdempotencyKey, InvalidKey, Keyed, Session};

@@ -6,7 +6,8 @@ use reqwest::Method;
 
 use super::{Error, Filter, ItemId, Keyed, List, Request, Session, list::given};
 use crate::types::{
-    CourseId, Date, EditItem, ExamId, ManagedItem, ManagedRegistration, NewItem, RegistrationStatus, UserId, UserRights,
+    CourseId, Date, EditItem, ExamId, ManagedItem, ManagedPayment, ManagedRegistration, NewItem, PaymentId,
+    RefundPayment, Refunded, RegistrationStatus, UserId, UserRights,
 };
 
 /// The endpoints of operators. To a session of any other user they do not exist:
@@ -27,6 +28,11 @@ impl Operator {
     /// Returns the endpoints by which courses are managed.
     pub fn courses(&self) -> ManagedItems<CourseId> {
         ManagedItems::new(self.0.clone())
+    }
+
+    /// Returns the endpoints by which payments are looked at and given back.
+    pub fn payments(&self) -> ManagedPayments {
+        ManagedPayments(self.0.clone())
     }
 
     /// Makes a user an operator.
@@ -148,5 +154,29 @@ impl<Id: ItemId> ManagedItems<Id> {
 
     fn one(id: Id) -> String {
         format!("api/operator/{}/{id}/", Id::PATH)
+    }
+}
+
+/// The payments of all users, for an operator.
+#[derive(Debug, Clone)]
+pub struct ManagedPayments(Session);
+
+impl ManagedPayments {
+    /// Returns one payment with its refunds.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::types::ErrorCode::NotFound).
+    pub async fn get(&self, id: PaymentId) -> Result<ManagedPayment, Error> {
+        let path = format!("api/operator/payments/{id}/");
+        self.0.send(&Request::get(path, Vec::new())).await
+    }
+
+    /// Gives a payment back, in whole or in part.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `AlreadyCancelled`, and `RefundTooLarge` with what is
+    /// left in [`ErrorText::Left`](crate::types::ErrorText::Left).
+    pub fn refund(&self, id: PaymentId, refund: RefundPayment) -> Keyed<RefundPayment, Refunded> {
+        Keyed::new(self.0.clone(), format!("api/operator/payments/{id}/refund/"), refund)
     }
 }

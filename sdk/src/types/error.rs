@@ -4,6 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Money;
+
 /// The messages of wrong fields, by the name of the field.
 pub type FieldErrors = BTreeMap<Cow<'static, str>, Vec<Cow<'static, str>>>;
 
@@ -110,6 +112,8 @@ codes! {
     ItemInUse = "item_in_use",
     /// The user is a superuser, whose right is taken on the machine alone.
     TargetIsSuperuser = "target_is_superuser",
+    /// Less is left of the payment than the refund would give back.
+    RefundTooLarge = "refund_too_large",
     /// The request did not arrive in time, and nothing was done.
     RequestTimeout = "request_timeout",
     /// The exam or course has changed since the version of `If-Match`; read it again.
@@ -193,6 +197,13 @@ pub enum ErrorText {
         /// The text.
         error: Cow<'static, str>,
     },
+    /// The form of the error of a refund that is too large.
+    Left {
+        /// The text.
+        error: Cow<'static, str>,
+        /// How much of the payment can still be given back.
+        left: Money,
+    },
     /// The form of errors about tokens, pages, methods and bodies.
     Detail {
         /// The text.
@@ -224,7 +235,7 @@ impl ErrorText {
     pub fn fields(&self) -> Option<&FieldErrors> {
         match self {
             Self::Form { errors, .. } | Self::Fields(errors) => Some(errors),
-            Self::Error { .. } | Self::Detail { .. } => None,
+            Self::Error { .. } | Self::Left { .. } | Self::Detail { .. } => None,
         }
     }
 }
@@ -232,7 +243,10 @@ impl ErrorText {
 impl fmt::Display for ErrorText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = match self {
-            Self::Error { error: text } | Self::Detail { detail: text } | Self::Form { message: text, .. } => text,
+            Self::Error { error: text }
+            | Self::Left { error: text, .. }
+            | Self::Detail { detail: text }
+            | Self::Form { message: text, .. } => text,
             Self::Fields(_) => "",
         };
         f.write_str(head)?;
@@ -257,7 +271,13 @@ impl From<AnyErrorBody> for ErrorBody {
         let (code, request_id) = (take("code").unwrap_or_default(), take("request_id").unwrap_or_default());
         let (error, detail, message) = (take("error"), take("detail"), take("message"));
         let text = match (error, detail, message) {
-            (Some(error), ..) => ErrorText::error(error),
+            (Some(error), ..) => match take("left").and_then(|left| left.parse().ok()) {
+                Some(left) => ErrorText::Left {
+                    error: error.into(),
+                    left,
+                },
+                None => ErrorText::error(error),
+            },
             (None, Some(detail), _) => ErrorText::detail(detail),
             (None, None, Some(message)) => {
                 let errors = match body.remove("errors") {

@@ -10,19 +10,21 @@ mod item;
 mod money;
 mod operator;
 mod payment;
+mod refund;
 #[cfg(test)]
 mod tests;
 
 pub use account::{AccessToken, Login, Refresh, Secret, SignedUp, Signup, Tokens, User};
 pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors};
-pub use id::{CourseId, ExamId, PaymentId, RegistrationId, UserId};
+pub use id::{CourseId, ExamId, PaymentId, RefundId, RegistrationId, UserId};
 pub use item::{Completed, Course, Exam, Item, Page, PageOf, Register, Registered, Registration, Sort};
 pub use money::{Money, MoneyError};
 pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, ManagedRegistration, NewItem, UserRights};
 pub use payment::{
-    Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, RegistrationStatus, TransactionMetadata,
-    UnknownWord, Word,
+    Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, RefundStatus, RegistrationStatus,
+    TransactionMetadata, UnknownWord, Word,
 };
+pub use refund::{ManagedPayment, Refund, RefundPayment, Refunded};
 
 /// An instant in UTC, sent as RFC 3339 with `Z`.
 pub type DateTime = chrono::DateTime<chrono::Utc>;

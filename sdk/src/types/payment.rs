@@ -71,6 +71,20 @@ words! {
         Refunded = "refunded",
     }
 
+    /// What became of a refund.
+    RefundStatus {
+        /// Asked for, and not yet sent to the gateway.
+        Requested = "requested",
+        /// Sent to the gateway, whose answer is not there yet.
+        Sent = "sent",
+        /// Given back.
+        Done = "done",
+        /// Not given back.
+        Refused = "refused",
+        /// Made at the gateway's own console.
+        External = "external",
+    }
+
     /// What became of a registration.
     RegistrationStatus {
         /// The user has applied for the exam.

@@ -68,7 +68,8 @@ pub const FALSIFICATIONS: &[Falsification] = &[
     by(
         "payment_value_unknown",
         "1",
-        "alter table payments drop constraint payments_amount_positive; update payments set amount = -1 where id = 1",
+        "alter table payments drop constraint payments_amount_positive, drop constraint payments_partly_refunded_known;
+         update payments set amount = -1 where id = 1",
     ),
     by(
         "second_active_payment",
@@ -83,6 +84,86 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method, status, cancelled_at)
             select user_id, payment_type, content_type_id, object_id, amount, payment_method, 'cancelled', now()
             from payments where id = 1",
+    ),
+    // Money that went back, and the ledger.
+    by(
+        "refunded_beyond_payment",
+        "2",
+        "insert into sugang.refunds (payment_id, amount, status) values (2, 1, 'done')",
+    ),
+    by(
+        "refunds_of_payment",
+        "1 partly refunded",
+        "update payments set partly_refunded = 1 where id = 1",
+    ),
+    by(
+        "refunds_of_payment",
+        "1 partly refunded",
+        "insert into sugang.refunds (payment_id, amount, status) values (1, 1, 'done')",
+    ),
+    by(
+        "refunds_of_payment",
+        "2 is paid, and all was given back",
+        "update payments set status = 'paid', cancelled_at = null where id = 2",
+    ),
+    by(
+        "refunds_of_payment",
+        "2 is not paid, and not all was given back",
+        "update sugang.refunds set status = 'refused' where payment_id = 2",
+    ),
+    by(
+        "refunds_of_payment",
+        "2 is not paid, and not all was given back",
+        "delete from sugang.refunds where payment_id = 2",
+    ),
+    by(
+        "refund_of_no_payment",
+        "1",
+        "update sugang.refunds set payment_id = 77 where payment_id = 2",
+    ),
+    by("ledger_of_payment", "1", "update payments set amount = 1 where id = 1"),
+    by("ledger_of_payment", "1", "update sugang.ledger set amount = 1 where payment_id = 1"),
+    by("ledger_of_payment", "1", "delete from sugang.ledger where payment_id = 1"),
+    by(
+        "ledger_of_payment",
+        "77",
+        "insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount)
+            values (now(), 'payment', 77, 'captured', 77, 'cash', 'sales', 1)",
+    ),
+    by("ledger_of_refund", "1", "update sugang.refunds set amount = 1 where payment_id = 2"),
+    by("ledger_of_refund", "1", "delete from sugang.refunds where payment_id = 2"),
+    // In and out alike: the sum of the payment is 0 all the same.
+    by("ledger_of_refund", "1", "update sugang.ledger set amount = 1 where payment_id = 2"),
+    by("ledger_of_refund", "1", "delete from sugang.ledger where payment_id = 2"),
+    by(
+        "ledger_of_refund",
+        "1",
+        "insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount)
+            values (now(), 'refund', 1, 'external', 2, 'sales_returns', 'cash', 1),
+                   (now(), 'refund', 1, 'refused', 2, 'cash', 'sales_returns', 1)",
+    ),
+    by(
+        "ledger_entry",
+        "payment 77 captured",
+        "insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount)
+            values (now(), 'payment', 77, 'captured', 77, 'cash', 'sales', 1)",
+    ),
+    by(
+        "ledger_entry",
+        "history 1 corrected",
+        "insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount)
+            values (now(), 'history', 1, 'corrected', 77, 'cash', 'sales', 1)",
+    ),
+    by(
+        "ledger_entry",
+        "payment 1 given",
+        "update sugang.ledger set step = 'given' where source = 'payment' and source_id = 1",
+    ),
+    by(
+        "ledger_entry",
+        "payment 1 captured",
+        "alter table sugang.ledger drop constraint ledger_accounts_known;
+         update sugang.ledger set credit = 'cash' where source = 'payment' and source_id = 1",
     ),
     // The history: changes, gaps, forgeries.
     by("audit_log_chain", "", "update sugang.audit_log set actor_id = 2 where id = 3"),
@@ -350,6 +431,21 @@ pub const FALSIFICATIONS: &[Falsification] = &[
     ),
     by(
         "guards",
+        "constraint payments_partly_refunded_known on payments is missing",
+        "alter table payments drop constraint payments_partly_refunded_known",
+    ),
+    by(
+        "guards",
+        "constraint ledger_pkey on sugang.ledger is missing",
+        "alter table sugang.ledger drop constraint ledger_pkey",
+    ),
+    by(
+        "guards",
+        "trigger sugang_refund_made on sugang.refunds is not what it was",
+        "alter table sugang.refunds disable trigger sugang_refund_made",
+    ),
+    by(
+        "guards",
         "foreign key FOREIGN KEY (user_id) REFERENCES users(id) on payments is missing",
         "alter table payments drop constraint payments_user_id_fkey",
     ),
@@ -407,5 +503,10 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "audit_log_rights",
         "public may update sugang.audit_log",
         "grant update on sugang.audit_log to public",
+    ),
+    by(
+        "audit_log_rights",
+        "public may delete sugang.ledger",
+        "grant delete on sugang.ledger to public",
     ),
 ];

@@ -173,6 +173,8 @@ async fn to_operators_they_do() {
       GET /api/operator/courses/1/ 200
       PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/courses/1/registrations/ 200
+      GET /api/operator/payments/1/ 200
+      POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
       GET /api/operator/tests/ 200
       POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
@@ -188,6 +190,8 @@ async fn to_operators_they_do() {
       GET /api/operator/courses/1/ 200
       PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/courses/1/registrations/ 200
+      GET /api/operator/payments/1/ 200
+      POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
       GET /api/operator/tests/ 200
       POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.

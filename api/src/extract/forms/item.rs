@@ -3,7 +3,11 @@
 use serde_json::value::RawValue;
 use sugang_sdk::types::{DateTime, EditItem, Money, NewItem};
 
-use super::{amount::amount, reader::FormReader, text::text};
+use super::{
+    amount::amount,
+    reader::FormReader,
+    text::{flag, text},
+};
 use crate::{
     error::{ApiError, FieldProblem},
     extract::body::Object,
@@ -130,15 +134,6 @@ fn hidden(form: &mut FormReader<'_>, object: &Object<'_>) -> Option<bool> {
     object.get("hidden")?;
     let raw = form.value("hidden")?;
     form.keep("hidden", flag(raw))
-}
-
-/// Reads true or false, which a form without JSON sends as a text.
-fn flag(raw: &RawValue) -> Result<bool, FieldProblem> {
-    match raw.get() {
-        "true" | r#""true""# => Ok(true),
-        "false" | r#""false""# => Ok(false),
-        _ => Err(FieldProblem::InvalidBoolean),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(crate) mod item;
 mod login;
 mod reader;
 mod refresh;
+mod refund;
 mod register;
 pub(crate) mod signup;
 #[cfg(test)]
@@ -19,5 +20,6 @@ pub(crate) use cancel::cancel;
 pub(crate) use item::{edit_item, new_item};
 pub(crate) use login::login;
 pub(crate) use refresh::refresh;
+pub(crate) use refund::refund;
 pub(crate) use register::{RegisterForm, register};
 pub(crate) use signup::signup;

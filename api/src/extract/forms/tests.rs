@@ -5,7 +5,7 @@ use serde::Serialize;
 use sugang_protocol::Language;
 use sugang_sdk::types::{PaymentMethod, Signup};
 
-use super::{cancel, edit_item, email::tests::LIKE_AN_EMAIL, login, refresh, register, signup};
+use super::{cancel, edit_item, email::tests::LIKE_AN_EMAIL, login, refresh, refund, register, signup};
 use crate::{error::ApiError, extract::body::Object};
 
 pub(super) fn object(json: &str) -> Object<'_> {
@@ -78,6 +78,7 @@ proptest! {
         reads(&format!("{{\"refresh\":{a}}}"), refresh)?;
         reads(&format!("{{\"amount\":{a},\"payment_method\":{b}}}"), register)?;
         reads(&format!("{{\"refund_reason\":{a}}}"), cancel)?;
+        reads(&format!("{{\"amount\":{a},\"reason\":{b},\"keep_registration\":{c}}}"), refund)?;
         reads(&format!("{{\"title\":{a},\"price\":{b},\"capacity\":{c}}}"), edit_item)?;
         reads(&format!("{{\"description\":{a},\"start_at\":{b},\"end_at\":{c}}}"), edit_item)?;
     }

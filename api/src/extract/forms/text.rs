@@ -20,3 +20,12 @@ pub(super) fn text(raw: &RawValue) -> Result<String, FieldProblem> {
         text => Ok(text.to_owned()),
     }
 }
+
+/// Reads true or false, which a form without JSON sends as a text.
+pub(super) fn flag(raw: &RawValue) -> Result<bool, FieldProblem> {
+    match raw.get() {
+        "true" | r#""true""# => Ok(true),
+        "false" | r#""false""# => Ok(false),
+        _ => Err(FieldProblem::InvalidBoolean),
+    }
+}

@@ -1,0 +1,75 @@
+-- Money that goes back, and the ledger of all money, against the payments. See functions/ledger.sql.
+
+-- check: refunded_beyond_payment
+-- advice: More was given back than was paid. Compare with the gateway's books, and set what was not given back to
+-- `refused`.
+select p.id::text from payments p
+join (select payment_id as id, sum(amount) as amount from sugang.refunds
+      where status <> 'refused' group by 1) r using (id)
+where r.amount > p.amount;
+
+-- check: refunds_of_payment
+-- advice: The payment and its refunds (select * from sugang.refunds where payment_id = <id>) disagree. Decide by the
+-- ledger and the gateway's books what was given back, and correct the other.
+with refunded as (
+    select payment_id as id, coalesce(sum(amount) filter (where not ends_payment), 0) as part, sum(amount) as amount
+    from sugang.refunds where status <> 'refused' group by 1
+)
+select concat(p.id, ' ', w.reason)
+from payments p left join refunded r using (id)
+cross join lateral (select case
+    when p.partly_refunded <> coalesce(r.part, 0) then 'partly refunded'
+    when p.status = 'paid' and r.amount > r.part then 'is paid, and all was given back'
+    when p.status <> 'paid' and coalesce(r.amount, 0) < p.amount then 'is not paid, and not all was given back'
+end as reason) w
+where w.reason is not null;
+
+-- A payment that was deleted or has got another id is in the history.
+-- check: refund_of_no_payment
+-- advice: Restore the payment from a backup; the history has what it was.
+select r.id::text from sugang.refunds r
+where not exists (select from payments p where p.id = r.payment_id)
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'payment' and h.subject_id = r.payment_id and h.status = 'deleted');
+
+-- check: ledger_of_payment
+-- advice: Compare the payment with its history, its refunds and the gateway's books. If what an import without triggers
+-- has written is right: select sugang.log_unlogged_payments();
+with booked as (
+    select payment_id as id, sum(case 'cash' when debit then amount when credit then -amount else 0 end) as cash
+    from sugang.ledger group by 1
+), given_back as (
+    select payment_id as id, sum(amount) as amount from sugang.refunds where status in ('done', 'external') group by 1
+)
+select id::text
+from payments p full join booked b using (id) left join given_back g using (id)
+where coalesce(b.cash, 0) <> case when p.id is null then 0 else p.amount - coalesce(g.amount, 0) end;
+
+-- check: ledger_of_refund
+-- advice: Compare the refund with the ledger (select * from sugang.ledger where source = 'refund' and source_id = <id>)
+-- and the gateway's books, and correct what is wrong.
+with booked as (
+    select source_id as id, max(amount) filter (where step <> 'refused') as paid_out,
+           sum(case 'cash' when credit then amount else -amount end) as amount, count(distinct amount) as amounts
+    from sugang.ledger where source = 'refund' group by 1
+)
+select id::text
+from sugang.refunds r full join booked b using (id)
+where r.id is null
+   or coalesce(b.amount, 0) <> case when r.status in ('done', 'external') then r.amount else 0 end
+   or b.amounts > 1 or b.paid_out <> r.amount;
+
+-- Both sides of a row are one amount, so the balances sum to zero. What a row comes from is there, or in the history.
+-- check: ledger_entry
+-- advice: This movement has no valid accounts, or nothing has moved it. Compare with a backup and the gateway's books.
+select concat_ws(' ', source, source_id, step) from sugang.ledger
+where (amount > 0 and debit <> credit and debit in ('cash', 'sales', 'sales_returns')
+       and credit in ('cash', 'sales', 'sales_returns')
+       and (source, step) in (('payment', 'captured'), ('refund', 'done'), ('refund', 'external'),
+                              ('refund', 'refused'), ('history', 'corrected'))) is not true
+union all
+select concat_ws(' ', l.source, l.source_id, l.step) from sugang.ledger l
+where l.source in ('payment', 'history')
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'payment' and h.subject_id = l.payment_id
+                    and l.source_id = case l.source when 'payment' then h.subject_id else h.id end);
