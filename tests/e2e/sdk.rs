@@ -156,7 +156,7 @@ async fn an_operator_manages_courses_and_operators() {
     assert_eq!(courses.get(created.id).await.unwrap(), created);
     assert_eq!(
         courses.list(&Filter::default()).page(1).await.unwrap().results,
-        [created.clone()]
+        std::slice::from_ref(&created)
     );
     let reversed = NewItem {
         end_at: "2025-01-01T00:00:00Z".parse().unwrap(),
