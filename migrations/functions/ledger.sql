@@ -145,7 +145,7 @@ end $$;
 -- What ends a payment is written, and booked, by the trigger of the payment.
 create or replace function sugang.refund_made() returns trigger language plpgsql as $$
 begin
-    if sugang.recounts() then return null; end if;
+    if pg_trigger_depth() > 1 or new.status = 'refused' or sugang.recounts() then return null; end if;
     if not new.ends_payment then
         update payments set partly_refunded = partly_refunded + new.amount
             where id = new.payment_id and status = 'paid';
@@ -158,7 +158,7 @@ begin
     return null;
 end $$;
 create or replace trigger sugang_refund_made after insert on sugang.refunds
-    for each row when (pg_trigger_depth() = 0 and new.status <> 'refused') execute function sugang.refund_made();
+    for each row execute function sugang.refund_made();
 
 -- Books a step of a refund.
 create or replace function sugang.book_refund(p sugang.refunds, p_step text) returns void language plpgsql as $$
