@@ -1,6 +1,21 @@
--- What operators do with payments: look at one, and give its money back.
+-- What operators do with payments: find them, look at one, and give its money back.
 
--- A payment with its refunds, and what is left to give back.
+-- A payment with its refunds, and what is left to give back. A set of one row, as sugang.payment_json.
+create or replace function sugang.payment_for_operator_json(p payments) returns table (body text)
+language sql stable as $$
+    select (object::jsonb || jsonb_build_object(
+            'user_id', p.user_id, 'refund_reason', p.refund_reason,
+            'left', (case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end)::text,
+            'refunds', coalesce(r.refunds, '[]')))::text
+        from sugang.payment_json(p)
+        cross join lateral (
+            select jsonb_agg(jsonb_build_object(
+                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
+                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
+                'keeps_registration', keeps_registration) order by id) as refunds
+            from sugang.refunds where payment_id = p.id) r
+$$;
+
 create or replace function sugang.get_payment_for_operator(p_function text, p_user bigint, p_id bigint,
                                                            p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
@@ -12,19 +27,7 @@ begin
     end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
-    select (object::jsonb || jsonb_build_object(
-            'user_id', p.user_id, 'refund_reason', p.refund_reason,
-            'left', (case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end)::text,
-            'refunds', coalesce(r.refunds, '[]')))::text
-        into a.body
-        from payments p
-        cross join lateral sugang.payment_json(p)
-        cross join lateral (
-            select jsonb_agg(jsonb_build_object(
-                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
-                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
-                'keeps_registration', keeps_registration) order by id) as refunds
-            from sugang.refunds where payment_id = p.id) r
+    select body into a.body from payments p, sugang.payment_for_operator_json(p)
         where p.id = p_id;
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;
     return a;

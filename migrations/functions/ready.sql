@@ -11,7 +11,7 @@ begin
         ('users', 'select', 'id,email,username,password,is_active,is_staff,is_superuser,last_login,'
                             'token_epoch'),
         ('users', 'insert', 'email,username,password'),
-        ('users', 'update', 'password,last_login,token_epoch,is_staff,is_superuser'),
+        ('users', 'update', 'password,last_login,token_epoch,is_active,is_staff,is_superuser'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
                                'title_vector,target_title,registration_id,registration_time,history_entries,'
@@ -22,6 +22,8 @@ begin
         ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
         ('sugang.refunds', 'select', 'id,payment_id,amount,status,ends_payment,keeps_registration,reason,requested_by,'
                                      'requested_at'),
+        ('sugang.ledger', 'select', 'at,source,source_id,payment_id,debit,credit,amount'),
+        ('sugang.audit_log', 'select', 'id,at,subject,subject_id,item_id,seats'),
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
         ('sugang.refunds', 'update', 'keeps_registration'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),

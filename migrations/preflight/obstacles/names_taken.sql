@@ -13,8 +13,11 @@ select format('there is an index %s', c.oid::regclass),
        format('alter index %s rename to %I;', c.oid::regclass, 'django_' || c.relname)
 from pg_class c
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('i', 'I')
-  and c.relname in ('users_email_unique_ci', 'payments_one_active', 'payments_external_id', 'payments_user_newest')
-  and to_regclass('sugang.audit_log') is null
+  and (c.relname in ('users_email_unique_ci', 'payments_one_active', 'payments_external_id', 'payments_user_newest')
+       and to_regclass('sugang.audit_log') is null
+       or c.relname in ('payments_amount', 'payments_external_id_of_others', 'payments_of_item', 'users_email_prefix',
+                        'users_username_prefix')
+       and to_regclass('sugang.ledger_at') is null)
 union all
 select format('%s has a constraint %I', conrelid::regclass, conname),
        format('alter table %s rename constraint %I to %I;', conrelid::regclass, conname, 'django_' || conname)

@@ -1,0 +1,120 @@
+-- What operators do with users: find them, look at one, deactivate and activate, end their logins.
+
+create or replace function sugang.user_for_operator_json(users) returns json language sql stable as $$
+    select json_build_object(
+        'id', $1.id, 'email', $1.email, 'username', $1.username, 'is_active', $1.is_active,
+        'is_operator', $1.is_staff or $1.is_superuser, 'is_superuser', $1.is_superuser,
+        'last_login', sugang.iso($1.last_login))
+$$;
+
+-- The pattern of all that begins with p_text.
+create or replace function sugang.beginning_with(p_text text) returns text language sql immutable parallel safe as $$
+    select regexp_replace(p_text, '([\\%_])', '\\\1', 'g') || '%'
+$$;
+
+-- The users whose address and name begin with what is given of these. Each condition is decided while the statement is
+-- planned. The keys of an address are those of sugang.credentials.
+create or replace function sugang.found_users(p_key text, p_typed_key text, p_ascii_key text, p_username text)
+returns setof users language sql stable as $$
+    select * from users
+    where (p_key is null
+           or sugang.email_key(email) like sugang.beginning_with(p_key)
+           or sugang.email_key(email) like sugang.beginning_with(p_typed_key)
+           or sugang.email_key(email) like sugang.beginning_with(p_ascii_key))
+      and (p_username is null
+           or sugang.username_key(username) like sugang.beginning_with(sugang.username_key(p_username)))
+$$;
+
+-- The latest first.
+create or replace function sugang.list_users(p_function text, p_user bigint, p_page bigint, p_key text,
+                                             p_typed_key text, p_ascii_key text, p_username text,
+                                             p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_users' then perform sugang.misrouted(p_function, 'list_users'); end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a := sugang.paginate(
+        (select count(*) from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)), p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := (select coalesce(json_agg(sugang.user_for_operator_json(u) order by id desc), '[]') from (
+        select * from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
+        order by id desc offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) u)::text;
+    return a;
+end $$;
+
+-- A user with the number of their payments, and of their registrations of each kind.
+create or replace function sugang.get_user(p_function text, p_user bigint, p_id bigint, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    found_user users;
+    k record;
+    n bigint;
+    counts jsonb := '{}';
+begin
+    if p_function is distinct from 'get_user' then perform sugang.misrouted(p_function, 'get_user'); end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    select * into found_user from users where id = p_id;
+    if not found then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    for k in select kind from sugang.kinds loop
+        execute format('select sugang.%I($1)', 'count_' || k.kind || '_registrations') into n using p_id;
+        counts := counts || jsonb_build_object(k.kind, n);
+    end loop;
+    a.outcome := 'ok';
+    a.body := (sugang.user_for_operator_json(found_user)::jsonb || jsonb_build_object(
+        'payments', (select count(*) from payments where user_id = p_id), 'registrations', counts))::text;
+    return a;
+end $$;
+
+-- Both rows are locked, so that of two operators who deactivate each other one succeeds.
+create or replace function sugang.do_change_user(p_user bigint, p_target bigint, p_change text, p_epoch bigint)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    target users;
+begin
+    perform from users where id in (p_user, p_target) order by id for no key update;
+    perform sugang.check_operator(p_user, p_epoch);
+    select * into target from users where id = p_target;
+    a.outcome := case
+        when target.id is null then 'not_found'
+        when p_target = p_user and p_change = 'deactivate' then 'own_account'
+        when p_target <> p_user and (target.is_staff or target.is_superuser)
+            and not exists (select from users where id = p_user and is_superuser) then 'not_superuser'
+    end;
+    if a.outcome is not null then return a; end if;
+    if p_change = 'logout' then
+        -- The trigger makes the new epoch the time.
+        update users set token_epoch = coalesce(token_epoch, 0) + 1 where id = p_target;
+    else
+        update users set is_active = p_change = 'activate'
+            where id = p_target and is_active <> (p_change = 'activate');
+    end if;
+    a.outcome := 'ok';
+    a.body := (select sugang.user_for_operator_json(u) from users u where id = p_target)::text;
+    return a;
+end $$;
+
+-- p_change: 'activate', 'deactivate' or 'logout', which ends all logins of the user.
+create or replace function sugang.change_user(p_function text, p_user bigint, p_target bigint, p_change text,
+                                              p_request_id text, p_key text, p_fingerprint text,
+                                              p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'change_user' then perform sugang.misrouted(p_function, 'change_user'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_change_user(p_user, p_target, p_change, p_epoch));
+end $$;
