@@ -11,8 +11,8 @@ use crate::{
     context::{RequestContext, prove_operator},
     error::{ApiError, catalog::NOT_FOUND},
     handlers::{
-        accounts, docs, health, items, operator_items, operator_payments, operator_registrations, operators, payments,
-        registrations,
+        accounts, docs, figures, health, items, operator_items, operator_payments, operator_registrations,
+        operator_users, operators, payments, registrations,
     },
     http::Response,
     kind::{ItemKind, KINDS},
@@ -90,9 +90,12 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
                 &operator_registrations::LIST,
                 kind,
             ),
+            item(Method::GET, "/api/operator/{items}/{id}/figures/", &figures::ITEM, kind),
         ]);
     }
     table.extend([
+        route(Method::GET, "/api/operator/figures/", None, &figures::DAYS),
+        route(Method::GET, "/api/operator/payments/", None, &operator_payments::LIST),
         route(
             Method::GET,
             "/api/operator/payments/{id}/",
@@ -104,6 +107,26 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
             "/api/operator/payments/{id}/refund/",
             None,
             &operator_payments::REFUND,
+        ),
+        route(Method::GET, "/api/operator/users/", None, &operator_users::LIST),
+        route(Method::GET, "/api/operator/users/{id}/", None, &operator_users::GET),
+        route(
+            Method::POST,
+            "/api/operator/users/{id}/deactivate/",
+            None,
+            &operator_users::DEACTIVATE,
+        ),
+        route(
+            Method::POST,
+            "/api/operator/users/{id}/activate/",
+            None,
+            &operator_users::ACTIVATE,
+        ),
+        route(
+            Method::POST,
+            "/api/operator/users/{id}/logout/",
+            None,
+            &operator_users::LOGOUT,
         ),
         route(
             Method::POST,

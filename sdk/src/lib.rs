@@ -6,6 +6,7 @@ pub mod types;
 mod client;
 #[cfg(feature = "client")]
 pub use client::{
-    ApiError, Builder, Client, Error, Filter, IdempotencyKey, InvalidKey, ItemId, Items, Keyed, List, ManagedItems,
-    ManagedPayments, Operator, PaymentFilter, Payments, RegistrationFilter, RetryPolicy, Session,
+    ApiError, Builder, Client, Error, FiguresOf, Filter, IdempotencyKey, InvalidKey, ItemId, Items, Keyed, List,
+    ManagedItems, ManagedPaymentFilter, ManagedPayments, ManagedUsers, Operator, PaymentFilter, Payments,
+    RegistrationFilter, RetryPolicy, Session, UserFilter,
 };

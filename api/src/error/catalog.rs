@@ -38,9 +38,12 @@ errors! {
     USER_INACTIVE = detail UserInactive "User is inactive" "User is inactive";
     /// The payment is another user's.
     NOT_OWNER = error NotOwner "본인의 결제만 취소할 수 있습니다" "You can cancel your own payments only";
-    /// An operator who is not a superuser would make operators.
+    /// An operator who is not a superuser would make operators, or change one.
     NOT_SUPERUSER = detail NotSuperuser
-        "최고 관리자만 운영자를 지정할 수 있습니다." "Only a superuser makes operators.";
+        "최고 관리자만 운영자를 지정하거나 변경할 수 있습니다." "Only a superuser makes operators, or changes them.";
+    /// An operator would deactivate their own account.
+    OWN_ACCOUNT = detail OwnAccount
+        "자신의 계정은 비활성화할 수 없습니다." "You cannot deactivate your own account.";
     /// A superuser would lose the right over the API.
     TARGET_IS_SUPERUSER = detail TargetIsSuperuser
         "최고 관리자의 권한은 서버에서만 해제할 수 있습니다."

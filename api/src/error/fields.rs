@@ -61,6 +61,10 @@ pub(crate) enum FieldProblem {
     InvalidChoice,
     /// The text is not a day of the calendar in the form `YYYY-MM-DD`.
     InvalidDate,
+    /// The last day is before the first.
+    BeforeFrom,
+    /// The period has more than this many days.
+    TooManyDays(i64),
     /// The key is not 1 to 255 visible ASCII characters.
     InvalidIdempotencyKey,
 }
@@ -149,6 +153,11 @@ impl FieldProblem {
                 "날짜 형식이 잘못되었습니다. YYYY-MM-DD 형식을 사용하십시오.",
                 "Date has wrong format. Use YYYY-MM-DD.",
             ),
+            Self::BeforeFrom => text("from보다 빠를 수 없습니다.", "It may not be before `from`."),
+            Self::TooManyDays(most) => match language {
+                Language::Korean => format!("기간은 {most}일을 넘을 수 없습니다.").into(),
+                Language::English => format!("Ensure that the period has no more than {most} days.").into(),
+            },
             Self::InvalidIdempotencyKey => text(
                 "1자에서 255자의 출력 가능한 ASCII 문자여야 합니다.",
                 "It must be 1 to 255 printable ASCII characters.",

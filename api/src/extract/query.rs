@@ -5,7 +5,7 @@ use form_urlencoded::Serializer;
 
 use crate::{
     error::{ApiError, FieldProblem, FieldProblems, catalog::INVALID_PAGE},
-    text::nfc,
+    text::{Address, AddressKeys, nfc},
 };
 
 /// A search is cut off after this many characters, because its cost in PostgreSQL grows with its length.
@@ -42,6 +42,42 @@ impl Query {
             .take(MAX_SEARCH_CHARS)
             .collect();
         Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+    }
+
+    /// Returns a parameter as `read` understands it; `None` if it is missing or empty.
+    ///
+    /// # Errors
+    /// 400 with what `read` finds wrong.
+    pub(crate) fn value<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Result<T, FieldProblem>,
+    ) -> Result<Option<T>, ApiError> {
+        let value = self.get(name).map(|value| read(value.trim())).transpose();
+        value.map_err(|problem| ApiError::Fields(FieldProblems::of(name, problem)))
+    }
+
+    /// Returns an id as text, for a column of numbers.
+    ///
+    /// # Errors
+    /// 400 if it is not a number.
+    pub(crate) fn id(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        let id = self.value(name, |value| {
+            value.parse::<i64>().map_err(|_| FieldProblem::InvalidInteger)
+        })?;
+        Ok(id.map(|id| id.to_string()))
+    }
+
+    /// Returns the keys of an e-mail address, or of the beginning of one: those of [`AddressKeys`] in their order.
+    ///
+    /// # Errors
+    /// 400 for a null character.
+    pub(crate) fn email_keys(&self) -> Result<[Option<String>; 3], ApiError> {
+        let email = self.text("email")?;
+        Ok(email.map_or_else(Default::default, |email| {
+            let AddressKeys { key, typed, ascii } = Address::new(&email).keys();
+            [Some(key), Some(typed), ascii]
+        }))
     }
 
     /// Returns the requested page; 0 stands for the last page.
@@ -149,6 +185,23 @@ mod tests {
             ("page=LAST", None),
         ] {
             assert_eq!(page(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_number() {
+        let id = |query: &str| Query::parse(query).id("user").map_err(drop);
+        for (query, expected) in [
+            ("", Ok(None)),
+            ("user=", Ok(None)),
+            ("user=7", Ok(Some("7".to_owned()))),
+            ("user=%207%20", Ok(Some("7".to_owned()))),
+            ("user=-1", Ok(Some("-1".to_owned()))),
+            ("user=9223372036854775808", Err(())),
+            ("user=1.0", Err(())),
+            ("user=minsu", Err(())),
+        ] {
+            assert_eq!(id(query), expected, "{query}");
         }
     }
 

@@ -2,11 +2,13 @@
 
 pub(crate) mod accounts;
 pub(crate) mod docs;
+pub(crate) mod figures;
 pub(crate) mod health;
 pub(crate) mod items;
 pub(crate) mod operator_items;
 pub(crate) mod operator_payments;
 pub(crate) mod operator_registrations;
+pub(crate) mod operator_users;
 pub(crate) mod operators;
 mod page;
 pub(crate) mod payments;

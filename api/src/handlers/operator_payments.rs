@@ -1,4 +1,4 @@
-//! Payments, for operators: a payment with its refunds, and a refund of the whole or a part.
+//! Payments, for operators: their list, a payment with its refunds, and a refund of the whole or a part.
 
 use sugang_sdk::types::Money;
 
@@ -7,16 +7,59 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError,
-        catalog::{ALREADY_CANCELLED, NOT_FOUND},
+        catalog::{ALREADY_CANCELLED, INVALID_PAGE, NOT_FOUND},
     },
-    extract::forms,
+    extract::{Query, forms},
     http::Response,
     operation::{Handler, Operation},
     store::{
         FunctionRow, Outcome,
-        functions::{self, GetPaymentForOperator, RefundPayment},
+        functions::{
+            self, GetPaymentForOperator, RefundPayment,
+            operators::{ListPaymentsForOperator, operators},
+        },
     },
 };
+
+use super::page::page;
+
+pub(crate) static LIST: Operation = Operation {
+    id: "list_payments_for_operator",
+    handler: Handler::Private(|ctx, caller| Box::pin(list(ctx, caller))),
+    #[cfg(test)]
+    describe: description::list,
+};
+
+/// Lists one page of the payments of all users. An unknown `status` matches no payment.
+pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
+    let query = Query::parse(&ctx.head.query);
+    let [from, to] = query.days(["from", "to"])?;
+    let [key, typed_key, ascii_key] = query.email_keys()?;
+    let call = ListPaymentsForOperator {
+        user: caller.id(),
+        page: query.page()?,
+        owner: query.id("user")?,
+        key,
+        typed_key,
+        ascii_key,
+        external_id: query.text("external_id")?,
+        amount: query
+            .value("amount", forms::parse_amount)?
+            .map(|amount| amount.to_string()),
+        status: query.text("status")?,
+        from,
+        to,
+        epoch: caller.epoch(),
+    };
+    let row = ctx.execute(operators(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(page(ctx, &query, &row)),
+        Outcome::InvalidPage => Err((&INVALID_PAGE).into()),
+        // The caller is no operator.
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
+        _ => Err(row.unexpected()),
+    }
+}
 
 pub(crate) static GET: Operation = Operation {
     id: "get_payment_for_operator",
@@ -87,14 +130,55 @@ fn refunded(row: FunctionRow) -> Result<Response, ApiError> {
 
 #[cfg(test)]
 mod description {
-    use sugang_sdk::types::{ManagedPayment, Money, RefundPayment, Refunded};
-    use utoipa::ToSchema;
+    use sugang_sdk::types::{ManagedPayment, Money, PaymentStatus, RefundPayment, Refunded};
+    use utoipa::{ToSchema, openapi::path::ParameterIn};
 
-    use super::{ALREADY_CANCELLED, ApiError, NOT_FOUND};
-    use crate::operation::{
-        description::{Body, Description, Success, body, keyed, operator, required},
-        parameters::{id, idempotency_key},
+    use super::{ALREADY_CANCELLED, ApiError, INVALID_PAGE, NOT_FOUND};
+    use crate::{
+        error::{FieldProblem, FieldProblems},
+        operation::{
+            description::{Body, Description, Success, body, keyed, null_character, operator, page_of, required},
+            parameters::{day_parameter, id, id_parameter, idempotency_key, page_parameter, parameter, string},
+        },
     };
+
+    pub(super) fn list() -> Description {
+        let only = |name, text: &str| parameter(name, ParameterIn::Query, text, string().build());
+        let statuses = PaymentStatus::ALL.iter().map(|status| status.as_str());
+        let status = string().enum_values(Some(statuses)).build();
+        let wrong = |name, problem| ApiError::Fields(FieldProblems::of(name, problem));
+        Description {
+            tag: "operator".into(),
+            summary: "List the payments of all users with their refunds".into(),
+            more: "Newest first, 20 a page. Parameters that are left out, or empty, filter nothing.".into(),
+            parameters: vec![
+                page_parameter(),
+                id_parameter("user", "Only those of this user."),
+                only(
+                    "email",
+                    "Only those of the user with this e-mail address, in any of its spellings.",
+                ),
+                only(
+                    "external_id",
+                    "Only those with this `external_transaction_id`, by which a payment gateway knows them.",
+                ),
+                only("amount", "Only those of this amount."),
+                parameter("status", ParameterIn::Query, "Only those with this status.", status),
+                day_parameter("from", "Only those paid on this day (UTC) or later."),
+                day_parameter("to", "Only those paid on this day (UTC) or earlier."),
+            ],
+            body: None,
+            success: Success::of(200, page_of(ManagedPayment::name())),
+            errors: operator([
+                (&INVALID_PAGE).into(),
+                wrong("from", FieldProblem::InvalidDate),
+                wrong("user", FieldProblem::InvalidInteger),
+                wrong("amount", FieldProblem::InvalidNumber),
+                null_character("email"),
+            ]),
+            cpu_bound: false,
+        }
+    }
 
     pub(super) fn get() -> Description {
         Description {

@@ -1,10 +1,11 @@
 //! The schemas of the document: the wire types with the server's limits.
 
 use sugang_sdk::types::{
-    AccessToken, Cancel, Cancelled, Course, CourseId, EditItem, Exam, ExamId, Login, ManagedCourse, ManagedExam,
-    ManagedPayment, ManagedRegistration, Money, NewItem, Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType,
-    Refresh, Refund, RefundId, RefundPayment, RefundStatus, Refunded, Register, RegistrationId, RegistrationStatus,
-    Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserId, UserRights,
+    AccessToken, Cancel, Cancelled, Course, CourseId, DayFigures, EditItem, Exam, ExamId, Figures, ItemFigures, Login,
+    ManagedCourse, ManagedExam, ManagedPayment, ManagedRegistration, ManagedUser, Money, MoneySum, NewItem, Payment,
+    PaymentId, PaymentMethod, PaymentStatus, PaymentType, Refresh, Refund, RefundId, RefundPayment, RefundStatus,
+    Refunded, Register, RegistrationCounts, RegistrationId, RegistrationStatus, Secret, SignedUp, Signup, Tokens,
+    TransactionMetadata, User, UserDetails, UserId, UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -50,6 +51,13 @@ pub(super) fn components() -> Components {
         .schema_from::<Money>()
         .schema_from::<Secret>()
         .schema_from::<UserRights>()
+        .schema_from::<ManagedUser>()
+        .schema_from::<UserDetails>()
+        .schema_from::<RegistrationCounts>()
+        .schema_from::<Figures>()
+        .schema_from::<DayFigures>()
+        .schema_from::<ItemFigures>()
+        .schema_from::<MoneySum>()
         .schema_from::<ManagedPayment>()
         .schema_from::<Refund>()
         .schema_from::<RefundPayment>()

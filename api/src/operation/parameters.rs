@@ -39,6 +39,13 @@ pub(crate) fn id(of: &str) -> Parameter {
     )
 }
 
+pub(crate) fn id_parameter(name: &str, text: &str) -> Parameter {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+    parameter(name, ParameterIn::Query, text, schema.build())
+}
+
 pub(crate) fn idempotency_key() -> Parameter {
     let schema = string()
         .min_length(Some(1))

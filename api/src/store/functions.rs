@@ -17,6 +17,7 @@ use std::sync::LazyLock;
 
 use spin_sdk::pg::ParameterValue;
 
+use self::operators::OperatorFunctions;
 use super::retry::Retry;
 
 /// A call of an SQL function with its arguments.
@@ -83,7 +84,7 @@ sql_types! {
 }
 
 /// A declared function.
-struct Declaration {
+pub(super) struct Declaration {
     /// The name without the schema; `{kind}` stands for the kind.
     name: &'static str,
     /// The Rust names and the SQL types of the parameters after the name of the function. In SQL a name has the prefix
@@ -153,7 +154,7 @@ macro_rules! functions {
         }
 
         impl $group {
-            const DECLARATIONS: &[Declaration; [$($name),*].len()] = &[$(Declaration {
+            pub(super) const DECLARATIONS: &[Declaration; [$($name),*].len()] = &[$(Declaration {
                 name: $name,
                 parameters: &[$((stringify!($parameter), <$type as SqlType>::NAME)),*],
                 columns: Columns::$columns,
@@ -191,6 +192,8 @@ macro_rules! functions {
         )*
     };
 }
+
+pub(crate) mod operators;
 
 functions! {
     /// The functions that exist once.
@@ -401,6 +404,13 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
+        /// Gets the figures of one item.
+        get_figures GetFigures = "get_{kind}_figures" One {
+            user: i64,
+            id: i64,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
         /// Gets one item for an operator.
         get_for_operator GetItemForOperator = "get_{kind}_for_operator" One {
             user: i64,
@@ -450,12 +460,13 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 29;
+pub(crate) const SCHEMA: i64 = 30;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {
     let shared = SharedFunctions::DECLARATIONS
         .iter()
+        .chain(OperatorFunctions::DECLARATIONS)
         .map(|function| function.signature(""));
     let of_kind = kinds.into_iter().flat_map(|kind| {
         let functions = KindFunctions::DECLARATIONS.iter();
@@ -565,7 +576,10 @@ mod tests {
     /// `UPDATE_FUNCTIONS=1 cargo test -p sugang-api functions` writes the list.
     #[test]
     fn the_list_of_functions_is_up_to_date() {
-        let functions = SharedFunctions::DECLARATIONS.iter().chain(KindFunctions::DECLARATIONS);
+        let functions = SharedFunctions::DECLARATIONS
+            .iter()
+            .chain(OperatorFunctions::DECLARATIONS)
+            .chain(KindFunctions::DECLARATIONS);
         let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.word()).collect();
         let list = json!({ "functions": functions.map(declared).collect::<Vec<_>>(), "outcomes": outcomes,
             "constraints": constraints::names() });

@@ -75,6 +75,7 @@ outcomes! {
     NotSuperuser = "not_superuser",
     TargetIsSuperuser = "target_is_superuser",
     RefundTooLarge = "refund_too_large",
+    OwnAccount = "own_account",
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::TokenNotValid
         | ErrorCode::UserNotFound
         | ErrorCode::UserInactive => 401,
-        ErrorCode::NotOwner | ErrorCode::NotSuperuser => 403,
+        ErrorCode::NotOwner | ErrorCode::NotSuperuser | ErrorCode::OwnAccount => 403,
         ErrorCode::NotFound | ErrorCode::InvalidPage | ErrorCode::NotRegistered => 404,
         ErrorCode::MethodNotAllowed => 405,
         ErrorCode::RequestTimeout => 408,

@@ -10,6 +10,7 @@ mod retry;
 mod session;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,10 +26,11 @@ use crate::types::{ErrorBody, ErrorCode, ErrorText, Login, Secret, SignedUp, Sig
 pub use error::{ApiError, Error};
 pub use items::{Filter, ItemId, Items};
 pub use list::List;
-pub use operator::{ManagedItems, ManagedPayments, Operator, RegistrationFilter};
+pub use operator::{FiguresOf, ManagedItems, ManagedPaymentFilter, ManagedPayments, Operator, RegistrationFilter};
 pub use payments::{PaymentFilter, Payments};
 pub use retry::RetryPolicy;
 pub use session::{IdempotencyKey, InvalidKey, Keyed, Session};
+pub use users::{ManagedUsers, UserFilter};
 
 use retry::{Outcome, decide};
 

@@ -1,13 +1,13 @@
-//! What operators do: exams and courses, and other operators.
+//! What operators do: exams and courses, payments, and figures. Users are in `users`.
 
 use std::marker::PhantomData;
 
 use reqwest::Method;
 
-use super::{Error, Filter, ItemId, Keyed, List, Request, Session, list::given};
+use super::{Error, Filter, ItemId, Keyed, List, ManagedUsers, Request, Session, list::given};
 use crate::types::{
-    CourseId, Date, EditItem, ExamId, ManagedItem, ManagedPayment, ManagedRegistration, NewItem, PaymentId,
-    RefundPayment, Refunded, RegistrationStatus, UserId, UserRights,
+    CourseId, Date, EditItem, ExamId, Figures, ItemFigures, ManagedItem, ManagedPayment, ManagedRegistration, Money,
+    NewItem, PaymentId, PaymentStatus, PaymentType, RefundPayment, Refunded, RegistrationStatus, UserId, UserRights,
 };
 
 /// The endpoints of operators. To a session of any other user they do not exist:
@@ -33,6 +33,20 @@ impl Operator {
     /// Returns the endpoints by which payments are looked at and given back.
     pub fn payments(&self) -> ManagedPayments {
         ManagedPayments(self.0.clone())
+    }
+
+    /// Returns the endpoints by which users are found, deactivated and activated.
+    pub fn users(&self) -> ManagedUsers {
+        ManagedUsers::new(self.0.clone())
+    }
+
+    /// Returns registrations and money by day, for at most 366 days.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::types::ErrorCode::Invalid) for a period that is longer, or reversed.
+    pub async fn figures(&self, of: &FiguresOf) -> Result<Figures, Error> {
+        let request = Request::get("api/operator/figures/", of.query());
+        self.0.send(&request).await
     }
 
     /// Makes a user an operator.
@@ -78,6 +92,63 @@ impl RegistrationFilter {
     }
 }
 
+/// What to sum up by day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FiguresOf {
+    /// The first day (UTC).
+    pub from: Date,
+    /// The last day (UTC).
+    pub to: Date,
+    /// Only what is for this kind; all without.
+    pub kind: Option<PaymentType>,
+    /// Only what is for this exam or course. It needs the kind.
+    pub item: Option<i64>,
+}
+
+impl FiguresOf {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        given([
+            ("from", Some(self.from.to_string())),
+            ("to", Some(self.to.to_string())),
+            ("kind", self.kind.map(|kind| kind.to_string())),
+            ("item", self.item.map(|item| item.to_string())),
+        ])
+    }
+}
+
+/// Which payments of all users to list; by default all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ManagedPaymentFilter {
+    /// Only those of this user.
+    pub user: Option<UserId>,
+    /// Only those of the user with this e-mail address.
+    pub email: Option<String>,
+    /// Only those by which a payment gateway knows this id.
+    pub external_id: Option<String>,
+    /// Only those of this amount.
+    pub amount: Option<Money>,
+    /// Only those with this status.
+    pub status: Option<PaymentStatus>,
+    /// Only those paid on this day (UTC) or later.
+    pub from: Option<Date>,
+    /// Only those paid on this day (UTC) or earlier.
+    pub to: Option<Date>,
+}
+
+impl ManagedPaymentFilter {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        given([
+            ("user", self.user.map(|user| user.to_string())),
+            ("email", self.email.clone()),
+            ("external_id", self.external_id.clone()),
+            ("amount", self.amount.map(|amount| amount.to_string())),
+            ("status", self.status.map(|status| status.to_string())),
+            ("from", self.from.map(|day| day.to_string())),
+            ("to", self.to.map(|day| day.to_string())),
+        ])
+    }
+}
+
 /// The exams or the courses of the service, for an operator.
 #[derive(Debug, Clone)]
 pub struct ManagedItems<Id> {
@@ -109,6 +180,15 @@ impl<Id: ItemId> ManagedItems<Id> {
     pub fn registrations(&self, id: Id, filter: &RegistrationFilter) -> List<ManagedRegistration> {
         let path = format!("{}registrations/", Self::one(id));
         List::new(self.session.clone(), path, filter.query())
+    }
+
+    /// Returns the figures of an item.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::types::ErrorCode::NotFound).
+    pub async fn figures(&self, id: Id) -> Result<ItemFigures, Error> {
+        let path = format!("{}figures/", Self::one(id));
+        self.session.send(&Request::get(path, Vec::new())).await
     }
 
     /// Returns one item.
@@ -162,6 +242,11 @@ impl<Id: ItemId> ManagedItems<Id> {
 pub struct ManagedPayments(Session);
 
 impl ManagedPayments {
+    /// Lists the payments that match the filter, newest first.
+    pub fn list(&self, filter: &ManagedPaymentFilter) -> List<ManagedPayment> {
+        List::new(self.0.clone(), "api/operator/payments/".to_owned(), filter.query())
+    }
+
     /// Returns one payment with its refunds.
     ///
     /// # Errors

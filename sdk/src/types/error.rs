@@ -92,8 +92,10 @@ codes! {
     UserInactive = "user_inactive",
     /// The payment is another user's.
     NotOwner = "not_owner",
-    /// Only a superuser makes operators.
+    /// Only a superuser makes operators, or changes them.
     NotSuperuser = "not_superuser",
+    /// An operator would deactivate their own account.
+    OwnAccount = "own_account",
     /// There is nothing at this address.
     NotFound = "not_found",
     /// There is no such page of the list.

@@ -5,8 +5,10 @@
 
 mod account;
 mod error;
+mod figures;
 mod id;
 mod item;
+mod managed_user;
 mod money;
 mod operator;
 mod payment;
@@ -16,8 +18,10 @@ mod tests;
 
 pub use account::{AccessToken, Login, Refresh, Secret, SignedUp, Signup, Tokens, User};
 pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors};
+pub use figures::{DayFigures, Figures, ItemFigures, MoneySum};
 pub use id::{CourseId, ExamId, PaymentId, RefundId, RegistrationId, UserId};
 pub use item::{Completed, Course, Exam, Item, Page, PageOf, Register, Registered, Registration, Sort};
+pub use managed_user::{ManagedUser, RegistrationCounts, UserDetails};
 pub use money::{Money, MoneyError};
 pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, ManagedRegistration, NewItem, UserRights};
 pub use payment::{

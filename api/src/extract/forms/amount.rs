@@ -12,7 +12,12 @@ pub(super) fn amount(raw: &RawValue) -> Result<Money, FieldProblem> {
         Err(FieldProblem::Null) => return Err(FieldProblem::Null),
         text => text.map_err(|_| FieldProblem::InvalidNumber)?,
     };
-    match amount.parse::<Money>() {
+    parse_amount(&amount)
+}
+
+/// Reads an amount of at least 0 from its text.
+pub(crate) fn parse_amount(text: &str) -> Result<Money, FieldProblem> {
+    match text.parse::<Money>() {
         Ok(amount) if amount >= Money::won(0) => Ok(amount),
         Ok(_) => Err(FieldProblem::NotPositive),
         Err(MoneyError::NotANumber) => Err(FieldProblem::InvalidNumber),

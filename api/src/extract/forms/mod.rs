@@ -16,6 +16,7 @@ pub(crate) mod signup;
 mod tests;
 mod text;
 
+pub(crate) use amount::parse_amount;
 pub(crate) use cancel::cancel;
 pub(crate) use item::{edit_item, new_item};
 pub(crate) use login::login;

@@ -1,0 +1,195 @@
+//! Users, for operators: finding them, deactivating and activating them, ending their logins.
+
+use crate::{
+    auth::tokens::Caller,
+    context::RequestContext,
+    error::{
+        ApiError,
+        catalog::{INVALID_PAGE, NOT_FOUND, NOT_SUPERUSER, OWN_ACCOUNT},
+    },
+    extract::Query,
+    http::Response,
+    operation::{Handler, Operation},
+    store::{
+        FunctionRow, Outcome,
+        functions::operators::{ChangeUser, GetUser, ListUsers, operators},
+    },
+};
+
+use super::page::page;
+
+pub(crate) static LIST: Operation = Operation {
+    id: "list_users",
+    handler: Handler::Private(|ctx, caller| Box::pin(list(ctx, caller))),
+    #[cfg(test)]
+    describe: description::list,
+};
+
+/// Lists one page of the users.
+pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
+    let query = Query::parse(&ctx.head.query);
+    let [key, typed_key, ascii_key] = query.email_keys()?;
+    let call = ListUsers {
+        user: caller.id(),
+        page: query.page()?,
+        key,
+        typed_key,
+        ascii_key,
+        username: query.text("username")?,
+        epoch: caller.epoch(),
+    };
+    let row = ctx.execute(operators(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(page(ctx, &query, &row)),
+        Outcome::InvalidPage => Err((&INVALID_PAGE).into()),
+        // The caller is no operator.
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
+        _ => Err(row.unexpected()),
+    }
+}
+
+pub(crate) static GET: Operation = Operation {
+    id: "get_user",
+    handler: Handler::Private(|ctx, caller| Box::pin(get(ctx, caller))),
+    #[cfg(test)]
+    describe: description::get,
+};
+
+/// Gets one user.
+pub(crate) async fn get(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
+    let call = GetUser {
+        user: caller.id(),
+        id: ctx.id,
+        epoch: caller.epoch(),
+    };
+    let row = ctx.execute(operators(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
+        _ => Err(row.unexpected()),
+    }
+}
+
+pub(crate) static DEACTIVATE: Operation = Operation {
+    id: "deactivate_user",
+    handler: Handler::Private(|ctx, caller| Box::pin(change(ctx, caller, "deactivate"))),
+    #[cfg(test)]
+    describe: description::deactivate,
+};
+
+pub(crate) static ACTIVATE: Operation = Operation {
+    id: "activate_user",
+    handler: Handler::Private(|ctx, caller| Box::pin(change(ctx, caller, "activate"))),
+    #[cfg(test)]
+    describe: description::activate,
+};
+
+pub(crate) static LOGOUT: Operation = Operation {
+    id: "logout_user",
+    handler: Handler::Private(|ctx, caller| Box::pin(change(ctx, caller, "logout"))),
+    #[cfg(test)]
+    describe: description::logout,
+};
+
+/// Changes whether a user is active, or ends their logins. The body is optional; if there is one, it must be JSON.
+async fn change(ctx: &RequestContext<'_>, caller: Caller, change: &str) -> Result<Response, ApiError> {
+    let body = ctx.body().await?;
+    body.object()?;
+    let idempotency = ctx.idempotency(&body)?;
+    let call = ChangeUser {
+        user: caller.id(),
+        target: ctx.id,
+        change: change.to_owned(),
+        request_id: ctx.ids.own.clone(),
+        key: idempotency.key,
+        fingerprint: idempotency.fingerprint,
+        epoch: caller.epoch(),
+    };
+    let row = ctx.execute(operators(), call).await?;
+    ctx.mark_replay(row.replayed, changed(row))
+}
+
+fn changed(row: FunctionRow) -> Result<Response, ApiError> {
+    match row.outcome {
+        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
+        Outcome::NotSuperuser => Err((&NOT_SUPERUSER).into()),
+        Outcome::OwnAccount => Err((&OWN_ACCOUNT).into()),
+        _ => Err(row.idempotency_error()),
+    }
+}
+
+#[cfg(test)]
+mod description {
+    use sugang_sdk::types::{ManagedUser, UserDetails};
+    use utoipa::{ToSchema, openapi::path::ParameterIn};
+
+    use super::{ApiError, INVALID_PAGE, NOT_FOUND, NOT_SUPERUSER, OWN_ACCOUNT};
+    use crate::operation::{
+        description::{Description, Success, body, keyed, null_character, operator, page_of},
+        parameters::{id, idempotency_key, page_parameter, parameter, string},
+    };
+
+    pub(super) fn list() -> Description {
+        let beginning = |name, text: &str| parameter(name, ParameterIn::Query, text, string().build());
+        Description {
+            tag: "operator".into(),
+            summary: "List the users".into(),
+            more: "The latest first, 20 a page. Parameters that are left out, or empty, filter nothing.".into(),
+            parameters: vec![
+                page_parameter(),
+                beginning(
+                    "email",
+                    "Only those whose e-mail address begins with this, in any of its spellings.",
+                ),
+                beginning("username", "Only those whose username begins with this."),
+            ],
+            body: None,
+            success: Success::of(200, page_of(ManagedUser::name())),
+            errors: operator([(&INVALID_PAGE).into(), null_character("email")]),
+            cpu_bound: false,
+        }
+    }
+
+    pub(super) fn get() -> Description {
+        Description {
+            tag: "operator".into(),
+            summary: "Get one user".into(),
+            more: "Their payments are those of `/api/operator/payments/?user=`.".into(),
+            parameters: vec![id("user")],
+            body: None,
+            success: Success::named(200, UserDetails::name()),
+            errors: operator([(&NOT_FOUND).into()]),
+            cpu_bound: false,
+        }
+    }
+
+    pub(super) fn deactivate() -> Description {
+        changing(
+            "Deactivate a user, who can then neither log in nor send requests",
+            [(&OWN_ACCOUNT).into()],
+        )
+    }
+
+    pub(super) fn activate() -> Description {
+        changing("Activate a user", [])
+    }
+
+    pub(super) fn logout() -> Description {
+        changing("End all logins of a user", [])
+    }
+
+    fn changing<const N: usize>(summary: &str, errors: [ApiError; N]) -> Description {
+        let shared = [ApiError::from(&NOT_FOUND), (&NOT_SUPERUSER).into()];
+        Description {
+            tag: "operator".into(),
+            summary: summary.into(),
+            more: "Needs no body. An operator is changed by a superuser alone.".into(),
+            parameters: vec![id("user"), idempotency_key()],
+            body: None,
+            success: Success::named(200, ManagedUser::name()).replayable(),
+            errors: operator(shared.into_iter().chain(errors).chain(body()).chain(keyed())),
+            cpu_bound: false,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The users, for an operator.
+
+use super::{Error, Keyed, List, Request, Session, list::given};
+use crate::types::{ManagedUser, UserDetails, UserId};
+
+/// Which users to list; by default all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserFilter {
+    /// Only those whose e-mail address begins with this.
+    pub email: Option<String>,
+    /// Only those whose username begins with this.
+    pub username: Option<String>,
+}
+
+/// The users of the service, for an operator.
+#[derive(Debug, Clone)]
+pub struct ManagedUsers(Session);
+
+impl ManagedUsers {
+    pub(super) fn new(session: Session) -> Self {
+        Self(session)
+    }
+
+    /// Lists the users that match the filter, the latest first.
+    pub fn list(&self, filter: &UserFilter) -> List<ManagedUser> {
+        let query = given([("email", filter.email.clone()), ("username", filter.username.clone())]);
+        List::new(self.0.clone(), "api/operator/users/".to_owned(), query)
+    }
+
+    /// Returns one user with the number of their payments and registrations.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::types::ErrorCode::NotFound).
+    pub async fn get(&self, id: UserId) -> Result<UserDetails, Error> {
+        let path = format!("api/operator/users/{id}/");
+        self.0.send(&Request::get(path, Vec::new())).await
+    }
+
+    /// Deactivates a user, who can then neither log in nor send requests.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `OwnAccount`, and `NotSuperuser` if the user is an operator and
+    /// the caller no superuser.
+    pub fn deactivate(&self, id: UserId) -> Keyed<(), ManagedUser> {
+        self.change(id, "deactivate")
+    }
+
+    /// Activates a user.
+    ///
+    /// # Errors
+    /// Those of [`ManagedUsers::deactivate`], without `OwnAccount`.
+    pub fn activate(&self, id: UserId) -> Keyed<(), ManagedUser> {
+        self.change(id, "activate")
+    }
+
+    /// Ends all logins of a user.
+    ///
+    /// # Errors
+    /// Those of [`ManagedUsers::activate`].
+    pub fn end_logins(&self, id: UserId) -> Keyed<(), ManagedUser> {
+        self.change(id, "logout")
+    }
+
+    fn change(&self, id: UserId, change: &str) -> Keyed<(), ManagedUser> {
+        Keyed::new(self.0.clone(), format!("api/operator/users/{id}/{change}/"), ())
+    }
+}
