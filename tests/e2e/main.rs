@@ -49,9 +49,12 @@ mod memory;
 mod migrations;
 mod operator {
     mod access;
+    mod accounts;
+    mod figures;
     mod hidden;
     mod items;
     mod payments;
+    mod payments_list;
     mod refund_races;
     mod registrations;
     mod users;

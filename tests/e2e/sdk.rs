@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt;
 use sugang_sdk::{
-    Client, Filter, PaymentFilter, RegistrationFilter,
+    Client, FiguresOf, Filter, ManagedPaymentFilter, PaymentFilter, RegistrationFilter, UserFilter,
     types::{
         Cancel, EditItem, ErrorCode, Money, NewItem, PaymentId, PaymentMethod, PaymentStatus, PaymentType,
         RefundPayment, RefundStatus, Register, RegistrationStatus, Sort,
@@ -226,6 +226,52 @@ async fn an_operator_gives_a_payment_back() {
     let rest = payments.refund(payment, refund(None)).await.unwrap();
     assert_eq!((rest.amount, rest.left), (part.left, Money::won(0)));
     assert!(payments.get(payment).await.unwrap().status == PaymentStatus::Cancelled);
+}
+
+#[tokio::test]
+async fn an_operator_finds_users_and_payments_and_sums_them_up() {
+    let app = App::start().await;
+    let [ujin, minsu] = [operator(&app).await, app.user("minsu").await];
+    let id = app.add(EXAM, Item::default()).await;
+    let payment = PaymentId(app.register(EXAM, &minsu, id, EXAM.active).await);
+    let client = Client::new(app.base.clone()).unwrap();
+    let operator = client.login(&ujin.email, "correct1").await.unwrap().operator();
+
+    let users = operator.users();
+    let by_name = UserFilter {
+        username: Some("min".into()),
+        ..UserFilter::default()
+    };
+    let found = users.list(&by_name).page(1).await.unwrap().results;
+    let details = users.get(found[0].id).await.unwrap();
+    assert_eq!((details.id.0, details.payments), (minsu.id, 1));
+    assert_eq!((details.registrations.exams, details.registrations.courses), (1, 0));
+    assert!(!users.deactivate(details.id).await.unwrap().is_active);
+    assert!(users.activate(details.id).await.unwrap().is_active);
+    assert!(users.end_logins(details.id).await.unwrap().is_active);
+    let own = users.deactivate(ujin.id.into()).await.unwrap_err();
+    assert_eq!(own.code(), Some(&ErrorCode::OwnAccount));
+
+    let filter = ManagedPaymentFilter {
+        user: Some(details.id),
+        amount: Some(Money::won(45_000)),
+        status: Some(PaymentStatus::Paid),
+        ..ManagedPaymentFilter::default()
+    };
+    let payments = operator.payments().list(&filter).page(1).await.unwrap();
+    assert_eq!(payments.results, [operator.payments().get(payment).await.unwrap()]);
+
+    let today = chrono::Utc::now().date_naive();
+    let of = FiguresOf {
+        from: today,
+        to: today,
+        kind: Some(PaymentType::Exam),
+        item: Some(id),
+    };
+    let figures = operator.figures(&of).await.unwrap();
+    assert_eq!((figures.registered, figures.days.len()), (1, 1));
+    let item = operator.exams().figures(id.into()).await.unwrap();
+    assert_eq!((item.registered, item.money_in), (1, figures.money_in));
 }
 
 #[tokio::test]

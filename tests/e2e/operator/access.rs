@@ -181,8 +181,8 @@ async fn to_operators_they_do() {
       GET /api/operator/tests/1/ 200
       PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/tests/1/registrations/ 200
-      DELETE /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators.
-      POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators.
+      DELETE /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
+      POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
     superuser
       GET /api/operator/courses/ 200
       POST /api/operator/courses/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.

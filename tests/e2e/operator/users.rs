@@ -84,7 +84,7 @@ async fn an_operator_makes_none() {
       "status": "403 Forbidden",
       "body": {
         "code": "not_superuser",
-        "detail": "최고 관리자만 운영자를 지정할 수 있습니다.",
+        "detail": "최고 관리자만 운영자를 지정하거나 변경할 수 있습니다.",
         "request_id": "[request id]"
       }
     }
