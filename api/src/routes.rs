@@ -443,7 +443,7 @@ mod tests {
             "/operator/tests/",
             "/api/api/operator/tests/",
             "/api/operator/",
-            "/api/operator/users/",
+            "/api/operator/users/1/nope/",
         ] {
             assert_eq!(found("GET", path), "404", "{path}");
         }

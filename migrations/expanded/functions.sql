@@ -2164,6 +2164,154 @@ begin
     return new;
 end $$;
 
+-- ===== figures
+
+-- Figures, for operators: registrations of the history, and money of the ledger, as they stand in the books.
+
+-- The movements of money for one item, all of them: the keys of the ledger lead to each source of a payment.
+create or replace function sugang.ledger_of_item(p_kind text, p_item bigint) returns setof sugang.ledger
+language sql stable as $$
+    with of_item as materialized (
+        select id from payments
+        where object_id = p_item and content_type_id = (select content_type_id from sugang.kinds where kind = p_kind)
+    )
+    select l.* from of_item p join sugang.ledger l on l.source = 'payment' and l.source_id = p.id
+    union all
+    select l.* from of_item p join sugang.refunds r on r.payment_id = p.id
+        join sugang.ledger l on l.source = 'refund' and l.source_id = r.id
+    union all
+    select l.* from of_item p join sugang.audit_log h on h.subject = 'payment' and h.subject_id = p.id
+        join sugang.ledger l on l.source = 'history' and l.source_id = h.id
+$$;
+
+-- The movements of money in a span of time: all, those for a kind, or those for an item. For all of them, the planner
+-- leaves the join out.
+create or replace function sugang.ledger_between(p_not_before timestamptz, p_before timestamptz, p_kind text,
+                                                 p_item bigint)
+returns setof sugang.ledger language sql stable as $$
+    select l.* from sugang.ledger l left join payments p on p.id = l.payment_id
+    where p_item is null and l.at >= p_not_before and l.at < p_before
+      and (p_kind is null
+           or p.content_type_id = (select content_type_id from sugang.kinds where kind = p_kind))
+    union all
+    select * from sugang.ledger_of_item(p_kind, p_item)
+    where p_item is not null and at >= p_not_before and at < p_before
+$$;
+
+-- The days from p_from to p_to (UTC, both inclusive), with their sums. The conditions are decided while the statement is
+-- planned.
+create or replace function sugang.figures(p_function text, p_user bigint, p_from text, p_to text, p_kind text,
+                                          p_item text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 set work_mem = '64MB' as $$
+declare
+    a sugang.function_row;
+    not_before timestamptz;
+    before timestamptz;
+    item bigint := p_item::bigint;
+begin
+    if p_function is distinct from 'figures' then perform sugang.misrouted(p_function, 'figures'); end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    not_before := coalesce(sugang.day_begin(p_from), '-infinity');
+    before := coalesce(sugang.day_end(p_to), 'infinity');
+    a.outcome := 'ok';
+    with money as (
+        select (sugang.readable_time(at) at time zone 'UTC')::date as day,
+               sum(amount) filter (where debit = 'cash') as money_in,
+               sum(amount) filter (where credit = 'cash') as money_out
+        from sugang.ledger_between(not_before, before, p_kind, item) group by 1
+    ), seats as (
+        select (sugang.readable_time(at) at time zone 'UTC')::date as day,
+               sum(seats) filter (where seats > 0) as registered, -sum(seats) filter (where seats < 0) as cancelled
+        from sugang.audit_log
+        where at >= not_before and at < before and seats <> 0
+          and (p_kind is null or subject = p_kind) and (item is null or item_id = item)
+        group by 1
+    )
+    select json_build_object('days', json_agg(json_build_object(
+            'day', day::date, 'registered', coalesce(registered, 0), 'cancelled', coalesce(cancelled, 0),
+            'money_in', coalesce(money_in, 0.00)::text, 'money_out', coalesce(money_out, 0.00)::text) order by day),
+        'registered', coalesce(sum(registered), 0), 'cancelled', coalesce(sum(cancelled), 0),
+        'money_in', coalesce(sum(money_in), 0.00)::text, 'money_out', coalesce(sum(money_out), 0.00)::text)::text
+        into a.body
+        from (select generate_series(p_from::timestamp, p_to::timestamp, interval '1 day')::date as day) days
+        left join money using (day) left join seats using (day);
+    return a;
+end $$;
+
+-- ===== figures_of_item (course)
+
+-- One kind: the figures of one item, for operators.
+create or replace function sugang.get_course_figures(p_function text, p_user bigint, p_id bigint,
+                                                     p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 set work_mem = '64MB' as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'get_course_figures' then
+        perform sugang.misrouted(p_function, 'get_course_figures');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    select json_build_object(
+            'id', i.id, 'registered', s.registered, 'completed', s.completed, 'cancelled', s.cancelled,
+            'capacity', i.capacity, 'remaining', i.capacity - least(i.registration_count, i.capacity),
+            'over_capacity', greatest(i.registration_count - i.capacity, 0),
+            'money_in', m.money_in::text, 'money_out', m.money_out::text)::text
+        into a.body
+        from courses i
+        cross join (
+            select count(*) filter (where status = 'enrolled') as registered,
+                   count(*) filter (where status = 'completed') as completed,
+                   count(*) filter (where status = 'cancelled') as cancelled
+            from course_registrations where course_id = p_id) s
+        cross join (
+            select coalesce(sum(amount) filter (where debit = 'cash'), 0.00) as money_in,
+                   coalesce(sum(amount) filter (where credit = 'cash'), 0.00) as money_out
+            from sugang.ledger_of_item('course', p_id)) m
+        where i.id = p_id;
+    a.outcome := case when a.body is null then 'not_found' else 'ok' end;
+    return a;
+end $$;
+
+-- ===== figures_of_item (test)
+
+-- One kind: the figures of one item, for operators.
+create or replace function sugang.get_test_figures(p_function text, p_user bigint, p_id bigint,
+                                                     p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 set work_mem = '64MB' as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'get_test_figures' then
+        perform sugang.misrouted(p_function, 'get_test_figures');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    select json_build_object(
+            'id', i.id, 'registered', s.registered, 'completed', s.completed, 'cancelled', s.cancelled,
+            'capacity', i.capacity, 'remaining', i.capacity - least(i.registration_count, i.capacity),
+            'over_capacity', greatest(i.registration_count - i.capacity, 0),
+            'money_in', m.money_in::text, 'money_out', m.money_out::text)::text
+        into a.body
+        from tests i
+        cross join (
+            select count(*) filter (where status = 'applied') as registered,
+                   count(*) filter (where status = 'completed') as completed,
+                   count(*) filter (where status = 'cancelled') as cancelled
+            from test_registrations where test_id = p_id) s
+        cross join (
+            select coalesce(sum(amount) filter (where debit = 'cash'), 0.00) as money_in,
+                   coalesce(sum(amount) filter (where credit = 'cash'), 0.00) as money_out
+            from sugang.ledger_of_item('test', p_id)) m
+        where i.id = p_id;
+    a.outcome := case when a.body is null then 'not_found' else 'ok' end;
+    return a;
+end $$;
+
 -- ===== idempotency
 
 -- What every change has in common: authorization, the actor for the audit log, and the idempotency key.
@@ -2214,7 +2362,7 @@ begin
     -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, or an
     -- outdated version, which the client may correct under the same key.
     if p_key is not null
-        and p_row.outcome not in ('not_owner', 'not_superuser', 'invalid_fields', 'changed') then
+        and p_row.outcome not in ('not_owner', 'not_superuser', 'own_account', 'invalid_fields', 'changed') then
         insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body, created_at)
             values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body, clock_timestamp())
             on conflict (user_id, key) do update
@@ -2863,9 +3011,24 @@ end $$;
 
 -- ===== operator_payments
 
--- What operators do with payments: look at one, and give its money back.
+-- What operators do with payments: find them, look at one, and give its money back.
 
--- A payment with its refunds, and what is left to give back.
+-- A payment with its refunds, and what is left to give back. A set of one row, as sugang.payment_json.
+create or replace function sugang.payment_for_operator_json(p payments) returns table (body text)
+language sql stable as $$
+    select (object::jsonb || jsonb_build_object(
+            'user_id', p.user_id, 'refund_reason', p.refund_reason,
+            'left', (case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end)::text,
+            'refunds', coalesce(r.refunds, '[]')))::text
+        from sugang.payment_json(p)
+        cross join lateral (
+            select jsonb_agg(jsonb_build_object(
+                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
+                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
+                'keeps_registration', keeps_registration) order by id) as refunds
+            from sugang.refunds where payment_id = p.id) r
+$$;
+
 create or replace function sugang.get_payment_for_operator(p_function text, p_user bigint, p_id bigint,
                                                            p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
@@ -2877,19 +3040,7 @@ begin
     end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
-    select (object::jsonb || jsonb_build_object(
-            'user_id', p.user_id, 'refund_reason', p.refund_reason,
-            'left', (case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end)::text,
-            'refunds', coalesce(r.refunds, '[]')))::text
-        into a.body
-        from payments p
-        cross join lateral sugang.payment_json(p)
-        cross join lateral (
-            select jsonb_agg(jsonb_build_object(
-                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
-                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
-                'keeps_registration', keeps_registration) order by id) as refunds
-            from sugang.refunds where payment_id = p.id) r
+    select body into a.body from payments p, sugang.payment_for_operator_json(p)
         where p.id = p_id;
     a.outcome := case when a.body is null then 'not_found' else 'ok' end;
     return a;
@@ -2964,6 +3115,87 @@ begin
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_refund_payment(
         p_user, p_epoch, p_id, p_amount::numeric, p_reason, p_keep_registration));
+end $$;
+
+-- ===== operator_payments_list
+
+-- All payments, for operators: those that match what is given of these.
+
+-- Each condition is decided while the statement is planned, so the plan is as if the others were not there. The ids that
+-- this service gives have an index of their own, and so have those of the Django service.
+create or replace function sugang.found_payments(p_users bigint[], p_external_id text, p_amount numeric,
+                                                 p_status text, p_not_before timestamptz, p_before timestamptz)
+returns setof payments language sql stable as $$
+    select * from payments
+    where (p_users is null or user_id = any (p_users))
+      and (p_external_id is null
+           or external_transaction_id = p_external_id)
+      and (p_external_id is null
+           or starts_with(external_transaction_id, 'sugang_') = starts_with(p_external_id, 'sugang_'))
+      and (p_amount is null or amount = p_amount)
+      and (p_status is null or status = p_status)
+      and (p_not_before is null or paid_at >= p_not_before)
+      and (p_before is null or paid_at < p_before)
+$$;
+
+-- The users of an e-mail address, given by its keys as in sugang.credentials. Null, for any user, without an address.
+create or replace function sugang.users_of_email(p_key text, p_typed_key text, p_ascii_key text) returns bigint[]
+language sql stable as $$
+    select case when p_key is not null then array(
+        select id from users where sugang.email_key(email) in (p_key, p_typed_key, p_ascii_key)) end
+$$;
+
+-- Newest first. A page is read along an index in the order of the list, from the nearer end of it. p_from and p_to are
+-- days in UTC, both inclusive.
+create or replace function sugang.list_payments_for_operator(p_function text, p_user bigint, p_page bigint,
+                                                             p_owner text, p_key text, p_typed_key text,
+                                                             p_ascii_key text, p_external_id text, p_amount text,
+                                                             p_status text, p_from text, p_to text,
+                                                             p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+    found_n bigint;
+    skipped bigint;
+    ids bigint[];
+    owners bigint[];
+    paid numeric := p_amount::numeric;
+    not_before timestamptz;
+    before timestamptz;
+begin
+    if p_function is distinct from 'list_payments_for_operator' then
+        perform sugang.misrouted(p_function, 'list_payments_for_operator');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    not_before := sugang.day_begin(p_from);
+    before := sugang.day_end(p_to);
+    owners := sugang.users_of_email(p_key, p_typed_key, p_ascii_key);
+    if p_owner is not null then
+        owners := array(select p_owner::bigint where owners is null or p_owner::bigint = any (owners));
+    end if;
+    select count(*) into found_n
+        from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before);
+    a := sugang.paginate(found_n, p_page);
+    if a.outcome is not null then return a; end if;
+    skipped := (a.page - 1) * sugang.page_size();
+    if skipped > found_n / 2 then
+        ids := array(select id from (
+            select id, paid_at from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before)
+            order by paid_at, id offset greatest(found_n - skipped - sugang.page_size(), 0)
+            limit least(found_n - skipped, sugang.page_size())) page
+            order by paid_at desc, id desc);
+    else
+        ids := array(select id
+            from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before)
+            order by paid_at desc, id desc offset skipped limit sugang.page_size());
+    end if;
+    a.outcome := 'ok';
+    a.body := '[' || coalesce((select string_agg(body, ',' order by place)
+        from unnest(ids) with ordinality wanted (id, place)
+        join payments p on p.id = wanted.id cross join lateral sugang.payment_for_operator_json(p)), '') || ']';
+    return a;
 end $$;
 
 -- ===== operator_registrations (course)
@@ -3094,6 +3326,143 @@ begin
     return a;
 end $$;
 
+-- ===== operator_users
+
+-- What operators do with users: find them, look at one, deactivate and activate, end their logins.
+
+create or replace function sugang.user_for_operator_json(users) returns json language sql stable as $$
+    select json_build_object(
+        'id', $1.id, 'email', $1.email, 'username', $1.username, 'is_active', $1.is_active,
+        'is_operator', $1.is_staff or $1.is_superuser, 'is_superuser', $1.is_superuser,
+        'last_login', sugang.iso($1.last_login))
+$$;
+
+-- The pattern of all that begins with p_text.
+create or replace function sugang.beginning_with(p_text text) returns text language sql immutable parallel safe as $$
+    select regexp_replace(p_text, '([\\%_])', '\\\1', 'g') || '%'
+$$;
+
+-- The users whose address and name begin with what is given of these. Each condition is decided while the statement is
+-- planned. The keys of an address are those of sugang.credentials.
+create or replace function sugang.found_users(p_key text, p_typed_key text, p_ascii_key text, p_username text)
+returns setof users language sql stable as $$
+    select * from users
+    where (p_key is null
+           or sugang.email_key(email) like sugang.beginning_with(p_key)
+           or sugang.email_key(email) like sugang.beginning_with(p_typed_key)
+           or sugang.email_key(email) like sugang.beginning_with(p_ascii_key))
+      and (p_username is null
+           or sugang.username_key(username) like sugang.beginning_with(sugang.username_key(p_username)))
+$$;
+
+-- The latest first.
+create or replace function sugang.list_users(p_function text, p_user bigint, p_page bigint, p_key text,
+                                             p_typed_key text, p_ascii_key text, p_username text,
+                                             p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_users' then perform sugang.misrouted(p_function, 'list_users'); end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a := sugang.paginate(
+        (select count(*) from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)), p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := (select coalesce(json_agg(sugang.user_for_operator_json(u) order by id desc), '[]') from (
+        select * from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
+        order by id desc offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) u)::text;
+    return a;
+end $$;
+
+-- A user with the number of their payments, and of their registrations of each kind.
+create or replace function sugang.get_user(p_function text, p_user bigint, p_id bigint, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    found_user users;
+    k record;
+    n bigint;
+    counts jsonb := '{}';
+begin
+    if p_function is distinct from 'get_user' then perform sugang.misrouted(p_function, 'get_user'); end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    select * into found_user from users where id = p_id;
+    if not found then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    for k in select kind from sugang.kinds loop
+        execute format('select sugang.%I($1)', 'count_' || k.kind || '_registrations') into n using p_id;
+        counts := counts || jsonb_build_object(k.kind, n);
+    end loop;
+    a.outcome := 'ok';
+    a.body := (sugang.user_for_operator_json(found_user)::jsonb || jsonb_build_object(
+        'payments', (select count(*) from payments where user_id = p_id), 'registrations', counts))::text;
+    return a;
+end $$;
+
+-- Both rows are locked, so that of two operators who deactivate each other one succeeds.
+create or replace function sugang.do_change_user(p_user bigint, p_target bigint, p_change text, p_epoch bigint)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    target users;
+begin
+    perform from users where id in (p_user, p_target) order by id for no key update;
+    perform sugang.check_operator(p_user, p_epoch);
+    select * into target from users where id = p_target;
+    a.outcome := case
+        when target.id is null then 'not_found'
+        when p_target = p_user and p_change = 'deactivate' then 'own_account'
+        when p_target <> p_user and (target.is_staff or target.is_superuser)
+            and not exists (select from users where id = p_user and is_superuser) then 'not_superuser'
+    end;
+    if a.outcome is not null then return a; end if;
+    if p_change = 'logout' then
+        -- The trigger makes the new epoch the time.
+        update users set token_epoch = coalesce(token_epoch, 0) + 1 where id = p_target;
+    else
+        update users set is_active = p_change = 'activate'
+            where id = p_target and is_active <> (p_change = 'activate');
+    end if;
+    a.outcome := 'ok';
+    a.body := (select sugang.user_for_operator_json(u) from users u where id = p_target)::text;
+    return a;
+end $$;
+
+-- p_change: 'activate', 'deactivate' or 'logout', which ends all logins of the user.
+create or replace function sugang.change_user(p_function text, p_user bigint, p_target bigint, p_change text,
+                                              p_request_id text, p_key text, p_fingerprint text,
+                                              p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'change_user' then perform sugang.misrouted(p_function, 'change_user'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_change_user(p_user, p_target, p_change, p_epoch));
+end $$;
+
+-- ===== operator_users_of_kind (course)
+
+-- One kind: how many registrations a user has, those that are cancelled included.
+create or replace function sugang.count_course_registrations(p_user bigint) returns bigint language sql stable as $$
+    select count(*) from course_registrations where user_id = p_user
+$$;
+
+-- ===== operator_users_of_kind (test)
+
+-- One kind: how many registrations a user has, those that are cancelled included.
+create or replace function sugang.count_test_registrations(p_user bigint) returns bigint language sql stable as $$
+    select count(*) from test_registrations where user_id = p_user
+$$;
+
 -- ===== operators
 
 -- Operators: who may send the requests below /api/operator/, and who makes operators.
@@ -3200,7 +3569,7 @@ alter domain sugang.outcome add constraint known check (value in (
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed',
     -- what operators do
-    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large'
+    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account'
 ));
 
 -- ===== pagination
@@ -3456,7 +3825,7 @@ begin
         ('users', 'select', 'id,email,username,password,is_active,is_staff,is_superuser,last_login,'
                             'token_epoch'),
         ('users', 'insert', 'email,username,password'),
-        ('users', 'update', 'password,last_login,token_epoch,is_staff,is_superuser'),
+        ('users', 'update', 'password,last_login,token_epoch,is_active,is_staff,is_superuser'),
         ('payments', 'select', 'id,user_id,payment_type,content_type_id,object_id,amount,payment_method,'
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
                                'title_vector,target_title,registration_id,registration_time,history_entries,'
@@ -3467,6 +3836,8 @@ begin
         ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
         ('sugang.refunds', 'select', 'id,payment_id,amount,status,ends_payment,keeps_registration,reason,requested_by,'
                                      'requested_at'),
+        ('sugang.ledger', 'select', 'at,source,source_id,payment_id,debit,credit,amount'),
+        ('sugang.audit_log', 'select', 'id,at,subject,subject_id,item_id,seats'),
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
         ('sugang.refunds', 'update', 'keeps_registration'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),

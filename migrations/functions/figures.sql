@@ -30,8 +30,8 @@ returns setof sugang.ledger language sql stable as $$
     where p_item is not null and at >= p_not_before and at < p_before
 $$;
 
--- The days from p_from to p_to (UTC, both inclusive), with their sums. The conditions are decided while the statement is
--- planned.
+-- The days from p_from to p_to (UTC, both inclusive), with their sums. The conditions are decided while the statement
+-- is planned.
 create or replace function sugang.figures(p_function text, p_user bigint, p_from text, p_to text, p_kind text,
                                           p_item text, p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off

@@ -12,10 +12,8 @@ use crate::{
     operation::{Handler, ItemOperation, Operation},
     store::{
         FunctionRow, Outcome,
-        functions::{
-            GetFigures,
-            operators::{Figures, operators},
-        },
+        functions::GetFigures,
+        operator_functions::{Figures, operators},
     },
 };
 

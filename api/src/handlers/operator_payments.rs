@@ -14,10 +14,8 @@ use crate::{
     operation::{Handler, Operation},
     store::{
         FunctionRow, Outcome,
-        functions::{
-            self, GetPaymentForOperator, RefundPayment,
-            operators::{ListPaymentsForOperator, operators},
-        },
+        functions::{self, GetPaymentForOperator, RefundPayment},
+        operator_functions::{ListPaymentsForOperator, operators},
     },
 };
 

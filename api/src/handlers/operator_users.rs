@@ -12,7 +12,7 @@ use crate::{
     operation::{Handler, Operation},
     store::{
         FunctionRow, Outcome,
-        functions::operators::{ChangeUser, GetUser, ListUsers, operators},
+        operator_functions::{ChangeUser, GetUser, ListUsers, operators},
     },
 };
 

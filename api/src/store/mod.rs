@@ -1,10 +1,12 @@
 //! The stores: PostgreSQL, which keeps every invariant, and Redis, without which every operation still works.
 
+mod call;
 mod constraints;
 mod deadline;
 mod error;
 pub(crate) mod functions;
 mod lock;
+pub(crate) mod operator_functions;
 mod outcome;
 mod pool;
 mod postgres;

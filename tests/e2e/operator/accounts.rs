@@ -106,7 +106,11 @@ async fn an_operator_is_changed_by_a_superuser_alone() {
     for other in [&jisu, &sujin] {
         for change in ["deactivate/", "activate/", "logout/"] {
             let refused = app.post(path(other, change)).by(&ujin).await;
-            assert_eq!((refused.status.as_u16(), refused.code()), (403, "not_superuser"), "{change}");
+            assert_eq!(
+                (refused.status.as_u16(), refused.code()),
+                (403, "not_superuser"),
+                "{change}"
+            );
         }
     }
     for own in [&ujin, &sujin] {
@@ -129,12 +133,14 @@ async fn two_superusers_do_not_deactivate_each_other() {
             app.user(&format!("minsu{round}")).await,
             app.user(&format!("jisu{round}")).await,
         );
-        app.run("update users set is_superuser = true where id in ($1, $2)", &[&a.id, &b.id])
-            .await;
-        let (one, other) = join(
-            async { app.post(path(&b, "deactivate/")).by(&a).await },
-            async { app.post(path(&a, "deactivate/")).by(&b).await },
+        app.run(
+            "update users set is_superuser = true where id in ($1, $2)",
+            &[&a.id, &b.id],
         )
+        .await;
+        let (one, other) = join(async { app.post(path(&b, "deactivate/")).by(&a).await }, async {
+            app.post(path(&a, "deactivate/")).by(&b).await
+        })
         .await;
         let mut statuses = [one.status.as_u16(), other.status.as_u16()];
         statuses.sort_unstable();

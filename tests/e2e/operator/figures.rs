@@ -43,11 +43,8 @@ async fn an_item_has_its_figures(#[values(EXAM, COURSE)] kind: Kind) {
     let figures = || app.get(format!("/api/operator{}figures/", kind.item(id))).by(&ujin);
     assert_answer!(figures().await, @"");
     // What another program does is in the books as well.
-    app.run(
-        &format!("update {} set capacity = 1 where id = $1", kind.items),
-        &[&id],
-    )
-    .await;
+    app.run(&format!("update {} set capacity = 1 where id = $1", kind.items), &[&id])
+        .await;
     app.run("update payments set amount = 50000 where id = 3", &[]).await;
     let answer = figures().await;
     assert_eq!(answer.json()["over_capacity"], 1);
@@ -82,7 +79,8 @@ async fn days_have_what_the_books_say(#[values(EXAM, COURSE)] kind: Kind) {
     ] {
         let answer = figures(query.clone()).await;
         let nothing = json!({"registered": 0, "cancelled": 0, "money_in": "0.00", "money_out": "0.00"});
-        let sums = json!({"registered": registered, "cancelled": cancelled, "money_in": money_in, "money_out": money_out});
+        let sums =
+            json!({"registered": registered, "cancelled": cancelled, "money_in": money_in, "money_out": money_out});
         let mut before = nothing;
         before["day"] = json!(yesterday);
         let mut day = sums.clone();
@@ -114,7 +112,12 @@ async fn what_another_program_deletes_stays_in_the_days() {
         .await;
     let answer = answer.json();
     assert_eq!(
-        [&answer["registered"], &answer["cancelled"], &answer["money_in"], &answer["money_out"]],
+        [
+            &answer["registered"],
+            &answer["cancelled"],
+            &answer["money_in"],
+            &answer["money_out"]
+        ],
         [&json!(4), &json!(2), &json!("180000.00"), &json!("90000.00")]
     );
 }

@@ -79,7 +79,13 @@ async fn payments_are_found_by_what_is_known_of_them() {
     }
     let wrong = "/api/operator/payments/?user=minsu";
     assert_answer!(app.get(wrong).by(&ujin).await, @"");
-    for wrong in ["amount=-1", "amount=1e9", "from=2026-02-30", "email=%00", "external_id=%00"] {
+    for wrong in [
+        "amount=-1",
+        "amount=1e9",
+        "from=2026-02-30",
+        "email=%00",
+        "external_id=%00",
+    ] {
         let answer = app.get(format!("/api/operator/payments/?{wrong}")).by(&ujin).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (400, "invalid"), "{wrong}");
     }
@@ -92,7 +98,8 @@ async fn pages_meet_in_the_middle() {
     let ujin = operator(&app).await;
     let minsu = app.user("minsu").await;
     let id = app.add(EXAM, Item::default()).await;
-    let many = "insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method, status,
+    let many =
+        "insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method, status,
                                       cancelled_at, paid_at)
                 select $1, 'test', (select content_type_id from sugang.kinds where kind = 'test'), $2, 45000, 'card',
                        'cancelled', now(), timestamptz '2026-01-01Z' + (n / 3) * interval '1 hour'

@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use spin_sdk::pg::ParameterValue;
 
-use super::{super::retry::Retry, Columns, Declaration, FunctionCall, SqlType, Statement};
+use super::{
+    call::{Columns, Declaration, FunctionCall, SqlType, Statement, functions},
+    retry::Retry,
+};
 
 functions! {
     /// The functions of operators that exist once.
