@@ -55,7 +55,7 @@ declare
     found_user users;
     k record;
     n bigint;
-    counts jsonb := '{}';
+    counts jsonb := '{}'::jsonb;
 begin
     if p_function is distinct from 'get_user' then perform sugang.misrouted(p_function, 'get_user'); end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);

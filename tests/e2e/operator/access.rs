@@ -172,7 +172,10 @@ async fn to_operators_they_do() {
       DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/courses/1/ 200
       PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/courses/1/figures/ 200
       GET /api/operator/courses/1/registrations/ 200
+      GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
+      GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
       POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
       GET /api/operator/tests/ 200
@@ -180,7 +183,13 @@ async fn to_operators_they_do() {
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/tests/1/ 200
       PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/tests/1/figures/ 200
       GET /api/operator/tests/1/registrations/ 200
+      GET /api/operator/users/ 200
+      GET /api/operator/users/1/ 200
+      POST /api/operator/users/1/activate/ 200
+      POST /api/operator/users/1/deactivate/ 200
+      POST /api/operator/users/1/logout/ 200
       DELETE /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
       POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
     superuser
@@ -189,7 +198,10 @@ async fn to_operators_they_do() {
       DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/courses/1/ 200
       PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/courses/1/figures/ 200
       GET /api/operator/courses/1/registrations/ 200
+      GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
+      GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
       POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
       GET /api/operator/tests/ 200
@@ -197,7 +209,13 @@ async fn to_operators_they_do() {
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/tests/1/ 200
       PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
+      GET /api/operator/tests/1/figures/ 200
       GET /api/operator/tests/1/registrations/ 200
+      GET /api/operator/users/ 200
+      GET /api/operator/users/1/ 200
+      POST /api/operator/users/1/activate/ 200
+      POST /api/operator/users/1/deactivate/ 200
+      POST /api/operator/users/1/logout/ 200
       DELETE /api/operator/users/1/operator/ 200
       POST /api/operator/users/1/operator/ 200
     "#);

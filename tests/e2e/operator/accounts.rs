@@ -29,7 +29,27 @@ async fn users_are_found_by_beginnings() {
         .await;
     app.run("update users set email = 'a_b@example.com' where username = 'a%b'", &[])
         .await;
-    assert_answer!(app.get("/api/operator/users/?username=minsu.").by(&ujin).await, @"");
+    assert_answer!(app.get("/api/operator/users/?username=minsu.").by(&ujin).await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "count": 1,
+        "next": null,
+        "previous": null,
+        "results": [
+          {
+            "email": "minsu.kim@example.com",
+            "id": 3,
+            "is_active": true,
+            "is_operator": false,
+            "is_superuser": false,
+            "last_login": null,
+            "username": "minsu.kim"
+          }
+        ]
+      }
+    }
+    "#);
     for (query, expected) in [
         ("", vec!["a%b", "민수", "minsu.kim", "minsu", "ujin"]),
         ("email=MINSU", vec!["minsu.kim", "minsu"]),
@@ -64,7 +84,25 @@ async fn a_user_has_counts() {
     }
     let id = app.add(COURSE, Item::default()).await;
     paid(&register(&app, COURSE, id, &minsu).await);
-    assert_answer!(app.get(path(&minsu, "")).by(&ujin).await, @"");
+    assert_answer!(app.get(path(&minsu, "")).by(&ujin).await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "email": "minsu@example.com",
+        "id": 2,
+        "is_active": true,
+        "is_operator": false,
+        "is_superuser": false,
+        "last_login": null,
+        "payments": 3,
+        "registrations": {
+          "course": 1,
+          "test": 2
+        },
+        "username": "minsu"
+      }
+    }
+    "#);
     let missing = app.get("/api/operator/users/404/").by(&ujin).await;
     assert_eq!(missing.code(), "not_found");
 }
@@ -80,7 +118,20 @@ async fn a_user_is_deactivated_activated_and_logged_out() {
             .header("idempotency-key", "key-1")
     };
     assert_eq!(status().await, 200);
-    assert_answer!(deactivate().await, @"");
+    assert_answer!(deactivate().await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "email": "minsu@example.com",
+        "id": 2,
+        "is_active": false,
+        "is_operator": false,
+        "is_superuser": false,
+        "last_login": null,
+        "username": "minsu"
+      }
+    }
+    "#);
     assert_eq!(status().await, 401);
     assert_eq!(deactivate().await.header("idempotency-replayed"), "true");
     let activated = app.post(path(&minsu, "activate/")).by(&ujin).await;
@@ -91,7 +142,30 @@ async fn a_user_is_deactivated_activated_and_logged_out() {
     let missing = app.post("/api/operator/users/404/logout/").by(&ujin).await;
     assert_eq!(missing.code(), "not_found");
     let log = "select action, before, after, actor_id from sugang.change_log where actor_id is not null order by id";
-    assert_rows!(app.rows(log).await, @"");
+    assert_rows!(app.rows(log).await, @r#"
+    [
+      {
+        "action": "edited",
+        "actor_id": 1,
+        "after": {
+          "is_active": false
+        },
+        "before": {
+          "is_active": true
+        }
+      },
+      {
+        "action": "edited",
+        "actor_id": 1,
+        "after": {
+          "is_active": true
+        },
+        "before": {
+          "is_active": false
+        }
+      }
+    ]
+    "#);
 }
 
 #[tokio::test]
@@ -117,7 +191,16 @@ async fn an_operator_is_changed_by_a_superuser_alone() {
         let refused = app.post(path(own, "deactivate/")).by(own).await;
         assert_eq!((refused.status.as_u16(), refused.code()), (403, "own_account"));
     }
-    assert_answer!(app.post(path(&ujin, "deactivate/")).by(&ujin).in_english().await, @"");
+    assert_answer!(app.post(path(&ujin, "deactivate/")).by(&ujin).in_english().await, @r#"
+    {
+      "status": "403 Forbidden",
+      "body": {
+        "code": "own_account",
+        "detail": "You cannot deactivate your own account.",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
     assert_eq!(app.post(path(&jisu, "deactivate/")).by(&sujin).await.status, 200);
     assert_eq!(app.get("/api/operator/users/").by(&jisu).await.status, 404);
     assert_eq!(app.post(path(&ujin, "logout/")).by(&ujin).await.status, 200);

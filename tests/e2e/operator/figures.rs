@@ -41,7 +41,22 @@ async fn an_item_has_its_figures(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
     let (ujin, id) = arrange(&app, kind).await;
     let figures = || app.get(format!("/api/operator{}figures/", kind.item(id))).by(&ujin);
-    assert_answer!(figures().await, @"");
+    assert_answer!(figures().await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "cancelled": 1,
+        "capacity": 3,
+        "completed": 1,
+        "id": 1,
+        "money_in": "135000.00",
+        "money_out": "55000.00",
+        "over_capacity": 0,
+        "registered": 1,
+        "remaining": 1
+      }
+    }
+    "#);
     // What another program does is in the books as well.
     app.run(&format!("update {} set capacity = 1 where id = $1", kind.items), &[&id])
         .await;
@@ -147,5 +162,17 @@ async fn a_period_is_checked() {
             .await;
         table += &format!("{query}: {}\n", answer.brief());
     }
-    insta::assert_snapshot!(table, @"");
+    insta::assert_snapshot!(table, @r#"
+    : 400 invalid | from: This field is required.; to: This field is required.
+    from=2026-01-01: 400 invalid | to: This field is required.
+    from=2026-01-01&to=2026-02-30: 400 invalid | to: Date has wrong format. Use YYYY-MM-DD.
+    from=2026-01-02&to=2026-01-01: 400 invalid | to: It may not be before `from`.
+    from=2024-01-01&to=2025-01-01: 400 invalid | to: Ensure that the period has no more than 366 days.
+    from=2026-01-01&to=2026-01-01&kind=workshop: 400 invalid | kind: This is not a valid choice.
+    from=2026-01-01&to=2026-01-01&item=1: 400 invalid | kind: This field is required.
+    from=2026-01-01&to=2026-01-01&kind=test&item=one: 400 invalid | item: A valid integer is required.
+    from=2024-01-01&to=2024-12-31: 200
+    from=0001-01-01&to=0001-01-01: 200
+    from=9999-12-31&to=9999-12-31&kind=test&item=1: 200
+    "#);
 }

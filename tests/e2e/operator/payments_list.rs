@@ -17,12 +17,60 @@ fn ids(answer: &Answer) -> Vec<i64> {
 async fn a_payment_is_listed_with_what_was_refunded() {
     let app = App::start().await;
     let (ujin, minsu) = (operator(&app).await, app.user("minsu").await);
-    assert_answer!(app.get("/api/operator/payments/").by(&ujin).await, @"");
+    assert_answer!(app.get("/api/operator/payments/").by(&ujin).await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "count": 0,
+        "next": null,
+        "previous": null,
+        "results": []
+      }
+    }
+    "#);
     let id = app.add(EXAM, Item::default()).await;
     let payment = paid(&register(&app, EXAM, id, &minsu).await);
     let part = json!({"amount": "10000.00", "reason": "교재 불량"});
     assert_eq!(refund(&app, payment, &ujin, &part).await.status, 200);
-    assert_answer!(app.get("/api/operator/payments/?user=2").by(&ujin).await, @"");
+    assert_answer!(app.get("/api/operator/payments/?user=2").by(&ujin).await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "count": 1,
+        "next": null,
+        "previous": null,
+        "results": [
+          {
+            "amount": "45000.00",
+            "cancelled_at": null,
+            "id": 1,
+            "left": "35000.00",
+            "paid_at": "[now]",
+            "payment_method": "card",
+            "payment_type": "test",
+            "refund_reason": null,
+            "refunds": [
+              {
+                "amount": "10000.00",
+                "id": 1,
+                "keeps_registration": false,
+                "reason": "교재 불량",
+                "requested_at": "[now]",
+                "requested_by": 1,
+                "status": "done"
+              }
+            ],
+            "registration_time": "[now]",
+            "status": "paid",
+            "target_id": 1,
+            "target_title": "정보처리기사 실기",
+            "target_type": "test",
+            "user_id": 2
+          }
+        ]
+      }
+    }
+    "#);
     let one = app.get(format!("/api/operator/payments/{payment}/")).by(&ujin).await;
     let list = app.get("/api/operator/payments/").by(&ujin).await;
     assert_eq!(list.json()["results"], json!([one.json()]));
@@ -78,7 +126,18 @@ async fn payments_are_found_by_what_is_known_of_them() {
         assert_eq!(ids(&answer), expected, "{query}");
     }
     let wrong = "/api/operator/payments/?user=minsu";
-    assert_answer!(app.get(wrong).by(&ujin).await, @"");
+    assert_answer!(app.get(wrong).by(&ujin).await, @r#"
+    {
+      "status": "400 Bad Request",
+      "body": {
+        "code": "invalid",
+        "request_id": "[request id]",
+        "user": [
+          "유효한 정수(integer)를 넣어주세요."
+        ]
+      }
+    }
+    "#);
     for wrong in [
         "amount=-1",
         "amount=1e9",
