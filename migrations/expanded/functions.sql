@@ -2198,8 +2198,8 @@ returns setof sugang.ledger language sql stable as $$
     where p_item is not null and at >= p_not_before and at < p_before
 $$;
 
--- The days from p_from to p_to (UTC, both inclusive), with their sums. The conditions are decided while the statement is
--- planned.
+-- The days from p_from to p_to (UTC, both inclusive), with their sums. The conditions are decided while the statement
+-- is planned.
 create or replace function sugang.figures(p_function text, p_user bigint, p_from text, p_to text, p_kind text,
                                           p_item text, p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
@@ -3121,15 +3121,14 @@ end $$;
 
 -- All payments, for operators: those that match what is given of these.
 
--- Each condition is decided while the statement is planned, so the plan is as if the others were not there. The ids that
--- this service gives have an index of their own, and so have those of the Django service.
+-- Each condition is decided while the statement is planned, so the plan is as if the others were not there. The ids
+-- that this service gives have an index of their own, and so have those of the Django service.
 create or replace function sugang.found_payments(p_users bigint[], p_external_id text, p_amount numeric,
                                                  p_status text, p_not_before timestamptz, p_before timestamptz)
 returns setof payments language sql stable as $$
     select * from payments
     where (p_users is null or user_id = any (p_users))
-      and (p_external_id is null
-           or external_transaction_id = p_external_id)
+      and (p_external_id is null or external_transaction_id = p_external_id)
       and (p_external_id is null
            or starts_with(external_transaction_id, 'sugang_') = starts_with(p_external_id, 'sugang_'))
       and (p_amount is null or amount = p_amount)
