@@ -1976,22 +1976,22 @@ begin
         when 'INSERT' then
             perform sugang.log_change('course', new.id, 'created', null, null);
         when 'UPDATE' then
-            perform sugang.log_change('course', new.id, 'edited', sugang.course_fields(old), sugang.course_fields(new));
+            -- A registration sets none of the fields.
+            if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
+            if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
+               is distinct from
+               (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
+                perform sugang.log_change('course', new.id, 'edited', sugang.course_fields(old),
+                                          sugang.course_fields(new));
+            end if;
         else
             perform sugang.log_change('course', old.id, 'deleted', sugang.course_fields(old), null);
     end case;
     return null;
 end $$;
-create or replace trigger sugang_change_log after insert or delete on courses
+-- Without a list of columns, which would keep an operator from changing their types.
+create or replace trigger sugang_change_log after insert or update or delete on courses
     for each row execute function sugang.log_course_change();
--- Costs a registration nothing: it sets none of these columns.
-create or replace trigger sugang_change_log_update
-    after update of title, description, price, capacity, start_at, end_at, hidden on courses
-    for each row
-    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
-          is distinct from
-          (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden))
-    execute function sugang.log_course_change();
 
 -- ===== change_log_of_items (test)
 
@@ -2019,22 +2019,22 @@ begin
         when 'INSERT' then
             perform sugang.log_change('test', new.id, 'created', null, null);
         when 'UPDATE' then
-            perform sugang.log_change('test', new.id, 'edited', sugang.test_fields(old), sugang.test_fields(new));
+            -- A registration sets none of the fields.
+            if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
+            if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
+               is distinct from
+               (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
+                perform sugang.log_change('test', new.id, 'edited', sugang.test_fields(old),
+                                          sugang.test_fields(new));
+            end if;
         else
             perform sugang.log_change('test', old.id, 'deleted', sugang.test_fields(old), null);
     end case;
     return null;
 end $$;
-create or replace trigger sugang_change_log after insert or delete on tests
+-- Without a list of columns, which would keep an operator from changing their types.
+create or replace trigger sugang_change_log after insert or update or delete on tests
     for each row execute function sugang.log_test_change();
--- Costs a registration nothing: it sets none of these columns.
-create or replace trigger sugang_change_log_update
-    after update of title, description, price, capacity, start_at, end_at, hidden on tests
-    for each row
-    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
-          is distinct from
-          (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden))
-    execute function sugang.log_test_change();
 
 -- ===== clock
 

@@ -1174,7 +1174,7 @@ create table sugang.refunds (
     requested_at timestamptz not null default clock_timestamp(),
     reference text, -- the gateway's name for it
     constraint refunds_amount_positive check (amount > 0),
-    constraint refunds_status_known check (status in ('requested', 'sent', 'done', 'refused', 'external'))
+    constraint refunds_status_known check (status ~ '^(requested|sent|done|refused|external)$')
 );
 
 -- One row for each movement of money, by double entry: the amount goes from the account `credit` to the account
@@ -1196,8 +1196,9 @@ create table sugang.ledger (
     actor_id bigint, -- as in sugang.audit_log
     request_id text,
     constraint ledger_amount_positive check (amount > 0),
+    -- As patterns, which take PostgreSQL less time than lists: it parses a check in each statement that writes.
     constraint ledger_accounts_known check (
-        debit <> credit and debit in ('cash', 'sales', 'sales_returns') and credit in ('cash', 'sales', 'sales_returns')
+        debit <> credit and debit ~ '^(cash|sales|sales_returns)$' and credit ~ '^(cash|sales|sales_returns)$'
     )
 );
 
@@ -1218,7 +1219,36 @@ select requested_at, 'refund', id, 'done', payment_id, 'sales_returns', 'cash', 
 alter table sugang.refunds add primary key (payment_id, id);
 alter table sugang.ledger add primary key (source, source_id, step);
 
--- ===== V28__operator_reads
+-- ===== V28__short_checks
+
+-- Checks in fewer words: PostgreSQL parses them in each statement that writes. Not valid: rows of the Django service are
+-- not checked until they change.
+alter table payments
+    -- squawk-ignore ban-drop-constraint
+    drop constraint payments_amount_positive,
+    -- An item whose price is 0 is taken with a payment of 0.00 by the method 'free', and only such a payment has either.
+    add constraint payments_amount_positive check (sign(amount) = (payment_method <> 'free')::integer) not valid,
+    -- squawk-ignore ban-drop-constraint
+    drop constraint payments_status_known,
+    add constraint payments_status_known check (status ~ '^(paid|cancelled|refunded)$') not valid;
+
+-- ===== V29__short_checks_of_kind (course)
+
+-- One kind: as in V28.
+alter table course_registrations
+    -- squawk-ignore ban-drop-constraint
+    drop constraint course_registrations_status_known,
+    add constraint course_registrations_status_known check (status ~ '^(enrolled|completed|cancelled)$') not valid;
+
+-- ===== V29__short_checks_of_kind (test)
+
+-- One kind: as in V28.
+alter table test_registrations
+    -- squawk-ignore ban-drop-constraint
+    drop constraint test_registrations_status_known,
+    add constraint test_registrations_status_known check (status ~ '^(applied|completed|cancelled)$') not valid;
+
+-- ===== V30__operator_reads
 
 -- Indexes for what operators look for in payments, and for figures by day.
 -- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion

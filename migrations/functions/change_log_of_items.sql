@@ -22,19 +22,19 @@ begin
         when 'INSERT' then
             perform sugang.log_change('{kind}', new.id, 'created', null, null);
         when 'UPDATE' then
-            perform sugang.log_change('{kind}', new.id, 'edited', sugang.{kind}_fields(old), sugang.{kind}_fields(new));
+            -- A registration sets none of the fields.
+            if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
+            if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
+               is distinct from
+               (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
+                perform sugang.log_change('{kind}', new.id, 'edited', sugang.{kind}_fields(old),
+                                          sugang.{kind}_fields(new));
+            end if;
         else
             perform sugang.log_change('{kind}', old.id, 'deleted', sugang.{kind}_fields(old), null);
     end case;
     return null;
 end $$;
-create or replace trigger sugang_change_log after insert or delete on {items}
+-- Without a list of columns, which would keep an operator from changing their types.
+create or replace trigger sugang_change_log after insert or update or delete on {items}
     for each row execute function sugang.log_{kind}_change();
--- Costs a registration nothing: it sets none of these columns.
-create or replace trigger sugang_change_log_update
-    after update of title, description, price, capacity, start_at, end_at, hidden on {items}
-    for each row
-    when ((old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
-          is distinct from
-          (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden))
-    execute function sugang.log_{kind}_change();
