@@ -1970,27 +1970,34 @@ create or replace function sugang.course_version_of_id(p_id bigint) returns text
     select sugang.course_version(i) from courses i where id = p_id
 $$;
 
+-- Once for a statement: a file of items, or a demo catalogue, is created in few of them.
+create or replace function sugang.log_course_creation() returns trigger language plpgsql as $$
+begin
+    insert into sugang.change_log (subject, subject_id, action, actor_id, request_id)
+        select 'course', id, 'created', sugang.actor(), sugang.request() from added;
+    return null;
+end $$;
+create or replace trigger sugang_change_log_insert after insert on courses
+    referencing new table as added
+    for each statement execute function sugang.log_course_creation();
+
 create or replace function sugang.log_course_change() returns trigger language plpgsql as $$
 begin
-    case tg_op
-        when 'INSERT' then
-            perform sugang.log_change('course', new.id, 'created', null, null);
-        when 'UPDATE' then
-            -- A registration sets none of the fields.
-            if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
-            if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
-               is distinct from
-               (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
-                perform sugang.log_change('course', new.id, 'edited', sugang.course_fields(old),
-                                          sugang.course_fields(new));
-            end if;
-        else
-            perform sugang.log_change('course', old.id, 'deleted', sugang.course_fields(old), null);
-    end case;
+    if tg_op = 'DELETE' then
+        perform sugang.log_change('course', old.id, 'deleted', sugang.course_fields(old), null);
+        return null;
+    end if;
+    -- A registration sets none of the fields.
+    if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
+    if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
+       is distinct from
+       (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
+        perform sugang.log_change('course', new.id, 'edited', sugang.course_fields(old), sugang.course_fields(new));
+    end if;
     return null;
 end $$;
 -- Without a list of columns, which would keep an operator from changing their types.
-create or replace trigger sugang_change_log after insert or update or delete on courses
+create or replace trigger sugang_change_log after update or delete on courses
     for each row execute function sugang.log_course_change();
 
 -- ===== change_log_of_items (test)
@@ -2013,27 +2020,34 @@ create or replace function sugang.test_version_of_id(p_id bigint) returns text l
     select sugang.test_version(i) from tests i where id = p_id
 $$;
 
+-- Once for a statement: a file of items, or a demo catalogue, is created in few of them.
+create or replace function sugang.log_test_creation() returns trigger language plpgsql as $$
+begin
+    insert into sugang.change_log (subject, subject_id, action, actor_id, request_id)
+        select 'test', id, 'created', sugang.actor(), sugang.request() from added;
+    return null;
+end $$;
+create or replace trigger sugang_change_log_insert after insert on tests
+    referencing new table as added
+    for each statement execute function sugang.log_test_creation();
+
 create or replace function sugang.log_test_change() returns trigger language plpgsql as $$
 begin
-    case tg_op
-        when 'INSERT' then
-            perform sugang.log_change('test', new.id, 'created', null, null);
-        when 'UPDATE' then
-            -- A registration sets none of the fields.
-            if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
-            if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
-               is distinct from
-               (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
-                perform sugang.log_change('test', new.id, 'edited', sugang.test_fields(old),
-                                          sugang.test_fields(new));
-            end if;
-        else
-            perform sugang.log_change('test', old.id, 'deleted', sugang.test_fields(old), null);
-    end case;
+    if tg_op = 'DELETE' then
+        perform sugang.log_change('test', old.id, 'deleted', sugang.test_fields(old), null);
+        return null;
+    end if;
+    -- A registration sets none of the fields.
+    if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
+    if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
+       is distinct from
+       (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
+        perform sugang.log_change('test', new.id, 'edited', sugang.test_fields(old), sugang.test_fields(new));
+    end if;
     return null;
 end $$;
 -- Without a list of columns, which would keep an operator from changing their types.
-create or replace trigger sugang_change_log after insert or update or delete on tests
+create or replace trigger sugang_change_log after update or delete on tests
     for each row execute function sugang.log_test_change();
 
 -- ===== clock
