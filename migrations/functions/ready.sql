@@ -159,13 +159,13 @@ begin
         a.body := json_build_object('reason', 'schema_outdated', 'missing', 'migrations')::text;
         return a;
     end if;
-    -- The first of these reasons: a missing table has no columns either.
+    -- The first of these reasons: a missing table has no columns either, and no functions that take a row of it.
     select (array_agg(reason order by place) filter (where not is_guard))[1],
            string_agg(what, ', ' order by place) filter (where not is_guard and place <= 10),
            string_agg(what, ', ' order by place) filter (where is_guard)
         into found_reason, found_missing, guards_missing
         from (select *, row_number() over (order by is_guard, array_position(
-                            array['function_missing', 'table_missing', 'column_missing'], reason), what) as place
+                            array['table_missing', 'function_missing', 'column_missing'], reason), what) as place
               from sugang.missing(p_functions)) m;
     if found_reason is not null then
         a.outcome := 'not_ready';

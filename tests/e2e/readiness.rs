@@ -116,6 +116,21 @@ async fn what_a_request_would_fail_of_is_named() {
         .expect("it can be repaired");
 }
 
+/// Functions take a row of the table, and they are not missing of themselves. Whether the database answers with rows or
+/// with an error depends on the plan: on the statistics, and on how much the role may do.
+#[tokio::test]
+async fn a_missing_table_is_named_before_what_needs_it() {
+    let app = App::start().await;
+    let role = &app.service_role().name;
+    app.database()
+        .batch_execute(&format!("alter role {role} superuser; analyze; alter table tests rename to renamed"))
+        .await
+        .expect("it can be broken");
+    let answer = app.get("/readyz").await;
+    app.run(&format!("alter role {role} nosuperuser"), &[]).await;
+    assert_eq!(answer.json()["reason"], "table_missing", "{answer:?}");
+}
+
 /// Without a trigger or a constraint requests are served, but a promise is not guarded.
 #[tokio::test]
 async fn a_missing_guard_is_named() {
