@@ -123,7 +123,9 @@ async fn a_missing_table_is_named_before_what_needs_it() {
     let app = App::start().await;
     let role = &app.service_role().name;
     app.database()
-        .batch_execute(&format!("alter role {role} superuser; analyze; alter table tests rename to renamed"))
+        .batch_execute(&format!(
+            "alter role {role} superuser; analyze; alter table tests rename to renamed"
+        ))
         .await
         .expect("it can be broken");
     let answer = app.get("/readyz").await;

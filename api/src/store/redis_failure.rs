@@ -52,7 +52,9 @@ failures! {
 }
 
 /// What hosts write about each kind of refusal, in lower case: Redis's own code, or its name in the client library.
-const WORDS: [(&str, Failure); 23] = [
+const WORDS: [(&str, Failure); 24] = [
+    // The embedded host: an earlier command was not answered either.
+    ("silent", Failure::Slow),
     ("crossslot", Failure::Cluster),
     ("clusterdown", Failure::Cluster),
     ("tryagain", Failure::Cluster),

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Error,
     commands::{Sharing, sharing},
+    silence::{Finding, Silence, Watch},
 };
 use crate::{settings::RedisLimits, sync::lock};
 
@@ -27,6 +28,7 @@ pub(super) struct Client {
     limits: RedisLimits,
     tasks: TaskTracker,
     shared: Mutex<Option<Link>>,
+    silence: Arc<Silence>,
     connecting: tokio::sync::Mutex<()>,
     dedicated_permits: Arc<Semaphore>,
 }
@@ -55,6 +57,7 @@ impl Client {
             connector,
             tasks,
             shared: Mutex::default(),
+            silence: Arc::default(),
             connecting: tokio::sync::Mutex::default(),
             dedicated_permits: Arc::new(Semaphore::new(limits.connections)),
             limits,
@@ -62,7 +65,32 @@ impl Client {
     }
 
     /// The shared link, connected again if it broke.
-    async fn shared(&self) -> Result<Link, Error> {
+    async fn shared(self: &Arc<Self>) -> Result<Link, Error> {
+        match self.silence.find(Instant::now()) {
+            Finding::Answers => self.connected().await,
+            finding => {
+                if finding == Finding::Probe {
+                    let client = self.clone();
+                    self.tasks.spawn(async move { client.probe().await });
+                }
+                Err(Error::other("SILENT: Redis has not answered for a while"))
+            }
+        }
+    }
+
+    /// Ends the silence if the server answers.
+    async fn probe(&self) {
+        let ping = async {
+            let link = self.connected().await?;
+            link.send(&redis::cmd("PING"), false, self.limits.response_timeout, None)
+                .await
+        };
+        if self.in_time(ping).await.is_ok() {
+            self.silence.end();
+        }
+    }
+
+    async fn connected(&self) -> Result<Link, Error> {
         let current = || lock(&self.shared).clone().filter(|link| !link.broken.load(Relaxed));
         if let Some(link) = current() {
             return Ok(link);
@@ -72,7 +100,10 @@ impl Client {
             if let Some(link) = current() {
                 return Ok(link);
             }
-            let link = self.connect().await?;
+            let watch = self.silence.watch();
+            let link = self.connect().await;
+            watch.answered();
+            let link = link?;
             *lock(&self.shared) = Some(link.clone());
             Ok(link)
         })
@@ -141,13 +172,22 @@ impl Link {
     /// Sends a command, with `ASKING` before it if `asking`. A link whose reply was not read, be it that the component gave
     /// up first, is not used again: a missing reply is the only sign of a server that hangs, and a new connection the only
     /// cure.
-    async fn send(mut self, command: &Cmd, asking: bool, limit: Duration) -> Result<Value, Error> {
+    async fn send(
+        mut self,
+        command: &Cmd,
+        asking: bool,
+        limit: Duration,
+        watch: Option<Watch>,
+    ) -> Result<Value, Error> {
         let mut guard = BrokenUnlessAnswered {
             broken: self.broken.clone(),
             answered: false,
         };
         let reply = timeout(limit, self.reply(command, asking)).await;
         let reply = reply.map_err(|_| no_answer_within(limit))?;
+        if let Some(watch) = watch {
+            watch.answered();
+        }
         let reply = reply.and_then(|value| match value {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
@@ -216,10 +256,12 @@ impl Connection {
         match &*dedicated {
             Some(link) if link.broken.load(Relaxed) => Err(Error::other("the connection to Redis was lost")),
             // Kept locked: no other command may come between those of a transaction or beside a blocking one.
-            Some(link) => link.clone().send(command, asking, limit).await,
+            Some(link) => link.clone().send(command, asking, limit, None).await,
             None => {
                 drop(dedicated);
-                self.client.shared().await?.send(command, asking, limit).await
+                let link = self.client.shared().await?;
+                let watch = self.client.silence.watch();
+                link.send(command, asking, limit, Some(watch)).await
             }
         }
     }
@@ -235,8 +277,10 @@ mod tests {
 
     use super::*;
 
+    const SOON: Duration = Duration::from_millis(50);
+
     /// A server that answers `+OK` to whatever it reads, and counts its connections by their greeting.
-    async fn server(silent: bool) -> (Arc<Client>, Arc<Semaphore>) {
+    async fn server(silent: bool, response_timeout: Duration) -> (Arc<Client>, Arc<Semaphore>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("redis://{}", listener.local_addr().unwrap());
         let accepted = Arc::new(Semaphore::new(0));
@@ -260,7 +304,7 @@ mod tests {
         });
         let limits = RedisLimits {
             connections: 1,
-            response_timeout: Duration::from_millis(50),
+            response_timeout,
             ..RedisLimits::default()
         };
         let connector = Connector::new(RedisUrl::parse(&address, "").unwrap()).unwrap();
@@ -273,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn single_commands_share_a_connection_and_others_do_not() {
-        let (client, accepted) = server(false).await;
+        let (client, accepted) = server(false, SOON).await;
         let (one, two) = (
             Connection::open(client.clone(), "").await.unwrap(),
             Connection::open(client.clone(), "").await.unwrap(),
@@ -295,10 +339,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_without_a_reply_is_replaced() {
-        let (client, accepted) = server(true).await;
+        let (client, accepted) = server(true, SOON).await;
         let connection = Connection::open(client, "").await.unwrap();
         let error = execute(&connection, "PING").await.unwrap_err().to_string();
-        assert_eq!(error, "Redis did not answer within 50ms");
+        assert_eq!(error, format!("Redis did not answer within {SOON:?}"));
         execute(&connection, "GET").await.unwrap();
         assert_eq!(accepted.available_permits(), 2);
 
@@ -310,8 +354,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_one_command_waits_for_a_silent_server() {
+        let (client, _) = server(true, 3 * SOON).await;
+        let connection = Connection::open(client, "").await.unwrap();
+        execute(&connection, "GET").await.unwrap();
+        assert!(execute(&connection, "PING").await.is_err());
+        let error = execute(&connection, "GET").await.unwrap_err().to_string();
+        assert_eq!(error, "SILENT: Redis has not answered for a while");
+    }
+
+    #[tokio::test]
     async fn a_lost_dedicated_connection_is_not_replaced() {
-        let (client, _) = server(true).await;
+        let (client, _) = server(true, SOON).await;
         let connection = Connection::open(client, "").await.unwrap();
         execute(&connection, "MULTI").await.unwrap();
         assert!(execute(&connection, "PING").await.is_err());

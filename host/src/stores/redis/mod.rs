@@ -9,6 +9,7 @@ mod cluster;
 mod commands;
 mod error;
 mod report;
+mod silence;
 
 use std::{
     collections::HashMap,
