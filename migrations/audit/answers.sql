@@ -11,6 +11,7 @@ with kept as (
            substring(k.body from '"payment_id" ?: ?(\d{1,18})')::bigint as payment_id,
            substring(k.body from '"registration_id" ?: ?(\d{1,18})')::bigint as registration_id,
            substring(k.body from '^{"id" ?: ?(\d{1,18})')::bigint as subject_id,
+           substring(k.body from '^{"registration" ?: ?{"id" ?: ?(\d{1,18})')::bigint as managed_id,
            substring(k.body from '"version" ?: ?"(\w+)"') as version,
            k.body is null as is_deletion,
            substring(k.body from '"refund_id" ?: ?(\d{1,18})')::bigint as refund_id,
@@ -26,6 +27,11 @@ with kept as (
 )
 select k.user_id || ' ' || k.key from kept k
 where case
+    -- An operator's change of a registration.
+    when k.managed_id is not null then not exists (
+        select from sugang.audit_log h join sugang.kinds i on i.kind = h.subject
+        where (h.subject_id, h.actor_id) = (k.managed_id, k.user_id)
+          and h.at between k.created_at - interval '1 minute' and k.created_at)
     -- An operator's: the history has the change. What changed nothing names a version that is there, or was, or a user.
     when k.payment_id is null then not exists (
         select from sugang.change_log c

@@ -21,6 +21,8 @@ cross join lateral (select case
     when p.partly_refunded <> coalesce(r.part, 0) then 'partly refunded'
     when p.status = 'paid' and r.amount > r.part then 'is paid, and all was given back'
     when p.status <> 'paid' and coalesce(r.amount, 0) < p.amount then 'is not paid, and not all was given back'
+    when p.refund_refused and not exists (select from sugang.refunds where payment_id = p.id and status = 'refused')
+        then 'no refund was refused'
 end as reason) w
 where w.reason is not null;
 

@@ -12,7 +12,9 @@ select p.id::text from payments p
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
   and p.status = 'paid'
   and not exists (select from {registrations} r
-                  where r.user_id = p.user_id and r.{item_id} = p.object_id and r.status <> 'cancelled');
+                  where r.user_id = p.user_id and r.{item_id} = p.object_id and r.status <> 'cancelled')
+  -- An operator may cancel a registration and keep the money.
+  and not p.refund_refused;
 
 -- check: payment_of_unknown_kind
 -- advice: Set the payment type to the kind of the content type: select * from sugang.kinds;

@@ -26,6 +26,8 @@ begin
         when payment.id is null then 'not_found'
         when payment.user_id <> p_user then 'not_owner'
         when payment.status <> 'paid' then 'already_cancelled'
+        -- An operator has decided so, and only an operator decides otherwise.
+        when payment.refund_refused then 'refund_refused'
     end;
     -- Where a registration is cancelled, that checks the user.
     if a.outcome is not null or kind is null then perform sugang.check_user(p_user); end if;

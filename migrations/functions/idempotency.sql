@@ -46,7 +46,8 @@ begin
     -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, or an
     -- outdated version, which the client may correct under the same key.
     if p_key is not null
-        and p_row.outcome not in ('not_owner', 'not_superuser', 'own_account', 'invalid_fields', 'changed') then
+        and p_row.outcome not in (
+            'not_owner', 'not_superuser', 'own_account', 'invalid_fields', 'invalid_rows', 'changed') then
         insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body, created_at)
             values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body, clock_timestamp())
             on conflict (user_id, key) do update

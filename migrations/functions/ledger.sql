@@ -142,10 +142,15 @@ begin
 end $$;
 
 -- Adds a refund to its payment, whose row it locks: refunds of one payment never pass each other, nor its cancellation.
+-- One that is refused from the start is a decision: the user cannot cancel the payment any more.
 -- What ends a payment is written, and booked, by the trigger of the payment.
 create or replace function sugang.refund_made() returns trigger language plpgsql as $$
 begin
-    if pg_trigger_depth() > 1 or new.status = 'refused' or sugang.recounts() then return null; end if;
+    if pg_trigger_depth() > 1 or sugang.recounts() then return null; end if;
+    if new.status = 'refused' then
+        update payments set refund_refused = true where id = new.payment_id;
+        return null;
+    end if;
     if not new.ends_payment then
         update payments set partly_refunded = partly_refunded + new.amount
             where id = new.payment_id and status = 'paid';
@@ -202,8 +207,10 @@ begin
     raise exception '%.% is kept by triggers; write sugang.refunds', tg_table_schema, tg_table_name
         using errcode = 'insufficient_privilege';
 end $$;
-create or replace trigger sugang_partly_refunded before update of partly_refunded on payments
-    for each row when (old.partly_refunded <> new.partly_refunded and pg_trigger_depth() = 0)
+create or replace trigger sugang_partly_refunded before update of partly_refunded, refund_refused on payments
+    for each row
+    when ((old.partly_refunded, old.refund_refused) <> (new.partly_refunded, new.refund_refused)
+          and pg_trigger_depth() = 0)
     execute function sugang.refuse_change();
 create or replace trigger sugang_refund_fixed before update of id, payment_id, amount, ends_payment on sugang.refunds
     for each row

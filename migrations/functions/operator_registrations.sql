@@ -1,6 +1,26 @@
 -- One kind: who is registered for an item, for operators.
 
--- Newest first, each with its latest payment. p_from and p_to are days in UTC, both inclusive. A page is read along the
+-- The JSON objects in the order of the ids, separated by commas, each with its latest payment.
+create or replace function sugang.{kind}_registration_json(p_ids bigint[]) returns text language plpgsql stable as $$
+begin
+    return (select string_agg(row_to_json(o)::text, ',' order by place) from (
+        select wanted.ordinality as place, o from unnest(p_ids) with ordinality wanted (id, ordinality)
+        join {registrations} r on r.id = wanted.id
+        join users u on u.id = r.user_id
+        left join lateral (
+            select p.id, p.amount, p.payment_method, p.status, p.external_transaction_id from payments p
+            where p.user_id = r.user_id and p.registration_id = r.id and p.object_id = r.{item_id}
+              and p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
+            order by p.id desc limit 1) p on true
+        cross join lateral (select
+            r.id, u.id as user_id, u.email, u.username, r.status,
+            sugang.iso(r.{registered_at}) as registered_at, sugang.iso(r.completed_at) as completed_at,
+            sugang.iso(r.cancelled_at) as cancelled_at, p.id as payment_id, p.amount::text as amount,
+            p.payment_method, p.status as payment_status,
+            sugang.entered_reference(p.external_transaction_id) as reference) o) listed);
+end $$;
+
+-- Newest first. p_from and p_to are days in UTC, both inclusive. A page is read along the
 -- index in the order of the list, from the nearer end of it.
 create or replace function sugang.list_{kind}_registrations(p_function text, p_user bigint, p_id bigint,
                                                             p_page bigint, p_status text, p_from text, p_to text,
@@ -43,19 +63,6 @@ begin
             order by {registered_at} desc, id desc offset skipped limit sugang.page_size());
     end if;
     a.outcome := 'ok';
-    a.body := '[' || coalesce((select string_agg(row_to_json(o)::text, ',' order by place) from (
-        select wanted.ordinality as place, o from unnest(ids) with ordinality wanted (id, ordinality)
-        join {registrations} r on r.id = wanted.id
-        join users u on u.id = r.user_id
-        left join lateral (
-            select p.id, p.amount, p.payment_method, p.status from payments p
-            where p.user_id = r.user_id and p.registration_id = r.id and p.object_id = p_id
-              and p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
-            order by p.id desc limit 1) p on true
-        cross join lateral (select
-            r.id, u.id as user_id, u.email, u.username, r.status,
-            sugang.iso(r.{registered_at}) as registered_at, sugang.iso(r.completed_at) as completed_at,
-            sugang.iso(r.cancelled_at) as cancelled_at, p.id as payment_id, p.amount::text as amount,
-            p.payment_method, p.status as payment_status) o) listed), '') || ']';
+    a.body := '[' || coalesce(sugang.{kind}_registration_json(ids), '') || ']';
     return a;
 end $$;

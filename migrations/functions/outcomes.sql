@@ -13,7 +13,7 @@ alter domain sugang.outcome add constraint known check (value in (
     'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',
     -- cancelling a payment
-    'not_owner', 'already_cancelled', 'item_completed',
+    'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do
-    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account'
+    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows'
 ));

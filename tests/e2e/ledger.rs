@@ -47,10 +47,10 @@ async fn what_was_paid_and_given_back_before_is_booked() {
     paid(&app.post(EXAM.register(id)).by(&minsu).json(&json!({})).await);
     assert_eq!(cancel(&app, 3, &minsu).await.status, 200);
     let make_old = "drop table sugang.ledger, sugang.refunds cascade;
-         alter table payments drop column partly_refunded cascade;
+         alter table payments drop column partly_refunded cascade, drop column refund_refused cascade;
          drop index payments_amount, payments_external_id_of_others, payments_of_item, users_email_prefix,
              users_username_prefix, sugang.audit_log_at;
-         delete from sugang.migrations where script in ('V27__ledger', 'V30__operator_reads')";
+         delete from sugang.migrations where script in ('V27__ledger', 'V30__operator_reads', 'V31__refund_refused')";
     app.database()
         .batch_execute(make_old)
         .await

@@ -7,7 +7,7 @@ select format('%s has a column %I', a.attrelid::regclass, a.attname) as finding,
 from pg_attribute a
 where a.attrelid = to_regclass('public.payments') and not a.attisdropped
   and (a.attname in ('target_title', 'registration_id', 'registration_time') and to_regclass('sugang.audit_log') is null
-       or a.attname = 'partly_refunded' and to_regclass('sugang.ledger') is null)
+       or a.attname in ('partly_refunded', 'refund_refused') and to_regclass('sugang.ledger') is null)
 union all
 select format('there is an index %s', c.oid::regclass),
        format('alter index %s rename to %I;', c.oid::regclass, 'django_' || c.relname)
