@@ -19,6 +19,9 @@ use crate::{log, settings::Limits};
 /// client would not get the response.
 const EXPIRATION_DELAY: Duration = Duration::from_secs(2);
 
+/// The time in which an instance sends the rest of a response that has begun. A client that stops reading ends it before.
+const SENDING: Duration = Duration::from_secs(3600);
+
 /// Ends an instance that is idle, or has worked on the same thing for too long.
 pub(crate) struct Expiration {
     idle: Duration,
@@ -58,7 +61,12 @@ impl WorkerExpiration for Expiration {
         if self.killed.as_mut().poll(context).is_ready() || (idle && stopped) {
             return Poll::Ready(());
         }
-        let deadline = start + if idle { self.idle } else { self.busy };
+        let deadline = start
+            + match status {
+                WorkerStatus::Idle => self.idle,
+                WorkerStatus::Requests => self.busy,
+                WorkerStatus::PostReturn => self.busy.max(SENDING),
+            };
         if deadline != self.deadline {
             self.deadline = deadline;
             self.timer.set(sleep_until(deadline.into()));

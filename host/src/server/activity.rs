@@ -1,10 +1,9 @@
 //! What goes on on one connection: its requests and responses, and for how long nothing has.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -12,7 +11,12 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use sugang_protocol::ErrorSpec;
 
-use super::{memory::Reserved, pace::Pace, response_body::ResponseBody, shares::StreamPlace};
+use super::{
+    memory::Reserved,
+    pace::Pace,
+    response_body::{BrokenOff, ResponseBody, Rest},
+    shares::StreamPlace,
+};
 use crate::sync::lock;
 
 /// Bytes that are handed to the connection at a time. A client must read them within the time without a byte.
@@ -130,15 +134,11 @@ impl Exchange {
         if let Some(pace) = pace {
             self.activity.state().sending.push((self.number, pace));
         }
-        let ResponseBody { bytes, memory } = body;
+        let ResponseBody { bytes, memory, rest } = body;
         let exchange = Arc::new(self);
-        let leaving = Leaving {
-            bytes,
-            _memory: memory,
-            _exchange: exchange.clone(),
-        };
         SentBody {
-            bytes: Bytes::from_owner(leaving),
+            bytes: leaving(bytes, memory, &exchange),
+            rest,
             exchange,
         }
     }
@@ -172,6 +172,14 @@ struct Leaving {
     _exchange: Arc<Exchange>,
 }
 
+fn leaving(bytes: Bytes, memory: Option<Reserved>, exchange: &Arc<Exchange>) -> Bytes {
+    Bytes::from_owner(Leaving {
+        bytes,
+        _memory: memory,
+        _exchange: exchange.clone(),
+    })
+}
+
 impl AsRef<[u8]> for Leaving {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
@@ -181,16 +189,27 @@ impl AsRef<[u8]> for Leaving {
 /// The body of a response on its way to the client.
 pub(super) struct SentBody {
     bytes: Bytes,
+    rest: Option<Rest>,
     exchange: Arc<Exchange>,
 }
 
 impl Body for SentBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.bytes.is_empty() {
-            return Poll::Ready(None);
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        while self.bytes.is_empty() {
+            let Some(rest) = &mut self.rest else {
+                return Poll::Ready(None);
+            };
+            match ready!(rest.parts.poll_recv(context)) {
+                Some(Ok(part)) => self.bytes = leaving(part, None, &self.exchange),
+                Some(Err(broken)) => return Poll::Ready(Some(Err(broken))),
+                None => self.rest = None,
+            }
         }
         let length = self.bytes.len().min(PART);
         let part = self.bytes.split_to(length);
@@ -199,10 +218,13 @@ impl Body for SentBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_empty() && self.rest.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        match self.rest {
+            Some(_) => SizeHint::new(),
+            None => SizeHint::with_exact(self.bytes.len() as u64),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST},
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Empty};
@@ -230,8 +230,12 @@ impl Service {
         // What has begun is finished, and occupies its place until then, even if the client goes away.
         let (memory, shared) = (client.shares.responses.clone(), self.shared_bodies.clone());
         let begun = tokio::spawn(async move {
-            let forwarded = timeout(limit, forward(&bulkhead, request, &memory, &shared)).await;
-            drop(place);
+            let mut forwarded = timeout(limit, forward(&bulkhead, request, &memory, &shared)).await;
+            if let Ok(Ok(response)) = &mut forwarded
+                && let Some(rest) = &mut response.body_mut().rest
+            {
+                rest.place = Some(place);
+            }
             forwarded.unwrap_or_else(|_| Err(Failure::new(&host::TIMEOUT, format!("no response within {limit:?}"))))
         });
         let crashed = |error| Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"));
@@ -323,6 +327,10 @@ async fn forward(
         Err(error) => return Err(Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"))),
     };
     let (head, body) = response.into_parts();
+    // The component names the length of every body that it has made.
+    if head.headers.contains_key(CONTENT_TYPE) && !head.headers.contains_key(CONTENT_LENGTH) {
+        return Ok(Response::from_parts(head, response_body::pass_on(body)));
+    }
     let body = match Key::of(&method, uri.path(), head.status, &head.headers) {
         Some(file) => shared.get_or_receive(file, body, memory).await,
         // What has changed nothing can be asked for again. A response to anything else is short, and always sent.
@@ -346,8 +354,10 @@ fn length(head: &Parts) -> usize {
 fn without_body_for_head(mut response: Response<ResponseBody>, method: &Method) -> Response<ResponseBody> {
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status());
     if method == Method::HEAD && !bodiless {
-        let length = response.body().bytes.len();
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        let length = response.body().rest.is_none().then(|| response.body().bytes.len());
+        if let Some(length) = length {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         *response.body_mut() = Vec::new().into();
     }
     response
