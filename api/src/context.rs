@@ -47,6 +47,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) path: &'static str,
     /// The id in the path; 0 if the path has none.
     pub(crate) id: i64,
+    /// The id of a registration in the path; 0 if the path has none.
+    pub(crate) registration: i64,
     /// The server's own id of the request, which stands in the history, and the client's.
     pub(crate) ids: &'a RequestIds,
     pub(crate) source: &'a Cell<Source>,
@@ -100,6 +102,7 @@ impl RequestContext<'_> {
     /// 400 if the key is not valid.
     pub(crate) fn idempotency(&self, body: &Body) -> Result<Idempotency, ApiError> {
         let path = self.path.replace("{id}", &self.id.to_string());
+        let path = path.replace("{registration}", &self.registration.to_string());
         Idempotency::read(self.head, &path, body)
     }
 

@@ -3,6 +3,7 @@
 //! It reads the host's request itself instead of using the SDK's `http_service`, which answers a request that it cannot
 //! convert with a bare 500.
 
+use futures::{StreamExt, stream};
 use http::Method;
 use spin_sdk::wasip3::{
     self,
@@ -55,7 +56,7 @@ fn send(response: OutgoingResponse) -> Result<Response, ErrorCode> {
         .map(|(name, value)| (name.to_owned(), value.into_bytes()))
         .collect();
     let has_body = !response.body.is_empty();
-    if has_body {
+    if has_body && response.rest.is_none() {
         fields.push(("content-length".into(), response.body.len().to_string().into_bytes()));
     }
     let headers = Fields::from_list(&fields).map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
@@ -65,13 +66,25 @@ fn send(response: OutgoingResponse) -> Result<Response, ErrorCode> {
     // Our statuses are valid; if one were not, the host's default would be better than no response.
     let _ = sent.set_status_code(response.status);
     wasip3::spawn(async move {
+        let mut whole = true;
         if has_body {
+            let mut gone = !writer.write_all(response.body).await.is_empty();
+            let mut rest = response.rest.unwrap_or_else(|| stream::empty().boxed_local());
             // The rest of the body was for a client that is gone.
-            writer.write_all(response.body).await;
+            while !gone && whole {
+                let Some(part) = rest.next().await else { break };
+                whole = part.is_some();
+                gone = !writer.write_all(part.unwrap_or_default()).await.is_empty();
+            }
         }
         drop(writer);
         // This fails if the client is gone, and then does not matter.
-        let _ = trailers.write(Ok(None)).await;
+        let end = if whole {
+            Ok(None)
+        } else {
+            Err(ErrorCode::InternalError(None))
+        };
+        let _ = trailers.write(end).await;
     });
     Ok(sent)
 }

@@ -20,7 +20,10 @@ use crate::{
     extract::{
         Body, Query,
         body::Object,
-        forms::{cancel, edit_item, login, new_item, refresh, refund, register, signup},
+        forms::{
+            cancel, cancel_registration, complete_registrations, edit_item, login, new_item, new_registration, refresh,
+            refund, register, signup,
+        },
     },
 };
 
@@ -58,6 +61,9 @@ pub fn body(bytes: &[u8]) {
         read(&object, new_item);
         read(&object, edit_item);
         read(&object, refund);
+        read(&object, new_registration);
+        read(&object, cancel_registration);
+        read(&object, complete_registrations);
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) fn accepted_amounts(method: PaymentMethod) -> RangeInclusive<Money> {
         PaymentMethod::KakaoPay => (100, 50_000_000),
         PaymentMethod::Card => (1_000, 100_000_000),
         PaymentMethod::BankTransfer => (1_000, 200_000_000),
-        PaymentMethod::Free => (0, 0),
+        PaymentMethod::Free | PaymentMethod::Outside => (0, 0),
     };
     Money::won(min)..=Money::won(max)
 }
@@ -22,7 +22,7 @@ fn fee_rate(method: PaymentMethod) -> Decimal {
         PaymentMethod::KakaoPay => Decimal::new(29, 3),
         PaymentMethod::Card => Decimal::new(32, 3),
         PaymentMethod::BankTransfer => Decimal::new(5, 3),
-        PaymentMethod::Free => Decimal::ZERO,
+        PaymentMethod::Free | PaymentMethod::Outside => Decimal::ZERO,
     }
 }
 

@@ -11,8 +11,8 @@ use crate::{
     context::{RequestContext, prove_operator},
     error::{ApiError, catalog::NOT_FOUND},
     handlers::{
-        accounts, docs, figures, health, items, operator_items, operator_payments, operator_registrations,
-        operator_users, operators, payments, registrations,
+        accounts, docs, figures, health, items, operator_exports, operator_items, operator_payments,
+        operator_registrations, operator_seats, operator_users, operators, payments, registrations,
     },
     http::Response,
     kind::{ItemKind, KINDS},
@@ -30,7 +30,7 @@ pub(crate) enum Action {
 /// An operation with its method and its path.
 pub(crate) struct Route {
     pub(crate) method: Method,
-    /// The path with `{id}` as a placeholder. Paths of resources end in a slash.
+    /// The path with `{id}` as a placeholder, and `{registration}` behind it. Paths of resources end in a slash.
     pub(crate) path: Cow<'static, str>,
     /// The prefix of the path in its second spelling, if it has one.
     pub(crate) alias: Option<&'static str>,
@@ -71,6 +71,7 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         table.extend([
             item(Method::GET, "/api/operator/{items}/", &operator_items::LIST, kind),
             item(Method::POST, "/api/operator/{items}/", &operator_items::CREATE, kind),
+            item(Method::GET, "/api/operator/{items}.csv", &operator_exports::ITEMS, kind),
             item(Method::GET, "/api/operator/{items}/{id}/", &operator_items::GET, kind),
             item(
                 Method::PATCH,
@@ -91,6 +92,36 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
                 kind,
             ),
             item(Method::GET, "/api/operator/{items}/{id}/figures/", &figures::ITEM, kind),
+            item(
+                Method::GET,
+                "/api/operator/{items}/{id}/registrations.csv",
+                &operator_exports::REGISTRATIONS,
+                kind,
+            ),
+            item(
+                Method::POST,
+                "/api/operator/{items}/{id}/registrations/",
+                &operator_seats::REGISTER,
+                kind,
+            ),
+            item(
+                Method::POST,
+                "/api/operator/{items}/{id}/registrations/complete/",
+                &operator_seats::COMPLETE_MANY,
+                kind,
+            ),
+            item(
+                Method::POST,
+                "/api/operator/{items}/{id}/registrations/{registration}/complete/",
+                &operator_seats::COMPLETE,
+                kind,
+            ),
+            item(
+                Method::POST,
+                "/api/operator/{items}/{id}/registrations/{registration}/cancel/",
+                &operator_seats::CANCEL,
+                kind,
+            ),
         ]);
     }
     table.extend([
@@ -230,8 +261,8 @@ impl Action {
 
 /// The match of a method and a path.
 pub(crate) enum RouteMatch {
-    /// An operation, with the id in the path; 0 if the path has none.
-    Operation(&'static Route, i64),
+    /// An operation, with the ids in the path; 0 for each that the path does not have.
+    Operation(&'static Route, [i64; 2]),
     /// `OPTIONS`, or a method that the path does not take.
     OtherMethod {
         /// The methods that it takes, as `Allow` lists them.
@@ -247,9 +278,9 @@ pub(crate) enum RouteMatch {
 /// 404 for an unknown path, which includes an invalid id.
 pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> {
     let path = path::canonical(path).ok_or(&NOT_FOUND)?;
-    let matches: Vec<(&Route, i64)> = TABLE
+    let matches: Vec<(&Route, [i64; 2])> = TABLE
         .iter()
-        .filter_map(|route| route.matches(&path).map(|id| (route, id)))
+        .filter_map(|route| route.matches(&path).map(|ids| (route, ids)))
         .collect();
     let Some((first, _)) = matches.first() else {
         return Err((&NOT_FOUND).into());
@@ -257,8 +288,8 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> 
     let for_operators = first.is_for_operators();
     // HEAD is a GET whose response has no body.
     let wanted = if method == Method::HEAD { &Method::GET } else { method };
-    if let Some((route, id)) = matches.iter().find(|(route, _)| route.method == wanted) {
-        return Ok(RouteMatch::Operation(route, *id));
+    if let Some((route, ids)) = matches.iter().find(|(route, _)| route.method == wanted) {
+        return Ok(RouteMatch::Operation(route, *ids));
     }
     let mut allow = String::new();
     for (route, _) in matches {
@@ -293,21 +324,27 @@ impl Route {
         done
     }
 
-    /// Returns the id in the canonical `path` (0 without one), if the path matches one of the spellings.
-    fn matches(&self, path: &str) -> Option<i64> {
+    /// Returns the ids in the canonical `path` (0 for each that is not there), if the path matches one of the spellings.
+    fn matches(&self, path: &str) -> Option<[i64; 2]> {
         let own = self.path.trim_end_matches('/');
         let aliased = self.alias.and_then(|alias| path.strip_prefix(alias));
-        id_in(own, path).or_else(|| id_in(own, aliased?))
+        ids_in(own, path).or_else(|| ids_in(own, aliased?))
     }
 }
 
-fn id_in(pattern: &str, path: &str) -> Option<i64> {
+fn ids_in(pattern: &str, path: &str) -> Option<[i64; 2]> {
     // Searching for a character is faster than for a text, and this runs for every route.
     let Some((before, after)) = pattern.split_once('{') else {
-        return (pattern == path).then_some(0);
+        return (pattern == path).then_some([0; 2]);
     };
-    let id = path.strip_prefix(before)?.strip_suffix(after.strip_prefix("id}")?)?;
-    id.bytes().all(|byte| byte.is_ascii_digit()).then(|| id.parse().ok())?
+    let path = path.strip_prefix(before)?;
+    let (id, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let [next, _] = ids_in(after.split_once('}')?.1, rest)?;
+    let id = id
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| id.parse().ok())??;
+    Some([id, next])
 }
 
 #[cfg(test)]
@@ -316,7 +353,8 @@ mod tests {
 
     fn found(method: &str, path: &str) -> String {
         match find(&method.parse().unwrap(), path) {
-            Ok(RouteMatch::Operation(route, id)) => format!("{} {id}", route.id),
+            Ok(RouteMatch::Operation(route, [id, 0])) => format!("{} {id}", route.id),
+            Ok(RouteMatch::Operation(route, [id, registration])) => format!("{} {id} {registration}", route.id),
             Ok(RouteMatch::OtherMethod { allow, for_operators }) => {
                 format!("{allow}{}", if for_operators { " for operators" } else { "" })
             }
@@ -418,6 +456,19 @@ mod tests {
             "get_exam 9223372036854775807"
         );
         assert_eq!(found("GET", "/%74ests/%35/"), "get_exam 5");
+        for (path, expected) in [
+            ("5/registrations/7/cancel/", "cancel_registration_for_exam 5 7"),
+            ("5/registrations/complete/", "complete_registrations_for_exam 5"),
+            ("5/registrations/x/cancel/", "404"),
+            ("5/registrations/7/x/cancel/", "404"),
+            ("5/registrations/7", "404"),
+        ] {
+            assert_eq!(
+                found("POST", &format!("/api/operator/tests/{path}")),
+                expected,
+                "{path}"
+            );
+        }
     }
 
     #[test]

@@ -52,7 +52,9 @@ pub(crate) async fn respond(head: RequestHead, incoming: types::Request) -> Resp
         }
     };
     let response = match found {
-        Ok(RouteMatch::Operation(route, id)) => run(&state, &head, &ids, &source, route, id, incoming).await,
+        Ok(RouteMatch::Operation(route, in_path)) => {
+            run(&state, &head, &ids, &source, (route, in_path), incoming).await
+        }
         Ok(RouteMatch::OtherMethod { allow, for_operators }) => other_method(&state, &head, allow, for_operators)
             .await
             .unwrap_or_else(|error| error.into_response(head.language(), &ids)),
@@ -87,8 +89,7 @@ async fn run(
     head: &RequestHead,
     ids: &RequestIds,
     source: &Cell<Source>,
-    route: &'static Route,
-    id: i64,
+    (route, [id, registration]): (&'static Route, [i64; 2]),
     incoming: types::Request,
 ) -> Response {
     let ctx = RequestContext {
@@ -96,6 +97,7 @@ async fn run(
         head,
         path: &route.path,
         id,
+        registration,
         ids,
         source,
         language: head.language(),

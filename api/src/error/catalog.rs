@@ -69,6 +69,9 @@ errors! {
     SOLD_OUT = error SoldOut "정원이 마감되었습니다" "All seats are taken";
     /// The payment was cancelled or refunded before.
     ALREADY_CANCELLED = error AlreadyCancelled "이미 취소된 결제입니다" "This payment is cancelled already";
+    /// The operator who has cancelled the registration has kept the money.
+    REFUND_REFUSED = error RefundRefused
+        "운영자가 환불하지 않기로 한 결제입니다" "An operator has decided not to give this payment back";
     /// The body is longer than the configured limit.
     PAYLOAD_TOO_LARGE = detail PayloadTooLarge "요청 본문이 너무 큽니다." "The body is too large.";
     /// The body is declared neither as JSON nor as a form.
@@ -102,6 +105,12 @@ errors! {
 pub(super) const REFUND_TOO_LARGE: Text = Text::new(
     "환불 금액이 환불 가능한 금액보다 큽니다",
     "The refund is more than what is left of the payment",
+);
+
+/// The text above the wrong rows of a request that has many.
+pub(super) const INVALID_ROWS: Text = Text::new(
+    "잘못된 행이 있어 아무것도 변경하지 않았습니다.",
+    "Some rows are wrong, and nothing was done.",
 );
 
 /// The text above the wrong fields of a sign-up.

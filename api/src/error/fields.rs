@@ -59,6 +59,10 @@ pub(crate) enum FieldProblem {
     BeforeStart,
     /// The word is not one of the choices.
     InvalidChoice,
+    /// No active user has this id or this e-mail address.
+    UnknownUser,
+    /// The list has more than this many elements, or none.
+    ListLength(usize),
     /// The text is not a day of the calendar in the form `YYYY-MM-DD`.
     InvalidDate,
     /// The last day is before the first.
@@ -149,6 +153,11 @@ impl FieldProblem {
             ),
             Self::BeforeStart => text("시작 일시보다 빠를 수 없습니다.", "It may not be before the start."),
             Self::InvalidChoice => text("유효하지 않은 선택입니다.", "This is not a valid choice."),
+            Self::UnknownUser => text("해당하는 활성 사용자가 없습니다.", "There is no such active user."),
+            Self::ListLength(most) => match language {
+                Language::Korean => format!("1개에서 {most}개의 id 목록이어야 합니다.").into(),
+                Language::English => format!("It must be a list of 1 to {most} ids.").into(),
+            },
             Self::InvalidDate => text(
                 "날짜 형식이 잘못되었습니다. YYYY-MM-DD 형식을 사용하십시오.",
                 "Date has wrong format. Use YYYY-MM-DD.",

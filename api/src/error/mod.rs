@@ -12,11 +12,11 @@ pub(crate) mod catalog;
 mod fields;
 
 use sugang_protocol::{ErrorResponse, ErrorSpec, Language, request_id::RequestIds};
-use sugang_sdk::types::{ErrorCode, ErrorText, Money};
+use sugang_sdk::types::{ErrorCode, ErrorText, Money, RowError};
 
 use crate::{http::Response, log};
 
-use catalog::{INTERNAL, METHOD_NOT_ALLOWED, RATE_LIMITED, REFUND_TOO_LARGE, SIGNUP_FAILED, UNAVAILABLE};
+use catalog::{INTERNAL, INVALID_ROWS, METHOD_NOT_ALLOWED, RATE_LIMITED, REFUND_TOO_LARGE, SIGNUP_FAILED, UNAVAILABLE};
 pub(crate) use fields::{FieldProblem, FieldProblems};
 
 /// Why a request is refused or fails.
@@ -36,6 +36,8 @@ pub(crate) enum ApiError {
     Unavailable(Internal),
     /// A refund would give more back than what is left of the payment.
     RefundTooLarge { left: Money },
+    /// Some of many rows are wrong.
+    Rows(Vec<RowError>),
     /// Rate limit exceeded; retry after this many seconds.
     RateLimited { retry_after_s: u64 },
     /// A defect of this service.
@@ -71,10 +73,15 @@ impl ApiError {
 
     /// Builds the response, and logs the cause if it is one that the operator needs.
     pub(crate) fn into_response(self, language: Language, ids: &RequestIds) -> Response {
+        self.log(ids);
+        self.response(language, ids.shown())
+    }
+
+    /// Logs the cause if it is one that the operator needs.
+    pub(crate) fn log(&self, ids: &RequestIds) {
         if let Some((code, cause)) = self.cause() {
             log::failure(ids, code, cause);
         }
-        self.response(language, ids.shown())
     }
 
     fn cause(&self) -> Option<(&ErrorCode, &str)> {
@@ -99,6 +106,10 @@ impl ApiError {
             Self::RefundTooLarge { left } => {
                 let error = REFUND_TOO_LARGE.in_language(language).into();
                 explained(ErrorCode::RefundTooLarge, ErrorText::Left { error, left })
+            }
+            Self::Rows(rows) => {
+                let detail = INVALID_ROWS.in_language(language).into();
+                explained(ErrorCode::InvalidRows, ErrorText::Rows { detail, rows })
             }
             Self::Unavailable(_) => refused(&UNAVAILABLE),
             Self::Internal(_) => refused(&INTERNAL),

@@ -8,7 +8,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError,
-        catalog::{ALREADY_CANCELLED, INVALID_PAGE, NOT_FOUND, NOT_OWNER},
+        catalog::{ALREADY_CANCELLED, INVALID_PAGE, NOT_FOUND, NOT_OWNER, REFUND_REFUSED},
     },
     extract::{Query, forms},
     http::Response,
@@ -128,6 +128,7 @@ fn cancelled(ctx: &RequestContext<'_>, row: &FunctionRow) -> Result<Response, Ap
         Outcome::NotFound => Err((&NOT_FOUND).into()),
         Outcome::NotOwner => Err((&NOT_OWNER).into()),
         Outcome::AlreadyCancelled => Err((&ALREADY_CANCELLED).into()),
+        Outcome::RefundRefused => Err((&REFUND_REFUSED).into()),
         Outcome::ItemCompleted => {
             let target: Target<'_> = row.payload()?;
             let kind = KINDS.iter().find(|kind| kind.payment_type == target.payment_type);
@@ -145,7 +146,7 @@ mod description {
         openapi::path::{Parameter, ParameterIn},
     };
 
-    use super::{ALREADY_CANCELLED, ApiError, INVALID_PAGE, KINDS, NOT_FOUND, NOT_OWNER};
+    use super::{ALREADY_CANCELLED, ApiError, INVALID_PAGE, KINDS, NOT_FOUND, NOT_OWNER, REFUND_REFUSED};
     use crate::{
         error::{FieldProblem, FieldProblems},
         operation::{
@@ -199,6 +200,7 @@ mod description {
                     ApiError::from(&NOT_FOUND),
                     (&NOT_OWNER).into(),
                     (&ALREADY_CANCELLED).into(),
+                    (&REFUND_REFUSED).into(),
                 ]
                 .into_iter()
                 .chain(KINDS.map(|kind| (&kind.item_completed).into()))

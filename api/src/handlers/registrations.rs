@@ -236,7 +236,7 @@ mod description {
     fn bounds() -> String {
         let paying = PaymentMethod::ALL
             .iter()
-            .filter(|method| **method != PaymentMethod::Free);
+            .filter(|method| ![PaymentMethod::Free, PaymentMethod::Outside].contains(method));
         let bounds = paying.map(|method| {
             let accepted = accepted_amounts(*method);
             format!("`{method}` {} to {}", accepted.start(), accepted.end())

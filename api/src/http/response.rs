@@ -1,5 +1,6 @@
 //! A response, before it is handed to the host.
 
+use futures::stream::LocalBoxStream;
 use serde::Serialize;
 use sugang_protocol::ErrorResponse;
 use sugang_sdk::types::ErrorCode;
@@ -10,9 +11,14 @@ pub(crate) struct Response {
     /// Names in lower case, and values.
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
+    /// What follows the body, part by part. It breaks off with `None`.
+    pub(crate) rest: Option<Rest>,
     /// For the log: why it is a refusal.
     pub(crate) code: Option<ErrorCode>,
 }
+
+/// The parts of a body that is sent while it is made.
+pub(crate) type Rest = LocalBoxStream<'static, Option<Vec<u8>>>;
 
 impl Response {
     /// Builds a response without a body.
@@ -21,6 +27,7 @@ impl Response {
             status,
             headers: Vec::with_capacity(8),
             body: Vec::new(),
+            rest: None,
             code: None,
         }
     }
@@ -44,6 +51,14 @@ impl Response {
         .header("content-type", media_type)
     }
 
+    /// Adds what follows the body. The length of the whole is then not known.
+    pub(crate) fn followed_by(self, rest: Rest) -> Self {
+        Self {
+            rest: Some(rest),
+            ..self
+        }
+    }
+
     /// Adds a header. `name` is in lower case.
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -57,6 +72,7 @@ impl From<ErrorResponse> for Response {
             status: error.status,
             headers: error.headers,
             body: error.body,
+            rest: None,
             code: Some(error.code),
         }
     }

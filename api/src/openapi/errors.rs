@@ -94,6 +94,12 @@ pub(super) fn error() -> Schema {
         )
         .property("message", text("What a sign-up says."))
         .property("errors", fields)
+        .property(
+            "rows",
+            ArrayBuilder::new()
+                .items(Ref::from_schema_name("RowError"))
+                .description(Some("What is wrong with which row of a request that has many.")),
+        )
         .property("left", Ref::from_schema_name("Money"))
         .property("code", Ref::from_schema_name(CODE))
         .property("request_id", text("Id of the request, also in `X-Request-Id`."))

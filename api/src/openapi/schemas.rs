@@ -1,11 +1,13 @@
 //! The schemas of the document: the wire types with the server's limits.
 
 use sugang_sdk::types::{
-    AccessToken, Cancel, Cancelled, Course, CourseId, DayFigures, EditItem, Exam, ExamId, Figures, ItemFigures, Login,
-    ManagedCourse, ManagedExam, ManagedPayment, ManagedRegistration, ManagedUser, Money, MoneySum, NewItem, Payment,
-    PaymentId, PaymentMethod, PaymentStatus, PaymentType, Refresh, Refund, RefundId, RefundPayment, RefundStatus,
-    Refunded, Register, RegistrationCounts, RegistrationId, RegistrationStatus, Secret, SignedUp, Signup, Tokens,
-    TransactionMetadata, User, UserDetails, UserId, UserRights,
+    AccessToken, Cancel, CancelRegistration, Cancelled, CompleteRegistrations, Course, CourseId, DayFigures, EditItem,
+    Exam, ExamId, Figures, ItemFigures, Login, ManagedCourse, ManagedExam, ManagedPayment, ManagedRegistration,
+    ManagedUser, Money, MoneySum, NewItem, NewRegistration, Payment, PaymentId, PaymentMethod, PaymentStatus,
+    PaymentType, Refresh, Refund, RefundChoice, RefundId, RefundPayment, RefundStatus, Refunded, Register,
+    RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus,
+    RegistrationsCompleted, RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserDetails, UserId,
+    UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -67,6 +69,14 @@ pub(super) fn components() -> Components {
         .schema_from::<NewItem>()
         .schema_from::<EditItem>()
         .schema_from::<ManagedRegistration>()
+        .schema_from::<NewRegistration>()
+        .schema_from::<RegistrationChanged>()
+        .schema_from::<CompleteRegistrations>()
+        .schema_from::<RegistrationsCompleted>()
+        .schema_from::<CancelRegistration>()
+        .schema_from::<RegistrationCancelled>()
+        .schema_from::<RefundChoice>()
+        .schema_from::<RowError>()
         .schema_from::<RegistrationStatus>()
         .schema_from::<UserId>()
         .schema_from::<ExamId>()

@@ -27,12 +27,20 @@ pub(crate) fn string() -> ObjectBuilder {
 }
 
 pub(crate) fn id(of: &str) -> Parameter {
+    id_named("id", of)
+}
+
+pub(crate) fn registration() -> Parameter {
+    id_named("registration", "registration")
+}
+
+fn id_named(name: &str, of: &str) -> Parameter {
     let schema = ObjectBuilder::new()
         .schema_type(Type::Integer)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
         .minimum(Some(0));
     parameter(
-        "id",
+        name,
         ParameterIn::Path,
         &format!("Id of the {of}."),
         schema.examples([json!(1)]).build(),

@@ -240,6 +240,59 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
+        /// Exports a page of the registrations for an item as CSV.
+        export_registrations ExportRegistrations = "export_{kind}_registrations" One {
+            user: i64,
+            id: i64,
+            status: Option<String>,
+            from: Option<String>,
+            to: Option<String>,
+            after: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Exports a page of the items as CSV.
+        export ExportItems = "export_{kind}" One {
+            user: i64,
+            after: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Registers a user for an item by the form of an operator, a JSON object.
+        register_for_operator RegisterForOperator = "register_{kind}_for_operator" Change {
+            user: i64,
+            id: i64,
+            form: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Completes all of these registrations, whose ids are separated by commas, or none.
+        complete_for_operator CompleteForOperator = "complete_{kind}_for_operator" Change {
+            user: i64,
+            id: i64,
+            registrations: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Cancels a registration, and gives its payment back if that is asked for.
+        cancel_for_operator CancelForOperator = "cancel_{kind}_for_operator" Change {
+            user: i64,
+            id: i64,
+            registration: i64,
+            refund: bool,
+            reason: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
         /// Gets one item for an operator.
         get_for_operator GetItemForOperator = "get_{kind}_for_operator" One {
             user: i64,

@@ -68,6 +68,7 @@ outcomes! {
     NotOwner = "not_owner",
     AlreadyCancelled = "already_cancelled",
     ItemCompleted = "item_completed",
+    RefundRefused = "refund_refused",
 
     // What operators do.
     Changed = "changed",
@@ -76,6 +77,7 @@ outcomes! {
     TargetIsSuperuser = "target_is_superuser",
     RefundTooLarge = "refund_too_large",
     OwnAccount = "own_account",
+    InvalidRows = "invalid_rows",
 }
 
 #[cfg(test)]

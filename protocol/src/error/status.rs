@@ -17,7 +17,9 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::AlreadyCompleted
         | ErrorCode::RegistrationCancelled
         | ErrorCode::AlreadyCancelled
-        | ErrorCode::ItemCompleted => 400,
+        | ErrorCode::ItemCompleted
+        | ErrorCode::RefundRefused
+        | ErrorCode::InvalidRows => 400,
         ErrorCode::NotAuthenticated
         | ErrorCode::InvalidCredentials
         | ErrorCode::TokenNotValid

@@ -228,6 +228,11 @@ impl Client {
 
     /// Sends a request, retries it as the policy says, and decodes the response.
     async fn send<T: DeserializeOwned>(&self, request: &Request, access: Option<&Secret>) -> Result<T, Error> {
+        self.receive(request, access).await?.decode()
+    }
+
+    /// Sends a request, and retries it as the policy says.
+    async fn receive(&self, request: &Request, access: Option<&Secret>) -> Result<Received, Error> {
         let mut attempts = 1;
         loop {
             let error = match self.send_once(request, access).await {
@@ -250,7 +255,7 @@ impl Client {
         }
     }
 
-    async fn send_once<T: DeserializeOwned>(&self, request: &Request, access: Option<&Secret>) -> Result<T, Error> {
+    async fn send_once(&self, request: &Request, access: Option<&Secret>) -> Result<Received, Error> {
         let mut url = self
             .0
             .base
@@ -280,18 +285,11 @@ impl Client {
             return Err(Error::Api(Box::new(api_error(status, &headers, request_id, &body))));
         }
         let body = if status == StatusCode::NO_CONTENT {
-            b"null"
+            b"null".to_vec()
         } else {
-            body.as_slice()
+            body
         };
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body)).map_err(|error| {
-            let path = error.path().to_string();
-            Error::Decode {
-                path,
-                request_id,
-                source: error.into_inner(),
-            }
-        })
+        Ok(Received { body, request_id })
     }
 
     async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, Error> {
@@ -304,6 +302,27 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+}
+
+/// The body of a response that is a success.
+#[derive(Debug)]
+struct Received {
+    body: Vec<u8>,
+    request_id: String,
+}
+
+impl Received {
+    fn decode<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let Self { body, request_id } = self;
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body)).map_err(|error| {
+            let path = error.path().to_string();
+            Error::Decode {
+                path,
+                request_id,
+                source: error.into_inner(),
+            }
+        })
     }
 }
 

@@ -6,8 +6,10 @@ use reqwest::Method;
 
 use super::{Error, Filter, ItemId, Keyed, List, ManagedUsers, Request, Session, list::given};
 use crate::types::{
-    CourseId, Date, EditItem, ExamId, Figures, ItemFigures, ManagedItem, ManagedPayment, ManagedRegistration, Money,
-    NewItem, PaymentId, PaymentStatus, PaymentType, RefundPayment, Refunded, RegistrationStatus, UserId, UserRights,
+    CancelRegistration, CompleteRegistrations, CourseId, Date, EditItem, ExamId, Figures, ItemFigures, ManagedItem,
+    ManagedPayment, ManagedRegistration, Money, NewItem, NewRegistration, PaymentId, PaymentStatus, PaymentType,
+    RefundPayment, Refunded, RegistrationCancelled, RegistrationChanged, RegistrationId, RegistrationStatus,
+    RegistrationsCompleted, UserId, UserRights,
 };
 
 /// The endpoints of operators. To a session of any other user they do not exist:
@@ -189,6 +191,71 @@ impl<Id: ItemId> ManagedItems<Id> {
     pub async fn figures(&self, id: Id) -> Result<ItemFigures, Error> {
         let path = format!("{}figures/", Self::one(id));
         self.session.send(&Request::get(path, Vec::new())).await
+    }
+
+    /// Returns the registrations for an item that match the filter as a CSV file.
+    ///
+    /// The file has the length that [`Builder::max_response_bytes`](super::Builder::max_response_bytes) permits.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::types::ErrorCode::NotFound), and [`Error::TooLong`].
+    pub async fn export_registrations(&self, id: Id, filter: &RegistrationFilter) -> Result<Vec<u8>, Error> {
+        let path = format!("{}registrations.csv", Self::one(id));
+        let received = self.session.receive(&Request::get(path, filter.query())).await?;
+        Ok(received.body)
+    }
+
+    /// Returns all items as a CSV file.
+    ///
+    /// # Errors
+    /// Those of [`ManagedItems::export_registrations`].
+    pub async fn export(&self) -> Result<Vec<u8>, Error> {
+        let path = format!("api/operator/{}.csv", Id::PATH);
+        Ok(self.session.receive(&Request::get(path, Vec::new())).await?.body)
+    }
+
+    /// Registers a user by hand.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `AlreadyRegistered`, `NotOpen` and `SoldOut`.
+    pub fn register(&self, id: Id, new: NewRegistration) -> Keyed<NewRegistration, RegistrationChanged> {
+        Keyed::new(self.session.clone(), format!("{}registrations/", Self::one(id)), new)
+    }
+
+    /// Completes a registration.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `AlreadyCompleted` and `RegistrationCancelled`.
+    pub fn complete(&self, id: Id, registration: RegistrationId) -> Keyed<(), RegistrationChanged> {
+        let path = format!("{}registrations/{registration}/complete/", Self::one(id));
+        Keyed::new(self.session.clone(), path, ())
+    }
+
+    /// Completes up to 1,000 registrations, or none of them.
+    ///
+    /// # Errors
+    /// `InvalidRows`, with those that cannot be completed in [`ErrorText::Rows`](crate::types::ErrorText::Rows).
+    pub fn complete_many(
+        &self,
+        id: Id,
+        ids: Vec<RegistrationId>,
+    ) -> Keyed<CompleteRegistrations, RegistrationsCompleted> {
+        let path = format!("{}registrations/complete/", Self::one(id));
+        Keyed::new(self.session.clone(), path, CompleteRegistrations { ids })
+    }
+
+    /// Cancels a registration, and gives its payment back or keeps it.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `ItemCompleted` and `RegistrationCancelled`.
+    pub fn cancel(
+        &self,
+        id: Id,
+        registration: RegistrationId,
+        cancel: CancelRegistration,
+    ) -> Keyed<CancelRegistration, RegistrationCancelled> {
+        let path = format!("{}registrations/{registration}/cancel/", Self::one(id));
+        Keyed::new(self.session.clone(), path, cancel)
     }
 
     /// Returns one item.

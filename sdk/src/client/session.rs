@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
-use super::{Client, Error, Items, Operator, Payments, Request, Retry};
+use super::{Client, Error, Items, Operator, Payments, Received, Request, Retry};
 use crate::types::{AccessToken, CourseId, ErrorCode, ExamId, Refresh, Secret, Tokens, User};
 
 /// A client with the tokens of one user. Clones are cheap, and share their tokens.
@@ -94,13 +94,17 @@ impl Session {
     }
 
     pub(super) async fn send<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        self.receive(request).await?.decode()
+    }
+
+    pub(super) async fn receive(&self, request: &Request) -> Result<Received, Error> {
         let client = &self.0.client;
         let access = self.0.tokens.lock().await.access.clone();
-        match client.send(request, Some(&access)).await {
+        match client.receive(request, Some(&access)).await {
             // A request with a refused token has no effect, so it can be sent again.
             Err(error) if error.code() == Some(&ErrorCode::TokenNotValid) => {
                 let renewed = self.renew(&access).await?;
-                client.send(request, Some(&renewed)).await
+                client.receive(request, Some(&renewed)).await
             }
             other => other,
         }

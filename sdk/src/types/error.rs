@@ -80,6 +80,10 @@ codes! {
     AlreadyCancelled = "already_cancelled",
     /// What the payment was for is completed, so that it can no longer be cancelled.
     ItemCompleted = "item_completed",
+    /// An operator has cancelled the registration and kept the money; only an operator gives it back.
+    RefundRefused = "refund_refused",
+    /// Some of many rows are wrong, and nothing was done.
+    InvalidRows = "invalid_rows",
     /// No token came with the request.
     NotAuthenticated = "not_authenticated",
     /// No active account has this e-mail and password.
@@ -206,6 +210,13 @@ pub enum ErrorText {
         /// How much of the payment can still be given back.
         left: Money,
     },
+    /// The form of the error of a request with many rows.
+    Rows {
+        /// The text.
+        detail: Cow<'static, str>,
+        /// What is wrong with which row.
+        rows: Vec<RowError>,
+    },
     /// The form of errors about tokens, pages, methods and bodies.
     Detail {
         /// The text.
@@ -220,6 +231,42 @@ pub enum ErrorText {
     },
     /// The form of errors about other fields, whose names are the keys.
     Fields(FieldErrors),
+}
+
+/// What is wrong with one row of a request that has many.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RowError {
+    /// The place in a list, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// The line of a file, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The column of a CSV file, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u64>,
+    /// The name of the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub field: Option<Cow<'static, str>>,
+    /// What is wrong.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub error: Cow<'static, str>,
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, number) in [("index", self.index), ("line", self.line), ("column", self.column)] {
+            if let Some(number) = number {
+                write!(f, "{name} {number}, ")?;
+            }
+        }
+        if let Some(field) = &self.field {
+            write!(f, "{field}: ")?;
+        }
+        f.write_str(&self.error)
+    }
 }
 
 impl ErrorText {
@@ -237,7 +284,7 @@ impl ErrorText {
     pub fn fields(&self) -> Option<&FieldErrors> {
         match self {
             Self::Form { errors, .. } | Self::Fields(errors) => Some(errors),
-            Self::Error { .. } | Self::Left { .. } | Self::Detail { .. } => None,
+            Self::Error { .. } | Self::Left { .. } | Self::Rows { .. } | Self::Detail { .. } => None,
         }
     }
 }
@@ -247,6 +294,7 @@ impl fmt::Display for ErrorText {
         let head = match self {
             Self::Error { error: text }
             | Self::Left { error: text, .. }
+            | Self::Rows { detail: text, .. }
             | Self::Detail { detail: text }
             | Self::Form { message: text, .. } => text,
             Self::Fields(_) => "",
@@ -255,6 +303,9 @@ impl fmt::Display for ErrorText {
         for (n, (field, messages)) in self.fields().into_iter().flatten().enumerate() {
             let separator = if n == 0 && head.is_empty() { "" } else { "; " };
             write!(f, "{separator}{field}: {}", messages.join(" "))?;
+        }
+        if let Self::Rows { rows, .. } = self {
+            rows.iter().try_for_each(|row| write!(f, "; {row}"))?;
         }
         Ok(())
     }
@@ -280,7 +331,13 @@ impl From<AnyErrorBody> for ErrorBody {
                 },
                 None => ErrorText::error(error),
             },
-            (None, Some(detail), _) => ErrorText::detail(detail),
+            (None, Some(detail), _) => match body.remove("rows").map(serde_json::from_value) {
+                Some(Ok(rows)) => ErrorText::Rows {
+                    detail: detail.into(),
+                    rows,
+                },
+                _ => ErrorText::detail(detail),
+            },
             (None, None, Some(message)) => {
                 let errors = match body.remove("errors") {
                     Some(serde_json::Value::Object(errors)) => field_errors(errors),

@@ -8,6 +8,7 @@ mod error;
 mod figures;
 mod id;
 mod item;
+mod managed_registration;
 mod managed_user;
 mod money;
 mod operator;
@@ -17,16 +18,20 @@ mod refund;
 mod tests;
 
 pub use account::{AccessToken, Login, Refresh, Secret, SignedUp, Signup, Tokens, User};
-pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors};
+pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors, RowError};
 pub use figures::{DayFigures, Figures, ItemFigures, MoneySum};
 pub use id::{CourseId, ExamId, PaymentId, RefundId, RegistrationId, UserId};
 pub use item::{Completed, Course, Exam, Item, Page, PageOf, Register, Registered, Registration, Sort};
+pub use managed_registration::{
+    CancelRegistration, CompleteRegistrations, NewRegistration, RegistrationCancelled, RegistrationChanged,
+    RegistrationsCompleted,
+};
 pub use managed_user::{ManagedUser, RegistrationCounts, UserDetails};
 pub use money::{Money, MoneyError};
 pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, ManagedRegistration, NewItem, UserRights};
 pub use payment::{
-    Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, RefundStatus, RegistrationStatus,
-    TransactionMetadata, UnknownWord, Word,
+    Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, RefundChoice, RefundStatus,
+    RegistrationStatus, TransactionMetadata, UnknownWord, Word,
 };
 pub use refund::{ManagedPayment, Refund, RefundPayment, Refunded};
 

@@ -147,6 +147,11 @@ pub struct ManagedRegistration {
     /// What became of the payment.
     #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<PaymentStatus>))]
     pub payment_status: Option<Word<PaymentStatus>>,
+    /// What an operator has entered for the payment: what it is known by elsewhere, or why nothing was paid.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(examples("무통장 2026-11-23 3번")))]
+    pub reference: Option<String>,
 }
 
 /// Tells null, which is `Some(None)`, from a field that is left out.

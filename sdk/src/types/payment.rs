@@ -57,8 +57,10 @@ words! {
         Card = "card",
         /// Bank transfer.
         BankTransfer = "bank_transfer",
-        /// Nothing to pay: the method of every item whose price is 0, and of no other.
+        /// Nothing to pay: the price is 0, or an operator has waived it.
         Free = "free",
+        /// Paid outside of this service, as an operator has entered it. Users cannot choose it.
+        Outside = "outside",
     }
 
     /// What became of a payment.
@@ -83,6 +85,14 @@ words! {
         Refused = "refused",
         /// Made at the gateway's own console.
         External = "external",
+    }
+
+    /// What goes back of a payment whose registration an operator cancels.
+    RefundChoice {
+        /// All that is left of it.
+        All = "all",
+        /// Nothing: the payment stays.
+        None = "none",
     }
 
     /// What became of a registration.

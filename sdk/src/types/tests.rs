@@ -282,6 +282,7 @@ fn payment_methods() {
         (PaymentMethod::Card, "card"),
         (PaymentMethod::BankTransfer, "bank_transfer"),
         (PaymentMethod::Free, "free"),
+        (PaymentMethod::Outside, "outside"),
     ] {
         assert_eq!(word.parse(), Ok(method));
         assert_eq!(method.to_string(), word);

@@ -6,7 +6,7 @@ use sugang_sdk::types::{DateTime, EditItem, Money, NewItem};
 use super::{
     amount::amount,
     reader::FormReader,
-    text::{flag, text},
+    text::{flag, integer, text},
 };
 use crate::{
     error::{ApiError, FieldProblem},
@@ -104,11 +104,10 @@ fn capacity(form: &mut FormReader<'_>) -> Option<Option<i64>> {
 
 /// Reads a number of seats from a number or a text.
 fn seats(raw: &RawValue) -> Result<i64, FieldProblem> {
-    let digits = text(raw).map_err(|_| FieldProblem::InvalidInteger)?;
-    match digits.parse::<i64>() {
-        Ok(seats) if seats < 0 => Err(FieldProblem::Negative),
-        Ok(seats) if seats > MAX_CAPACITY => Err(FieldProblem::TooLarge(MAX_CAPACITY)),
-        seats => seats.map_err(|_| FieldProblem::InvalidInteger),
+    match integer(raw)? {
+        seats if seats < 0 => Err(FieldProblem::Negative),
+        seats if seats > MAX_CAPACITY => Err(FieldProblem::TooLarge(MAX_CAPACITY)),
+        seats => Ok(seats),
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn refund(object: &Object<'_>) -> Result<RefundPayment, ApiError> {
     }
 }
 
-fn positive(raw: &RawValue) -> Result<Money, FieldProblem> {
+pub(super) fn positive(raw: &RawValue) -> Result<Money, FieldProblem> {
     amount(raw).and_then(|amount| match amount.is_positive() {
         true => Ok(amount),
         false => Err(FieldProblem::NotPositive),

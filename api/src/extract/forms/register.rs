@@ -31,10 +31,8 @@ pub(crate) fn register(object: &Object<'_>) -> Result<RegisterForm, ApiError> {
         form.problems.push("amount", FieldProblem::NotPositive);
     }
     let payment_method = form.text("payment_method").and_then(|word| {
-        form.keep(
-            "payment_method",
-            word.parse::<PaymentMethod>().map_err(|_| FieldProblem::InvalidChoice),
-        )
+        let method = word.parse().ok().filter(|method| *method != PaymentMethod::Outside);
+        form.keep("payment_method", method.ok_or(FieldProblem::InvalidChoice))
     });
     let permitted = |problem: &FieldProblem| matches!(problem, FieldProblem::Required | FieldProblem::NotPositive);
     if refused || !form.problems.all(permitted) {

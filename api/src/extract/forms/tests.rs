@@ -89,7 +89,7 @@ proptest! {
         username in "[A-Za-z0-9가-힣ぁ-ん@.+_-]{1,150}",
         password in "[a-z가-힣][!-~]{6}[0-9][ -~]{0,30}",
         amount in 1_i64..10_000_000_000,
-        method in prop::sample::select(PaymentMethod::ALL),
+        method in prop::sample::select(&PaymentMethod::ALL[..4]),
     ) {
         let sent = Signup { email, username, password: password.trim().into() };
         let read = signup(&object(&serde_json::to_string(&sent).unwrap()), false).ok();

@@ -21,6 +21,12 @@ pub(super) fn text(raw: &RawValue) -> Result<String, FieldProblem> {
     }
 }
 
+/// Reads a whole number from a number or a text.
+pub(super) fn integer(raw: &RawValue) -> Result<i64, FieldProblem> {
+    let digits = text(raw).map_err(|_| FieldProblem::InvalidInteger)?;
+    digits.parse().map_err(|_| FieldProblem::InvalidInteger)
+}
+
 /// Reads true or false, which a form without JSON sends as a text.
 pub(super) fn flag(raw: &RawValue) -> Result<bool, FieldProblem> {
     match raw.get() {

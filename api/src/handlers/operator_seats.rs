@@ -1,0 +1,352 @@
+//! What operators do with the registrations for an exam or a course: registering by hand, completing, cancelling.
+
+use serde_json::json;
+use sugang_protocol::ErrorSpec;
+use sugang_sdk::types::{NewRegistration, RefundChoice, RegistrationsCompleted, RowError};
+use uuid::Uuid;
+
+use crate::{
+    auth::tokens::Caller,
+    context::RequestContext,
+    error::{
+        ApiError, FieldProblem, FieldProblems,
+        catalog::{NOT_FOUND, SOLD_OUT},
+    },
+    extract::{Body, forms},
+    http::Response,
+    kind::ItemKind,
+    operation::ItemOperation,
+    store::{
+        FunctionRow, Outcome,
+        functions::{CancelForOperator, CompleteForOperator, RegisterForOperator},
+    },
+    text::{Address, AddressKeys},
+};
+
+pub(crate) static REGISTER: ItemOperation = ItemOperation {
+    id: |kind| format!("create_registration_for_{}", kind.names.0),
+    handler: |ctx, caller, kind| Box::pin(register(ctx, caller, kind)),
+    #[cfg(test)]
+    describe: description::register,
+};
+
+/// Registers a user by hand.
+pub(crate) async fn register(
+    ctx: &RequestContext<'_>,
+    caller: Caller,
+    kind: &'static ItemKind,
+) -> Result<Response, ApiError> {
+    let body = ctx.body().await?;
+    let idempotency = ctx.idempotency(&body)?;
+    let call = RegisterForOperator {
+        user: caller.id(),
+        id: ctx.id,
+        form: registration(forms::new_registration(&body.object()?)?),
+        request_id: ctx.ids.own.clone(),
+        key: idempotency.key,
+        fingerprint: idempotency.fingerprint,
+        epoch: caller.epoch(),
+    };
+    let row = ctx.execute(kind.functions(), call).await?;
+    let replayed = row.replayed;
+    let done = match row.outcome {
+        Outcome::Ok => Ok(Response::text(201, "application/json", row.body)),
+        Outcome::InvalidFields => Err(unknown_user(&row)?),
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
+        Outcome::AlreadyRegistered => Err((&kind.already_registered).into()),
+        Outcome::NotOpen => Err((&kind.not_open).into()),
+        Outcome::SoldOut => Err((&SOLD_OUT).into()),
+        _ => Err(row.idempotency_error()),
+    };
+    ctx.mark_replay(replayed, done)
+}
+
+/// The form as the database reads it, with the keys by which it finds an e-mail address.
+fn registration(form: NewRegistration) -> String {
+    let amount = form.amount.map_or_else(|| "0".to_owned(), |amount| amount.to_string());
+    let generated = || format!("sugang_{}", Uuid::new_v4().simple());
+    let mut read = json!({
+        "amount": amount,
+        "payment_method": form.payment_method,
+        "external_id": form.reference.or(form.reason).unwrap_or_else(generated),
+        "any_time": form.outside_period,
+    });
+    if let Some(id) = form.user_id {
+        read["user_id"] = id.0.into();
+    } else {
+        let AddressKeys { key, typed, ascii } = Address::new(&form.email.unwrap_or_default()).keys();
+        read["email_keys"] = json!(
+            [Some(typed), Some(key), ascii]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+        );
+    }
+    read.to_string()
+}
+
+/// The field by which no active user was found.
+fn unknown_user(row: &FunctionRow) -> Result<ApiError, ApiError> {
+    let field = match row.payload::<[(&str, &str); 1]>()? {
+        [("user_id", "unknown_user")] => "user_id",
+        [("email", "unknown_user")] => "email",
+        _ => return Err(row.unexpected()),
+    };
+    Ok(ApiError::Fields(FieldProblems::of(field, FieldProblem::UnknownUser)))
+}
+
+pub(crate) static COMPLETE: ItemOperation = ItemOperation {
+    id: |kind| format!("complete_registration_for_{}", kind.names.0),
+    handler: |ctx, caller, kind| Box::pin(complete(ctx, caller, kind)),
+    #[cfg(test)]
+    describe: description::complete,
+};
+
+/// Completes a registration. The body is optional; if there is one, it must be JSON.
+pub(crate) async fn complete(
+    ctx: &RequestContext<'_>,
+    caller: Caller,
+    kind: &'static ItemKind,
+) -> Result<Response, ApiError> {
+    let body = ctx.body().await?;
+    body.object()?;
+    let row = complete_all(ctx, caller, kind, &body, ctx.registration.to_string()).await?;
+    let replayed = row.replayed;
+    let done = match row.outcome {
+        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::InvalidRows => match problems(kind, &row)?.first() {
+            Some((_, problem)) => Err((*problem).into()),
+            None => Err(row.unexpected()),
+        },
+        _ => Err(row.idempotency_error()),
+    };
+    ctx.mark_replay(replayed, done)
+}
+
+pub(crate) static COMPLETE_MANY: ItemOperation = ItemOperation {
+    id: |kind| format!("complete_registrations_for_{}", kind.names.0),
+    handler: |ctx, caller, kind| Box::pin(complete_many(ctx, caller, kind)),
+    #[cfg(test)]
+    describe: description::complete_many,
+};
+
+/// Completes many registrations, or none if one of them cannot be.
+pub(crate) async fn complete_many(
+    ctx: &RequestContext<'_>,
+    caller: Caller,
+    kind: &'static ItemKind,
+) -> Result<Response, ApiError> {
+    let body = ctx.body().await?;
+    let ids = forms::complete_registrations(&body.object()?)?.ids;
+    let listed = ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(",");
+    let row = complete_all(ctx, caller, kind, &body, listed).await?;
+    let done = match row.outcome {
+        Outcome::Ok => Ok(Response::json(
+            200,
+            &RegistrationsCompleted {
+                completed: ids.len() as u64,
+            },
+        )),
+        Outcome::InvalidRows => Err(wrong_rows(ctx, kind, &row)?),
+        _ => Err(row.idempotency_error()),
+    };
+    ctx.mark_replay(row.replayed, done)
+}
+
+async fn complete_all(
+    ctx: &RequestContext<'_>,
+    caller: Caller,
+    kind: &'static ItemKind,
+    body: &Body,
+    registrations: String,
+) -> Result<FunctionRow, ApiError> {
+    let idempotency = ctx.idempotency(body)?;
+    let call = CompleteForOperator {
+        user: caller.id(),
+        id: ctx.id,
+        registrations,
+        request_id: ctx.ids.own.clone(),
+        key: idempotency.key,
+        fingerprint: idempotency.fingerprint,
+        epoch: caller.epoch(),
+    };
+    ctx.execute(kind.functions(), call).await
+}
+
+/// Why which registrations of a list cannot be completed.
+fn problems(kind: &'static ItemKind, row: &FunctionRow) -> Result<Vec<(u64, &'static ErrorSpec)>, ApiError> {
+    let problems = row.payload::<Vec<(u64, &str)>>()?.into_iter();
+    let problem = |(index, reason)| match reason {
+        "not_found" => Ok((index, &NOT_FOUND)),
+        "already_completed" => Ok((index, &kind.already_completed)),
+        "cancelled" => Ok((index, &kind.registration_cancelled)),
+        _ => Err(row.unexpected()),
+    };
+    problems.map(problem).collect()
+}
+
+fn wrong_rows(ctx: &RequestContext<'_>, kind: &'static ItemKind, row: &FunctionRow) -> Result<ApiError, ApiError> {
+    let rows = problems(kind, row)?.into_iter().map(|(index, problem)| RowError {
+        index: Some(index),
+        error: problem.text.in_language(ctx.language).into(),
+        ..RowError::default()
+    });
+    Ok(ApiError::Rows(rows.collect()))
+}
+
+pub(crate) static CANCEL: ItemOperation = ItemOperation {
+    id: |kind| format!("cancel_registration_for_{}", kind.names.0),
+    handler: |ctx, caller, kind| Box::pin(cancel(ctx, caller, kind)),
+    #[cfg(test)]
+    describe: description::cancel,
+};
+
+/// Cancels a registration, and gives its payment back or keeps it.
+pub(crate) async fn cancel(
+    ctx: &RequestContext<'_>,
+    caller: Caller,
+    kind: &'static ItemKind,
+) -> Result<Response, ApiError> {
+    let body = ctx.body().await?;
+    let idempotency = ctx.idempotency(&body)?;
+    let form = forms::cancel_registration(&body.object()?)?;
+    let call = CancelForOperator {
+        user: caller.id(),
+        id: ctx.id,
+        registration: ctx.registration,
+        refund: form.refund == RefundChoice::All,
+        reason: form.reason,
+        request_id: ctx.ids.own.clone(),
+        key: idempotency.key,
+        fingerprint: idempotency.fingerprint,
+        epoch: caller.epoch(),
+    };
+    let row = ctx.execute(kind.functions(), call).await?;
+    let replayed = row.replayed;
+    let done = match row.outcome {
+        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
+        Outcome::ItemCompleted => Err((&kind.item_completed).into()),
+        Outcome::Cancelled => Err((&kind.registration_cancelled).into()),
+        _ => Err(row.idempotency_error()),
+    };
+    ctx.mark_replay(replayed, done)
+}
+
+#[cfg(test)]
+mod description {
+    use sugang_sdk::types::{
+        CancelRegistration, CompleteRegistrations, NewRegistration, RegistrationCancelled, RegistrationChanged,
+        RegistrationsCompleted, RowError,
+    };
+    use utoipa::{ToSchema, openapi::path::Parameter};
+
+    use super::{ApiError, FieldProblem, FieldProblems, ItemKind, NOT_FOUND, SOLD_OUT};
+    use crate::operation::{
+        description::{Body, Description, Success, body, keyed, operator, required},
+        parameters::{id, idempotency_key, registration},
+    };
+
+    pub(super) fn register(kind: &'static ItemKind) -> Description {
+        let (one, _) = kind.names;
+        let errors = [
+            required("payment_method"),
+            ApiError::Fields(FieldProblems::of("email", FieldProblem::UnknownUser)),
+            (&NOT_FOUND).into(),
+            (&kind.already_registered).into(),
+            (&kind.not_open).into(),
+            (&SOLD_OUT).into(),
+        ];
+        Description {
+            body: sent(NewRegistration::name()),
+            success: Success::named(201, RegistrationChanged::name()).replayable(),
+            errors: operator(errors.into_iter().chain(body()).chain(keyed())),
+            ..described(
+                format!("Register a user for one {one} by hand"),
+                "The user is named by `user_id` or `email`. With the method `outside` the payment was made elsewhere: `amount` \
+                 and `reference` are required. With `free` nothing is paid, for a `reason`. A user who has paid before pays \
+                 nothing again. Capacity holds as for users; the period does unless `outside_period` is true.",
+                vec![id(one), idempotency_key()],
+            )
+        }
+    }
+
+    pub(super) fn complete(kind: &'static ItemKind) -> Description {
+        let (one, _) = kind.names;
+        Description {
+            success: Success::named(200, RegistrationChanged::name()).replayable(),
+            errors: operator(
+                [
+                    ApiError::from(&NOT_FOUND),
+                    (&kind.already_completed).into(),
+                    (&kind.registration_cancelled).into(),
+                ]
+                .into_iter()
+                .chain(keyed()),
+            ),
+            ..described(
+                format!("Complete one registration for one {one}"),
+                "Needs no body.",
+                vec![id(one), registration(), idempotency_key()],
+            )
+        }
+    }
+
+    pub(super) fn complete_many(kind: &'static ItemKind) -> Description {
+        let (one, _) = kind.names;
+        let wrong = RowError {
+            index: Some(2),
+            error: kind.already_completed.text.korean.into(),
+            ..RowError::default()
+        };
+        let errors = [required("ids"), ApiError::Rows(vec![wrong])];
+        Description {
+            body: sent(CompleteRegistrations::name()),
+            success: Success::named(200, RegistrationsCompleted::name()).replayable(),
+            errors: operator(errors.into_iter().chain(body()).chain(keyed())),
+            ..described(
+                format!("Complete many registrations for one {one}"),
+                "All or none; `rows` says by their places in the list which cannot be completed.",
+                vec![id(one), idempotency_key()],
+            )
+        }
+    }
+
+    pub(super) fn cancel(kind: &'static ItemKind) -> Description {
+        let (one, _) = kind.names;
+        let errors = [
+            required("refund"),
+            (&NOT_FOUND).into(),
+            (&kind.item_completed).into(),
+            (&kind.registration_cancelled).into(),
+        ];
+        Description {
+            body: sent(CancelRegistration::name()),
+            success: Success::named(200, RegistrationCancelled::name()).replayable(),
+            errors: operator(errors.into_iter().chain(body()).chain(keyed())),
+            ..described(
+                format!("Cancel one registration for one {one}"),
+                "`refund` says what becomes of the money. With `none` the payment stays paid: the user may register for the \
+                 same again at no cost, and cannot cancel that payment; an operator may still give it back.",
+                vec![id(one), registration(), idempotency_key()],
+            )
+        }
+    }
+
+    fn sent(schema: std::borrow::Cow<'static, str>) -> Option<Body> {
+        Some(Body { schema, required: true })
+    }
+
+    fn described(summary: String, more: &'static str, parameters: Vec<Parameter>) -> Description {
+        Description {
+            tag: "operator".into(),
+            summary,
+            more: more.into(),
+            parameters,
+            body: None,
+            success: Success::nothing(),
+            errors: vec![],
+            cpu_bound: false,
+        }
+    }
+}
