@@ -50,6 +50,7 @@ mod migrations;
 mod operator {
     mod access;
     mod accounts;
+    mod exports;
     mod figures;
     mod hidden;
     mod items;
@@ -57,6 +58,7 @@ mod operator {
     mod payments_list;
     mod refund_races;
     mod registrations;
+    mod seats;
     mod users;
 }
 mod other_writers;

@@ -4,8 +4,9 @@ use futures::TryStreamExt;
 use sugang_sdk::{
     Client, FiguresOf, Filter, ManagedPaymentFilter, PaymentFilter, RegistrationFilter, UserFilter,
     types::{
-        Cancel, EditItem, ErrorCode, Money, NewItem, PaymentId, PaymentMethod, PaymentStatus, PaymentType,
-        RefundPayment, RefundStatus, Register, RegistrationStatus, Sort,
+        Cancel, CancelRegistration, CourseId, EditItem, ErrorCode, Money, NewItem, NewRegistration, PaymentId,
+        PaymentMethod, PaymentStatus, PaymentType, RefundChoice, RefundPayment, RefundStatus, Register,
+        RegistrationStatus, Sort,
     },
 };
 use sugang_tests::{App, COURSE, EXAM, Item};
@@ -336,4 +337,46 @@ async fn a_session_renews_its_token() {
     tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
     assert_eq!(session.exams().list(&Filter::default()).page(1).await.unwrap().count, 0);
     assert_ne!(session.tokens().await.access, first);
+}
+
+#[tokio::test]
+async fn an_operator_registers_completes_cancels_and_exports() {
+    let app = App::start().await;
+    let [ujin, minsu, jisu] = [operator(&app).await, app.user("minsu").await, app.user("jisu").await];
+    let id = CourseId(app.add(COURSE, Item::default()).await);
+    let client = Client::new(app.base.clone()).unwrap();
+    let courses = client
+        .login(&ujin.email, "correct1")
+        .await
+        .unwrap()
+        .operator()
+        .courses();
+    let free = NewRegistration::free(minsu.id.into(), "장학생");
+    let first = courses.register(id, free).await.unwrap().registration;
+    assert!(first.payment_method.is_some_and(|method| method == PaymentMethod::Free));
+    let outside = NewRegistration::paid_outside(jisu.id.into(), Money::won(30_000), "무통장 3");
+    let second = courses.register(id, outside).await.unwrap().registration;
+    assert_eq!(
+        (second.amount, second.reference.as_deref()),
+        (Some(Money::won(30_000)), Some("무통장 3"))
+    );
+    courses.complete(id, first.id).await.unwrap();
+    let refused = courses.complete_many(id, vec![second.id, first.id]).await.unwrap_err();
+    assert_eq!(refused.code(), Some(&ErrorCode::InvalidRows));
+    let cancel = CancelRegistration {
+        refund: RefundChoice::None,
+        reason: "무단 결석".into(),
+    };
+    let cancelled = courses.cancel(id, second.id, cancel).await.unwrap();
+    assert_eq!(
+        (cancelled.refunded, cancelled.kept),
+        (Money::won(0), Money::won(30_000))
+    );
+    let file = courses
+        .export_registrations(id, &RegistrationFilter::default())
+        .await
+        .unwrap();
+    assert_eq!(String::from_utf8(file).unwrap().lines().count(), 3);
+    let items = courses.export().await.unwrap();
+    assert_eq!(String::from_utf8(items).unwrap().lines().count(), 2);
 }

@@ -11,14 +11,14 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OP
 /// No body, one that names its wrong fields, and one that is not JSON.
 const BODIES: [&str; 3] = ["", "{}", "{"];
 
-/// Method and path of each operation, with 1 for an id.
+/// Method and path of each operation, with 1 for each id.
 fn operations() -> Vec<(String, String)> {
     let document: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).expect("it is JSON");
     let paths = document["paths"].as_object().expect("an object").iter();
     let operations = paths
         .filter(|(path, _)| path.starts_with("/api/operator/"))
         .flat_map(|(path, methods)| {
-            let path = path.replace("{id}", "1");
+            let path = path.replace("{id}", "1").replace("{registration}", "1");
             let methods = methods.as_object().expect("an object").keys();
             methods.map(move |method| (method.to_uppercase(), path.clone()))
         });
@@ -167,6 +167,7 @@ async fn to_operators_they_do() {
     }
     insta::assert_snapshot!(table, @r#"
     operator
+      GET /api/operator/courses.csv 200
       GET /api/operator/courses/ 200
       POST /api/operator/courses/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
@@ -178,6 +179,7 @@ async fn to_operators_they_do() {
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
       POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
+      GET /api/operator/tests.csv 200
       GET /api/operator/tests/ 200
       POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
@@ -193,6 +195,7 @@ async fn to_operators_they_do() {
       DELETE /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
       POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
     superuser
+      GET /api/operator/courses.csv 200
       GET /api/operator/courses/ 200
       POST /api/operator/courses/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
@@ -204,6 +207,7 @@ async fn to_operators_they_do() {
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
       POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
+      GET /api/operator/tests.csv 200
       GET /api/operator/tests/ 200
       POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
