@@ -1276,3 +1276,9 @@ create index audit_log_at on sugang.audit_log using brin (at) with (pages_per_ra
 create index users_username_prefix on users ((normalize(username, nfkc)) text_pattern_ops);
 create index users_email_prefix on users ((
     translate(normalize(email, nfc), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')) text_pattern_ops);
+
+-- ===== V31__refund_refused
+
+-- An operator has cancelled the registration of this payment, and keeps the money: only an operator gives it back. The
+-- refund with the status `refused` says by whom and why. See functions/ledger.sql.
+alter table payments add column refund_refused boolean not null default false;
