@@ -12,8 +12,8 @@ declare
     a sugang.function_row;
     not_before timestamptz := coalesce(sugang.day_begin(p_from), '-infinity');
     until timestamptz := coalesce(sugang.day_end(p_to) - interval '1 microsecond', 'infinity');
-    after_at timestamptz := coalesce(split_part(p_after, ',', 1), 'infinity');
-    after_id bigint := coalesce(split_part(p_after, ',', 2), '9223372036854775807');
+    after_at timestamptz := coalesce(split_part(p_after, ',', 1)::timestamptz, 'infinity');
+    after_id bigint := coalesce(split_part(p_after, ',', 2)::bigint, 9223372036854775807);
 begin
     if p_function is distinct from 'export_{kind}_registrations' then
         perform sugang.misrouted(p_function, 'export_{kind}_registrations');

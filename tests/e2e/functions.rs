@@ -119,6 +119,8 @@ async fn a_difference_is_found() {
             "cancel_payment",
             "refund_payment",
             "get_course",
+            "cancel_test_for_operator",
+            "cancel_course_for_operator",
             "outcome full",
             "outcome sold_out",
             "constraint payments_one_active"

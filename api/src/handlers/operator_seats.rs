@@ -118,6 +118,7 @@ pub(crate) async fn complete(
             Some((_, problem)) => Err((*problem).into()),
             None => Err(row.unexpected()),
         },
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
         _ => Err(row.idempotency_error()),
     };
     ctx.mark_replay(replayed, done)
@@ -148,6 +149,8 @@ pub(crate) async fn complete_many(
             },
         )),
         Outcome::InvalidRows => Err(wrong_rows(ctx, kind, &row)?),
+        // The caller is no operator.
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
         _ => Err(row.idempotency_error()),
     };
     ctx.mark_replay(row.replayed, done)

@@ -327,12 +327,12 @@ async fn forward(
         Err(error) => return Err(Failure::new(&host::INSTANCE_CRASHED, format!("{error:#}"))),
     };
     let (head, body) = response.into_parts();
-    // The component names the length of every body that it has made.
-    if head.headers.contains_key(CONTENT_TYPE) && !head.headers.contains_key(CONTENT_LENGTH) {
-        return Ok(Response::from_parts(head, response_body::pass_on(body)));
-    }
     let body = match Key::of(&method, uri.path(), head.status, &head.headers) {
         Some(file) => shared.get_or_receive(file, body, memory).await,
+        // The component names the length of every other body that it has made.
+        None if head.headers.contains_key(CONTENT_TYPE) && !head.headers.contains_key(CONTENT_LENGTH) => {
+            Ok(Some(response_body::pass_on(body)))
+        }
         // What has changed nothing can be asked for again. A response to anything else is short, and always sent.
         None => response_body::receive(body, method.is_safe().then_some(memory)).await,
     };

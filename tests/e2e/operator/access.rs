@@ -174,7 +174,12 @@ async fn to_operators_they_do() {
       GET /api/operator/courses/1/ 200
       PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/courses/1/figures/ 200
+      GET /api/operator/courses/1/registrations.csv 200
       GET /api/operator/courses/1/registrations/ 200
+      POST /api/operator/courses/1/registrations/ 400 invalid | email: This field is required.; payment_method: This field is required.
+      POST /api/operator/courses/1/registrations/1/cancel/ 400 invalid | reason: This field is required.; refund: This field is required.
+      POST /api/operator/courses/1/registrations/1/complete/ 200
+      POST /api/operator/courses/1/registrations/complete/ 400 invalid | ids: This field is required.
       GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
@@ -186,7 +191,12 @@ async fn to_operators_they_do() {
       GET /api/operator/tests/1/ 200
       PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/tests/1/figures/ 200
+      GET /api/operator/tests/1/registrations.csv 200
       GET /api/operator/tests/1/registrations/ 200
+      POST /api/operator/tests/1/registrations/ 400 invalid | email: This field is required.; payment_method: This field is required.
+      POST /api/operator/tests/1/registrations/1/cancel/ 400 invalid | reason: This field is required.; refund: This field is required.
+      POST /api/operator/tests/1/registrations/1/complete/ 200
+      POST /api/operator/tests/1/registrations/complete/ 400 invalid | ids: This field is required.
       GET /api/operator/users/ 200
       GET /api/operator/users/1/ 200
       POST /api/operator/users/1/activate/ 200
@@ -202,7 +212,12 @@ async fn to_operators_they_do() {
       GET /api/operator/courses/1/ 200
       PATCH /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/courses/1/figures/ 200
+      GET /api/operator/courses/1/registrations.csv 200
       GET /api/operator/courses/1/registrations/ 200
+      POST /api/operator/courses/1/registrations/ 400 invalid | email: This field is required.; payment_method: This field is required.
+      POST /api/operator/courses/1/registrations/1/cancel/ 400 invalid | reason: This field is required.; refund: This field is required.
+      POST /api/operator/courses/1/registrations/1/complete/ 400 already_completed | This course is completed already
+      POST /api/operator/courses/1/registrations/complete/ 400 invalid | ids: This field is required.
       GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
@@ -214,7 +229,12 @@ async fn to_operators_they_do() {
       GET /api/operator/tests/1/ 200
       PATCH /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
       GET /api/operator/tests/1/figures/ 200
+      GET /api/operator/tests/1/registrations.csv 200
       GET /api/operator/tests/1/registrations/ 200
+      POST /api/operator/tests/1/registrations/ 400 invalid | email: This field is required.; payment_method: This field is required.
+      POST /api/operator/tests/1/registrations/1/cancel/ 400 invalid | reason: This field is required.; refund: This field is required.
+      POST /api/operator/tests/1/registrations/1/complete/ 400 already_completed | This exam is completed already
+      POST /api/operator/tests/1/registrations/complete/ 400 invalid | ids: This field is required.
       GET /api/operator/users/ 200
       GET /api/operator/users/1/ 200
       POST /api/operator/users/1/activate/ 200
