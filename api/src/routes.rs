@@ -142,6 +142,12 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route(Method::GET, "/api/operator/users/", None, &operator_users::LIST),
         route(Method::GET, "/api/operator/users/{id}/", None, &operator_users::GET),
         route(
+            Method::GET,
+            "/api/operator/users/{id}/registrations/",
+            None,
+            &operator_users::REGISTRATIONS,
+        ),
+        route(
             Method::POST,
             "/api/operator/users/{id}/deactivate/",
             None,

@@ -2671,8 +2671,8 @@ declare
     a sugang.function_row;
     not_before timestamptz := coalesce(sugang.day_begin(p_from), '-infinity');
     until timestamptz := coalesce(sugang.day_end(p_to) - interval '1 microsecond', 'infinity');
-    after_at timestamptz := coalesce(split_part(p_after, ',', 1), 'infinity');
-    after_id bigint := coalesce(split_part(p_after, ',', 2), '9223372036854775807');
+    after_at timestamptz := coalesce(split_part(p_after, ',', 1)::timestamptz, 'infinity');
+    after_id bigint := coalesce(split_part(p_after, ',', 2)::bigint, 9223372036854775807);
 begin
     if p_function is distinct from 'export_course_registrations' then
         perform sugang.misrouted(p_function, 'export_course_registrations');
@@ -2753,8 +2753,8 @@ declare
     a sugang.function_row;
     not_before timestamptz := coalesce(sugang.day_begin(p_from), '-infinity');
     until timestamptz := coalesce(sugang.day_end(p_to) - interval '1 microsecond', 'infinity');
-    after_at timestamptz := coalesce(split_part(p_after, ',', 1), 'infinity');
-    after_id bigint := coalesce(split_part(p_after, ',', 2), '9223372036854775807');
+    after_at timestamptz := coalesce(split_part(p_after, ',', 1)::timestamptz, 'infinity');
+    after_id bigint := coalesce(split_part(p_after, ',', 2)::bigint, 9223372036854775807);
 begin
     if p_function is distinct from 'export_test_registrations' then
         perform sugang.misrouted(p_function, 'export_test_registrations');
@@ -3984,6 +3984,52 @@ begin
     return a;
 end $$;
 
+-- The registrations of a user for items of all kinds.
+create or replace function sugang.registrations_of_user(p_user bigint)
+returns table (kind text, id bigint, registered_at timestamptz) language plpgsql stable as $$
+declare
+    known record;
+begin
+    for known in select k.kind from sugang.kinds k loop
+        for kind, id, registered_at in
+            execute format('select * from sugang.%I($1)', known.kind || '_registrations_of_user') using p_user loop
+            return next;
+        end loop;
+    end loop;
+end $$;
+
+create or replace function sugang.registration_of_user_json(p_kind text, p_id bigint) returns json
+language plpgsql stable as $$
+declare
+    object json;
+begin
+    execute format('select sugang.%I($1)', p_kind || '_registration_of_user_json') into object using p_id;
+    return object;
+end $$;
+
+-- One page of them, newest first.
+create or replace function sugang.list_user_registrations(p_function text, p_user bigint, p_id bigint, p_page bigint,
+                                                          p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_user_registrations' then
+        perform sugang.misrouted(p_function, 'list_user_registrations');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is null and not exists (select from users where id = p_id) then a.outcome := 'not_found'; end if;
+    if a.outcome is not null then return a; end if;
+    a := sugang.paginate((select count(*) from sugang.registrations_of_user(p_id)), p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := (select coalesce(json_agg(sugang.registration_of_user_json(kind, id)
+                                        order by registered_at desc, kind, id desc), '[]')
+               from (select * from sugang.registrations_of_user(p_id) order by registered_at desc, kind, id desc
+                     offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) page)::text;
+    return a;
+end $$;
+
 -- Both rows are locked, so that of two operators who deactivate each other one succeeds.
 create or replace function sugang.do_change_user(p_user bigint, p_target bigint, p_change text, p_epoch bigint)
 returns sugang.function_row language plpgsql as $$
@@ -4030,16 +4076,42 @@ end $$;
 
 -- ===== operator_users_of_kind (course)
 
--- One kind: how many registrations a user has, those that are cancelled included.
+-- One kind: the registrations of a user, those that are cancelled included.
+
 create or replace function sugang.count_course_registrations(p_user bigint) returns bigint language sql stable as $$
     select count(*) from course_registrations where user_id = p_user
 $$;
 
+create or replace function sugang.course_registrations_of_user(p_user bigint)
+returns table (kind text, id bigint, registered_at timestamptz) language sql stable as $$
+    select 'course', id, enrolled_at from course_registrations where user_id = p_user
+$$;
+
+-- A registration with what it is for.
+create or replace function sugang.course_registration_of_user_json(p_id bigint) returns json language sql stable as $$
+    select json_build_object('kind', 'course', 'item_id', i.id, 'title', i.title,
+                             'registration', sugang.course_registration_json(array[p_id])::json)
+    from course_registrations r join courses i on i.id = r.course_id where r.id = p_id
+$$;
+
 -- ===== operator_users_of_kind (test)
 
--- One kind: how many registrations a user has, those that are cancelled included.
+-- One kind: the registrations of a user, those that are cancelled included.
+
 create or replace function sugang.count_test_registrations(p_user bigint) returns bigint language sql stable as $$
     select count(*) from test_registrations where user_id = p_user
+$$;
+
+create or replace function sugang.test_registrations_of_user(p_user bigint)
+returns table (kind text, id bigint, registered_at timestamptz) language sql stable as $$
+    select 'test', id, applied_at from test_registrations where user_id = p_user
+$$;
+
+-- A registration with what it is for.
+create or replace function sugang.test_registration_of_user_json(p_id bigint) returns json language sql stable as $$
+    select json_build_object('kind', 'test', 'item_id', i.id, 'title', i.title,
+                             'registration', sugang.test_registration_json(array[p_id])::json)
+    from test_registrations r join tests i on i.id = r.test_id where r.id = p_id
 $$;
 
 -- ===== operators

@@ -247,6 +247,8 @@ async fn an_operator_finds_users_and_payments_and_sums_them_up() {
     let details = users.get(found[0].id).await.unwrap();
     assert_eq!((details.id.0, details.payments), (minsu.id, 1));
     assert_eq!((details.registrations.exams, details.registrations.courses), (1, 0));
+    let registrations = users.registrations(details.id).page(1).await.unwrap();
+    assert_eq!((registrations.results[0].item_id, registrations.count), (id, 1));
     assert!(!users.deactivate(details.id).await.unwrap().is_active);
     assert!(users.activate(details.id).await.unwrap().is_active);
     assert!(users.end_logins(details.id).await.unwrap().is_active);

@@ -12,7 +12,7 @@ use crate::{
     operation::{Handler, Operation},
     store::{
         FunctionRow, Outcome,
-        operator_functions::{ChangeUser, GetUser, ListUsers, operators},
+        operator_functions::{ChangeUser, GetUser, ListUserRegistrations, ListUsers, operators},
     },
 };
 
@@ -70,6 +70,31 @@ pub(crate) async fn get(ctx: &RequestContext<'_>, caller: Caller) -> Result<Resp
     }
 }
 
+pub(crate) static REGISTRATIONS: Operation = Operation {
+    id: "list_user_registrations",
+    handler: Handler::Private(|ctx, caller| Box::pin(registrations(ctx, caller))),
+    #[cfg(test)]
+    describe: description::registrations,
+};
+
+/// Lists one page of the registrations of one user.
+pub(crate) async fn registrations(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
+    let query = Query::parse(&ctx.head.query);
+    let call = ListUserRegistrations {
+        user: caller.id(),
+        id: ctx.id,
+        page: query.page()?,
+        epoch: caller.epoch(),
+    };
+    let row = ctx.execute(operators(), call).await?;
+    match row.outcome {
+        Outcome::Ok => Ok(page(ctx, &query, &row)),
+        Outcome::NotFound => Err((&NOT_FOUND).into()),
+        Outcome::InvalidPage => Err((&INVALID_PAGE).into()),
+        _ => Err(row.unexpected()),
+    }
+}
+
 pub(crate) static DEACTIVATE: Operation = Operation {
     id: "deactivate_user",
     handler: Handler::Private(|ctx, caller| Box::pin(change(ctx, caller, "deactivate"))),
@@ -121,7 +146,7 @@ fn changed(row: FunctionRow) -> Result<Response, ApiError> {
 
 #[cfg(test)]
 mod description {
-    use sugang_sdk::types::{ManagedUser, UserDetails};
+    use sugang_sdk::types::{ManagedUser, UserDetails, UserRegistration};
     use utoipa::{ToSchema, openapi::path::ParameterIn};
 
     use super::{ApiError, INVALID_PAGE, NOT_FOUND, NOT_SUPERUSER, OWN_ACCOUNT};
@@ -160,6 +185,19 @@ mod description {
             body: None,
             success: Success::named(200, UserDetails::name()),
             errors: operator([(&NOT_FOUND).into()]),
+            cpu_bound: false,
+        }
+    }
+
+    pub(super) fn registrations() -> Description {
+        Description {
+            tag: "operator".into(),
+            summary: "List the registrations of one user".into(),
+            more: "For exams and courses, newest first, 20 a page, each with its latest payment.".into(),
+            parameters: vec![id("user"), page_parameter()],
+            body: None,
+            success: Success::of(200, page_of(UserRegistration::name())),
+            errors: operator([(&NOT_FOUND).into(), (&INVALID_PAGE).into()]),
             cpu_bound: false,
         }
     }

@@ -7,7 +7,7 @@ use sugang_sdk::types::{
     PaymentType, Refresh, Refund, RefundChoice, RefundId, RefundPayment, RefundStatus, Refunded, Register,
     RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus,
     RegistrationsCompleted, RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserDetails, UserId,
-    UserRights,
+    UserRegistration, UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -55,6 +55,7 @@ pub(super) fn components() -> Components {
         .schema_from::<UserRights>()
         .schema_from::<ManagedUser>()
         .schema_from::<UserDetails>()
+        .schema_from::<UserRegistration>()
         .schema_from::<RegistrationCounts>()
         .schema_from::<Figures>()
         .schema_from::<DayFigures>()

@@ -46,6 +46,14 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
+        /// Lists one page of the registrations of a user for exams and courses.
+        list_user_registrations ListUserRegistrations = "list_user_registrations" List {
+            user: i64,
+            id: i64,
+            page: i64,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
         /// Deactivates or activates a user, or ends their logins.
         change_user ChangeUser = "change_user" Change {
             user: i64,

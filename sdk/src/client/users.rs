@@ -1,7 +1,7 @@
 //! The users, for an operator.
 
 use super::{Error, Keyed, List, Request, Session, list::given};
-use crate::types::{ManagedUser, UserDetails, UserId};
+use crate::types::{ManagedUser, UserDetails, UserId, UserRegistration};
 
 /// Which users to list; by default all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +34,13 @@ impl ManagedUsers {
     pub async fn get(&self, id: UserId) -> Result<UserDetails, Error> {
         let path = format!("api/operator/users/{id}/");
         self.0.send(&Request::get(path, Vec::new())).await
+    }
+
+    /// Lists the registrations of one user for exams and courses, newest first. Their payments are in
+    /// [`ManagedPayments::list`](super::ManagedPayments::list).
+    pub fn registrations(&self, id: UserId) -> List<UserRegistration> {
+        let path = format!("api/operator/users/{id}/registrations/");
+        List::new(self.0.clone(), path, Vec::new())
     }
 
     /// Deactivates a user, who can then neither log in nor send requests.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DateTime, UserId};
+use super::{DateTime, ManagedRegistration, PaymentType, UserId};
 
 /// A user, as an operator sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,4 +67,20 @@ pub struct RegistrationCounts {
     #[serde(rename = "course")]
     #[cfg_attr(feature = "openapi", schema(examples(2)))]
     pub courses: i64,
+}
+
+/// A registration of one user, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UserRegistration {
+    /// Whether it is for an exam or a course.
+    pub kind: PaymentType,
+    /// Id of the exam or the course.
+    #[cfg_attr(feature = "openapi", schema(examples(1)))]
+    pub item_id: i64,
+    /// Its title.
+    #[cfg_attr(feature = "openapi", schema(examples("정보처리기사 필기")))]
+    pub title: String,
+    /// The registration.
+    pub registration: ManagedRegistration,
 }

@@ -26,7 +26,7 @@ pub use managed_registration::{
     CancelRegistration, CompleteRegistrations, NewRegistration, RegistrationCancelled, RegistrationChanged,
     RegistrationsCompleted,
 };
-pub use managed_user::{ManagedUser, RegistrationCounts, UserDetails};
+pub use managed_user::{ManagedUser, RegistrationCounts, UserDetails, UserRegistration};
 pub use money::{Money, MoneyError};
 pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, ManagedRegistration, NewItem, UserRights};
 pub use payment::{

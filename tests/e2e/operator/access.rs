@@ -204,6 +204,7 @@ async fn to_operators_they_do() {
       POST /api/operator/users/1/logout/ 200
       DELETE /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
       POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
+      GET /api/operator/users/1/registrations/ 200
     superuser
       GET /api/operator/courses.csv 200
       GET /api/operator/courses/ 200
@@ -242,6 +243,7 @@ async fn to_operators_they_do() {
       POST /api/operator/users/1/logout/ 200
       DELETE /api/operator/users/1/operator/ 200
       POST /api/operator/users/1/operator/ 200
+      GET /api/operator/users/1/registrations/ 200
     "#);
 
     let authorization = Some(format!("Bearer {}", callers.operator.access));

@@ -4,7 +4,7 @@ use futures::future::join;
 use serde_json::Value;
 use sugang_tests::{Answer, App, COURSE, EXAM, Item, User, assert_answer, assert_rows};
 
-use crate::support::{operator, paid, register};
+use crate::support::{cancel, operator, paid, register};
 
 fn names(answer: &Answer) -> Vec<&str> {
     let results = answer.json()["results"].as_array();
@@ -105,6 +105,82 @@ async fn a_user_has_counts() {
     "#);
     let missing = app.get("/api/operator/users/404/").by(&ujin).await;
     assert_eq!(missing.code(), "not_found");
+}
+
+#[tokio::test]
+async fn a_user_has_registrations_for_exams_and_courses() {
+    let app = App::start().await;
+    let (ujin, minsu, jisu) = (operator(&app).await, app.user("minsu").await, app.user("jisu").await);
+    let exam = app.add(EXAM, Item::default()).await;
+    let course = Item {
+        title: "통계학 입문",
+        ..Item::default()
+    };
+    let course = app.add(COURSE, course).await;
+    let first = paid(&register(&app, EXAM, exam, &minsu).await);
+    paid(&register(&app, EXAM, exam, &jisu).await);
+    paid(&register(&app, COURSE, course, &minsu).await);
+    assert_eq!(cancel(&app, first, &minsu).await.status, 200);
+    assert_answer!(app.get(path(&minsu, "registrations/")).by(&ujin).await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "count": 2,
+        "next": null,
+        "previous": null,
+        "results": [
+          {
+            "item_id": 1,
+            "kind": "course",
+            "registration": {
+              "amount": "45000.00",
+              "cancelled_at": null,
+              "completed_at": null,
+              "email": "minsu@example.com",
+              "id": 1,
+              "payment_id": 3,
+              "payment_method": "card",
+              "payment_status": "paid",
+              "reference": null,
+              "registered_at": "[now]",
+              "status": "enrolled",
+              "user_id": 2,
+              "username": "minsu"
+            },
+            "title": "통계학 입문"
+          },
+          {
+            "item_id": 1,
+            "kind": "test",
+            "registration": {
+              "amount": "45000.00",
+              "cancelled_at": "[now]",
+              "completed_at": null,
+              "email": "minsu@example.com",
+              "id": 1,
+              "payment_id": 1,
+              "payment_method": "card",
+              "payment_status": "cancelled",
+              "reference": null,
+              "registered_at": "[now]",
+              "status": "cancelled",
+              "user_id": 2,
+              "username": "minsu"
+            },
+            "title": "정보처리기사 실기"
+          }
+        ]
+      }
+    }
+    "#);
+    let none = app.get(path(&ujin, "registrations/")).by(&ujin).await;
+    assert_eq!(none.json()["results"], Value::Array(vec![]));
+    for unknown in [
+        "/api/operator/users/404/registrations/".to_owned(),
+        path(&minsu, "registrations/?page=2"),
+    ] {
+        assert_eq!(app.get(unknown).by(&ujin).await.status, 404);
+    }
 }
 
 #[tokio::test]
