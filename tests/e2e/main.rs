@@ -59,6 +59,7 @@ mod operator {
     mod refund_races;
     mod registrations;
     mod seats;
+    mod storm;
     mod users;
 }
 mod other_writers;
