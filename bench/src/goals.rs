@@ -1,13 +1,15 @@
-//! Goals beside the scenarios: exact counts, edits of many items, overload, start-up, size and memory.
+//! Goals beside the scenarios: exact counts, edits of many items, what operators read, overload, start-up, size and memory.
 
 mod counts;
 mod memory;
+mod operators;
 mod overload;
 mod periods;
 mod startup;
 
 pub(crate) use counts::{counts, first_searches};
 pub(crate) use memory::soak;
+pub(crate) use operators::operators;
 pub(crate) use overload::overload;
 pub(crate) use periods::periods;
 pub(crate) use startup::{component_size, starts};

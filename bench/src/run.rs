@@ -212,10 +212,13 @@ impl<'a> Bench<'a> {
         let user = served.workers.first().context("the host has no worker")?.state.user;
         let server = served.server.as_ref().context("the bench started the host")?;
         let url = server.url.clone();
+        let (secret, rows) = (&self.stores.jwt_secret, self.options.rows);
+        let operators = goals::operators(server, secret, &database, user, rows).await?;
         let mut reached = goals::counts(&database, user).await?;
         reached.extend(goals::first_searches(served, &database).await?);
         reached.extend(goals::periods(served, &database).await?);
-        reached.push(goals::overload(&url, &self.stores.jwt_secret, &database).await?);
+        reached.extend(operators);
+        reached.push(goals::overload(&url, secret, &database).await?);
         reached.push(goals::starts(host, &self.stores, user).await?);
         reached.push(goals::component_size(component)?);
         Ok(reached)
