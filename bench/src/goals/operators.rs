@@ -19,8 +19,10 @@ use crate::{
     token::access_token,
 };
 
-/// Milliseconds for one page of a list, at the median.
+/// Milliseconds for one page of the items, at the median.
 const LIST_MS: f64 = 40.0;
+/// Milliseconds for one page of a million registrations: the exact count reads as many entries of an index.
+const REGISTRATIONS_MS: f64 = 200.0;
 /// Lists that are read.
 const LISTS: usize = 20;
 
@@ -88,11 +90,12 @@ pub(crate) async fn operators(
         token: access_token(user, jwt_secret)?,
     };
     Ok(vec![
-        reader.list("operator list", "/api/operator/tests/").await?,
+        reader.list("operator list", "/api/operator/tests/", LIST_MS).await?,
         reader
             .list(
                 &format!("operator list of {rows} registrations, the last page"),
                 &format!("/api/operator/tests/{exam}/registrations/?page=last"),
+                REGISTRATIONS_MS,
             )
             .await?,
         reader.export(exam, rows).await?,
@@ -115,7 +118,7 @@ impl Reader<'_> {
         Ok(response.into_body())
     }
 
-    async fn list(&self, what: &str, path: &str) -> anyhow::Result<Goal> {
+    async fn list(&self, what: &str, path: &str, bound_ms: f64) -> anyhow::Result<Goal> {
         let mut took = Vec::new();
         for _ in 0..LISTS {
             let begun = Instant::now();
@@ -125,9 +128,9 @@ impl Reader<'_> {
         let median = median(took).context("no list was read")?;
         Ok(Goal {
             what: what.to_owned(),
-            bound: format!("≤ {LIST_MS} ms"),
+            bound: format!("≤ {bound_ms} ms"),
             measured: format!("{median:.1} ms"),
-            is_reached: median <= LIST_MS,
+            is_reached: median <= bound_ms,
         })
     }
 
