@@ -12,6 +12,7 @@ with kept as (
            substring(k.body from '"registration_id" ?: ?(\d{1,18})')::bigint as registration_id,
            substring(k.body from '^{"id" ?: ?(\d{1,18})')::bigint as subject_id,
            substring(k.body from '^{"registration" ?: ?{"id" ?: ?(\d{1,18})')::bigint as managed_id,
+           substring(k.body from '^{"count" ?: ?\d+, ?"ids" ?: ?(\[[\d,]+\])')::jsonb as created_ids,
            substring(k.body from '"version" ?: ?"(\w+)"') as version,
            k.body is null as is_deletion,
            substring(k.body from '"refund_id" ?: ?(\d{1,18})')::bigint as refund_id,
@@ -27,6 +28,14 @@ with kept as (
 )
 select k.user_id || ' ' || k.key from kept k
 where case
+    -- Items of a file, or copies of one.
+    when k.created_ids is not null then exists (
+        select from jsonb_array_elements_text(k.created_ids) created (item_id)
+        where not exists (
+            select from sugang.change_log c
+            where c.subject in (select kind from sugang.kinds)
+              and (c.subject_id, c.action, c.actor_id) = (item_id::bigint, 'created', k.user_id)
+              and c.at between k.created_at - interval '1 minute' and k.created_at))
     -- An operator's change of a registration.
     when k.managed_id is not null then not exists (
         select from sugang.audit_log h join sugang.kinds i on i.kind = h.subject

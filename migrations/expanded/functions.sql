@@ -2099,6 +2099,21 @@ begin
     return moment - latest.jumped_by;
 end $$;
 
+-- ===== creation
+
+-- What operators create many items with; see operator_import.sql.
+
+-- How many items were created, or would be, and the ids of those that were.
+create or replace function sugang.created_json(p_count integer, p_ids bigint[]) returns text
+language sql immutable as $$
+    select json_build_object('count', p_count, 'ids', coalesce(p_ids, '{}'))::text
+$$;
+
+-- Only names: PostgreSQL reads much else as a time zone, such as 'KST-9' or a misspelled name with a number in it.
+create or replace function sugang.is_time_zone(p_name text) returns boolean language sql stable as $$
+    select exists (select from pg_timezone_names where name = p_name)
+$$;
+
 -- ===== csv
 
 -- CSV, as spreadsheets read it.
@@ -2657,8 +2672,8 @@ end $$;
 
 -- ===== operator_export (course)
 
--- One kind: its items and registrations as CSV (RFC 4180), a page for each call. The first line of a page says where
--- the next one begins, and is empty on the last page; the names of the columns begin the first page.
+-- One kind: its items and registrations as files (CSV is RFC 4180), a page for each call. The first line of a page says
+-- where the next one begins, and is empty on the last page; the names of the columns begin the first page.
 
 -- Newest first, as in the list. p_after is null, or what the page before says.
 create or replace function sugang.export_course_registrations(p_function text, p_user bigint, p_id bigint,
@@ -2712,35 +2727,38 @@ begin
     return a;
 end $$;
 
--- In the order of their ids, hidden ones included.
-create or replace function sugang.export_course(p_function text, p_user bigint, p_after text,
+-- In the order of their ids, hidden ones included: as CSV, or as JSON, one object a line.
+create or replace function sugang.export_course(p_function text, p_user bigint, p_format text, p_after text,
                                                 p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    is_csv boolean := p_format = 'csv';
 begin
     if p_function is distinct from 'export_course' then perform sugang.misrouted(p_function, 'export_course'); end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     a.outcome := 'ok';
     with page as materialized (
-        select * from courses where id > coalesce(p_after, '-1')::bigint order by id limit sugang.export_size() / 10
+        select id, title, description, price::text as price, capacity, sugang.iso(start_at) as start_at,
+               sugang.iso(end_at) as end_at, hidden, registration_count
+        from courses where id > coalesce(p_after, '-1')::bigint order by id limit sugang.export_size() / 10
     )
     select concat(case when count(*) = sugang.export_size() / 10 then max(id) end, E'\n',
-                  case when p_after is null then concat(
+                  case when is_csv and p_after is null then concat(
                       'id,title,description,price,capacity,start_at,end_at,hidden,registration_count', E'\r\n') end,
-                  string_agg(concat(
+                  string_agg(case when is_csv then concat(
                       id, ',', sugang.csv_cell(title), ',', sugang.csv_cell(description), ',', price, ',', capacity, ',',
-                      sugang.iso(start_at), ',', sugang.iso(end_at), ',', hidden::text, ',', registration_count,
-                      E'\r\n'), '' order by id))
+                      start_at, ',', end_at, ',', hidden::text, ',', registration_count, E'\r\n')
+                      else concat(row_to_json(page), E'\n') end, '' order by id))
         into a.body from page;
     return a;
 end $$;
 
 -- ===== operator_export (test)
 
--- One kind: its items and registrations as CSV (RFC 4180), a page for each call. The first line of a page says where
--- the next one begins, and is empty on the last page; the names of the columns begin the first page.
+-- One kind: its items and registrations as files (CSV is RFC 4180), a page for each call. The first line of a page says
+-- where the next one begins, and is empty on the last page; the names of the columns begin the first page.
 
 -- Newest first, as in the list. p_after is null, or what the page before says.
 create or replace function sugang.export_test_registrations(p_function text, p_user bigint, p_id bigint,
@@ -2794,29 +2812,262 @@ begin
     return a;
 end $$;
 
--- In the order of their ids, hidden ones included.
-create or replace function sugang.export_test(p_function text, p_user bigint, p_after text,
+-- In the order of their ids, hidden ones included: as CSV, or as JSON, one object a line.
+create or replace function sugang.export_test(p_function text, p_user bigint, p_format text, p_after text,
                                                 p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    is_csv boolean := p_format = 'csv';
 begin
     if p_function is distinct from 'export_test' then perform sugang.misrouted(p_function, 'export_test'); end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     a.outcome := 'ok';
     with page as materialized (
-        select * from tests where id > coalesce(p_after, '-1')::bigint order by id limit sugang.export_size() / 10
+        select id, title, description, price::text as price, capacity, sugang.iso(start_at) as start_at,
+               sugang.iso(end_at) as end_at, hidden, registration_count
+        from tests where id > coalesce(p_after, '-1')::bigint order by id limit sugang.export_size() / 10
     )
     select concat(case when count(*) = sugang.export_size() / 10 then max(id) end, E'\n',
-                  case when p_after is null then concat(
+                  case when is_csv and p_after is null then concat(
                       'id,title,description,price,capacity,start_at,end_at,hidden,registration_count', E'\r\n') end,
-                  string_agg(concat(
+                  string_agg(case when is_csv then concat(
                       id, ',', sugang.csv_cell(title), ',', sugang.csv_cell(description), ',', price, ',', capacity, ',',
-                      sugang.iso(start_at), ',', sugang.iso(end_at), ',', hidden::text, ',', registration_count,
-                      E'\r\n'), '' order by id))
+                      start_at, ',', end_at, ',', hidden::text, ',', registration_count, E'\r\n')
+                      else concat(row_to_json(page), E'\n') end, '' order by id))
         into a.body from page;
     return a;
+end $$;
+
+-- ===== operator_import (course)
+
+-- One kind: the items of a file, and copies of one item, which operators create in one statement.
+
+-- What is wrong with which items, as [[place, [[field, reason]]]] with places from 0; null if nothing is.
+create or replace function sugang.course_row_problems(p_items courses[]) returns text language sql stable as $$
+    select '[' || string_agg(format('[%s,%s]', place - 1, problems), ',' order by place) || ']'
+    from generate_subscripts(p_items, 1) place
+    cross join lateral (select sugang.course_field_problems(p_items[place])) found (problems)
+    where problems is not null
+$$;
+
+-- p_items is an array of what sugang.do_create_course takes. All of it is checked before anything is written.
+create or replace function sugang.do_import_course(p_items jsonb, p_only_check boolean)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    items courses[];
+begin
+    items := array(select jsonb_populate_record(null::courses, fields)
+                   from jsonb_array_elements(p_items) with ordinality listed (fields, place) order by place);
+    a.body := sugang.course_row_problems(items);
+    if a.body is not null then
+        a.outcome := 'invalid_rows';
+        return a;
+    end if;
+    a.outcome := 'ok';
+    a.body := sugang.created_json(cardinality(items),
+                                  case when not p_only_check then sugang.insert_courses(items) end);
+    return a;
+end $$;
+
+create or replace function sugang.import_course(p_function text, p_user bigint, p_items text, p_only_check boolean,
+                                                p_request_id text, p_key text, p_fingerprint text,
+                                                p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'import_course' then perform sugang.misrouted(p_function, 'import_course'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_import_course(p_items::jsonb, p_only_check));
+end $$;
+
+-- The copies of an item with their periods, as p_form orders them: `every` day, week or month; `count` of them, or
+-- those that start on the day `until` or earlier; but at most one more than `most`. The clock in `time_zone` shows the
+-- same time for each. Months are counted from the item itself, so that one that begins on the 31st does so wherever it
+-- can.
+create or replace function sugang.course_copies(p_item courses, p_form jsonb) returns courses[]
+language plpgsql stable as $$
+declare
+    copies courses[] := array[]::courses[];
+    copy courses := p_item;
+    zone text := p_form ->> 'time_zone';
+    step interval := ('1 ' || (p_form ->> 'every'))::interval;
+    starts timestamp := p_item.start_at at time zone zone;
+    ends timestamp := p_item.end_at at time zone zone;
+begin
+    for n in 1..least((p_form ->> 'count')::bigint, (p_form ->> 'most')::bigint + 1) loop
+        exit when (starts + n * step)::date > (p_form ->> 'until')::date;
+        copy.start_at := (starts + n * step) at time zone zone;
+        -- A clock that skips the start may not skip the end.
+        copy.end_at := greatest((ends + n * step) at time zone zone, copy.start_at);
+        copies := copies || copy;
+    end loop;
+    return copies;
+end $$;
+
+create or replace function sugang.do_repeat_course(p_id bigint, p_form jsonb) returns sugang.function_row
+language plpgsql as $$
+declare
+    a sugang.function_row;
+    item courses;
+    copies courses[];
+begin
+    select * into item from courses where id = p_id;
+    if item.id is null then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    if not sugang.is_time_zone(p_form ->> 'time_zone') then
+        a.body := '[["time_zone","unknown"]]';
+    else
+        copies := sugang.course_copies(item, p_form);
+        a.body := case
+            when cardinality(copies) = 0 then '[["until","before_start"]]'
+            when cardinality(copies) > (p_form ->> 'most')::bigint then '[["until","too_many"]]'
+            when copies[cardinality(copies)].end_at >= '10000-01-01T00:00:00Z' then '[["every","too_late"]]'
+            else sugang.course_field_problems(item)
+        end;
+    end if;
+    if a.body is not null then
+        a.outcome := 'invalid_fields';
+        return a;
+    end if;
+    a.outcome := 'ok';
+    a.body := sugang.created_json(cardinality(copies), sugang.insert_courses(copies));
+    return a;
+end $$;
+
+create or replace function sugang.repeat_course(p_function text, p_user bigint, p_id bigint, p_form text,
+                                                p_request_id text, p_key text, p_fingerprint text,
+                                                p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'repeat_course' then perform sugang.misrouted(p_function, 'repeat_course'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_repeat_course(p_id, p_form::jsonb));
+end $$;
+
+-- ===== operator_import (test)
+
+-- One kind: the items of a file, and copies of one item, which operators create in one statement.
+
+-- What is wrong with which items, as [[place, [[field, reason]]]] with places from 0; null if nothing is.
+create or replace function sugang.test_row_problems(p_items tests[]) returns text language sql stable as $$
+    select '[' || string_agg(format('[%s,%s]', place - 1, problems), ',' order by place) || ']'
+    from generate_subscripts(p_items, 1) place
+    cross join lateral (select sugang.test_field_problems(p_items[place])) found (problems)
+    where problems is not null
+$$;
+
+-- p_items is an array of what sugang.do_create_test takes. All of it is checked before anything is written.
+create or replace function sugang.do_import_test(p_items jsonb, p_only_check boolean)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    items tests[];
+begin
+    items := array(select jsonb_populate_record(null::tests, fields)
+                   from jsonb_array_elements(p_items) with ordinality listed (fields, place) order by place);
+    a.body := sugang.test_row_problems(items);
+    if a.body is not null then
+        a.outcome := 'invalid_rows';
+        return a;
+    end if;
+    a.outcome := 'ok';
+    a.body := sugang.created_json(cardinality(items),
+                                  case when not p_only_check then sugang.insert_tests(items) end);
+    return a;
+end $$;
+
+create or replace function sugang.import_test(p_function text, p_user bigint, p_items text, p_only_check boolean,
+                                                p_request_id text, p_key text, p_fingerprint text,
+                                                p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'import_test' then perform sugang.misrouted(p_function, 'import_test'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_import_test(p_items::jsonb, p_only_check));
+end $$;
+
+-- The copies of an item with their periods, as p_form orders them: `every` day, week or month; `count` of them, or
+-- those that start on the day `until` or earlier; but at most one more than `most`. The clock in `time_zone` shows the
+-- same time for each. Months are counted from the item itself, so that one that begins on the 31st does so wherever it
+-- can.
+create or replace function sugang.test_copies(p_item tests, p_form jsonb) returns tests[]
+language plpgsql stable as $$
+declare
+    copies tests[] := array[]::tests[];
+    copy tests := p_item;
+    zone text := p_form ->> 'time_zone';
+    step interval := ('1 ' || (p_form ->> 'every'))::interval;
+    starts timestamp := p_item.start_at at time zone zone;
+    ends timestamp := p_item.end_at at time zone zone;
+begin
+    for n in 1..least((p_form ->> 'count')::bigint, (p_form ->> 'most')::bigint + 1) loop
+        exit when (starts + n * step)::date > (p_form ->> 'until')::date;
+        copy.start_at := (starts + n * step) at time zone zone;
+        -- A clock that skips the start may not skip the end.
+        copy.end_at := greatest((ends + n * step) at time zone zone, copy.start_at);
+        copies := copies || copy;
+    end loop;
+    return copies;
+end $$;
+
+create or replace function sugang.do_repeat_test(p_id bigint, p_form jsonb) returns sugang.function_row
+language plpgsql as $$
+declare
+    a sugang.function_row;
+    item tests;
+    copies tests[];
+begin
+    select * into item from tests where id = p_id;
+    if item.id is null then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    if not sugang.is_time_zone(p_form ->> 'time_zone') then
+        a.body := '[["time_zone","unknown"]]';
+    else
+        copies := sugang.test_copies(item, p_form);
+        a.body := case
+            when cardinality(copies) = 0 then '[["until","before_start"]]'
+            when cardinality(copies) > (p_form ->> 'most')::bigint then '[["until","too_many"]]'
+            when copies[cardinality(copies)].end_at >= '10000-01-01T00:00:00Z' then '[["every","too_late"]]'
+            else sugang.test_field_problems(item)
+        end;
+    end if;
+    if a.body is not null then
+        a.outcome := 'invalid_fields';
+        return a;
+    end if;
+    a.outcome := 'ok';
+    a.body := sugang.created_json(cardinality(copies), sugang.insert_tests(copies));
+    return a;
+end $$;
+
+create or replace function sugang.repeat_test(p_function text, p_user bigint, p_id bigint, p_form text,
+                                                p_request_id text, p_key text, p_fingerprint text,
+                                                p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'repeat_test' then perform sugang.misrouted(p_function, 'repeat_test'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_repeat_test(p_id, p_form::jsonb));
 end $$;
 
 -- ===== operator_items (course)
@@ -2887,23 +3138,32 @@ create or replace function sugang.course_field_problems(i courses) returns text 
     select case when i.end_at < i.start_at then '[["end_at","before_start"]]' end
 $$;
 
+-- Creates items with the fields of these rows, in their order, and returns the ids.
+create or replace function sugang.insert_courses(p_items courses[]) returns bigint[] language sql as $$
+    with added as (
+        insert into courses (title, description, price, capacity, start_at, end_at, hidden)
+            select title, description, price, capacity, start_at, end_at, coalesce(hidden, false)
+            from unnest(p_items)
+            returning id
+    )
+    select array_agg(id order by id) from added
+$$;
+
 -- p_fields has the fields by the names of their columns. The API has checked each by itself.
 create or replace function sugang.do_create_course(p_fields jsonb) returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     item courses := jsonb_populate_record(null::courses, p_fields);
+    ids bigint[];
 begin
     a.body := sugang.course_field_problems(item);
     if a.body is not null then
         a.outcome := 'invalid_fields';
         return a;
     end if;
-    insert into courses (title, description, price, capacity, start_at, end_at, hidden)
-        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at,
-                coalesce(item.hidden, false))
-        returning * into item;
     a.outcome := 'ok';
-    a.body := sugang.course_operator_json(array[item.id]);
+    ids := sugang.insert_courses(array[item]);
+    a.body := sugang.course_operator_json(ids);
     return a;
 end $$;
 
@@ -3089,23 +3349,32 @@ create or replace function sugang.test_field_problems(i tests) returns text lang
     select case when i.end_at < i.start_at then '[["end_at","before_start"]]' end
 $$;
 
+-- Creates items with the fields of these rows, in their order, and returns the ids.
+create or replace function sugang.insert_tests(p_items tests[]) returns bigint[] language sql as $$
+    with added as (
+        insert into tests (title, description, price, capacity, start_at, end_at, hidden)
+            select title, description, price, capacity, start_at, end_at, coalesce(hidden, false)
+            from unnest(p_items)
+            returning id
+    )
+    select array_agg(id order by id) from added
+$$;
+
 -- p_fields has the fields by the names of their columns. The API has checked each by itself.
 create or replace function sugang.do_create_test(p_fields jsonb) returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     item tests := jsonb_populate_record(null::tests, p_fields);
+    ids bigint[];
 begin
     a.body := sugang.test_field_problems(item);
     if a.body is not null then
         a.outcome := 'invalid_fields';
         return a;
     end if;
-    insert into tests (title, description, price, capacity, start_at, end_at, hidden)
-        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at,
-                coalesce(item.hidden, false))
-        returning * into item;
     a.outcome := 'ok';
-    a.body := sugang.test_operator_json(array[item.id]);
+    ids := sugang.insert_tests(array[item]);
+    a.body := sugang.test_operator_json(ids);
     return a;
 end $$;
 

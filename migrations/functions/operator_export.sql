@@ -1,5 +1,5 @@
--- One kind: its items and registrations as CSV (RFC 4180), a page for each call. The first line of a page says where
--- the next one begins, and is empty on the last page; the names of the columns begin the first page.
+-- One kind: its items and registrations as files (CSV is RFC 4180), a page for each call. The first line of a page says
+-- where the next one begins, and is empty on the last page; the names of the columns begin the first page.
 
 -- Newest first, as in the list. p_after is null, or what the page before says.
 create or replace function sugang.export_{kind}_registrations(p_function text, p_user bigint, p_id bigint,
@@ -53,27 +53,30 @@ begin
     return a;
 end $$;
 
--- In the order of their ids, hidden ones included.
-create or replace function sugang.export_{kind}(p_function text, p_user bigint, p_after text,
+-- In the order of their ids, hidden ones included: as CSV, or as JSON, one object a line.
+create or replace function sugang.export_{kind}(p_function text, p_user bigint, p_format text, p_after text,
                                                 p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    is_csv boolean := p_format = 'csv';
 begin
     if p_function is distinct from 'export_{kind}' then perform sugang.misrouted(p_function, 'export_{kind}'); end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
     a.outcome := 'ok';
     with page as materialized (
-        select * from {items} where id > coalesce(p_after, '-1')::bigint order by id limit sugang.export_size() / 10
+        select id, title, description, price::text as price, capacity, sugang.iso(start_at) as start_at,
+               sugang.iso(end_at) as end_at, hidden, registration_count
+        from {items} where id > coalesce(p_after, '-1')::bigint order by id limit sugang.export_size() / 10
     )
     select concat(case when count(*) = sugang.export_size() / 10 then max(id) end, E'\n',
-                  case when p_after is null then concat(
+                  case when is_csv and p_after is null then concat(
                       'id,title,description,price,capacity,start_at,end_at,hidden,registration_count', E'\r\n') end,
-                  string_agg(concat(
+                  string_agg(case when is_csv then concat(
                       id, ',', sugang.csv_cell(title), ',', sugang.csv_cell(description), ',', price, ',', capacity, ',',
-                      sugang.iso(start_at), ',', sugang.iso(end_at), ',', hidden::text, ',', registration_count,
-                      E'\r\n'), '' order by id))
+                      start_at, ',', end_at, ',', hidden::text, ',', registration_count, E'\r\n')
+                      else concat(row_to_json(page), E'\n') end, '' order by id))
         into a.body from page;
     return a;
 end $$;

@@ -64,23 +64,32 @@ create or replace function sugang.{kind}_field_problems(i {items}) returns text 
     select case when i.end_at < i.start_at then '[["end_at","before_start"]]' end
 $$;
 
+-- Creates items with the fields of these rows, in their order, and returns the ids.
+create or replace function sugang.insert_{items}(p_items {items}[]) returns bigint[] language sql as $$
+    with added as (
+        insert into {items} (title, description, price, capacity, start_at, end_at, hidden)
+            select title, description, price, capacity, start_at, end_at, coalesce(hidden, false)
+            from unnest(p_items)
+            returning id
+    )
+    select array_agg(id order by id) from added
+$$;
+
 -- p_fields has the fields by the names of their columns. The API has checked each by itself.
 create or replace function sugang.do_create_{kind}(p_fields jsonb) returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     item {items} := jsonb_populate_record(null::{items}, p_fields);
+    ids bigint[];
 begin
     a.body := sugang.{kind}_field_problems(item);
     if a.body is not null then
         a.outcome := 'invalid_fields';
         return a;
     end if;
-    insert into {items} (title, description, price, capacity, start_at, end_at, hidden)
-        values (item.title, item.description, item.price, item.capacity, item.start_at, item.end_at,
-                coalesce(item.hidden, false))
-        returning * into item;
     a.outcome := 'ok';
-    a.body := sugang.{kind}_operator_json(array[item.id]);
+    ids := sugang.insert_{items}(array[item]);
+    a.body := sugang.{kind}_operator_json(ids);
     return a;
 end $$;
 
