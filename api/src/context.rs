@@ -1,24 +1,45 @@
 //! One request with everything that its handler needs.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
+use futures::lock::MutexGuard;
 use spin_sdk::wasip3::http::types;
-use sugang_protocol::{Language, Text, request_id::RequestIds};
+use sugang_protocol::{Language, Text, host::REQUEST_TIMEOUT, request_id::RequestIds};
 
 use crate::{
     error::{
         ApiError,
-        catalog::{NOT_FOUND, TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND},
+        catalog::{
+            NOT_FOUND, TOKEN_NOT_VALID, UNSUPPORTED_FILE_TYPE, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE, USER_NOT_FOUND,
+        },
     },
-    extract::{Body, Idempotency},
+    extract::{
+        Body, Idempotency,
+        body::{FileFormat, declared_length, file_format},
+    },
     http::{RequestHead, Response},
     log::{self, SecurityEvent, Source},
     state::AppState,
     store::{
         FunctionRow, Outcome,
         functions::{self, FunctionCall, ProveOperator},
+        within,
     },
 };
+
+/// The time in which a long file must arrive. The host leaves it to the component, and does not receive it before.
+const FILE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A file that an operator has sent.
+pub(crate) struct File<'a> {
+    pub(crate) format: FileFormat,
+    pub(crate) body: Body,
+    /// Held while the file is worked on, so that an instance has one long file at a time in its memory.
+    pub(crate) alone: Option<MutexGuard<'a, ()>>,
+}
 
 /// Proves that a request is that of an active operator, where no statement of an operation has done so.
 ///
@@ -85,15 +106,45 @@ impl RequestContext<'_> {
     /// # Errors
     /// 415 if it is compressed; those of [`Body::read`].
     pub(crate) async fn body(&self) -> Result<Body, ApiError> {
+        let incoming = self.incoming()?;
+        let (length, media_type) = (self.head.header("content-length"), self.head.header("content-type"));
+        Body::read(incoming, self.state.config.max_body_bytes, length, media_type).await
+    }
+
+    /// Reads a file. Unless it is short, the caller is proven to be an operator before any of it
+    /// is received: no other client may occupy memory.
+    ///
+    /// # Errors
+    /// 415 for another media type, or if it is compressed; 404 for a long file of a caller who is no operator; 413 if it is
+    /// too long; 408 if it comes too slowly.
+    pub(crate) async fn file(&self) -> Result<File<'_>, ApiError> {
+        let format = file_format(self.head.header("content-type").unwrap_or_default());
+        let format = format.ok_or(&UNSUPPORTED_FILE_TYPE)?;
+        let incoming = self.incoming()?;
+        let length = self.head.header("content-length");
+        let config = &self.state.config;
+        let is_short = declared_length(length).is_some_and(|length| length <= config.max_body_bytes as u64);
+        let mut alone = None;
+        if !is_short {
+            prove_operator(self.state, self.head).await?;
+            self.answered.set(true);
+            alone = Some(self.state.long_file.lock().await);
+        }
+        let body = within(FILE_TIMEOUT, Body::read_file(incoming, config.max_import_bytes, length)).await;
+        let body = body.ok_or(&REQUEST_TIMEOUT)??;
+        Ok(File { format, body, alone })
+    }
+
+    /// Takes the request with its body.
+    fn incoming(&self) -> Result<types::Request, ApiError> {
         let Some(incoming) = self.incoming.take() else {
             return Err(ApiError::internal("the body was read before"));
         };
         let encoding = self.head.header("content-encoding").unwrap_or_default().trim();
-        if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-            return Err((&UNSUPPORTED_MEDIA_TYPE).into());
+        match encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+            true => Ok(incoming),
+            false => Err((&UNSUPPORTED_MEDIA_TYPE).into()),
         }
-        let (length, media_type) = (self.head.header("content-length"), self.head.header("content-type"));
-        Body::read(incoming, self.state.config.max_body_bytes, length, media_type).await
     }
 
     /// Reads the idempotency key, if the client sent one.
@@ -116,7 +167,22 @@ impl RequestContext<'_> {
         statements: &'static C::Statements,
         call: C,
     ) -> Result<FunctionRow, ApiError> {
-        let row = self.state.database.execute(statements, call).await?;
+        self.answer(self.state.database.execute(statements, call).await?)
+    }
+
+    /// Calls a function that works on a whole file.
+    ///
+    /// # Errors
+    /// Those of [`RequestContext::execute`].
+    pub(crate) async fn execute_long<C: FunctionCall>(
+        &self,
+        statements: &'static C::Statements,
+        call: C,
+    ) -> Result<FunctionRow, ApiError> {
+        self.answer(self.state.database.execute_long(statements, call).await?)
+    }
+
+    fn answer(&self, row: FunctionRow) -> Result<FunctionRow, ApiError> {
         match row.outcome {
             Outcome::UserNotFound => Err((&USER_NOT_FOUND).into()),
             Outcome::UserInactive => Err((&USER_INACTIVE).into()),

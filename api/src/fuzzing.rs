@@ -22,7 +22,7 @@ use crate::{
         body::Object,
         forms::{
             cancel, cancel_registration, complete_registrations, edit_item, login, new_item, new_registration, refresh,
-            refund, register, signup,
+            refund, register, repeat, signup,
         },
     },
 };
@@ -64,6 +64,7 @@ pub fn body(bytes: &[u8]) {
         read(&object, new_registration);
         read(&object, cancel_registration);
         read(&object, complete_registrations);
+        read(&object, repeat);
     }
 }
 

@@ -11,8 +11,8 @@ use crate::{
     context::{RequestContext, prove_operator},
     error::{ApiError, catalog::NOT_FOUND},
     handlers::{
-        accounts, docs, figures, health, items, operator_exports, operator_items, operator_payments,
-        operator_registrations, operator_seats, operator_users, operators, payments, registrations,
+        accounts, docs, figures, health, items, operator_exports, operator_imports, operator_items, operator_payments,
+        operator_registrations, operator_repeats, operator_seats, operator_users, operators, payments, registrations,
     },
     http::Response,
     kind::{ItemKind, KINDS},
@@ -72,6 +72,24 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
             item(Method::GET, "/api/operator/{items}/", &operator_items::LIST, kind),
             item(Method::POST, "/api/operator/{items}/", &operator_items::CREATE, kind),
             item(Method::GET, "/api/operator/{items}.csv", &operator_exports::ITEMS, kind),
+            item(
+                Method::GET,
+                "/api/operator/{items}.jsonl",
+                &operator_exports::JSON_LINES,
+                kind,
+            ),
+            item(
+                Method::POST,
+                "/api/operator/{items}/import/",
+                &operator_imports::IMPORT,
+                kind,
+            ),
+            item(
+                Method::POST,
+                "/api/operator/{items}/{id}/repeat/",
+                &operator_repeats::REPEAT,
+                kind,
+            ),
             item(Method::GET, "/api/operator/{items}/{id}/", &operator_items::GET, kind),
             item(
                 Method::PATCH,

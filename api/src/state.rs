@@ -2,6 +2,8 @@
 
 use std::{cell::OnceCell, rc::Rc};
 
+use futures::lock::Mutex;
+
 use crate::{
     auth::{passwords, tokens::Keys},
     config::Config,
@@ -15,6 +17,8 @@ pub(crate) struct AppState {
     pub(crate) keys: Keys,
     pub(crate) database: Database,
     pub(crate) redis: Redis,
+    /// Locked by the request that has a long file in memory.
+    pub(crate) long_file: Mutex<()>,
 }
 
 thread_local! {
@@ -44,6 +48,7 @@ impl AppState {
                 config.redis_key_prefix.clone(),
                 config.redis_timeout,
             ),
+            long_file: Mutex::new(()),
             config,
         });
         // A concurrent first request may have been faster; all requests then share its state.

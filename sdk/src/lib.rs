@@ -6,7 +6,7 @@ pub mod types;
 mod client;
 #[cfg(feature = "client")]
 pub use client::{
-    ApiError, Builder, Client, Error, FiguresOf, Filter, IdempotencyKey, InvalidKey, ItemId, Items, Keyed, List,
-    ManagedItems, ManagedPaymentFilter, ManagedPayments, ManagedUsers, Operator, PaymentFilter, Payments,
+    ApiError, Builder, Client, Error, FiguresOf, FileFormat, Filter, IdempotencyKey, Import, InvalidKey, ItemId, Items,
+    Keyed, List, ManagedItems, ManagedPaymentFilter, ManagedPayments, ManagedUsers, Operator, PaymentFilter, Payments,
     RegistrationFilter, RetryPolicy, Session, UserFilter,
 };

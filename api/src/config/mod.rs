@@ -44,6 +44,8 @@ pub(crate) struct Config {
     /// The hosts that a request may name.
     pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) max_body_bytes: usize,
+    /// The limit of a file of an operator.
+    pub(crate) max_import_bytes: usize,
     pub(crate) cors: Cors,
     /// The cost of hashing a password.
     pub(crate) argon2: argon2::Params,
@@ -62,7 +64,7 @@ pub(crate) struct Config {
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 32] = [
+const VARIABLES: [&str; 33] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -78,6 +80,7 @@ const VARIABLES: [&str; 32] = [
     "public_url",
     "allowed_hosts",
     "max_body_bytes",
+    "max_import_bytes",
     "lock_ttl_ms",
     "redis_timeout_ms",
     "database_timeout_ms",
@@ -129,6 +132,7 @@ impl Config {
             public_url: values.public_url()?,
             allowed_hosts: values.allowed_hosts()?,
             max_body_bytes: values.number("max_body_bytes", 256, 16 * 1024 * 1024)?,
+            max_import_bytes: values.number("max_import_bytes", 256, 16 * 1024 * 1024)?,
             cors: values.cors()?,
             argon2,
             login_limits: RateLimits {

@@ -78,6 +78,10 @@ errors! {
     UNSUPPORTED_MEDIA_TYPE = detail UnsupportedMediaType
         "지원하지 않는 미디어 타입입니다. application/json으로 보내주세요."
         "Unsupported media type. Send application/json.";
+    /// The body is declared neither as CSV nor as JSON Lines.
+    UNSUPPORTED_FILE_TYPE = detail UnsupportedMediaType
+        "지원하지 않는 파일입니다. text/csv 또는 application/x-ndjson으로, UTF-8로 보내주세요."
+        "Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.";
     /// The idempotency key belongs to a different request.
     IDEMPOTENCY_KEY_REUSED = error IdempotencyKeyReused
         "이미 다른 요청에 사용된 Idempotency-Key입니다" "This Idempotency-Key was used with another request";

@@ -69,6 +69,12 @@ pub(crate) enum FieldProblem {
     BeforeFrom,
     /// The period has more than this many days.
     TooManyDays(i64),
+    /// PostgreSQL knows no time zone of this name.
+    UnknownTimeZone,
+    /// More copies than this would start until then.
+    TooManyCopies(i64),
+    /// A period would end after the year 9999.
+    TooLate,
     /// The key is not 1 to 255 visible ASCII characters.
     InvalidIdempotencyKey,
 }
@@ -167,6 +173,18 @@ impl FieldProblem {
                 Language::Korean => format!("기간은 {most}일을 넘을 수 없습니다.").into(),
                 Language::English => format!("Ensure that the period has no more than {most} days.").into(),
             },
+            Self::UnknownTimeZone => text(
+                "알 수 없는 시간대입니다. Asia/Seoul과 같은 이름을 사용하십시오.",
+                "There is no such time zone. Use a name such as Asia/Seoul.",
+            ),
+            Self::TooManyCopies(most) => match language {
+                Language::Korean => format!("복사본은 {most}개를 넘을 수 없습니다.").into(),
+                Language::English => format!("Ensure that there are no more than {most} copies.").into(),
+            },
+            Self::TooLate => text(
+                "기간이 9999년 이후에 끝납니다.",
+                "A period would end after the year 9999.",
+            ),
             Self::InvalidIdempotencyKey => text(
                 "1자에서 255자의 출력 가능한 ASCII 문자여야 합니다.",
                 "It must be 1 to 255 printable ASCII characters.",
@@ -177,7 +195,7 @@ impl FieldProblem {
 
 /// The wrong fields of a request, in the order in which they were found.
 #[derive(Default)]
-pub(crate) struct FieldProblems(Vec<(&'static str, FieldProblem)>);
+pub(crate) struct FieldProblems(pub(super) Vec<(&'static str, FieldProblem)>);
 
 impl FieldProblems {
     /// Starts with one problem of one field.

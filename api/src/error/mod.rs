@@ -10,6 +10,7 @@
 
 pub(crate) mod catalog;
 mod fields;
+mod rows;
 
 use sugang_protocol::{ErrorResponse, ErrorSpec, Language, request_id::RequestIds};
 use sugang_sdk::types::{ErrorCode, ErrorText, Money, RowError};
@@ -18,6 +19,7 @@ use crate::{http::Response, log};
 
 use catalog::{INTERNAL, INVALID_ROWS, METHOD_NOT_ALLOWED, RATE_LIMITED, REFUND_TOO_LARGE, SIGNUP_FAILED, UNAVAILABLE};
 pub(crate) use fields::{FieldProblem, FieldProblems};
+pub(crate) use rows::{RowProblem, RowProblems};
 
 /// Why a request is refused or fails.
 pub(crate) enum ApiError {

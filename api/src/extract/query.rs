@@ -139,7 +139,7 @@ impl Query {
 }
 
 /// Returns whether the text is a day of the Gregorian calendar from the year 1, in ten characters.
-fn is_day(text: &str) -> bool {
+pub(super) fn is_day(text: &str) -> bool {
     let digits = |range: std::ops::Range<usize>| -> Option<u32> {
         let digits = text.get(range)?;
         digits

@@ -336,7 +336,9 @@ mod description {
     use utoipa::ToSchema;
 
     use super::{ApiError, FieldProblem, FieldProblems, INVALID_CREDENTIALS, REFRESH_NOT_VALID};
-    use crate::operation::description::{Body, Description, Success, body, caller, rate_limited, required, stores};
+    use crate::operation::description::{
+        BODIES, Body, Description, Success, body, caller, rate_limited, required, stores,
+    };
 
     pub(super) fn signup() -> Description {
         let problems = FieldProblems::of("email", FieldProblem::EmailTaken);
@@ -418,6 +420,7 @@ mod description {
             body: Some(Body {
                 schema: request,
                 required: true,
+                media_types: &BODIES,
             }),
             success: Success::named(status, answer),
             errors: errors.into_iter().chain(body()).chain(stores()).collect(),

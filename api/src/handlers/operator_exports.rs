@@ -1,4 +1,4 @@
-//! The exams, the courses and their registrations as CSV files, for operators.
+//! The exams and the courses as files, and their registrations as CSV, for operators.
 //!
 //! A file is read by pages, each by one statement, and sent as it is read: its length has no bound, and the memory has.
 
@@ -19,8 +19,31 @@ use crate::{
     },
 };
 
-/// Tells spreadsheets that the file is UTF-8.
-const BYTE_ORDER_MARK: &str = "\u{feff}";
+/// How a file is written.
+struct Format {
+    /// The word of the SQL function.
+    word: &'static str,
+    ending: &'static str,
+    media_type: &'static str,
+    /// What the file begins with.
+    begin: &'static str,
+}
+
+/// The byte order mark tells spreadsheets that the file is UTF-8.
+static CSV: Format = Format {
+    word: "csv",
+    ending: "csv",
+    media_type: "text/csv; charset=utf-8",
+    begin: "\u{feff}",
+};
+
+/// One JSON object a line.
+static LINES: Format = Format {
+    word: "json",
+    ending: "jsonl",
+    media_type: "application/x-ndjson",
+    begin: "",
+};
 
 pub(crate) static REGISTRATIONS: ItemOperation = ItemOperation {
     id: |kind| format!("export_{}_registrations", kind.names.0),
@@ -48,31 +71,45 @@ pub(crate) async fn registrations(
         after,
         epoch,
     };
-    export(ctx, kind, "registrations.csv", page).await
+    export(ctx, kind, &CSV, "registrations", page).await
 }
 
 pub(crate) static ITEMS: ItemOperation = ItemOperation {
     id: |kind| format!("export_{}", kind.names.1),
-    handler: |ctx, caller, kind| Box::pin(items(ctx, caller, kind)),
+    handler: |ctx, caller, kind| Box::pin(items(ctx, caller, kind, &CSV)),
     #[cfg(test)]
     describe: description::items,
 };
 
+pub(crate) static JSON_LINES: ItemOperation = ItemOperation {
+    id: |kind| format!("export_{}_as_json", kind.names.1),
+    handler: |ctx, caller, kind| Box::pin(items(ctx, caller, kind, &LINES)),
+    #[cfg(test)]
+    describe: description::json_lines,
+};
+
 /// Exports all items of a kind.
-pub(crate) async fn items(
+async fn items(
     ctx: &RequestContext<'_>,
     caller: Caller,
     kind: &'static ItemKind,
+    format: &'static Format,
 ) -> Result<Response, ApiError> {
     let (user, epoch) = (caller.id(), caller.epoch());
-    let name = format!("{}.csv", kind.segment);
-    export(ctx, kind, &name, move |after| ExportItems { user, after, epoch }).await
+    let page = move |after| ExportItems {
+        user,
+        format: format.word.to_owned(),
+        after,
+        epoch,
+    };
+    export(ctx, kind, format, kind.segment, page).await
 }
 
 /// Answers the first page, and the others behind it. `page` makes the call for the page behind another one.
 async fn export<C: FunctionCall<Statements = KindFunctions> + 'static>(
     ctx: &RequestContext<'_>,
     kind: &'static ItemKind,
+    format: &Format,
     name: &str,
     page: impl Fn(Option<String>) -> C + 'static,
 ) -> Result<Response, ApiError> {
@@ -98,8 +135,11 @@ async fn export<C: FunctionCall<Statements = KindFunctions> + 'static>(
         }
     });
     Ok(
-        Response::text(200, "text/csv; charset=utf-8", format!("{BYTE_ORDER_MARK}{lines}"))
-            .header("content-disposition", format!("attachment; filename=\"{name}\""))
+        Response::text(200, format.media_type, format!("{}{lines}", format.begin))
+            .header(
+                "content-disposition",
+                format!("attachment; filename=\"{name}.{}\"", format.ending),
+            )
             .followed_by(rest.boxed_local()),
     )
 }
@@ -144,6 +184,21 @@ mod description {
 
     pub(super) fn items(kind: &'static ItemKind) -> Description {
         described(format!("Export all {} as CSV", kind.names.1), vec![], operator([]))
+    }
+
+    pub(super) fn json_lines(kind: &'static ItemKind) -> Description {
+        let csv = items(kind);
+        Description {
+            summary: format!("Export all {} as JSON Lines", kind.names.1),
+            more: "One JSON object a line, with the names of the columns of the CSV. A file that could not be read to its end \
+                   breaks off with an error of HTTP."
+                .into(),
+            success: Success {
+                media_type: "application/x-ndjson",
+                ..csv.success
+            },
+            ..csv
+        }
     }
 
     fn described(summary: String, parameters: Vec<Parameter>, errors: Vec<ApiError>) -> Description {

@@ -224,7 +224,8 @@ mod description {
         handlers::items,
         operation::{
             description::{
-                Body, Description, Success, body, keyed, managed_item, null_character, operator, page_of, required,
+                BODIES, Body, Description, Success, body, keyed, managed_item, null_character, operator, page_of,
+                required,
             },
             parameters::{id, idempotency_key, if_match, parameter, string},
         },
@@ -257,6 +258,7 @@ mod description {
             body: Some(Body {
                 schema: NewItem::name(),
                 required: true,
+                media_types: &BODIES,
             }),
             success: Success::named(201, managed_item(kind)).replayable(),
             errors: operator(
@@ -279,6 +281,7 @@ mod description {
             body: Some(Body {
                 schema: EditItem::name(),
                 required: true,
+                media_types: &BODIES,
             }),
             success: Success::named(200, managed_item(kind)).replayable(),
             errors: operator(errors.into_iter().chain(versioned()).chain(body()).chain(keyed())),

@@ -135,7 +135,9 @@ mod description {
     use crate::{
         error::{FieldProblem, FieldProblems},
         operation::{
-            description::{Body, Description, Success, body, keyed, null_character, operator, page_of, required},
+            description::{
+                BODIES, Body, Description, Success, body, keyed, null_character, operator, page_of, required,
+            },
             parameters::{day_parameter, id, id_parameter, idempotency_key, page_parameter, parameter, string},
         },
     };
@@ -210,6 +212,7 @@ mod description {
             body: Some(Body {
                 schema: RefundPayment::name(),
                 required: true,
+                media_types: &BODIES,
             }),
             success: Success::named(200, Refunded::name()).replayable(),
             errors: operator(errors.into_iter().chain(body()).chain(keyed())),

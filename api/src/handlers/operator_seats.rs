@@ -246,7 +246,7 @@ mod description {
 
     use super::{ApiError, FieldProblem, FieldProblems, ItemKind, NOT_FOUND, SOLD_OUT};
     use crate::operation::{
-        description::{Body, Description, Success, body, keyed, operator, required},
+        description::{BODIES, Body, Description, Success, body, keyed, operator, required},
         parameters::{id, idempotency_key, registration},
     };
 
@@ -337,7 +337,11 @@ mod description {
     }
 
     fn sent(schema: std::borrow::Cow<'static, str>) -> Option<Body> {
-        Some(Body { schema, required: true })
+        Some(Body {
+            schema,
+            required: true,
+            media_types: &BODIES,
+        })
     }
 
     fn described(summary: String, more: &'static str, parameters: Vec<Parameter>) -> Description {

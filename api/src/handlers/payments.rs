@@ -150,7 +150,7 @@ mod description {
     use crate::{
         error::{FieldProblem, FieldProblems},
         operation::{
-            description::{Body, Description, Success, body, caller, keyed, page_of},
+            description::{BODIES, Body, Description, Success, body, caller, keyed, page_of},
             parameters::{day_parameter, id, idempotency_key, page_parameter, parameter, search_parameter, string},
         },
     };
@@ -193,6 +193,7 @@ mod description {
             body: Some(Body {
                 schema: Cancel::name(),
                 required: false,
+                media_types: &BODIES,
             }),
             success: Success::named(200, Cancelled::name()).replayable(),
             errors: caller(

@@ -174,7 +174,7 @@ mod description {
     use super::{AMOUNT_OUT_OF_BOUNDS, ApiError, ItemKind, NOT_FOUND, SOLD_OUT};
     use crate::{
         operation::{
-            description::{Body, Description, Success, body, caller, keyed, required},
+            description::{BODIES, Body, Description, Success, body, caller, keyed, required},
             parameters::{id, idempotency_key, string},
         },
         payment_rules::accepted_amounts,
@@ -195,6 +195,7 @@ mod description {
             body: Some(Body {
                 schema: Register::name(),
                 required: true,
+                media_types: &BODIES,
             }),
             success: Success::of(201, registered(kind)).replayable(),
             errors: caller(

@@ -13,7 +13,7 @@ use super::{
     names::BEARER,
 };
 use crate::{
-    operation::description::{BODIES, Body, Description, Success},
+    operation::description::{Body, Description, Success},
     routes::Route,
 };
 
@@ -42,10 +42,15 @@ pub(super) fn operation(route: &Route, description: Description) -> Documented {
     for parameter in parameters {
         operation = operation.parameter(parameter);
     }
-    if let Some(Body { schema, required }) = body {
+    if let Some(Body {
+        schema,
+        required,
+        media_types,
+    }) = body
+    {
         let content = Content::new(Some(Ref::from_schema_name(schema)));
         let required = if required { Required::True } else { Required::False };
-        let body = BODIES
+        let body = media_types
             .iter()
             .fold(RequestBodyBuilder::new(), |body, media_type| {
                 body.content(*media_type, content.clone())

@@ -2,12 +2,12 @@
 
 use sugang_sdk::types::{
     AccessToken, Cancel, CancelRegistration, Cancelled, CompleteRegistrations, Course, CourseId, DayFigures, EditItem,
-    Exam, ExamId, Figures, ItemFigures, Login, ManagedCourse, ManagedExam, ManagedPayment, ManagedRegistration,
-    ManagedUser, Money, MoneySum, NewItem, NewRegistration, Payment, PaymentId, PaymentMethod, PaymentStatus,
-    PaymentType, Refresh, Refund, RefundChoice, RefundId, RefundPayment, RefundStatus, Refunded, Register,
-    RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus,
-    RegistrationsCompleted, RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserDetails, UserId,
-    UserRegistration, UserRights,
+    Every, Exam, ExamId, Figures, ItemFigures, ItemsCreated, Login, ManagedCourse, ManagedExam, ManagedPayment,
+    ManagedRegistration, ManagedUser, Money, MoneySum, NewItem, NewRegistration, Payment, PaymentId, PaymentMethod,
+    PaymentStatus, PaymentType, Refresh, Refund, RefundChoice, RefundId, RefundPayment, RefundStatus, Refunded,
+    Register, RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus,
+    RegistrationsCompleted, RepeatItem, RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User,
+    UserDetails, UserId, UserRegistration, UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -21,7 +21,10 @@ use super::{
     errors,
     names::{BEARER, CODE, ERROR},
 };
-use crate::extract::forms::signup::{MAX_EMAIL_CHARS, MAX_USERNAME_CHARS, MIN_PASSWORD_CHARS};
+use crate::{
+    extract::forms::signup::{MAX_EMAIL_CHARS, MAX_USERNAME_CHARS, MIN_PASSWORD_CHARS},
+    operation::{description::FILE, parameters::string},
+};
 
 /// Examples of a course, whose type it shares with an exam.
 const COURSE_EXAMPLES: [(&str, &str); 2] = [("title", "실전 SQL 튜닝"), ("description", "실행 계획을 읽는 8주 수업")];
@@ -68,6 +71,8 @@ pub(super) fn components() -> Components {
         .schema_from::<RefundStatus>()
         .schema_from::<RefundId>()
         .schema_from::<NewItem>()
+        .schema_from::<RepeatItem>()
+        .schema_from::<Every>()
         .schema_from::<EditItem>()
         .schema_from::<ManagedRegistration>()
         .schema_from::<NewRegistration>()
@@ -88,6 +93,9 @@ pub(super) fn components() -> Components {
         .schema("Course", Course::schema())
         .schema("ManagedExam", ManagedExam::schema())
         .schema("ManagedCourse", ManagedCourse::schema())
+        .schema("ExamsCreated", ItemsCreated::<ExamId>::schema())
+        .schema("CoursesCreated", ItemsCreated::<CourseId>::schema())
+        .schema(FILE, string().description(Some("CSV, or JSON Lines.")).build())
         .schema(CODE, errors::error_code())
         .schema(ERROR, errors::error())
         .build();

@@ -21,8 +21,12 @@ use crate::{
 };
 
 pub(crate) const JSON: &str = "application/json";
-/// The media types of bodies.
+/// The media types of forms.
 pub(crate) const BODIES: [&str; 3] = [JSON, "application/x-www-form-urlencoded", "multipart/form-data"];
+/// The media types of files.
+pub(crate) const FILES: [&str; 2] = ["text/csv", "application/x-ndjson"];
+/// The name of the schema of a file.
+pub(crate) const FILE: &str = "File";
 
 /// The description of an operation.
 pub(crate) struct Description {
@@ -41,6 +45,7 @@ pub(crate) struct Description {
 pub(crate) struct Body {
     pub(crate) schema: Cow<'static, str>,
     pub(crate) required: bool,
+    pub(crate) media_types: &'static [&'static str],
 }
 
 pub(crate) struct Success {
@@ -186,6 +191,11 @@ pub(crate) fn item(kind: &ItemKind) -> Cow<'static, str> {
 /// Returns the name of a kind's schema for operators.
 pub(crate) fn managed_item(kind: &ItemKind) -> Cow<'static, str> {
     format!("Managed{}", item(kind)).into()
+}
+
+/// Returns the name of the schema of what an import, or a repetition, has created.
+pub(crate) fn created(kind: &ItemKind) -> Cow<'static, str> {
+    format!("{}sCreated", item(kind)).into()
 }
 
 /// Returns the schema of one page of results.

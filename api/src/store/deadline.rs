@@ -20,7 +20,7 @@ const MAX_TURNS: u32 = 8;
 ///
 /// An instance computes on one thread. While one of its requests hashes a password, replies and timers of the others wait,
 /// and are then delivered in any order. So a timer alone is no proof that a store was slow: only one that fired in time is.
-pub(super) async fn within<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
+pub(crate) async fn within<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
     within_by(limit, work, spin_sdk::time::sleep).await
 }
 

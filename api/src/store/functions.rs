@@ -251,9 +251,10 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
-        /// Exports a page of the items as CSV.
+        /// Exports a page of the items: `csv`, or `json`, one object a line.
         export ExportItems = "export_{kind}" One {
             user: i64,
+            format: String,
             after: Option<String>,
             epoch: i64,
         } retry(self) Retry::Idempotent;
@@ -299,6 +300,28 @@ functions! {
             id: i64,
             epoch: i64,
         } retry(self) Retry::Idempotent;
+
+        /// Creates all of these items, a JSON array of objects, or none; or only checks them.
+        import ImportItems = "import_{kind}" Change {
+            user: i64,
+            items: String,
+            only_check: bool,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Creates copies of an item by the form of an operator, a JSON object.
+        repeat RepeatItem = "repeat_{kind}" Change {
+            user: i64,
+            id: i64,
+            form: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::with_key(self.key.as_deref());
 
         /// Creates an item of these fields, a JSON object.
         create CreateItem = "create_{kind}" Change {

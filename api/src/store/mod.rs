@@ -15,6 +15,7 @@ mod redis_failure;
 mod retry;
 mod row;
 
+pub(crate) use deadline::within;
 pub(crate) use lock::{probe_lock, with_lock};
 pub(crate) use outcome::Outcome;
 pub(crate) use postgres::Database;

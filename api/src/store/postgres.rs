@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{error::ApiError, log};
 
+/// A function that works on a whole file has this many times the time of the others.
+const LONG: u32 = 3;
+
 /// The database, with the idle connections of the instance.
 pub(crate) struct Database {
     url: String,
@@ -46,7 +49,31 @@ impl Database {
         call: C,
     ) -> Result<FunctionRow, ApiError> {
         let (statement, retry) = (C::statement(statements), call.retry());
-        let parameters = self.parameters(statement, call.arguments());
+        self.run(self.timeout, statement, retry, call.arguments()).await
+    }
+
+    /// Calls a function that works on a whole file, within a multiple of the configured time.
+    ///
+    /// # Errors
+    /// Those of [`Database::execute`].
+    pub(crate) async fn execute_long<C: FunctionCall>(
+        &self,
+        statements: &'static C::Statements,
+        call: C,
+    ) -> Result<FunctionRow, ApiError> {
+        let (statement, retry) = (C::statement(statements), call.retry());
+        self.run(LONG * self.timeout, statement, retry, call.arguments()).await
+    }
+
+    /// Not generic: the component has it once, and not for each function.
+    async fn run(
+        &self,
+        limit: Duration,
+        statement: &'static Statement,
+        retry: Retry,
+        arguments: Vec<ParameterValue>,
+    ) -> Result<FunctionRow, ApiError> {
+        let parameters = self.parameters(statement, arguments);
         let work = async {
             match self.attempt(statement, parameters.clone()).await {
                 // The connection was idle, here or in the host's pool, and may be older than PostgreSQL's last restart.
@@ -70,7 +97,7 @@ impl Database {
                 result => result,
             }
         };
-        match within(self.timeout, work).await {
+        match within(limit, work).await {
             Some(Ok(row)) => Ok(row),
             Some(Err(error)) => Err(error.into_api_error(&self.url)),
             None => Err(ApiError::unavailable("PostgreSQL did not answer in time")),

@@ -2,6 +2,7 @@
 //! offer the endpoints; [`List`] reads pages.
 
 mod error;
+mod import;
 mod items;
 mod list;
 mod operator;
@@ -24,6 +25,7 @@ use url::Url;
 use crate::types::{ErrorBody, ErrorCode, ErrorText, Login, Secret, SignedUp, Signup, Tokens};
 
 pub use error::{ApiError, Error};
+pub use import::{FileFormat, Import};
 pub use items::{Filter, ItemId, Items};
 pub use list::List;
 pub use operator::{FiguresOf, ManagedItems, ManagedPaymentFilter, ManagedPayments, Operator, RegistrationFilter};
@@ -34,6 +36,8 @@ pub use users::{ManagedUsers, UserFilter};
 
 use retry::{Outcome, decide};
 
+/// The media type of nearly every body.
+const JSON: &str = "application/json";
 /// The header that carries an idempotency key.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// The header of every response that carries the id of its request.
@@ -131,7 +135,7 @@ impl Builder {
         }
         base.set_query(None);
         base.set_fragment(None);
-        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(JSON))]);
         if let Some(language) = &self.language {
             let value =
                 HeaderValue::from_str(language).map_err(|_| config(format!("{language:?} is not a language")))?;
@@ -275,7 +279,7 @@ impl Client {
             outgoing = outgoing.header(IF_MATCH, format!("\"{version}\""));
         }
         if let Some(body) = &request.body {
-            outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body.clone());
+            outgoing = outgoing.header(CONTENT_TYPE, request.media_type).body(body.clone());
         }
         let response = outgoing.send().await.map_err(Error::from_transport)?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -355,6 +359,7 @@ struct Request {
     path: String,
     query: Vec<(&'static str, String)>,
     body: Option<Vec<u8>>,
+    media_type: &'static str,
     /// The version that it changes.
     if_match: Option<String>,
     retry: Retry,
@@ -387,6 +392,7 @@ impl Request {
             path: path.into(),
             query,
             body: None,
+            media_type: JSON,
             if_match: None,
             retry: Retry::Idempotent,
         }
@@ -400,6 +406,7 @@ impl Request {
             query: Vec::new(),
             // Nothing to send.
             body: Some(body).filter(|body| body != b"null"),
+            media_type: JSON,
             if_match: None,
             retry,
         })

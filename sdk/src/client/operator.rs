@@ -4,12 +4,12 @@ use std::marker::PhantomData;
 
 use reqwest::Method;
 
-use super::{Error, Filter, ItemId, Keyed, List, ManagedUsers, Request, Session, list::given};
+use super::{Error, FileFormat, Filter, Import, ItemId, Keyed, List, ManagedUsers, Request, Session, list::given};
 use crate::types::{
-    CancelRegistration, CompleteRegistrations, CourseId, Date, EditItem, ExamId, Figures, ItemFigures, ManagedItem,
-    ManagedPayment, ManagedRegistration, Money, NewItem, NewRegistration, PaymentId, PaymentStatus, PaymentType,
-    RefundPayment, Refunded, RegistrationCancelled, RegistrationChanged, RegistrationId, RegistrationStatus,
-    RegistrationsCompleted, UserId, UserRights,
+    CancelRegistration, CompleteRegistrations, CourseId, Date, EditItem, ExamId, Figures, ItemFigures, ItemsCreated,
+    ManagedItem, ManagedPayment, ManagedRegistration, Money, NewItem, NewRegistration, PaymentId, PaymentStatus,
+    PaymentType, RefundPayment, Refunded, RegistrationCancelled, RegistrationChanged, RegistrationId,
+    RegistrationStatus, RegistrationsCompleted, RepeatItem, UserId, UserRights,
 };
 
 /// The endpoints of operators. To a session of any other user they do not exist:
@@ -205,12 +205,12 @@ impl<Id: ItemId> ManagedItems<Id> {
         Ok(received.body)
     }
 
-    /// Returns all items as a CSV file.
+    /// Returns all items as a file, from which [`ManagedItems::import`] creates them again.
     ///
     /// # Errors
     /// Those of [`ManagedItems::export_registrations`].
-    pub async fn export(&self) -> Result<Vec<u8>, Error> {
-        let path = format!("api/operator/{}.csv", Id::PATH);
+    pub async fn export(&self, format: FileFormat) -> Result<Vec<u8>, Error> {
+        let path = format!("api/operator/{}.{}", Id::PATH, format.ending());
         Ok(self.session.receive(&Request::get(path, Vec::new())).await?.body)
     }
 
@@ -272,6 +272,28 @@ impl<Id: ItemId> ManagedItems<Id> {
     /// [`Invalid`](crate::types::ErrorCode::Invalid), with a message for each wrong field.
     pub fn create(&self, item: NewItem) -> Keyed<NewItem, ManagedItem<Id>> {
         Keyed::new(self.session.clone(), Self::all(), item)
+    }
+
+    /// Creates all items of a file, or none.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `InvalidRows`, with what is wrong by line and column in
+    /// [`ErrorText::Rows`](crate::types::ErrorText::Rows), and `PayloadTooLarge`.
+    pub fn import(&self, format: FileFormat, file: impl Into<Vec<u8>>) -> Import<Id> {
+        Import::new(
+            self.session.clone(),
+            format!("{}import/", Self::all()),
+            format,
+            file.into(),
+        )
+    }
+
+    /// Creates copies of an item at regular intervals.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid` and `NotFound`.
+    pub fn repeat(&self, id: Id, repeat: RepeatItem) -> Keyed<RepeatItem, ItemsCreated<Id>> {
+        Keyed::new(self.session.clone(), format!("{}repeat/", Self::one(id)), repeat)
     }
 
     /// Edits some fields of an item, if it is still as it was read.

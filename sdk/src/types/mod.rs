@@ -4,6 +4,7 @@
 //! sent. Responses may have unknown keys, which a later version adds.
 
 mod account;
+mod creation;
 mod error;
 mod figures;
 mod id;
@@ -18,6 +19,7 @@ mod refund;
 mod tests;
 
 pub use account::{AccessToken, Login, Refresh, Secret, SignedUp, Signup, Tokens, User};
+pub use creation::{Every, ItemsCreated, RepeatItem};
 pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors, RowError};
 pub use figures::{DayFigures, Figures, ItemFigures, MoneySum};
 pub use id::{CourseId, ExamId, PaymentId, RefundId, RegistrationId, UserId};

@@ -43,6 +43,8 @@ macro_rules! words {
     )*};
 }
 
+pub(super) use words;
+
 /// The word is not allowed in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the word is not allowed here")]

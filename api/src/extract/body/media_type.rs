@@ -32,6 +32,25 @@ impl MediaType {
     }
 }
 
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileFormat {
+    Csv,
+    /// One JSON object a line.
+    JsonLines,
+}
+
+/// Reads the `Content-Type` of a file; `None` for any other type, and for a charset other than UTF-8.
+pub(crate) fn file_format(content_type: &str) -> Option<FileFormat> {
+    let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let format = match essence.trim().to_ascii_lowercase().as_str() {
+        "text/csv" => FileFormat::Csv,
+        "application/x-ndjson" | "application/jsonl" => FileFormat::JsonLines,
+        _ => return None,
+    };
+    parameters.split(';').all(is_utf_8_or_no_charset).then_some(format)
+}
+
 fn is_utf_8_or_no_charset(parameter: &str) -> bool {
     match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
@@ -78,6 +97,22 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(MediaType::read(content_type), expected, "{content_type}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_csv_or_json_lines() {
+        for (content_type, expected) in [
+            ("text/csv", Some(FileFormat::Csv)),
+            ("Text/CSV; charset=\"UTF-8\"; header=present", Some(FileFormat::Csv)),
+            ("application/x-ndjson", Some(FileFormat::JsonLines)),
+            ("application/jsonl;charset=utf-8", Some(FileFormat::JsonLines)),
+            ("text/csv; charset=euc-kr", None),
+            ("application/json", None),
+            ("text/plain", None),
+            ("", None),
+        ] {
+            assert_eq!(file_format(content_type), expected, "{content_type}");
         }
     }
 

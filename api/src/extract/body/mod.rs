@@ -1,4 +1,4 @@
-//! The body of a request: read only up to the limit, and only if it is JSON or a form.
+//! The body of a request: read only up to the limit, and only if it is JSON, a form, or a file where one is expected.
 
 mod form;
 mod media_type;
@@ -16,9 +16,12 @@ use crate::error::{
     catalog::{MALFORMED_FORM, MALFORMED_JSON, PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE},
 };
 use media_type::MediaType;
+pub(crate) use media_type::{FileFormat, file_format};
 
-/// The bytes of one read; nearly every body is smaller.
+/// The bytes of the first read; nearly every body is smaller.
 const CHUNK_BYTES: usize = 4 * 1024;
+/// The bytes of a read of a long body.
+const MAX_CHUNK_BYTES: usize = 64 * 1024;
 
 /// A JSON object whose values stay text until a form reads them; of equal keys the last counts.
 pub(crate) type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
@@ -40,31 +43,23 @@ impl Body {
     ) -> Result<Self, ApiError> {
         let media_type = MediaType::read(content_type.unwrap_or_default());
         // Refused by its headers if possible, before anything is read.
-        let declared = content_length.and_then(|length| length.trim().parse::<u64>().ok());
+        let declared = declared_length(content_length);
         if declared.is_some_and(|length| length > 0) && media_type.is_none() {
             return Err((&UNSUPPORTED_MEDIA_TYPE).into());
         }
-        if declared.is_some_and(|length| length > limit as u64) {
-            return Err((&PAYLOAD_TOO_LARGE).into());
-        }
-        let (_result, result) = wit_future::new(|| Ok(()));
-        let (mut stream, trailers) = types::Request::consume_body(request, result);
-        let mut bytes = Vec::new();
-        loop {
-            let (status, chunk) = stream.read(Vec::with_capacity(CHUNK_BYTES)).await;
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > limit {
-                return Err((&PAYLOAD_TOO_LARGE).into());
-            }
-            match status {
-                StreamResult::Complete(_) => {}
-                StreamResult::Dropped | StreamResult::Cancelled => break,
-            }
-        }
-        if trailers.await.is_err() {
-            return Err((&MALFORMED_JSON).into());
-        }
-        Self::of(bytes, media_type)
+        Self::of(receive(request, limit, declared).await?, media_type)
+    }
+
+    /// Reads a file of at most `limit` bytes, as it is.
+    ///
+    /// # Errors
+    /// 413 as soon as the limit is exceeded, 400 if the client breaks off.
+    pub(crate) async fn read_file(
+        request: types::Request,
+        limit: usize,
+        content_length: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        receive(request, limit, declared_length(content_length)).await.map(Self)
     }
 
     /// Turns a form into JSON.
@@ -99,6 +94,37 @@ impl Body {
         }
         serde_json::from_slice(&self.0).map_err(|_| (&MALFORMED_JSON).into())
     }
+}
+
+/// Returns the length that a client declares.
+pub(crate) fn declared_length(content_length: Option<&str>) -> Option<u64> {
+    content_length?.trim().parse().ok()
+}
+
+/// Receives a body of at most `limit` bytes.
+async fn receive(request: types::Request, limit: usize, declared: Option<u64>) -> Result<Vec<u8>, ApiError> {
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err((&PAYLOAD_TOO_LARGE).into());
+    }
+    let (_result, result) = wit_future::new(|| Ok(()));
+    let (mut stream, trailers) = types::Request::consume_body(request, result);
+    let mut bytes = Vec::new();
+    loop {
+        let chunk_bytes = bytes.len().clamp(CHUNK_BYTES, MAX_CHUNK_BYTES);
+        let (status, chunk) = stream.read(Vec::with_capacity(chunk_bytes)).await;
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > limit {
+            return Err((&PAYLOAD_TOO_LARGE).into());
+        }
+        match status {
+            StreamResult::Complete(_) => {}
+            StreamResult::Dropped | StreamResult::Cancelled => break,
+        }
+    }
+    if trailers.await.is_err() {
+        return Err((&MALFORMED_JSON).into());
+    }
+    Ok(bytes)
 }
 
 #[cfg(any(test, fuzzing))]

@@ -14,6 +14,19 @@ use crate::{
     text::nfc,
 };
 
+/// The fields of a new item.
+pub(crate) const FIELDS: [&str; 7] = [
+    "title",
+    "description",
+    "price",
+    "capacity",
+    "start_at",
+    "end_at",
+    "hidden",
+];
+/// Those that every new item needs.
+pub(crate) const REQUIRED: [&str; 4] = ["title", "price", "start_at", "end_at"];
+
 /// The length of the column `title`.
 pub(crate) const MAX_TITLE_CHARS: usize = 255;
 /// The largest number of the column `capacity`.

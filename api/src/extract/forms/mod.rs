@@ -12,6 +12,7 @@ mod reader;
 mod refresh;
 mod refund;
 mod register;
+mod repeat;
 pub(crate) mod signup;
 #[cfg(test)]
 mod tests;
@@ -25,4 +26,5 @@ pub(crate) use managed_registration::{cancel_registration, complete_registration
 pub(crate) use refresh::refresh;
 pub(crate) use refund::refund;
 pub(crate) use register::{RegisterForm, register};
+pub(crate) use repeat::{MAX_COPIES, repeat};
 pub(crate) use signup::signup;
