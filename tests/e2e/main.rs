@@ -53,11 +53,13 @@ mod operator {
     mod exports;
     mod figures;
     mod hidden;
+    mod imports;
     mod items;
     mod payments;
     mod payments_list;
     mod refund_races;
     mod registrations;
+    mod repeats;
     mod seats;
     mod storm;
     mod users;

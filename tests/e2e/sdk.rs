@@ -2,11 +2,11 @@
 
 use futures::TryStreamExt;
 use sugang_sdk::{
-    Client, FiguresOf, Filter, ManagedPaymentFilter, PaymentFilter, RegistrationFilter, UserFilter,
+    Client, FiguresOf, FileFormat, Filter, ManagedPaymentFilter, PaymentFilter, RegistrationFilter, UserFilter,
     types::{
-        Cancel, CancelRegistration, CourseId, EditItem, ErrorCode, Money, NewItem, NewRegistration, PaymentId,
+        Cancel, CancelRegistration, CourseId, EditItem, ErrorCode, Every, Money, NewItem, NewRegistration, PaymentId,
         PaymentMethod, PaymentStatus, PaymentType, RefundChoice, RefundPayment, RefundStatus, Register,
-        RegistrationStatus, Sort,
+        RegistrationStatus, RepeatItem, Sort,
     },
 };
 use sugang_tests::{App, COURSE, EXAM, Item};
@@ -379,6 +379,42 @@ async fn an_operator_registers_completes_cancels_and_exports() {
         .await
         .unwrap();
     assert_eq!(String::from_utf8(file).unwrap().lines().count(), 3);
-    let items = courses.export().await.unwrap();
+    let items = courses.export(FileFormat::Csv).await.unwrap();
     assert_eq!(String::from_utf8(items).unwrap().lines().count(), 2);
+}
+
+#[tokio::test]
+async fn an_operator_exports_imports_and_repeats() {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let id = CourseId(app.add(COURSE, Item::default()).await);
+    let client = Client::builder(app.base.clone()).language("en").build().unwrap();
+    let courses = client
+        .login(&ujin.email, "correct1")
+        .await
+        .unwrap()
+        .operator()
+        .courses();
+    for (format, created) in [(FileFormat::Csv, 2), (FileFormat::JsonLines, 3)] {
+        let file = courses.export(format).await.unwrap();
+        let checked = courses.import(format, file.clone()).dry_run().await.unwrap();
+        assert!(checked.ids.is_empty());
+        let imported = courses.import(format, file).await.unwrap();
+        assert_eq!(
+            (imported.count, imported.ids.first()),
+            (checked.count, Some(&CourseId(created)))
+        );
+    }
+    let weekly = RepeatItem {
+        every: Every::Week,
+        count: Some(2),
+        until: None,
+        time_zone: "Asia/Seoul".into(),
+    };
+    let copies = courses.repeat(id, weekly).await.unwrap();
+    assert_eq!(copies.ids.len(), 2);
+    let wrong = courses.import(FileFormat::Csv, "title,price,start_at,end_at\n,1,,\n");
+    let error = wrong.await.unwrap_err();
+    assert_eq!(error.code(), Some(&ErrorCode::InvalidRows));
+    assert!(error.to_string().contains("line 2, column 1, title: "), "{error}");
 }

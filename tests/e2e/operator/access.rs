@@ -168,6 +168,7 @@ async fn to_operators_they_do() {
     insta::assert_snapshot!(table, @r#"
     operator
       GET /api/operator/courses.csv 200
+      GET /api/operator/courses.jsonl 200
       GET /api/operator/courses/ 200
       POST /api/operator/courses/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
@@ -180,11 +181,14 @@ async fn to_operators_they_do() {
       POST /api/operator/courses/1/registrations/1/cancel/ 400 invalid | reason: This field is required.; refund: This field is required.
       POST /api/operator/courses/1/registrations/1/complete/ 200
       POST /api/operator/courses/1/registrations/complete/ 400 invalid | ids: This field is required.
+      POST /api/operator/courses/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
+      POST /api/operator/courses/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
       GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
       POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
       GET /api/operator/tests.csv 200
+      GET /api/operator/tests.jsonl 200
       GET /api/operator/tests/ 200
       POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
@@ -197,6 +201,8 @@ async fn to_operators_they_do() {
       POST /api/operator/tests/1/registrations/1/cancel/ 400 invalid | reason: This field is required.; refund: This field is required.
       POST /api/operator/tests/1/registrations/1/complete/ 200
       POST /api/operator/tests/1/registrations/complete/ 400 invalid | ids: This field is required.
+      POST /api/operator/tests/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
+      POST /api/operator/tests/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
       GET /api/operator/users/ 200
       GET /api/operator/users/1/ 200
       POST /api/operator/users/1/activate/ 200
@@ -207,6 +213,7 @@ async fn to_operators_they_do() {
       GET /api/operator/users/1/registrations/ 200
     superuser
       GET /api/operator/courses.csv 200
+      GET /api/operator/courses.jsonl 200
       GET /api/operator/courses/ 200
       POST /api/operator/courses/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/courses/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
@@ -219,11 +226,14 @@ async fn to_operators_they_do() {
       POST /api/operator/courses/1/registrations/1/cancel/ 400 invalid | reason: This field is required.; refund: This field is required.
       POST /api/operator/courses/1/registrations/1/complete/ 400 already_completed | This course is completed already
       POST /api/operator/courses/1/registrations/complete/ 400 invalid | ids: This field is required.
+      POST /api/operator/courses/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
+      POST /api/operator/courses/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
       GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
       POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
       GET /api/operator/tests.csv 200
+      GET /api/operator/tests.jsonl 200
       GET /api/operator/tests/ 200
       POST /api/operator/tests/ 400 invalid | end_at: This field is required.; price: This field is required.; start_at: This field is required.; title: This field is required.
       DELETE /api/operator/tests/1/ 428 precondition_required | Send the ETag that you have read in If-Match.
@@ -236,6 +246,8 @@ async fn to_operators_they_do() {
       POST /api/operator/tests/1/registrations/1/cancel/ 400 invalid | reason: This field is required.; refund: This field is required.
       POST /api/operator/tests/1/registrations/1/complete/ 400 already_completed | This exam is completed already
       POST /api/operator/tests/1/registrations/complete/ 400 invalid | ids: This field is required.
+      POST /api/operator/tests/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
+      POST /api/operator/tests/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
       GET /api/operator/users/ 200
       GET /api/operator/users/1/ 200
       POST /api/operator/users/1/activate/ 200
