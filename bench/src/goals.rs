@@ -1,6 +1,8 @@
-//! Goals beside the scenarios: exact counts, edits of many items, what operators read, overload, start-up, size and memory.
+//! Goals beside the scenarios: exact counts, edits of many items, what operators read and import, overload, start-up, size
+//! and memory.
 
 mod counts;
+mod import;
 mod memory;
 mod operators;
 mod overload;
@@ -8,6 +10,7 @@ mod periods;
 mod startup;
 
 pub(crate) use counts::{counts, first_searches};
+pub(crate) use import::import;
 pub(crate) use memory::soak;
 pub(crate) use operators::operators;
 pub(crate) use overload::overload;

@@ -218,6 +218,7 @@ impl<'a> Bench<'a> {
         reached.extend(goals::first_searches(served, &database).await?);
         reached.extend(goals::periods(served, &database).await?);
         reached.extend(operators);
+        reached.push(goals::import(&url, secret, &database).await?);
         reached.push(goals::overload(&url, secret, &database).await?);
         reached.push(goals::starts(host, &self.stores, user).await?);
         reached.push(goals::component_size(component)?);
