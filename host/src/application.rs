@@ -1,4 +1,4 @@
-//! The application: a manifest and its compiled component.
+//! The application: a manifest and its compiled components.
 
 use std::{path::Path, sync::Arc};
 
@@ -6,31 +6,38 @@ use anyhow::Result;
 
 use crate::{
     error::StartError,
-    instances::{CompiledComponent, Instances},
+    instances::{CompiledComponent, Compiler, Instances},
     manifest::{self, Manifest},
-    server::Server,
+    server::{Mounted, Server},
     settings::Settings,
     stores::{AllowedHosts, StoreUrls, Stores},
 };
 
-/// A manifest and its compiled component. A clone is the same application.
+/// A manifest and its compiled components. A clone is the same application.
 #[derive(Clone)]
 pub struct Application {
     manifest: Arc<Manifest>,
     component: Arc<CompiledComponent>,
+    /// In the order of the manifest's mounts.
+    mounted: Arc<[Arc<CompiledComponent>]>,
 }
 
 impl Application {
-    /// Reads the manifest and compiles its component; wasmtime's cache makes the second time fast.
+    /// Reads the manifest and compiles its components; wasmtime's cache makes the second time fast.
     ///
     /// # Errors
-    /// The manifest or the component cannot be read, needs something that this host does not have, or is not an HTTP
+    /// The manifest or a component cannot be read, needs something that this host does not have, or is not an HTTP
     /// component.
     pub async fn load(manifest: &Path) -> Result<Self> {
         let manifest = Manifest::read(manifest)?;
         tokio::task::spawn_blocking(|| {
+            let compiler = Compiler::new()?;
+            let mounts = manifest.mounts.iter();
             Ok(Self {
-                component: Arc::new(CompiledComponent::compile(&manifest.component.source)?),
+                component: Arc::new(compiler.compile(&manifest.component.source)?),
+                mounted: mounts
+                    .map(|mount| Ok(Arc::new(compiler.compile(&mount.source)?)))
+                    .collect::<Result<_>>()?,
                 manifest: Arc::new(manifest),
             })
         })
@@ -55,7 +62,13 @@ impl Application {
             stores.clone(),
             settings.limits.clone(),
         );
-        let started = Server::start(instances, stores.clone(), resolved.host, settings);
+        let mounts = self.manifest.mounts.iter().zip(self.mounted.iter());
+        let mounts = mounts.map(|(mount, component)| Mounted {
+            prefix: mount.prefix.clone(),
+            instances: instances.of_files(component.clone(), mount.environment.clone()),
+        });
+        let mounts = mounts.collect();
+        let started = Server::start(instances, mounts, stores.clone(), resolved.host, settings);
         let (server, ()) = tokio::join!(started, stores.report(&urls));
         server
     }

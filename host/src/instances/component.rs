@@ -12,18 +12,23 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use super::{cpu_fairness, guest::Guest};
 use crate::wit;
 
+/// Compiles the components of one application.
+pub(crate) struct Compiler {
+    engine: Engine,
+}
+
 /// A compiled component, linked with everything that this host provides.
 pub(crate) struct CompiledComponent {
     pub(super) engine: Engine,
     pub(super) service: ServicePre<Guest>,
 }
 
-impl CompiledComponent {
-    /// Compiles a component; wasmtime's cache makes the second time fast.
+impl Compiler {
+    /// Makes the engine that all components of an application share.
     ///
     /// # Errors
-    /// The file cannot be read, or is not an HTTP component that fits this host.
-    pub(crate) fn compile(source: &Path) -> Result<Self> {
+    /// The machine cannot run it.
+    pub(crate) fn new() -> Result<Self> {
         let mut config = Config::new();
         config.wasm_component_model_async(true);
         // Without a home folder there is no cache, and every start compiles.
@@ -31,7 +36,15 @@ impl CompiledComponent {
         config.epoch_interruption(true);
         let engine = Engine::new(&config)?;
         cpu_fairness::tick(&engine)?;
+        Ok(Self { engine })
+    }
 
+    /// Compiles a component; wasmtime's cache makes the second time fast.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not an HTTP component that fits this host.
+    pub(crate) fn compile(&self, source: &Path) -> Result<CompiledComponent> {
+        let engine = self.engine.clone();
         let wasm = std::fs::read(source)
             .with_context(|| format!("cannot read the component {}: build it first", source.display()))?;
         let component = Component::new(&engine, &wasm)
@@ -45,7 +58,7 @@ impl CompiledComponent {
                     source.display()
                 )
             })?;
-        Ok(Self { engine, service })
+        Ok(CompiledComponent { engine, service })
     }
 }
 

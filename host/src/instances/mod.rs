@@ -1,4 +1,4 @@
-//! The instances of the component: how they are made, what each of them has, and how long it lives.
+//! The instances of the components: how they are made, what each of them has, and how long it lives.
 
 mod component;
 mod cpu_fairness;
@@ -17,12 +17,15 @@ use wasmtime_wasi_http::{
     handler::{HandlerState, Instance, ProxyPre},
 };
 
-pub(crate) use component::CompiledComponent;
+pub(crate) use component::{CompiledComponent, Compiler};
 use cpu_fairness::CpuShare;
 use guest::Guest;
 use lifetime::{Capacity, Expiration};
 
-use crate::{settings::Limits, stores::Stores};
+use crate::{
+    settings::Limits,
+    stores::{AllowedHosts, Stores},
+};
 
 /// Time for instances to end once they are killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,6 +65,21 @@ impl Instances {
             alive: TaskTracker::new(),
             stopping: CancellationToken::new(),
             killed: CancellationToken::new(),
+        }
+    }
+
+    /// Makes instances of another component, which has neither variables nor stores. They end together with these.
+    pub(crate) fn of_files(
+        &self,
+        component: Arc<CompiledComponent>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        Self {
+            component,
+            environment: environment.into_iter().collect(),
+            variables: Arc::default(),
+            stores: Arc::new(Stores::new(AllowedHosts::default(), &self.limits)),
+            ..self.clone()
         }
     }
 

@@ -117,7 +117,7 @@ pub(super) struct Tools {
     pub(super) host: HostSettings,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HostSettings {
     /// Paths whose requests compute for long. Its former name still works.
@@ -156,6 +156,17 @@ impl Component {
             ("key_value_stores", &self.key_value_stores),
             ("sqlite_databases", &self.sqlite_databases),
         ])
+    }
+
+    /// The first key in use that a component of files does without.
+    pub(super) fn beyond_files(&self) -> Option<&'static str> {
+        [
+            ("allowed_outbound_hosts", !self.allowed_outbound_hosts.is_empty()),
+            ("variables", !self.variables.is_empty()),
+            ("tool.sugang-host", self.tool.host != HostSettings::default()),
+        ]
+        .into_iter()
+        .find_map(|(key, is_used)| is_used.then_some(key))
     }
 }
 

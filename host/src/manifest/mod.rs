@@ -1,4 +1,5 @@
-//! `spin.toml`, manifest version 2, as far as this host goes: one component behind one HTTP trigger.
+//! `spin.toml`, manifest version 2, as far as this host goes: one component behind the HTTP trigger `/...`, and components of
+//! files, which have neither variables nor stores, behind routes with a prefix.
 //!
 //! A manifest that needs more is refused with a message that names the key, so that no setting is silently without
 //! effect.
@@ -23,13 +24,26 @@ pub(crate) use template::{Template, check_name};
 use variable::Variable;
 pub(crate) use variables::{HostSettings, resolve};
 
-/// An application: its variables and its one component.
+/// An application: its variables and its components.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     /// The variables that can be set from outside, by name.
     pub(crate) variables: BTreeMap<String, Variable>,
-    /// The component that handles the HTTP trigger.
+    /// The component that handles every path without another one.
     pub(crate) component: Component,
+    /// The components that handle the paths below a prefix.
+    pub(crate) mounts: Vec<Mount>,
+}
+
+/// A component of files, which needs nothing but its requests.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    /// The first segments of its paths, without a slash at the end: `/console`.
+    pub(crate) prefix: String,
+    /// The path of the `.wasm` file.
+    pub(crate) source: PathBuf,
+    /// Its environment variables.
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -75,11 +89,26 @@ impl Manifest {
         let mut file: File = toml::from_str(text)?;
         check_variables(&file.variables)?;
         check_trigger_settings(&file.application)?;
-        let trigger = the_trigger(std::mem::take(&mut file.trigger))?;
-        let (name, component) = the_component(trigger, std::mem::take(&mut file.component))?;
-        let component = Component::new(&name, component, &file.variables, folder)?;
+        let triggers = http_triggers(std::mem::take(&mut file.trigger))?;
+        let mut components = std::mem::take(&mut file.component);
+        let (mut main, mut mounts) = (None, Vec::new());
+        for trigger in triggers {
+            let route = Route::of(&trigger)?;
+            let (name, component) = component_of(trigger, &mut components)?;
+            match route {
+                Route::Any if main.is_none() => main = Some((name, component)),
+                Route::Any => bail!("`route` of `[[trigger.http]]` is \"/...\" twice"),
+                Route::Below(prefix) => mounts.push(Mount::new(prefix, &name, component, folder)?),
+            }
+        }
+        let (name, component) = main.context("one `[[trigger.http]]` must have the `route` \"/...\"")?;
+        check_mounts(&mounts)?;
+        if let Some(other) = components.keys().next() {
+            bail!("no `[[trigger.http]]` names the component `[component.{other}]`");
+        }
         Ok(Self {
-            component,
+            component: Component::new(&name, component, &file.variables, folder)?,
+            mounts,
             variables: file.variables,
         })
     }
@@ -109,23 +138,16 @@ fn check_trigger_settings(application: &file::Application) -> Result<()> {
     Ok(())
 }
 
-/// The one trigger.
-fn the_trigger(triggers: BTreeMap<String, Vec<toml::Table>>) -> Result<Trigger> {
+/// The HTTP triggers.
+fn http_triggers(triggers: BTreeMap<String, Vec<toml::Table>>) -> Result<Vec<Trigger>> {
     if let Some(kind) = triggers.keys().find(|kind| *kind != "http") {
         bail!("`[[trigger.{kind}]]` is not supported by this host: only `[[trigger.http]]` is");
     }
-    let triggers: Vec<_> = triggers.into_values().flatten().collect();
-    let [trigger] = <[toml::Table; 1]>::try_from(triggers).map_err(|triggers| {
-        anyhow::anyhow!(
-            "this host serves exactly one `[[trigger.http]]`, and the manifest has {}",
-            triggers.len()
-        )
-    })?;
+    triggers.into_values().flatten().map(http_trigger).collect()
+}
+
+fn http_trigger(trigger: toml::Table) -> Result<Trigger> {
     let trigger: Trigger = trigger.try_into().context("`[[trigger.http]]`")?;
-    ensure!(
-        trigger.route.as_str() == Some("/..."),
-        "`route` of `[[trigger.http]]` must be \"/...\": the component does its own routing"
-    );
     if let Some(executor) = &trigger.executor {
         // Spin's own default, also by its former name.
         let kind = executor.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -140,28 +162,86 @@ fn the_trigger(triggers: BTreeMap<String, Vec<toml::Table>>) -> Result<Trigger> 
     Ok(trigger)
 }
 
-/// The component of the trigger, and what messages call it.
-fn the_component(
+/// The paths of a trigger.
+enum Route {
+    /// `/...`: every path that no other trigger has.
+    Any,
+    /// `/prefix/...`: the prefix, and all paths below it.
+    Below(String),
+}
+
+impl Route {
+    fn of(trigger: &Trigger) -> Result<Self> {
+        let prefix = trigger.route.as_str().and_then(|route| route.strip_suffix("/..."));
+        let is_word = |segment: &str| {
+            let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            !segment.is_empty() && segment.bytes().all(is_safe)
+        };
+        match prefix {
+            Some("") => Ok(Self::Any),
+            Some(prefix)
+                if prefix
+                    .strip_prefix('/')
+                    .is_some_and(|path| path.split('/').all(is_word)) =>
+            {
+                Ok(Self::Below(prefix.to_owned()))
+            }
+            _ => bail!(
+                "`route` of `[[trigger.http]]` must be \"/...\" or \"/prefix/...\": components do their own routing"
+            ),
+        }
+    }
+}
+
+/// Takes the component of a trigger, with what messages call it.
+fn component_of(
     trigger: Trigger,
-    mut components: BTreeMap<String, file::Component>,
+    components: &mut BTreeMap<String, file::Component>,
 ) -> Result<(String, file::Component)> {
-    let (name, component) = match trigger.component {
+    match trigger.component {
         None => bail!("`[[trigger.http]]` must name its `component`, as in `component = \"api\"`"),
         Some(ComponentSpec::Id(id)) => {
-            let component = components
-                .remove(&id)
-                .with_context(|| format!("`component` of `[[trigger.http]]`: there is no `[component.{id}]`"))?;
-            (format!("[component.{id}]"), component)
+            let component = components.remove(&id).with_context(|| {
+                format!("`component` of `[[trigger.http]]`: there is no `[component.{id}]`, or another trigger has it")
+            })?;
+            Ok((format!("[component.{id}]"), component))
         }
         Some(ComponentSpec::Inline(table)) => {
             let name = "component of [[trigger.http]]".to_owned();
-            (name, table.try_into().context("`component` of `[[trigger.http]]`")?)
+            Ok((name, table.try_into().context("`component` of `[[trigger.http]]`")?))
         }
-    };
-    if let Some(other) = components.keys().next() {
-        bail!("this host serves exactly one component: `[component.{other}]` is another one");
     }
-    Ok((name, component))
+}
+
+/// Checks that no two components have the same paths.
+fn check_mounts(mounts: &[Mount]) -> Result<()> {
+    let mut prefixes: Vec<_> = mounts.iter().map(|mount| &*mount.prefix).collect();
+    prefixes.sort_unstable();
+    match prefixes.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => bail!("`route` of `[[trigger.http]]` is \"{}/...\" twice", pair[0]),
+        None => Ok(()),
+    }
+}
+
+impl Mount {
+    fn new(prefix: String, name: &str, component: file::Component, folder: &Path) -> Result<Self> {
+        if let Some(key) = component.unsupported().or_else(|| component.beyond_files()) {
+            bail!("`{key}` of `{name}` is not supported by this host for a route other than \"/...\"");
+        }
+        Ok(Self {
+            prefix,
+            source: source(name, component.source, folder)?,
+            environment: component.environment,
+        })
+    }
+}
+
+/// The file of a component.
+fn source(name: &str, source: Value, folder: &Path) -> Result<PathBuf> {
+    match source {
+        Value::String(source) => Ok(folder.join(source)),
+        _ => bail!("`source` of `{name}` must be the path of a file: this host downloads no component"),
+    }
 }
 
 impl Component {
@@ -174,16 +254,13 @@ impl Component {
         if let Some(key) = component.unsupported() {
             bail!("`{key}` of `{name}` is not supported by this host");
         }
-        let Value::String(source) = component.source else {
-            bail!("`source` of `{name}` must be the path of a file: this host downloads no component");
-        };
         let template = |text: &String| Template::parse(text, declared);
         let variable = |(name, text): (&String, &String)| {
             check_name(name)?;
             Ok((name.clone(), template(text)?))
         };
         Ok(Self {
-            source: folder.join(source),
+            source: source(name, component.source, folder)?,
             allowed_outbound_hosts: component
                 .allowed_outbound_hosts
                 .iter()

@@ -65,6 +65,15 @@ fn trigger(trigger: &'static str) -> Parts {
     Parts { trigger, ..TEMPLATE }
 }
 
+/// The template with a second trigger, whose component is inline unless the keys name one.
+fn beside(keys: &str) -> Parts {
+    let triggers = format!(
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"hello-world\"\n\
+         [[trigger.http]]\ncomponent.source = \"a.wasm\"\n{keys}"
+    );
+    trigger(triggers.leak())
+}
+
 #[test]
 fn what_this_host_can_serve_is_accepted() {
     let cases = [
@@ -145,6 +154,29 @@ fn what_this_host_can_serve_is_accepted() {
             ),
         ),
         (
+            "a component of files beside it",
+            Parts {
+                component: r#"
+                    [component.hello-world]
+                    source = "hello.wasm"
+                    [component.files]
+                    source = "files.wasm"
+                    environment = { LEVEL = "1" }"#,
+                ..trigger(
+                    r#"
+                    [[trigger.http]]
+                    route = "/files/v-1/..."
+                    component = "files"
+                    [[trigger.http]]
+                    route = "/..."
+                    component = "hello-world"
+                    [[trigger.http]]
+                    route = "/files/..."
+                    component = { source = "other.wasm" }"#,
+                )
+            },
+        ),
+        (
             "variables in templates",
             Parts {
                 variables: r#"database_host = { default = "localhost" }"#,
@@ -194,12 +226,38 @@ fn what_this_host_cannot_serve_is_refused_by_name() {
             ),
         ),
         ("[[trigger.http]]", trigger("")),
+        ("route", beside("route = \"/admin\"")),
+        ("route", beside("route = \"/...\"")),
+        ("route", beside("route = \"//...\"")),
+        ("route", beside("route = \"/:user/...\"")),
         (
-            "[[trigger.http]]",
+            "route",
+            beside(
+                "route = \"/files/...\"\n[[trigger.http]]\nroute = \"/files/...\"\ncomponent = { source = \"a.wasm\" }",
+            ),
+        ),
+        (
+            "variables",
+            beside("route = \"/a/...\"\ncomponent.variables = { a = \"b\" }"),
+        ),
+        (
+            "allowed_outbound_hosts",
+            beside("route = \"/a/...\"\ncomponent.allowed_outbound_hosts = [\"https://a.example\"]"),
+        ),
+        (
+            "tool.sugang-host",
+            beside("route = \"/a/...\"\ncomponent.tool.sugang-host.probes = [\"/a\"]"),
+        ),
+        (
+            "component",
             trigger(
                 "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"hello-world\"\n\
-             [[trigger.http]]\nroute = \"/admin\"\ncomponent = \"hello-world\"",
+             [[trigger.http]]\nroute = \"/a/...\"\ncomponent = \"hello-world\"",
             ),
+        ),
+        (
+            "route",
+            trigger("[[trigger.http]]\nroute = \"/files/...\"\ncomponent = \"hello-world\""),
         ),
         (
             "route",

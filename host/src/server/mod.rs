@@ -26,6 +26,7 @@ use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::{error::StartError, instances::Instances, log, manifest::HostSettings, settings::Settings, stores::Stores};
+pub(crate) use bulkhead::Mounted;
 use service::Service;
 
 /// A running server. Dropped without [`Server::stop`], it ends at once and aborts the requests in flight.
@@ -42,11 +43,13 @@ impl Server {
     /// See [`StartError`]. Nothing is left running then.
     pub(crate) async fn start(
         instances: Instances,
+        mounts: Vec<Mounted>,
         stores: Arc<Stores>,
         host: HostSettings,
         settings: Settings,
     ) -> Result<Self, StartError> {
-        let service = Arc::new(Service::new(instances, stores, host, settings.listen, settings.limits));
+        let service = Service::new(instances, mounts, stores, host, settings.listen, settings.limits);
+        let service = Arc::new(service);
         match Self::listen(&service, settings.listen, settings.probe).await {
             Ok((addr, listener)) => {
                 let accepting = tokio::spawn(listener::accept(listener, addr, service.clone()));

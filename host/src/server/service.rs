@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, WasiBody, handler::ExpirationError};
 
 use super::{
-    bulkhead::Bulkhead,
+    bulkhead::{Bulkhead, Mounted},
     error_response,
     memory::Memory,
     pace::Rate,
@@ -36,6 +36,9 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 /// Bytes of a request that do not count against the memory for requests. Those of this API's usual ones are a quarter of it.
 const SMALL_REQUEST: usize = 8 << 10;
 
+/// Requests in flight to each component of files. They wait for no store.
+const FILE_REQUESTS: usize = 32;
+
 /// Time for the stores to close their connections. If a store hangs, the sockets close with the process.
 const STORES_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -44,6 +47,8 @@ pub(super) struct Service {
     usual: Arc<Bulkhead>,
     cpu_bound: Arc<Bulkhead>,
     probes: Arc<Bulkhead>,
+    /// The components of files with the beginnings of their paths, the longest first.
+    mounts: Vec<(String, Arc<Bulkhead>)>,
     cpu_bound_paths: HashSet<String>,
     probe_paths: HashSet<String>,
     cors: Cors,
@@ -105,6 +110,7 @@ struct ProbeError {
 impl Service {
     pub(super) fn new(
         instances: Instances,
+        mut mounts: Vec<Mounted>,
         stores: Arc<Stores>,
         settings: HostSettings,
         listen: SocketAddr,
@@ -120,7 +126,12 @@ impl Service {
             );
         }
         let bulkhead = |requests| Arc::new(Bulkhead::new(instances.clone(), requests));
+        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
+        let mounts = mounts.into_iter();
         Self {
+            mounts: mounts
+                .map(|mount| (mount.prefix, Arc::new(Bulkhead::new(mount.instances, FILE_REQUESTS))))
+                .collect(),
             usual: bulkhead(limits.requests),
             cpu_bound: bulkhead(limits.cpu_bound_requests),
             probes: bulkhead(limits.probe_requests),
@@ -244,7 +255,10 @@ impl Service {
 
     /// Finds the places of a request to a canonical path.
     fn lane(&self, method: &Method, path: &str) -> (Lane, Arc<Bulkhead>) {
-        let (lane, bulkhead) = if method == Method::OPTIONS || self.probe_paths.contains(path) {
+        let mount = self.mounts.iter().find(|(prefix, _)| is_below(path, prefix));
+        let (lane, bulkhead) = if let Some((_, mount)) = mount {
+            (Lane::Usual, mount)
+        } else if method == Method::OPTIONS || self.probe_paths.contains(path) {
             (Lane::Probes, &self.probes)
         } else if self.cpu_bound_paths.contains(path) {
             (Lane::CpuBound, &self.cpu_bound)
@@ -290,6 +304,12 @@ impl Service {
         self.instances.close(limit).await;
         _ = timeout(STORES_TIMEOUT, self.stores.close()).await;
     }
+}
+
+/// Returns whether a canonical path is `prefix`, or stands below it.
+fn is_below(path: &str, prefix: &str) -> bool {
+    let rest = path.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Logs a request that the host answers by itself, with the cause if that is not the request.
