@@ -1,4 +1,4 @@
-# One image with the embedded host, the component and its manifest, built from Debian's packages and crates.io.
+# One image with the embedded host, the components and their manifest, built from Debian's packages and crates.io.
 
 # May name a digest.
 ARG DEBIAN_IMAGE=debian:bookworm-slim
@@ -15,7 +15,8 @@ WORKDIR /src
 COPY . .
 RUN cargo build --locked --release --workspace --no-default-features --features sugang-sdk/client --bin sugang-host
 RUN RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=/usr/lib/wasm32-wasi" \
-    cargo build --locked -Zbuild-std=std,panic_abort --target wasm32-wasip2 --profile component --package sugang-api
+    cargo build --locked -Zbuild-std=std,panic_abort --target wasm32-wasip2 --profile component \
+      --package sugang-api --package sugang-console
 
 FROM ${DEBIAN_IMAGE}
 RUN useradd --system --home-dir /app sugang
@@ -24,7 +25,8 @@ WORKDIR /app
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /src/target/release/sugang-host /usr/local/bin/
 COPY --from=build /src/spin.toml ./
-COPY --from=build /src/target/wasm32-wasip2/component/sugang_api.wasm target/wasm32-wasip2/component/
+COPY --from=build /src/target/wasm32-wasip2/component/sugang_api.wasm \
+     /src/target/wasm32-wasip2/component/sugang_console.wasm target/wasm32-wasip2/component/
 RUN mkdir cache && chown sugang cache
 # The cache of wasmtime, for the compiled component.
 ENV XDG_CACHE_HOME=/app/cache

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the component, with a Rust of this machine that can build it.
+//! `cargo xtask build`: the components, with a Rust of this machine that can build it.
 
 use std::{
     env, fs,
@@ -37,7 +37,7 @@ const DEBIAN_STD: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
 /// Longer than a working connection needs for 20 MB.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
 
-/// Builds the WebAssembly component; gets the wasm32-wasip2 target first where it is missing.
+/// Builds the WebAssembly components, the API and the console; gets the wasm32-wasip2 target first where it is missing.
 ///
 /// The target comes from the active toolchain, from rustup, or (where rustup's server cannot be reached) from the
 /// packages of Debian 12.
@@ -66,38 +66,42 @@ enum Toolchain {
 
 /// Runs the subcommand.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let component = build(&arguments.toolchain).await?;
-    println!("{}", component.display());
+    for component in build(&arguments.toolchain).await? {
+        println!("{}", component.display());
+    }
     Ok(())
 }
 
-/// Builds the component and returns its path.
-pub async fn build(choice: &ToolchainChoice) -> anyhow::Result<PathBuf> {
+/// Builds the components and returns their paths.
+pub async fn build(choice: &ToolchainChoice) -> anyhow::Result<[PathBuf; 2]> {
     let toolchain = find(choice).await?;
-    let step = Step::loud("Build the component");
+    let step = Step::loud("Build the components");
     progress::run(&mut cargo(toolchain, "build")?).await?;
-    let component = component()?;
-    let bytes = fs::metadata(&component)
-        .with_context(|| format!("{} was not built", component.display()))?
-        .len();
-    step.done(&format!("{:.2} MB", bytes as f64 / 1e6));
-    Ok(component)
+    let components = [component()?, compiled("sugang_console")?];
+    let sizes = components.iter().map(|component| {
+        let file = fs::metadata(component).with_context(|| format!("{} was not built", component.display()))?;
+        Ok(format!("{:.2} MB", file.len() as f64 / 1e6))
+    });
+    step.done(&sizes.collect::<anyhow::Result<Vec<_>>>()?.join(", "));
+    Ok(components)
 }
 
-/// The component's path, once it is built.
+/// The path of the API's component, once it is built.
 pub fn component() -> anyhow::Result<PathBuf> {
-    Ok(project::root()?
-        .join("target")
-        .join(TARGET)
-        .join("component/sugang_api.wasm"))
+    compiled("sugang_api")
 }
 
-/// Lints the code that only the component compiles. With Debian's Rust, which lacks clippy, the build is the check.
+fn compiled(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = project::root()?.join("target").join(TARGET).join("component");
+    Ok(folder.join(name).with_extension("wasm"))
+}
+
+/// Lints the code that only the components compile. With Debian's Rust, which lacks clippy, the build is the check.
 pub async fn lint(choice: &ToolchainChoice) -> anyhow::Result<()> {
     if find(choice).await? == Toolchain::Debian {
         return build(choice).await.map(drop);
     }
-    let step = Step::loud("Clippy, the component");
+    let step = Step::loud("Clippy, the components");
     progress::run(cargo(Toolchain::Active, "clippy")?.args(["--", "-D", "warnings"])).await?;
     step.done("");
     Ok(())
@@ -196,7 +200,7 @@ async fn apt_install() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A cargo command for the component. The folder is fixed: `spin.toml` names the artifact in it.
+/// A cargo command for the components. The folder is fixed: `spin.toml` names the artifact in it.
 fn cargo(toolchain: Toolchain, subcommand: &str) -> anyhow::Result<Command> {
     let target = project::root()?.join("target");
     let mut command = match toolchain {
@@ -205,7 +209,8 @@ fn cargo(toolchain: Toolchain, subcommand: &str) -> anyhow::Result<Command> {
     };
     command
         .arg(subcommand)
-        .args(["--package", "sugang-api", "--profile", "component", "--target", TARGET]);
+        .args(["--package", "sugang-api", "--package", "sugang-console"])
+        .args(["--profile", "component", "--target", TARGET]);
     command.arg("--target-dir").arg(&target);
     if toolchain == Toolchain::Debian {
         project::without_cargo_run(&mut command);

@@ -361,7 +361,9 @@ mod tests {
     #[test]
     fn the_manifest_of_this_project_is_served() {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spin.toml");
-        let component = Manifest::read(&manifest).unwrap().component;
+        let Manifest { component, mounts, .. } = Manifest::read(&manifest).unwrap();
         assert!(!component.cpu_bound.is_empty() && component.probes == ["/healthz", "/readyz"]);
+        let prefixes: Vec<_> = mounts.iter().map(|mount| &*mount.prefix).collect();
+        assert_eq!(prefixes, ["/console"]);
     }
 }

@@ -8,6 +8,7 @@ const FOLDERS: &[&str] = &[
     "api/src",
     "bench/src",
     "connect/src",
+    "console/src",
     "host/src",
     "migrations/src",
     "output/src",

@@ -23,6 +23,7 @@ const ROOTS: &[&str] = &[
     "api/src",
     "bench/src",
     "connect/src",
+    "console/src",
     "docs",
     "host/src",
     "migrations",
