@@ -7,6 +7,7 @@ mod clocks;
 mod compose;
 mod configuration;
 mod connections;
+mod console;
 mod cors;
 mod developer;
 mod django;

@@ -9,6 +9,7 @@
 //!   in a snapshot hides only what differs from run to run, after it has checked what that is.
 //! - [`Kind`] describes exams and courses: what is written for a kind runs for both.
 //! - [`ENDPOINTS`] is the one list of paths for everything that must hold on all of them.
+//! - [`Browser`] is a Chromium that shows the service's pages.
 //! - [`HostProcess`] is a further host on an app's stores, and [`Call::at`] sends a request there.
 //! - [`PgBouncer`] is a pooler before PostgreSQL.
 //! - [`Proxy`] stands between the service and a store, to cut, hang or slow down the link.
@@ -17,6 +18,7 @@
 mod answer;
 mod app;
 mod arrange;
+mod browser;
 mod call;
 mod endpoints;
 mod host;
@@ -35,6 +37,7 @@ use std::sync::LazyLock;
 pub use answer::Answer;
 pub use app::{App, Builder};
 pub use arrange::{Item, PASSWORD, User};
+pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use call::Call;
 pub use endpoints::{ENDPOINTS, Endpoint, OWN_METHODS, spellings};
 pub use host::{HostOptions, HostProcess, host_program};

@@ -51,16 +51,41 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         unit_tests(arguments).await?;
     }
     let pooler = pooler().await;
+    let browser = browser().await;
     let supervisor = Supervisor::start(arguments.stores, Access::Throwaway, "test").await?;
     let checked = sql::check_functions(&supervisor.stores).await;
     let tested = match checked {
-        Ok(()) => end_to_end_tests(arguments, &host, pooler.as_ref().ok(), &supervisor).await,
+        Ok(()) => {
+            let programs = Programs {
+                host: &host,
+                pooler: pooler.as_ref().ok(),
+                browser: browser.as_ref().ok(),
+            };
+            end_to_end_tests(arguments, programs, &supervisor).await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = pooler {
         eprintln!("The tests behind a pooler tested nothing, because there is no PgBouncer: {error:#}");
     }
+    if let Err(error) = browser {
+        eprintln!("The tests in a browser tested nothing, because there is no Chromium with its driver: {error:#}");
+    }
     tested.and(supervisor.stop().await)
+}
+
+/// What the end-to-end tests run, as far as it could be had.
+#[derive(Clone, Copy)]
+struct Programs<'a> {
+    host: &'a Path,
+    pooler: Option<&'a PathBuf>,
+    browser: Option<&'a Browser>,
+}
+
+/// A browser, and the program that drives it.
+struct Browser {
+    chromium: PathBuf,
+    driver: PathBuf,
 }
 
 async fn lint(arguments: &Arguments) -> anyhow::Result<()> {
@@ -96,10 +121,26 @@ async fn pooler() -> anyhow::Result<PathBuf> {
     Ok(find()?)
 }
 
+/// The browser and its driver, installed if that is possible.
+async fn browser() -> anyhow::Result<Browser> {
+    let find = || {
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        let chromium = names.iter().find_map(|name| which::which(name).ok());
+        anyhow::Ok(Browser {
+            chromium: chromium.context("no Chromium is on the PATH")?,
+            driver: which::which("chromedriver")?,
+        })
+    };
+    if let Ok(found) = find() {
+        return Ok(found);
+    }
+    apt::install(&["chromium", "chromium-driver"]).await?;
+    find()
+}
+
 async fn end_to_end_tests(
     arguments: &Arguments,
-    host: &Path,
-    pooler: Option<&PathBuf>,
+    Programs { host, pooler, browser }: Programs<'_>,
     supervisor: &Supervisor,
 ) -> anyhow::Result<()> {
     let stores = &supervisor.stores;
@@ -116,6 +157,8 @@ async fn end_to_end_tests(
         .env("SUGANG_TEST_HOST", host)
         .env("SUGANG_TEST_XTASK", env::current_exe()?)
         .envs(pooler.map(|program| ("SUGANG_TEST_PGBOUNCER", program)))
+        .envs(browser.map(|browser| ("SUGANG_TEST_CHROMIUM", &browser.chromium)))
+        .envs(browser.map(|browser| ("SUGANG_TEST_CHROMEDRIVER", &browser.driver)))
         // A snapshot that differs fails the test. INSTA_UPDATE=new also records it for `cargo insta review`.
         .env(
             "INSTA_UPDATE",
