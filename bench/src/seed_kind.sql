@@ -113,12 +113,12 @@ declare
     teachers integer := (select count(*) from parts where kind = '{kind}' and part = 'teacher');
 begin
     alter table sugang.{kind}_search disable trigger user;
-    insert into sugang.{kind}_search (item_id, created_at, start_at, end_at, search_vector)
-    select i.id, i.created_at, i.start_at, i.end_at,
+    insert into sugang.{kind}_search (item_id, created_at, search_vector)
+    select i.id, i.created_at,
            e.lexemes || s.lexemes || a.lexemes || t.lexemes
-    from (select id, created_at, start_at, end_at, n, case when rtrim(n::text, '0') = '7' then 'rare'
+    from (select id, created_at, n, case when rtrim(n::text, '0') = '7' then 'rare'
                                                            when n % 20000 = 19999 then 'uncommon' end as seldom
-          from (select id, created_at, start_at, end_at, p_before + row_number() over (order by id) as n
+          from (select id, created_at, p_before + row_number() over (order by id) as n
                 from {items} where id > p_id) numbered
           -- Narrow rows are sorted, and the joins keep their order.
           order by created_at offset 0) i

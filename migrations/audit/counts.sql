@@ -42,6 +42,6 @@ with latest as materialized (
 )
 select concat_ws(' ', l.words, case when l.available then '(available)' end) from latest l
 cross join lateral (select (sugang.{kind}_adjust_search_count(l.known, l.words, l.until)).n) a
-where a.n <> (select count(*) from sugang.{kind}_search s
+where a.n <> (select count(*) from sugang.{kind}_search s join {items} i on i.id = s.item_id
               where s.search_vector @@ l.words
-                and (not l.available or (s.start_at <= l.until and s.end_at >= l.until)));
+                and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)));

@@ -1027,11 +1027,13 @@ begin
     end if;
     if a.outcome is not null then return a; end if;
     from_row := (a.page - 1) * sugang.page_size();
-    -- The way that reads fewer rows: all matches, or the order of the list until the page is full.
+    -- The way that reads fewer rows: all matches, available or not, or the order of the list until the page is full.
     if a.count = 0 then
         ids := '{}';
     elsif query is not null and a.count::float8 * a.count
-            <= (from_row + sugang.page_size())::float8 * sugang.total_count('course') then
+            <= (from_row + sugang.page_size())::float8
+               * case when p_available then sugang.course_available_count(asked_at)
+                      else sugang.total_count('course') end then
         ids := sugang.course_matching_page(p_available, query, p_popular, from_row, asked_at);
     elsif p_popular then
         ids := sugang.course_popular_page(p_available, query, from_row, a.count, asked_at);
@@ -1119,11 +1121,13 @@ begin
     end if;
     if a.outcome is not null then return a; end if;
     from_row := (a.page - 1) * sugang.page_size();
-    -- The way that reads fewer rows: all matches, or the order of the list until the page is full.
+    -- The way that reads fewer rows: all matches, available or not, or the order of the list until the page is full.
     if a.count = 0 then
         ids := '{}';
     elsif query is not null and a.count::float8 * a.count
-            <= (from_row + sugang.page_size())::float8 * sugang.total_count('test') then
+            <= (from_row + sugang.page_size())::float8
+               * case when p_available then sugang.test_available_count(asked_at)
+                      else sugang.total_count('test') end then
         ids := sugang.test_matching_page(p_available, query, p_popular, from_row, asked_at);
     elsif p_popular then
         ids := sugang.test_popular_page(p_available, query, from_row, a.count, asked_at);
@@ -1172,6 +1176,9 @@ end $$;
 -- ===== catalogue/pages (course)
 
 -- One kind: the ids of one page of its items. p_query null means no search.
+--
+-- A search looks up the period of an item in the index courses_newest, by both of its columns: rows that match lie in
+-- nearly the same order there, so this reads neither the table nor much of the index.
 
 -- Newest first. Without a search p_count is exact, and a page in the second half is reached from the other end.
 create or replace function sugang.course_newest_page(p_available boolean, p_query tsquery, p_offset bigint,
@@ -1185,8 +1192,10 @@ begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
         -- word is frequent.
-        return array(select item_id from sugang.course_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
+        return array(select item_id from sugang.course_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from courses i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden))
             order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
     end if;
     if p_available and p_offset > p_count / 2 then
@@ -1244,22 +1253,29 @@ begin
     if p_popular then
         return array(
             with found as materialized (
-                select item_id from sugang.course_search
-                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+                select item_id from sugang.course_search s
+                where search_vector @@ p_query
+                  and (not p_available or (select start_at <= p_now and end_at >= p_now from courses i
+                                           where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
             select i.id from found join courses i on i.id = item_id
             order by i.registration_count desc, i.created_at desc, i.id desc
             offset p_offset limit sugang.page_size());
     end if;
     return array(
         with found as materialized (
-            select item_id, created_at from sugang.course_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select item_id, created_at from sugang.course_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from courses i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
         select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;
 
 -- ===== catalogue/pages (test)
 
 -- One kind: the ids of one page of its items. p_query null means no search.
+--
+-- A search looks up the period of an item in the index tests_newest, by both of its columns: rows that match lie in
+-- nearly the same order there, so this reads neither the table nor much of the index.
 
 -- Newest first. Without a search p_count is exact, and a page in the second half is reached from the other end.
 create or replace function sugang.test_newest_page(p_available boolean, p_query tsquery, p_offset bigint,
@@ -1273,8 +1289,10 @@ begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
         -- word is frequent.
-        return array(select item_id from sugang.test_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
+        return array(select item_id from sugang.test_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from tests i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden))
             order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
     end if;
     if p_available and p_offset > p_count / 2 then
@@ -1332,23 +1350,27 @@ begin
     if p_popular then
         return array(
             with found as materialized (
-                select item_id from sugang.test_search
-                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+                select item_id from sugang.test_search s
+                where search_vector @@ p_query
+                  and (not p_available or (select start_at <= p_now and end_at >= p_now from tests i
+                                           where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
             select i.id from found join tests i on i.id = item_id
             order by i.registration_count desc, i.created_at desc, i.id desc
             offset p_offset limit sugang.page_size());
     end if;
     return array(
         with found as materialized (
-            select item_id, created_at from sugang.test_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select item_id, created_at from sugang.test_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from tests i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
         select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;
 
 -- ===== catalogue/search_changes
 
--- Records the changes of items that a search can see, in sugang.search_changes. For triggers: the first argument is the
--- kind; the second one, after a statement, is the sign.
+-- The changes of items that a search can see, in sugang.search_changes: search_table_of_items.sql and
+-- search_changes_of_items.sql record them.
 
 -- Whether the next p_n changes of this transaction are to be recorded. Recording and reading more than 1,000 would take
 -- longer than counting again, so one row stands for all changes of a transaction that makes more.
@@ -1366,30 +1388,6 @@ begin
         return false;
     end if;
     return true;
-end $$;
-
-create or replace function sugang.record_search_changes() returns trigger language plpgsql as $$
-begin
-    if sugang.records_search_changes(tg_argv[0], (select count(*) from (select from changed limit 1001) c)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select tg_argv[0], tg_argv[1]::integer, search_vector, start_at, end_at from changed;
-    end if;
-    return null;
-end $$;
-create or replace function sugang.record_search_update() returns trigger language plpgsql as $$
-begin
-    if sugang.records_search_changes(tg_argv[0], 2 * (select count(*) from (select from added limit 501) a)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select tg_argv[0], -1, search_vector, start_at, end_at from removed
-            union all
-            select tg_argv[0], 1, search_vector, start_at, end_at from added;
-    end if;
-    return null;
-end $$;
-create or replace function sugang.record_search_truncate() returns trigger language plpgsql as $$
-begin
-    insert into sugang.search_changes (kind) values (tg_argv[0]);
-    return null;
 end $$;
 
 -- Each hundred changes prune once on average, so the table stays short however seldom searches are counted. At the
@@ -1411,29 +1409,65 @@ end $$;
 
 -- ===== catalogue/search_changes_of_items (course)
 
--- One kind: the triggers that record its changes in sugang.search_changes.
-create or replace trigger sugang_search_insert after insert on sugang.course_search referencing new table as changed
-    for each statement execute function sugang.record_search_changes('course', '1');
-create or replace trigger sugang_search_delete after delete on sugang.course_search referencing old table as changed
-    for each statement execute function sugang.record_search_changes('course', '-1');
-create or replace trigger sugang_search_update after update on sugang.course_search
+-- One kind: records periods that move in sugang.search_changes. All else is recorded where sugang.course_search is
+-- written, in search_table_of_items.sql, and an item whose words change as well is recorded there alone.
+
+create or replace function sugang.record_course_moves() returns trigger language plpgsql set work_mem = '64MB' as $$
+declare
+    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    moved bigint[] := array(
+        select o.id
+        from (select *, row_number() over () as place from removed) o
+        join (select *, row_number() over () as place from added) n using (place)
+        where (o.id, o.title, o.description, o.hidden) is not distinct from (n.id, n.title, n.description, n.hidden)
+          and not o.hidden and (o.start_at, o.end_at) <> (n.start_at, n.end_at)
+        limit 501);
+begin
+    if sugang.records_search_changes('course', 2 * cardinality(moved)) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'course', sign, (select search_vector from sugang.course_search where item_id = id), start_at, end_at
+            from (select -1 as sign, id, start_at, end_at from removed
+                  union all
+                  select 1, id, start_at, end_at from added) versions
+            where id = any (moved);
+    end if;
+    return null;
+end $$;
+-- As in bucket_counts_of_items.sql.
+create or replace trigger sugang_search_changes_move after update on courses
     referencing old table as removed new table as added
-    for each statement execute function sugang.record_search_update('course');
-create or replace trigger sugang_search_truncate after truncate on sugang.course_search
-    for each statement execute function sugang.record_search_truncate('course');
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.record_course_moves();
 
 -- ===== catalogue/search_changes_of_items (test)
 
--- One kind: the triggers that record its changes in sugang.search_changes.
-create or replace trigger sugang_search_insert after insert on sugang.test_search referencing new table as changed
-    for each statement execute function sugang.record_search_changes('test', '1');
-create or replace trigger sugang_search_delete after delete on sugang.test_search referencing old table as changed
-    for each statement execute function sugang.record_search_changes('test', '-1');
-create or replace trigger sugang_search_update after update on sugang.test_search
+-- One kind: records periods that move in sugang.search_changes. All else is recorded where sugang.test_search is
+-- written, in search_table_of_items.sql, and an item whose words change as well is recorded there alone.
+
+create or replace function sugang.record_test_moves() returns trigger language plpgsql set work_mem = '64MB' as $$
+declare
+    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    moved bigint[] := array(
+        select o.id
+        from (select *, row_number() over () as place from removed) o
+        join (select *, row_number() over () as place from added) n using (place)
+        where (o.id, o.title, o.description, o.hidden) is not distinct from (n.id, n.title, n.description, n.hidden)
+          and not o.hidden and (o.start_at, o.end_at) <> (n.start_at, n.end_at)
+        limit 501);
+begin
+    if sugang.records_search_changes('test', 2 * cardinality(moved)) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'test', sign, (select search_vector from sugang.test_search where item_id = id), start_at, end_at
+            from (select -1 as sign, id, start_at, end_at from removed
+                  union all
+                  select 1, id, start_at, end_at from added) versions
+            where id = any (moved);
+    end if;
+    return null;
+end $$;
+-- As in bucket_counts_of_items.sql.
+create or replace trigger sugang_search_changes_move after update on tests
     referencing old table as removed new table as added
-    for each statement execute function sugang.record_search_update('test');
-create or replace trigger sugang_search_truncate after truncate on sugang.test_search
-    for each statement execute function sugang.record_search_truncate('test');
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.record_test_moves();
 
 -- ===== catalogue/search_count_of_items (course)
 
@@ -1507,17 +1541,21 @@ begin
     -- all.)
     elsif querytree(p_query) <> 'T' then
         with found as materialized (
-            select from sugang.course_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select from sugang.course_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from courses i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
         select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     if snapshot_now is null then
         -- Planned for these very words: for some of them reading the whole table is faster.
         perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from sugang.course_search
-                 where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
-            into found_n, snapshot_now using p_query, p_available, p_now;
+        execute 'select count(*), pg_current_snapshot() from sugang.course_search s'
+            || case when p_available then ' join courses i on (i.created_at, i.id) = (s.created_at, s.item_id)
+                                              and not i.hidden and i.start_at <= $2 and i.end_at >= $2' else '' end
+            || ' where s.search_vector @@ $1'
+            into found_n, snapshot_now using p_query, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
     if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
@@ -1608,17 +1646,21 @@ begin
     -- all.)
     elsif querytree(p_query) <> 'T' then
         with found as materialized (
-            select from sugang.test_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select from sugang.test_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from tests i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
         select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     if snapshot_now is null then
         -- Planned for these very words: for some of them reading the whole table is faster.
         perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from sugang.test_search
-                 where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
-            into found_n, snapshot_now using p_query, p_available, p_now;
+        execute 'select count(*), pg_current_snapshot() from sugang.test_search s'
+            || case when p_available then ' join tests i on (i.created_at, i.id) = (s.created_at, s.item_id)
+                                              and not i.hidden and i.start_at <= $2 and i.end_at >= $2' else '' end
+            || ' where s.search_vector @@ $1'
+            into found_n, snapshot_now using p_query, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
     if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
@@ -1741,46 +1783,68 @@ end $$;
 
 -- ===== catalogue/search_table_of_items (course)
 
--- One kind: the triggers that keep sugang.course_search.
+-- One kind: the triggers that keep sugang.course_search, and record what a search sees of it in sugang.search_changes.
+-- Periods stand with the items alone: to move one would otherwise write all words of the item to an index again.
 
 create or replace function sugang.course_search_inserted() returns trigger language plpgsql as $$
 begin
-    insert into sugang.course_search (item_id, created_at, start_at, end_at, search_vector)
-        select id, created_at, start_at, end_at, sugang.search_vector(title, description)
-        from changed where not hidden order by created_at;
+    insert into sugang.course_search (item_id, created_at, search_vector)
+        select id, created_at, sugang.search_vector(title, description) from changed where not hidden
+        order by created_at;
+    if sugang.records_search_changes('course', (select count(*) from (
+            select from changed where not hidden limit 1001) c)) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'course', 1, (select search_vector from sugang.course_search where item_id = id), start_at, end_at
+            from changed where not hidden;
+    end if;
     return null;
 end $$;
 create or replace function sugang.course_search_updated() returns trigger language plpgsql as $$
+declare
+    is_recorded boolean := sugang.records_search_changes('course', 2 - old.hidden::integer - new.hidden::integer);
 begin
+    if is_recorded and not old.hidden then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'course', -1, search_vector, old.start_at, old.end_at from sugang.course_search
+            where item_id = old.id;
+    end if;
     if old.id <> new.id or new.hidden then delete from sugang.course_search where item_id = old.id; end if;
     if new.hidden then return null; end if;
-    insert into sugang.course_search as s (item_id, created_at, start_at, end_at, search_vector)
-        values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
+    insert into sugang.course_search as s (item_id, created_at, search_vector)
+        values (new.id, new.created_at, sugang.search_vector(new.title, new.description))
         on conflict (item_id) do update
-        set created_at = excluded.created_at, start_at = excluded.start_at, end_at = excluded.end_at,
-            search_vector = excluded.search_vector;
+        set created_at = excluded.created_at, search_vector = excluded.search_vector;
+    if is_recorded then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'course', 1, search_vector, new.start_at, new.end_at from sugang.course_search
+            where item_id = new.id;
+    end if;
     return null;
 end $$;
--- Only periods: what is searched stays. Joins in another way would read the whole table for one row.
+-- Only the place in the list. Joins in another way would read the whole table for one row.
 create or replace function sugang.course_search_moved() returns trigger language plpgsql
 set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-    update sugang.course_search s
-        set created_at = moved.created_at, start_at = moved.start_at, end_at = moved.end_at
-        from (select id, created_at, start_at, end_at from added
-              except select id, created_at, start_at, end_at from removed) moved
-        where s.item_id = moved.id
-          and (s.created_at, s.start_at, s.end_at) is distinct from (moved.created_at, moved.start_at, moved.end_at);
+    update sugang.course_search s set created_at = moved.created_at
+        from (select id, created_at from added except select id, created_at from removed) moved
+        where s.item_id = moved.id and s.created_at is distinct from moved.created_at;
     return null;
 end $$;
 create or replace function sugang.course_search_deleted() returns trigger language plpgsql as $$
 begin
+    if sugang.records_search_changes('course', (select count(*) from (
+            select from changed where not hidden limit 1001) c)) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'course', -1, (select search_vector from sugang.course_search where item_id = id), start_at, end_at
+            from changed where not hidden;
+    end if;
     delete from sugang.course_search where item_id in (select id from changed);
     return null;
 end $$;
 create or replace function sugang.course_search_truncated() returns trigger language plpgsql as $$
 begin
     truncate sugang.course_search;
+    insert into sugang.search_changes (kind) values ('course');
     return null;
 end $$;
 
@@ -1799,7 +1863,9 @@ create or replace trigger sugang_search_table_move after update on courses
 create or replace trigger sugang_search_table_nested_move after update of created_at, start_at, end_at on courses
     for each row
     when (pg_trigger_depth() > 0
-          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
+          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at)
+          and (old.id, old.title, old.description, old.hidden)
+              is not distinct from (new.id, new.title, new.description, new.hidden))
     execute function sugang.course_search_updated();
 create or replace trigger sugang_search_table_delete after delete on courses referencing old table as changed
     for each statement execute function sugang.course_search_deleted();
@@ -1808,46 +1874,68 @@ create or replace trigger sugang_search_table_truncate after truncate on courses
 
 -- ===== catalogue/search_table_of_items (test)
 
--- One kind: the triggers that keep sugang.test_search.
+-- One kind: the triggers that keep sugang.test_search, and record what a search sees of it in sugang.search_changes.
+-- Periods stand with the items alone: to move one would otherwise write all words of the item to an index again.
 
 create or replace function sugang.test_search_inserted() returns trigger language plpgsql as $$
 begin
-    insert into sugang.test_search (item_id, created_at, start_at, end_at, search_vector)
-        select id, created_at, start_at, end_at, sugang.search_vector(title, description)
-        from changed where not hidden order by created_at;
+    insert into sugang.test_search (item_id, created_at, search_vector)
+        select id, created_at, sugang.search_vector(title, description) from changed where not hidden
+        order by created_at;
+    if sugang.records_search_changes('test', (select count(*) from (
+            select from changed where not hidden limit 1001) c)) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'test', 1, (select search_vector from sugang.test_search where item_id = id), start_at, end_at
+            from changed where not hidden;
+    end if;
     return null;
 end $$;
 create or replace function sugang.test_search_updated() returns trigger language plpgsql as $$
+declare
+    is_recorded boolean := sugang.records_search_changes('test', 2 - old.hidden::integer - new.hidden::integer);
 begin
+    if is_recorded and not old.hidden then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'test', -1, search_vector, old.start_at, old.end_at from sugang.test_search
+            where item_id = old.id;
+    end if;
     if old.id <> new.id or new.hidden then delete from sugang.test_search where item_id = old.id; end if;
     if new.hidden then return null; end if;
-    insert into sugang.test_search as s (item_id, created_at, start_at, end_at, search_vector)
-        values (new.id, new.created_at, new.start_at, new.end_at, sugang.search_vector(new.title, new.description))
+    insert into sugang.test_search as s (item_id, created_at, search_vector)
+        values (new.id, new.created_at, sugang.search_vector(new.title, new.description))
         on conflict (item_id) do update
-        set created_at = excluded.created_at, start_at = excluded.start_at, end_at = excluded.end_at,
-            search_vector = excluded.search_vector;
+        set created_at = excluded.created_at, search_vector = excluded.search_vector;
+    if is_recorded then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'test', 1, search_vector, new.start_at, new.end_at from sugang.test_search
+            where item_id = new.id;
+    end if;
     return null;
 end $$;
--- Only periods: what is searched stays. Joins in another way would read the whole table for one row.
+-- Only the place in the list. Joins in another way would read the whole table for one row.
 create or replace function sugang.test_search_moved() returns trigger language plpgsql
 set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-    update sugang.test_search s
-        set created_at = moved.created_at, start_at = moved.start_at, end_at = moved.end_at
-        from (select id, created_at, start_at, end_at from added
-              except select id, created_at, start_at, end_at from removed) moved
-        where s.item_id = moved.id
-          and (s.created_at, s.start_at, s.end_at) is distinct from (moved.created_at, moved.start_at, moved.end_at);
+    update sugang.test_search s set created_at = moved.created_at
+        from (select id, created_at from added except select id, created_at from removed) moved
+        where s.item_id = moved.id and s.created_at is distinct from moved.created_at;
     return null;
 end $$;
 create or replace function sugang.test_search_deleted() returns trigger language plpgsql as $$
 begin
+    if sugang.records_search_changes('test', (select count(*) from (
+            select from changed where not hidden limit 1001) c)) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select 'test', -1, (select search_vector from sugang.test_search where item_id = id), start_at, end_at
+            from changed where not hidden;
+    end if;
     delete from sugang.test_search where item_id in (select id from changed);
     return null;
 end $$;
 create or replace function sugang.test_search_truncated() returns trigger language plpgsql as $$
 begin
     truncate sugang.test_search;
+    insert into sugang.search_changes (kind) values ('test');
     return null;
 end $$;
 
@@ -1866,7 +1954,9 @@ create or replace trigger sugang_search_table_move after update on tests
 create or replace trigger sugang_search_table_nested_move after update of created_at, start_at, end_at on tests
     for each row
     when (pg_trigger_depth() > 0
-          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at))
+          and (old.created_at, old.start_at, old.end_at) is distinct from (new.created_at, new.start_at, new.end_at)
+          and (old.id, old.title, old.description, old.hidden)
+              is not distinct from (new.id, new.title, new.description, new.hidden))
     execute function sugang.test_search_updated();
 create or replace trigger sugang_search_table_delete after delete on tests referencing old table as changed
     for each statement execute function sugang.test_search_deleted();
@@ -1983,24 +2073,64 @@ create or replace trigger sugang_change_log_insert after insert on courses
     referencing new table as added
     for each statement execute function sugang.log_course_creation();
 
-create or replace function sugang.log_course_change() returns trigger language plpgsql as $$
+-- Of the editable fields, those in which an item differs from another version of it.
+create or replace function sugang.course_changes(i courses, other courses) returns jsonb language sql stable as $$
+    select case when i.title <> other.title then jsonb_build_object('title', i.title) else '{}' end
+        || case when i.description is distinct from other.description
+                then jsonb_build_object('description', i.description) else '{}' end
+        || case when i.price <> other.price then jsonb_build_object('price', i.price::text) else '{}' end
+        || case when i.capacity is distinct from other.capacity
+                then jsonb_build_object('capacity', i.capacity) else '{}' end
+        || case when i.start_at <> other.start_at
+                then jsonb_build_object('start_at', sugang.iso(i.start_at)) else '{}' end
+        || case when i.end_at <> other.end_at
+                then jsonb_build_object('end_at', sugang.iso(i.end_at)) else '{}' end
+        || case when i.hidden <> other.hidden then jsonb_build_object('hidden', i.hidden) else '{}' end
+$$;
+
+create or replace function sugang.log_course_edits() returns trigger language plpgsql set work_mem = '64MB' as $$
 begin
-    if tg_op = 'DELETE' then
-        perform sugang.log_change('course', old.id, 'deleted', sugang.course_fields(old), null);
-        return null;
-    end if;
+    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    insert into sugang.change_log (subject, subject_id, action, before, after, actor_id, request_id)
+        select 'course', (n.item).id, 'edited', sugang.course_changes(o.item, n.item),
+               sugang.course_changes(n.item, o.item), actor, request
+        from (select row_number() over () as place, r::courses as item from removed r) o
+        join (select row_number() over () as place, a::courses as item from added a) n using (place)
+        cross join (select sugang.actor() as actor, sugang.request() as request offset 0) by
+        where sugang.course_changes(o.item, n.item) <> '{}'
+        order by place;
+    return null;
+end $$;
+-- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
+-- would keep an operator from changing their types.
+create or replace trigger sugang_change_log_update after update on courses
+    referencing old table as removed new table as added
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.log_course_edits();
+
+create or replace function sugang.log_course_nested_edit() returns trigger language plpgsql as $$
+declare
+    before jsonb;
+begin
     -- A registration sets none of the fields.
-    if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
-    if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
-       is distinct from
-       (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
-        perform sugang.log_change('course', new.id, 'edited', sugang.course_fields(old), sugang.course_fields(new));
+    if new.registration_count <> old.registration_count then return null; end if;
+    before := sugang.course_changes(old, new);
+    if before <> '{}' then
+        perform sugang.log_change('course', new.id, 'edited', before, sugang.course_changes(new, old));
     end if;
     return null;
 end $$;
--- Without a list of columns, which would keep an operator from changing their types.
-create or replace trigger sugang_change_log after update or delete on courses
-    for each row execute function sugang.log_course_change();
+create or replace trigger sugang_change_log_nested_update after update on courses
+    for each row when (pg_trigger_depth() > 0) execute function sugang.log_course_nested_edit();
+
+create or replace function sugang.log_course_deletion() returns trigger language plpgsql as $$
+begin
+    insert into sugang.change_log (subject, subject_id, action, before, actor_id, request_id)
+        select 'course', id, 'deleted', sugang.course_fields(r), sugang.actor(), sugang.request() from removed r;
+    return null;
+end $$;
+create or replace trigger sugang_change_log_delete after delete on courses
+    referencing old table as removed
+    for each statement execute function sugang.log_course_deletion();
 
 -- ===== change_log_of_items (test)
 
@@ -2033,24 +2163,64 @@ create or replace trigger sugang_change_log_insert after insert on tests
     referencing new table as added
     for each statement execute function sugang.log_test_creation();
 
-create or replace function sugang.log_test_change() returns trigger language plpgsql as $$
+-- Of the editable fields, those in which an item differs from another version of it.
+create or replace function sugang.test_changes(i tests, other tests) returns jsonb language sql stable as $$
+    select case when i.title <> other.title then jsonb_build_object('title', i.title) else '{}' end
+        || case when i.description is distinct from other.description
+                then jsonb_build_object('description', i.description) else '{}' end
+        || case when i.price <> other.price then jsonb_build_object('price', i.price::text) else '{}' end
+        || case when i.capacity is distinct from other.capacity
+                then jsonb_build_object('capacity', i.capacity) else '{}' end
+        || case when i.start_at <> other.start_at
+                then jsonb_build_object('start_at', sugang.iso(i.start_at)) else '{}' end
+        || case when i.end_at <> other.end_at
+                then jsonb_build_object('end_at', sugang.iso(i.end_at)) else '{}' end
+        || case when i.hidden <> other.hidden then jsonb_build_object('hidden', i.hidden) else '{}' end
+$$;
+
+create or replace function sugang.log_test_edits() returns trigger language plpgsql set work_mem = '64MB' as $$
 begin
-    if tg_op = 'DELETE' then
-        perform sugang.log_change('test', old.id, 'deleted', sugang.test_fields(old), null);
-        return null;
-    end if;
+    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    insert into sugang.change_log (subject, subject_id, action, before, after, actor_id, request_id)
+        select 'test', (n.item).id, 'edited', sugang.test_changes(o.item, n.item),
+               sugang.test_changes(n.item, o.item), actor, request
+        from (select row_number() over () as place, r::tests as item from removed r) o
+        join (select row_number() over () as place, a::tests as item from added a) n using (place)
+        cross join (select sugang.actor() as actor, sugang.request() as request offset 0) by
+        where sugang.test_changes(o.item, n.item) <> '{}'
+        order by place;
+    return null;
+end $$;
+-- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
+-- would keep an operator from changing their types.
+create or replace trigger sugang_change_log_update after update on tests
+    referencing old table as removed new table as added
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.log_test_edits();
+
+create or replace function sugang.log_test_nested_edit() returns trigger language plpgsql as $$
+declare
+    before jsonb;
+begin
     -- A registration sets none of the fields.
-    if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
-    if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
-       is distinct from
-       (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
-        perform sugang.log_change('test', new.id, 'edited', sugang.test_fields(old), sugang.test_fields(new));
+    if new.registration_count <> old.registration_count then return null; end if;
+    before := sugang.test_changes(old, new);
+    if before <> '{}' then
+        perform sugang.log_change('test', new.id, 'edited', before, sugang.test_changes(new, old));
     end if;
     return null;
 end $$;
--- Without a list of columns, which would keep an operator from changing their types.
-create or replace trigger sugang_change_log after update or delete on tests
-    for each row execute function sugang.log_test_change();
+create or replace trigger sugang_change_log_nested_update after update on tests
+    for each row when (pg_trigger_depth() > 0) execute function sugang.log_test_nested_edit();
+
+create or replace function sugang.log_test_deletion() returns trigger language plpgsql as $$
+begin
+    insert into sugang.change_log (subject, subject_id, action, before, actor_id, request_id)
+        select 'test', id, 'deleted', sugang.test_fields(r), sugang.actor(), sugang.request() from removed r;
+    return null;
+end $$;
+create or replace trigger sugang_change_log_delete after delete on tests
+    referencing old table as removed
+    for each statement execute function sugang.log_test_deletion();
 
 -- ===== clock
 
@@ -4922,7 +5092,7 @@ language sql stable as $$
            ('courses', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
            ('courses', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('courses', 'delete', null),
-           ('sugang.course_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
+           ('sugang.course_search', 'select', 'item_id,created_at,search_vector'),
            ('course_registrations', 'select', 'id,user_id,course_id,status,enrolled_at,completed_at,cancelled_at,'
                                          'history_entries'),
            ('course_registrations', 'insert', 'user_id,course_id,status,enrolled_at'),
@@ -4939,7 +5109,7 @@ language sql stable as $$
            ('tests', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
            ('tests', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('tests', 'delete', null),
-           ('sugang.test_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
+           ('sugang.test_search', 'select', 'item_id,created_at,search_vector'),
            ('test_registrations', 'select', 'id,user_id,test_id,status,applied_at,completed_at,cancelled_at,'
                                          'history_entries'),
            ('test_registrations', 'insert', 'user_id,test_id,status,applied_at'),

@@ -1282,3 +1282,19 @@ create index users_email_prefix on users ((
 -- An operator has cancelled the registration of this payment, and keeps the money: only an operator gives it back. The
 -- refund with the status `refused` says by whom and why. See functions/ledger.sql.
 alter table payments add column refund_refused boolean not null default false;
+
+-- ===== V32__periods (course)
+
+-- One kind: a search reads the periods of the items themselves. Beside the words, to move a period wrote all words of the
+-- item to their index again.
+-- squawk-ignore-file ban-drop-column
+
+alter table sugang.course_search drop column start_at, drop column end_at;
+
+-- ===== V32__periods (test)
+
+-- One kind: a search reads the periods of the items themselves. Beside the words, to move a period wrote all words of the
+-- item to their index again.
+-- squawk-ignore-file ban-drop-column
+
+alter table sugang.test_search drop column start_at, drop column end_at;

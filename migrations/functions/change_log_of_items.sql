@@ -27,21 +27,61 @@ create or replace trigger sugang_change_log_insert after insert on {items}
     referencing new table as added
     for each statement execute function sugang.log_{kind}_creation();
 
-create or replace function sugang.log_{kind}_change() returns trigger language plpgsql as $$
+-- Of the editable fields, those in which an item differs from another version of it.
+create or replace function sugang.{kind}_changes(i {items}, other {items}) returns jsonb language sql stable as $$
+    select case when i.title <> other.title then jsonb_build_object('title', i.title) else '{}' end
+        || case when i.description is distinct from other.description
+                then jsonb_build_object('description', i.description) else '{}' end
+        || case when i.price <> other.price then jsonb_build_object('price', i.price::text) else '{}' end
+        || case when i.capacity is distinct from other.capacity
+                then jsonb_build_object('capacity', i.capacity) else '{}' end
+        || case when i.start_at <> other.start_at
+                then jsonb_build_object('start_at', sugang.iso(i.start_at)) else '{}' end
+        || case when i.end_at <> other.end_at
+                then jsonb_build_object('end_at', sugang.iso(i.end_at)) else '{}' end
+        || case when i.hidden <> other.hidden then jsonb_build_object('hidden', i.hidden) else '{}' end
+$$;
+
+create or replace function sugang.log_{kind}_edits() returns trigger language plpgsql set work_mem = '64MB' as $$
 begin
-    if tg_op = 'DELETE' then
-        perform sugang.log_change('{kind}', old.id, 'deleted', sugang.{kind}_fields(old), null);
-        return null;
-    end if;
+    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    insert into sugang.change_log (subject, subject_id, action, before, after, actor_id, request_id)
+        select '{kind}', (n.item).id, 'edited', sugang.{kind}_changes(o.item, n.item),
+               sugang.{kind}_changes(n.item, o.item), actor, request
+        from (select row_number() over () as place, r::{items} as item from removed r) o
+        join (select row_number() over () as place, a::{items} as item from added a) n using (place)
+        cross join (select sugang.actor() as actor, sugang.request() as request offset 0) by
+        where sugang.{kind}_changes(o.item, n.item) <> '{}'
+        order by place;
+    return null;
+end $$;
+-- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
+-- would keep an operator from changing their types.
+create or replace trigger sugang_change_log_update after update on {items}
+    referencing old table as removed new table as added
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.log_{kind}_edits();
+
+create or replace function sugang.log_{kind}_nested_edit() returns trigger language plpgsql as $$
+declare
+    before jsonb;
+begin
     -- A registration sets none of the fields.
-    if pg_trigger_depth() > 1 and new.registration_count <> old.registration_count then return null; end if;
-    if (old.title, old.description, old.price, old.capacity, old.start_at, old.end_at, old.hidden)
-       is distinct from
-       (new.title, new.description, new.price, new.capacity, new.start_at, new.end_at, new.hidden) then
-        perform sugang.log_change('{kind}', new.id, 'edited', sugang.{kind}_fields(old), sugang.{kind}_fields(new));
+    if new.registration_count <> old.registration_count then return null; end if;
+    before := sugang.{kind}_changes(old, new);
+    if before <> '{}' then
+        perform sugang.log_change('{kind}', new.id, 'edited', before, sugang.{kind}_changes(new, old));
     end if;
     return null;
 end $$;
--- Without a list of columns, which would keep an operator from changing their types.
-create or replace trigger sugang_change_log after update or delete on {items}
-    for each row execute function sugang.log_{kind}_change();
+create or replace trigger sugang_change_log_nested_update after update on {items}
+    for each row when (pg_trigger_depth() > 0) execute function sugang.log_{kind}_nested_edit();
+
+create or replace function sugang.log_{kind}_deletion() returns trigger language plpgsql as $$
+begin
+    insert into sugang.change_log (subject, subject_id, action, before, actor_id, request_id)
+        select '{kind}', id, 'deleted', sugang.{kind}_fields(r), sugang.actor(), sugang.request() from removed r;
+    return null;
+end $$;
+create or replace trigger sugang_change_log_delete after delete on {items}
+    referencing old table as removed
+    for each statement execute function sugang.log_{kind}_deletion();

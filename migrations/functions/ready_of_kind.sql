@@ -6,7 +6,7 @@ language sql stable as $$
            ('{items}', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
            ('{items}', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('{items}', 'delete', null),
-           ('sugang.{kind}_search', 'select', 'item_id,created_at,start_at,end_at,search_vector'),
+           ('sugang.{kind}_search', 'select', 'item_id,created_at,search_vector'),
            ('{registrations}', 'select', 'id,user_id,{item_id},status,{registered_at},completed_at,cancelled_at,'
                                          'history_entries'),
            ('{registrations}', 'insert', 'user_id,{item_id},status,{registered_at}'),

@@ -38,11 +38,13 @@ begin
     end if;
     if a.outcome is not null then return a; end if;
     from_row := (a.page - 1) * sugang.page_size();
-    -- The way that reads fewer rows: all matches, or the order of the list until the page is full.
+    -- The way that reads fewer rows: all matches, available or not, or the order of the list until the page is full.
     if a.count = 0 then
         ids := '{}';
     elsif query is not null and a.count::float8 * a.count
-            <= (from_row + sugang.page_size())::float8 * sugang.total_count('{kind}') then
+            <= (from_row + sugang.page_size())::float8
+               * case when p_available then sugang.{kind}_available_count(asked_at)
+                      else sugang.total_count('{kind}') end then
         ids := sugang.{kind}_matching_page(p_available, query, p_popular, from_row, asked_at);
     elsif p_popular then
         ids := sugang.{kind}_popular_page(p_available, query, from_row, a.count, asked_at);

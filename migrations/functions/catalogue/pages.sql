@@ -1,4 +1,7 @@
 -- One kind: the ids of one page of its items. p_query null means no search.
+--
+-- A search looks up the period of an item in the index {items}_newest, by both of its columns: rows that match lie in
+-- nearly the same order there, so this reads neither the table nor much of the index.
 
 -- Newest first. Without a search p_count is exact, and a page in the second half is reached from the other end.
 create or replace function sugang.{kind}_newest_page(p_available boolean, p_query tsquery, p_offset bigint,
@@ -12,8 +15,10 @@ begin
     if p_query is not null then
         -- Along the order until the page is full: bitmap scans are off because the planner cannot know that the
         -- word is frequent.
-        return array(select item_id from sugang.{kind}_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now))
+        return array(select item_id from sugang.{kind}_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from {items} i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden))
             order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
     end if;
     if p_available and p_offset > p_count / 2 then
@@ -71,15 +76,19 @@ begin
     if p_popular then
         return array(
             with found as materialized (
-                select item_id from sugang.{kind}_search
-                where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+                select item_id from sugang.{kind}_search s
+                where search_vector @@ p_query
+                  and (not p_available or (select start_at <= p_now and end_at >= p_now from {items} i
+                                           where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
             select i.id from found join {items} i on i.id = item_id
             order by i.registration_count desc, i.created_at desc, i.id desc
             offset p_offset limit sugang.page_size());
     end if;
     return array(
         with found as materialized (
-            select item_id, created_at from sugang.{kind}_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select item_id, created_at from sugang.{kind}_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from {items} i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
         select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;

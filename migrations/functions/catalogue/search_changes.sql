@@ -1,5 +1,5 @@
--- Records the changes of items that a search can see, in sugang.search_changes. For triggers: the first argument is the
--- kind; the second one, after a statement, is the sign.
+-- The changes of items that a search can see, in sugang.search_changes: search_table_of_items.sql and
+-- search_changes_of_items.sql record them.
 
 -- Whether the next p_n changes of this transaction are to be recorded. Recording and reading more than 1,000 would take
 -- longer than counting again, so one row stands for all changes of a transaction that makes more.
@@ -17,30 +17,6 @@ begin
         return false;
     end if;
     return true;
-end $$;
-
-create or replace function sugang.record_search_changes() returns trigger language plpgsql as $$
-begin
-    if sugang.records_search_changes(tg_argv[0], (select count(*) from (select from changed limit 1001) c)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select tg_argv[0], tg_argv[1]::integer, search_vector, start_at, end_at from changed;
-    end if;
-    return null;
-end $$;
-create or replace function sugang.record_search_update() returns trigger language plpgsql as $$
-begin
-    if sugang.records_search_changes(tg_argv[0], 2 * (select count(*) from (select from added limit 501) a)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select tg_argv[0], -1, search_vector, start_at, end_at from removed
-            union all
-            select tg_argv[0], 1, search_vector, start_at, end_at from added;
-    end if;
-    return null;
-end $$;
-create or replace function sugang.record_search_truncate() returns trigger language plpgsql as $$
-begin
-    insert into sugang.search_changes (kind) values (tg_argv[0]);
-    return null;
 end $$;
 
 -- Each hundred changes prune once on average, so the table stays short however seldom searches are counted. At the

@@ -1,10 +1,28 @@
--- One kind: the triggers that record its changes in sugang.search_changes.
-create or replace trigger sugang_search_insert after insert on sugang.{kind}_search referencing new table as changed
-    for each statement execute function sugang.record_search_changes('{kind}', '1');
-create or replace trigger sugang_search_delete after delete on sugang.{kind}_search referencing old table as changed
-    for each statement execute function sugang.record_search_changes('{kind}', '-1');
-create or replace trigger sugang_search_update after update on sugang.{kind}_search
+-- One kind: records periods that move in sugang.search_changes. All else is recorded where sugang.{kind}_search is
+-- written, in search_table_of_items.sql, and an item whose words change as well is recorded there alone.
+
+create or replace function sugang.record_{kind}_moves() returns trigger language plpgsql set work_mem = '64MB' as $$
+declare
+    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    moved bigint[] := array(
+        select o.id
+        from (select *, row_number() over () as place from removed) o
+        join (select *, row_number() over () as place from added) n using (place)
+        where (o.id, o.title, o.description, o.hidden) is not distinct from (n.id, n.title, n.description, n.hidden)
+          and not o.hidden and (o.start_at, o.end_at) <> (n.start_at, n.end_at)
+        limit 501);
+begin
+    if sugang.records_search_changes('{kind}', 2 * cardinality(moved)) then
+        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
+            select '{kind}', sign, (select search_vector from sugang.{kind}_search where item_id = id), start_at, end_at
+            from (select -1 as sign, id, start_at, end_at from removed
+                  union all
+                  select 1, id, start_at, end_at from added) versions
+            where id = any (moved);
+    end if;
+    return null;
+end $$;
+-- As in bucket_counts_of_items.sql.
+create or replace trigger sugang_search_changes_move after update on {items}
     referencing old table as removed new table as added
-    for each statement execute function sugang.record_search_update('{kind}');
-create or replace trigger sugang_search_truncate after truncate on sugang.{kind}_search
-    for each statement execute function sugang.record_search_truncate('{kind}');
+    for each statement when (pg_trigger_depth() = 0) execute function sugang.record_{kind}_moves();

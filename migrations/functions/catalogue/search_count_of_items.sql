@@ -68,17 +68,21 @@ begin
     -- all.)
     elsif querytree(p_query) <> 'T' then
         with found as materialized (
-            select from sugang.{kind}_search
-            where search_vector @@ p_query and (not p_available or (start_at <= p_now and end_at >= p_now)))
+            select from sugang.{kind}_search s
+            where search_vector @@ p_query
+              and (not p_available or (select start_at <= p_now and end_at >= p_now from {items} i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
         select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
     if snapshot_now is null then
         -- Planned for these very words: for some of them reading the whole table is faster.
         perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from sugang.{kind}_search
-                 where search_vector @@ $1 and (not $2 or (start_at <= $3 and end_at >= $3))'
-            into found_n, snapshot_now using p_query, p_available, p_now;
+        execute 'select count(*), pg_current_snapshot() from sugang.{kind}_search s'
+            || case when p_available then ' join {items} i on (i.created_at, i.id) = (s.created_at, s.item_id)
+                                              and not i.hidden and i.start_at <= $2 and i.end_at >= $2' else '' end
+            || ' where s.search_vector @@ $1'
+            into found_n, snapshot_now using p_query, p_now;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
     if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;

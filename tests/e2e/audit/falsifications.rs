@@ -398,7 +398,7 @@ pub const FALSIFICATIONS: &[Falsification] = &[
             values ('{kind}', false, 'x', 2000, now(), pg_current_snapshot(), now(), 'sugang.search_counts'::regclass,
                     sugang.search_query('정보'))",
     ),
-    by("search_table", "1", "update sugang.{kind}_search set end_at = now() where item_id = 1"),
+    by("search_table", "1", "update sugang.{kind}_search set created_at = now() where item_id = 1"),
     by("search_table", "1", "delete from sugang.{kind}_search where item_id = 1"),
     by("search_table", "1", "update {items} set hidden = true where id = 1"),
     by("bucket_counts", "", "update {items} set hidden = true where id = 1"),
