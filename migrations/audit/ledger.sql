@@ -34,18 +34,20 @@ where not exists (select from payments p where p.id = r.payment_id)
   and not exists (select from sugang.audit_log h
                   where h.subject = 'payment' and h.subject_id = r.payment_id and h.status = 'deleted');
 
+-- By a sum instead of joins, which take minutes while PostgreSQL has no statistics of tables that are new.
 -- check: ledger_of_payment
 -- advice: Compare the payment with its history, its refunds and the gateway's books. If what an import without triggers
 -- has written is right: select sugang.log_unlogged_payments();
-with booked as (
-    select payment_id as id, sum(case 'cash' when debit then amount when credit then -amount else 0 end) as cash
-    from sugang.ledger group by 1
-), given_back as (
-    select payment_id as id, sum(amount) as amount from sugang.refunds where status in ('done', 'external') group by 1
+with movements as (
+    select id, true as is_payment, amount as due, 0 as cash from payments
+    union all
+    select payment_id, false, -amount, 0 from sugang.refunds where status in ('done', 'external')
+    union all
+    select payment_id, false, 0, case 'cash' when debit then amount when credit then -amount else 0 end
+    from sugang.ledger
 )
-select id::text
-from payments p full join booked b using (id) left join given_back g using (id)
-where coalesce(b.cash, 0) <> case when p.id is null then 0 else p.amount - coalesce(g.amount, 0) end;
+select id::text from movements group by id
+having sum(cash) <> case when bool_or(is_payment) then sum(due) else 0 end;
 
 -- check: ledger_of_refund
 -- advice: Compare the refund with the ledger (select * from sugang.ledger where source = 'refund' and source_id = <id>)

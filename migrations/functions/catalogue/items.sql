@@ -43,8 +43,8 @@ begin
         ids := '{}';
     elsif query is not null and a.count::float8 * a.count
             <= (from_row + sugang.page_size())::float8
-               * case when p_available then sugang.{kind}_available_count(asked_at)
-                      else sugang.total_count('{kind}') end then
+               * (case when p_available then sugang.{kind}_available_count(asked_at)
+                       else sugang.total_count('{kind}') end) then
         ids := sugang.{kind}_matching_page(p_available, query, p_popular, from_row, asked_at);
     elsif p_popular then
         ids := sugang.{kind}_popular_page(p_available, query, from_row, a.count, asked_at);
