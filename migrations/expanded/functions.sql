@@ -1032,8 +1032,8 @@ begin
         ids := '{}';
     elsif query is not null and a.count::float8 * a.count
             <= (from_row + sugang.page_size())::float8
-               * case when p_available then sugang.course_available_count(asked_at)
-                      else sugang.total_count('course') end then
+               * (case when p_available then sugang.course_available_count(asked_at)
+                       else sugang.total_count('course') end) then
         ids := sugang.course_matching_page(p_available, query, p_popular, from_row, asked_at);
     elsif p_popular then
         ids := sugang.course_popular_page(p_available, query, from_row, a.count, asked_at);
@@ -1126,8 +1126,8 @@ begin
         ids := '{}';
     elsif query is not null and a.count::float8 * a.count
             <= (from_row + sugang.page_size())::float8
-               * case when p_available then sugang.test_available_count(asked_at)
-                      else sugang.total_count('test') end then
+               * (case when p_available then sugang.test_available_count(asked_at)
+                       else sugang.total_count('test') end) then
         ids := sugang.test_matching_page(p_available, query, p_popular, from_row, asked_at);
     elsif p_popular then
         ids := sugang.test_popular_page(p_available, query, from_row, a.count, asked_at);

@@ -1285,16 +1285,16 @@ alter table payments add column refund_refused boolean not null default false;
 
 -- ===== V32__periods (course)
 
--- One kind: a search reads the periods of the items themselves. Beside the words, to move a period wrote all words of the
--- item to their index again.
+-- One kind: a search reads the periods of the items themselves. Beside the words, to move a period wrote all words of
+-- the item to their index again.
 -- squawk-ignore-file ban-drop-column
 
 alter table sugang.course_search drop column start_at, drop column end_at;
 
 -- ===== V32__periods (test)
 
--- One kind: a search reads the periods of the items themselves. Beside the words, to move a period wrote all words of the
--- item to their index again.
+-- One kind: a search reads the periods of the items themselves. Beside the words, to move a period wrote all words of
+-- the item to their index again.
 -- squawk-ignore-file ban-drop-column
 
 alter table sugang.test_search drop column start_at, drop column end_at;

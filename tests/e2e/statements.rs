@@ -336,11 +336,16 @@ async fn no_request_reads_or_sorts_a_long_table() {
         // That such faults are found.
         app.database()
             .batch_execute(&format!(
-                "alter function sugang.{name}_newest_page reset max_parallel_workers_per_gather"
+                r"do $$ begin
+                     -- PostgreSQL looks up nothing for a row in other processes.
+                     execute regexp_replace(pg_get_functiondef('sugang.{name}_newest_page'::regproc),
+                                            'and \(not p_available or \(select.*?and not hidden\)\)', '');
+                 end $$;
+                 alter function sugang.{name}_newest_page reset max_parallel_workers_per_gather"
             ))
             .await
             .unwrap();
-        let found = faults_of(&session.plans(&list, &[&1_i64, &true, &Some("사전"), &false]).await);
+        let found = faults_of(&session.plans(&list, &[&1_i64, &false, &Some("사전"), &false]).await);
         assert!(
             found.iter().any(|fault| fault.starts_with("waits ")),
             "a list that may take more processes: {found:#?}"
