@@ -12,7 +12,12 @@ use crate::{
         ApiError, FieldProblem, FieldProblems,
         catalog::{NOT_FOUND, SOLD_OUT},
     },
-    extract::{Body, forms},
+    extract::{
+        Body,
+        body::{FileFormat, file_format},
+        forms::{self, MAX_REGISTRATIONS},
+        rows::{self, Listed},
+    },
     http::Response,
     kind::ItemKind,
     operation::ItemOperation,
@@ -131,24 +136,69 @@ pub(crate) static COMPLETE_MANY: ItemOperation = ItemOperation {
     describe: description::complete_many,
 };
 
-/// Completes many registrations, or none if one of them cannot be.
+/// Completes many registrations, or none if one of them cannot be: by a list of ids, or by a file that has them.
 pub(crate) async fn complete_many(
     ctx: &RequestContext<'_>,
     caller: Caller,
     kind: &'static ItemKind,
 ) -> Result<Response, ApiError> {
+    let content_type = ctx.head.header("content-type").unwrap_or_default();
+    if let Some(FileFormat::Csv) = file_format(content_type) {
+        return complete_listed(ctx, caller, kind).await;
+    }
     let body = ctx.body().await?;
-    let ids = forms::complete_registrations(&body.object()?)?.ids;
-    let listed = ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(",");
-    let row = complete_all(ctx, caller, kind, &body, listed).await?;
+    let ids: Vec<_> = forms::complete_registrations(&body.object()?)?.ids;
+    let ids: Vec<_> = ids.into_iter().map(|id| id.0).collect();
+    let row = complete_all(ctx, caller, kind, &body, separated(&ids)).await?;
+    completed(ctx, kind, &row, ids.len(), |index| RowError {
+        index: Some(index),
+        ..RowError::default()
+    })
+}
+
+async fn complete_listed(
+    ctx: &RequestContext<'_>,
+    caller: Caller,
+    kind: &'static ItemKind,
+) -> Result<Response, ApiError> {
+    let file = ctx.file().await?;
+    let Listed { ids, lines, problems } = rows::registrations(file.body.bytes(), MAX_REGISTRATIONS, ctx.language)?;
+    if !problems.is_empty() {
+        return Err(problems.into_error());
+    }
+    let row = complete_all(ctx, caller, kind, &file.body, separated(&ids)).await?;
+    completed(ctx, kind, &row, ids.len(), |index| RowError {
+        line: lines.get(index as usize).copied(),
+        ..RowError::default()
+    })
+}
+
+fn separated(ids: &[i64]) -> String {
+    ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// `place` says where the registration with this place among them stands in the request.
+fn completed(
+    ctx: &RequestContext<'_>,
+    kind: &'static ItemKind,
+    row: &FunctionRow,
+    count: usize,
+    place: impl Fn(u64) -> RowError,
+) -> Result<Response, ApiError> {
     let done = match row.outcome {
         Outcome::Ok => Ok(Response::json(
             200,
             &RegistrationsCompleted {
-                completed: ids.len() as u64,
+                completed: count as u64,
             },
         )),
-        Outcome::InvalidRows => Err(wrong_rows(ctx, kind, &row)?),
+        Outcome::InvalidRows => {
+            let rows = problems(kind, row)?.into_iter().map(|(index, problem)| RowError {
+                error: problem.text.in_language(ctx.language).into(),
+                ..place(index)
+            });
+            Err(ApiError::Rows(rows.collect()))
+        }
         // The caller is no operator.
         Outcome::NotFound => Err((&NOT_FOUND).into()),
         _ => Err(row.idempotency_error()),
@@ -186,15 +236,6 @@ fn problems(kind: &'static ItemKind, row: &FunctionRow) -> Result<Vec<(u64, &'st
         _ => Err(row.unexpected()),
     };
     problems.map(problem).collect()
-}
-
-fn wrong_rows(ctx: &RequestContext<'_>, kind: &'static ItemKind, row: &FunctionRow) -> Result<ApiError, ApiError> {
-    let rows = problems(kind, row)?.into_iter().map(|(index, problem)| RowError {
-        index: Some(index),
-        error: problem.text.in_language(ctx.language).into(),
-        ..RowError::default()
-    });
-    Ok(ApiError::Rows(rows.collect()))
 }
 
 pub(crate) static CANCEL: ItemOperation = ItemOperation {
@@ -238,6 +279,7 @@ pub(crate) async fn cancel(
 
 #[cfg(test)]
 mod description {
+    use sugang_protocol::host::REQUEST_TIMEOUT;
     use sugang_sdk::types::{
         CancelRegistration, CompleteRegistrations, NewRegistration, RegistrationCancelled, RegistrationChanged,
         RegistrationsCompleted, RowError,
@@ -246,7 +288,7 @@ mod description {
 
     use super::{ApiError, FieldProblem, FieldProblems, ItemKind, NOT_FOUND, SOLD_OUT};
     use crate::operation::{
-        description::{BODIES, Body, Description, Success, body, keyed, operator, required},
+        description::{BODIES, Body, Description, LISTS, Success, body, keyed, operator, required},
         parameters::{id, idempotency_key, registration},
     };
 
@@ -302,14 +344,19 @@ mod description {
             error: kind.already_completed.text.korean.into(),
             ..RowError::default()
         };
-        let errors = [required("ids"), ApiError::Rows(vec![wrong])];
+        let errors = [required("ids"), ApiError::Rows(vec![wrong]), (&REQUEST_TIMEOUT).into()];
         Description {
-            body: sent(CompleteRegistrations::name()),
+            body: sent(CompleteRegistrations::name()).map(|body| Body {
+                media_types: &LISTS,
+                ..body
+            }),
             success: Success::named(200, RegistrationsCompleted::name()).replayable(),
             errors: operator(errors.into_iter().chain(body()).chain(keyed())),
             ..described(
                 format!("Complete many registrations for one {one}"),
-                "All or none; `rows` says by their places in the list which cannot be completed.",
+                "All or none, at most 1,000; `rows` says by their places in the list which cannot be completed. A CSV file \
+                 with a column `id` is a list too, whatever other columns it has: their export, for example, of which some \
+                 lines were kept. `rows` says by line what is wrong with it.",
                 vec![id(one), idempotency_key()],
             )
         }

@@ -13,7 +13,7 @@ use super::{
     names::BEARER,
 };
 use crate::{
-    operation::description::{Body, Description, Success},
+    operation::description::{Body, Description, FILE, FILES, Success},
     routes::Route,
 };
 
@@ -48,12 +48,15 @@ pub(super) fn operation(route: &Route, description: Description) -> Documented {
         media_types,
     }) = body
     {
-        let content = Content::new(Some(Ref::from_schema_name(schema)));
+        let content = |media_type| {
+            let schema = if FILES.contains(media_type) { FILE } else { &*schema };
+            Content::new(Some(Ref::from_schema_name(schema)))
+        };
         let required = if required { Required::True } else { Required::False };
         let body = media_types
             .iter()
             .fold(RequestBodyBuilder::new(), |body, media_type| {
-                body.content(*media_type, content.clone())
+                body.content(*media_type, content(media_type))
             })
             .required(Some(required))
             .build();

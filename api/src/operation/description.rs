@@ -25,6 +25,8 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const BODIES: [&str; 3] = [JSON, "application/x-www-form-urlencoded", "multipart/form-data"];
 /// The media types of files.
 pub(crate) const FILES: [&str; 2] = ["text/csv", "application/x-ndjson"];
+/// The media types of a list, which may be a file.
+pub(crate) const LISTS: [&str; 4] = [BODIES[0], BODIES[1], BODIES[2], FILES[0]];
 /// The name of the schema of a file.
 pub(crate) const FILE: &str = "File";
 

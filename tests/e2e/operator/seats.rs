@@ -175,6 +175,54 @@ async fn registrations_are_completed_one_by_one_or_all_at_once(#[values(EXAM, CO
     assert_audit(&app).await;
 }
 
+/// The export is the list, once the lines of those who failed are deleted.
+#[rstest]
+#[tokio::test]
+async fn registrations_are_completed_by_a_file(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    let id = app.add(kind, Item::default()).await;
+    for n in 0..4 {
+        register(&app, kind, id, &app.user(&format!("user{n}")).await).await;
+    }
+    let path = format!("/api/operator{}{id}/registrations", kind.path);
+    let export = app.get(format!("{path}.csv")).by(&ujin).await.body;
+    let export = String::from_utf8(export).expect("UTF-8");
+    let send = |file: &str| {
+        let call = app.post(format!("{path}/complete/")).by(&ujin).in_english();
+        call.header("content-type", "text/csv").body(file)
+    };
+    let kept: Vec<_> = export.lines().filter(|line| !line.contains("user2@")).collect();
+    let file = kept.join("\r\n");
+    assert_answer!(send(&file).header("idempotency-key", "k").await, @r#"
+    {
+      "status": "200 OK",
+      "body": {
+        "completed": 3
+      }
+    }
+    "#);
+    let again = send(&file).header("idempotency-key", "k").await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    let before = app.state().await;
+    let refused = send("id;note\n3;ok\n1;\n\n77;").await;
+    assert_eq!(refused.code(), "invalid_rows");
+    let rows = refused.json()["rows"].as_array().expect("rows").iter();
+    assert_eq!(rows.map(|row| row["line"].clone()).collect::<Vec<_>>(), [3, 5]);
+    assert_eq!(send("id\nx").await.json()["rows"][0]["column"], 1);
+    assert_eq!(send("email\nx").await.code(), "invalid_rows");
+    assert_eq!(app.state().await, before);
+    let minsu = app.user("minsu").await;
+    for file in ["id\n3", "id\nx", ""] {
+        let call = app
+            .post(format!("{path}/complete/"))
+            .by(&minsu)
+            .header("content-type", "text/csv");
+        assert_eq!(call.body(file).await.code(), "not_found", "{file}");
+    }
+    assert_audit(&app).await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_registration_is_cancelled_with_a_refund(#[values(EXAM, COURSE)] kind: Kind) {

@@ -20,7 +20,7 @@ const MAX_REFERENCE_CHARS: usize = 100;
 /// What the ids of this service's own payments begin with.
 const OWN_REFERENCE: &str = "sugang_";
 /// The most registrations that one request completes.
-const MAX_REGISTRATIONS: usize = 1_000;
+pub(crate) const MAX_REGISTRATIONS: usize = 1_000;
 
 /// Reads a registration by hand: for one user, paid outside with a reference, or free of charge with a reason.
 ///

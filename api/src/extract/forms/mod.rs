@@ -22,7 +22,9 @@ pub(crate) use amount::parse_amount;
 pub(crate) use cancel::cancel;
 pub(crate) use item::{edit_item, new_item};
 pub(crate) use login::login;
-pub(crate) use managed_registration::{cancel_registration, complete_registrations, new_registration};
+pub(crate) use managed_registration::{
+    MAX_REGISTRATIONS, cancel_registration, complete_registrations, new_registration,
+};
 pub(crate) use refresh::refresh;
 pub(crate) use refund::refund;
 pub(crate) use register::{RegisterForm, register};

@@ -18,36 +18,49 @@ const DEFUSED: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\''];
 /// # Errors
 /// Those of [`super::read`].
 pub(super) fn read(text: &str, rows: &mut Rows) -> Result<(), ApiError> {
+    let mut columns = None;
+    each_record(text, |line, record| {
+        let Some(names) = &columns else {
+            let names = names(record);
+            check(&names, line, rows);
+            columns = Some(names);
+            return Ok(rows.problems.is_empty());
+        };
+        let may_have = rows.begin(line);
+        if may_have {
+            add(names, record, line, rows)?;
+        }
+        Ok(may_have)
+    })
+}
+
+/// Visits the records with their lines, until the visitor returns false. Spreadsheets write lines of empty cells, which
+/// are passed over.
+pub(super) fn each_record(
+    text: &str,
+    mut visit: impl FnMut(u64, &StringRecord) -> Result<bool, ApiError>,
+) -> Result<(), ApiError> {
     let mut reader = ReaderBuilder::new()
         .delimiter(delimiter(text))
         .has_headers(false)
         .flexible(true)
         .from_reader(text.as_bytes());
     let mut lines = Lines::new(text);
-    let mut columns = None;
     let mut record = StringRecord::new();
     let failed = |_| ApiError::internal("a file in memory could not be read");
     while reader.read_record(&mut record).map_err(failed)? {
         let line = lines.line_of(&record);
-        let Some(names) = &columns else {
-            let names: Vec<String> = record.iter().map(|name| name.trim().to_owned()).collect();
-            check(&names, line, rows);
-            if !rows.problems.is_empty() {
-                break;
-            }
-            columns = Some(names);
-            continue;
-        };
-        // Spreadsheets write lines of empty cells.
-        if record.iter().all(|cell| cell.trim().is_empty()) {
-            continue;
-        }
-        if !rows.begin(line) {
+        let is_blank = record.iter().all(|cell| cell.trim().is_empty());
+        if !is_blank && !visit(line, &record)? {
             break;
         }
-        add(names, &record, line, rows)?;
     }
     Ok(())
+}
+
+/// The names of the columns, from the first record.
+pub(super) fn names(record: &StringRecord) -> Vec<String> {
+    record.iter().map(|name| name.trim().to_owned()).collect()
 }
 
 /// A spreadsheet writes semicolons where a comma stands in numbers.

@@ -1,20 +1,22 @@
-//! Files of exams or courses: CSV, and JSON Lines, which is one JSON object a line.
+//! Files: of exams or courses, as CSV or JSON Lines, which is one JSON object a line, and lists of registrations.
 //!
-//! A row is read as the form of a new item, so that a file and a single request have the same rules and messages.
+//! A row of an item is read as the form of a new item, so that a file and a single request have the same rules and messages.
 
 mod csv;
 mod items;
 mod json_lines;
+mod registrations;
 
 use sugang_protocol::Language;
 
 use super::body::FileFormat;
-use crate::error::{ApiError, RowProblem};
+use crate::error::{ApiError, RowProblem, RowProblems};
 
 #[cfg(test)]
 pub(crate) use items::MAX_ROWS;
 pub(crate) use items::Rows;
 use items::newlines;
+pub(crate) use registrations::{Listed, registrations};
 
 /// Reads a file. A byte order mark is passed over, and so are blank lines.
 ///
@@ -22,23 +24,29 @@ use items::newlines;
 /// Those of a new item that are not about fields: none.
 pub(crate) fn read(file: &[u8], format: FileFormat, language: Language) -> Result<Rows, ApiError> {
     let mut rows = Rows::new(language);
-    match std::str::from_utf8(file) {
-        Ok(text) => {
-            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            match format {
-                FileFormat::Csv => csv::read(text, &mut rows)?,
-                FileFormat::JsonLines => json_lines::read(text, &mut rows)?,
-            }
-            if rows.is_empty() {
-                rows.problems.push(1, None, None, RowProblem::NoRows);
-            }
-        }
-        Err(error) => {
-            let line = 1 + newlines(&file[..error.valid_up_to()]);
-            rows.problems.push(line, None, None, RowProblem::NotUtf8);
-        }
+    let Some(text) = text(file, &mut rows.problems) else {
+        return Ok(rows);
+    };
+    match format {
+        FileFormat::Csv => csv::read(text, &mut rows)?,
+        FileFormat::JsonLines => json_lines::read(text, &mut rows)?,
+    }
+    if rows.is_empty() {
+        rows.problems.push(1, None, None, RowProblem::NoRows);
     }
     Ok(rows)
+}
+
+/// The text of a file without its byte order mark, or `None` and the line that is not UTF-8.
+fn text<'a>(file: &'a [u8], problems: &mut RowProblems) -> Option<&'a str> {
+    match std::str::from_utf8(file) {
+        Ok(text) => Some(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Err(error) => {
+            let line = 1 + newlines(&file[..error.valid_up_to()]);
+            problems.push(line, None, None, RowProblem::NotUtf8);
+            None
+        }
+    }
 }
 
 #[cfg(test)]
