@@ -91,7 +91,7 @@ async fn serve(
         if !arguments.no_demo {
             demo::add(address, &client, &owner_url).await?;
         }
-        eprintln!("\nServing on http://{address}  (API: http://{address}/api/docs/)  Ctrl-C stops.");
+        eprintln!("\nServing on http://{address}  (API: {address}/api/docs/, for operators: {address}/console/)  Ctrl-C stops.");
         wait_for_end(&mut server, supervisor).await
     }
     .await;
