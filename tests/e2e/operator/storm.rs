@@ -13,7 +13,10 @@ use crate::{
 };
 
 const USERS: usize = 8;
-const STEPS: usize = 60;
+/// How often an operator takes each of the steps.
+const ROUNDS: usize = 12;
+/// In one of so many rounds a registration is completed that can be; in the others any is tried, with any item.
+const COMPLETING: usize = 3;
 /// Of the users, all together.
 const REQUESTS: usize = 600;
 
@@ -50,14 +53,16 @@ impl Operator<'_> {
     /// Takes the steps in turn, and counts the responses by step and status.
     async fn work(mut self) -> BTreeMap<(Step, u16), usize> {
         let mut counts = BTreeMap::new();
-        for step in ALL.iter().cycle().take(STEPS) {
-            let answer = self.take(*step).await;
-            *counts.entry((*step, answer.status.as_u16())).or_default() += 1;
+        for round in 0..ROUNDS {
+            for step in ALL {
+                let answer = self.take(step, round).await;
+                *counts.entry((step, answer.status.as_u16())).or_default() += 1;
+            }
         }
         counts
     }
 
-    async fn take(&mut self, step: Step) -> Answer {
+    async fn take(&mut self, step: Step, round: usize) -> Answer {
         let (kind, item) = self.storm.items[self.rng.usize(..self.storm.items.len())];
         let reason = "폭풍";
         match step {
@@ -88,7 +93,10 @@ impl Operator<'_> {
                 self.post(kind, item, "", &body).await
             }
             Step::Complete => {
-                let registration = self.random(kind.registrations).await;
+                let (item, registration) = match round % COMPLETING {
+                    0 => self.active(kind).await,
+                    _ => (item, self.random(kind.registrations).await),
+                };
                 self.post(kind, item, &format!("{registration}/complete/"), &json!({}))
                     .await
             }
@@ -118,7 +126,7 @@ impl Operator<'_> {
         self.app.one(&id, &[]).await
     }
 
-    /// A registration that can be cancelled, and its item.
+    /// A registration that can be completed or cancelled, and its item.
     async fn active(&self, kind: Kind) -> (i64, i64) {
         let Kind {
             registrations,
