@@ -37,7 +37,10 @@ impl RowProblem {
     fn text(self, language: Language) -> Cow<'static, str> {
         let text = |korean, english| Cow::from(Text::new(korean, english).in_language(language));
         match self {
-            Self::NotUtf8 => text("UTF-8이 아닙니다.", "This is not UTF-8."),
+            Self::NotUtf8 => text(
+                "UTF-8이 아닙니다. 엑셀에서는 'CSV UTF-8'로 저장하십시오.",
+                "This is not UTF-8. A spreadsheet saves it as \"CSV UTF-8\".",
+            ),
             Self::UnknownField => text("알 수 없는 필드입니다.", "There is no such field."),
             Self::RepeatedColumn => text(
                 "같은 이름의 열이 이미 있습니다.",

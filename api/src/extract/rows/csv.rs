@@ -58,17 +58,28 @@ pub(super) fn each_record(
     Ok(())
 }
 
-/// The names of the columns, from the first record.
+/// The names of the columns, from the first record. Spreadsheets begin names with capital letters, and write empty
+/// columns after the last one.
 pub(super) fn names(record: &StringRecord) -> Vec<String> {
-    record.iter().map(|name| name.trim().to_owned()).collect()
+    let mut names: Vec<_> = record.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
+    names.truncate(
+        names
+            .iter()
+            .rposition(|name| !name.is_empty())
+            .map_or(0, |last| last + 1),
+    );
+    names
 }
 
-/// A spreadsheet writes semicolons where a comma stands in numbers.
+/// A spreadsheet writes semicolons where a comma stands in numbers, and tabs in what it calls Unicode text.
 fn delimiter(text: &str) -> u8 {
     let names = text.trim_start().lines().next().unwrap_or_default();
-    match names.contains(';') && !names.contains(',') {
-        true => b';',
-        false => b',',
+    let other = [(';', b';'), ('\t', b'\t')]
+        .into_iter()
+        .find(|(char, _)| names.contains(*char));
+    match other {
+        Some((_, delimiter)) if !names.contains(',') => delimiter,
+        _ => b',',
     }
 }
 
@@ -91,7 +102,8 @@ fn check(names: &[String], line: u64, rows: &mut Rows) {
 }
 
 fn add(names: &[String], record: &StringRecord, line: u64, rows: &mut Rows) -> Result<(), ApiError> {
-    if record.len() != names.len() {
+    let has_more = record.iter().skip(names.len()).any(|cell| !cell.trim().is_empty());
+    if has_more || record.len() < names.len() {
         let column = Some(names.len().min(record.len()) as u64 + 1);
         rows.problems
             .push(line, column, None, RowProblem::CellCount(names.len()));
@@ -192,8 +204,12 @@ mod tests {
         );
         let places: Vec<_> = rows.places.iter().map(|place| (place.line, place.end_at)).collect();
         assert_eq!(places, [(3, Some(2)), (6, Some(2))]);
-        let semicolons = format!("{NAMES}\n가,1000,{PERIOD}\n").replace(',', ";");
-        assert_eq!(csv(&semicolons), "2 \"가\"");
+        for delimiter in [";", "\t"] {
+            let file = format!("{NAMES}\n가,1000,{PERIOD}\n").replace(',', delimiter);
+            assert_eq!(csv(&file), "2 \"가\"");
+        }
+        let empty_columns = format!("Title,Price,START_AT,end_at,,\n가,1000,{PERIOD},,\n,,,,,\n나,1000,{PERIOD}\n");
+        assert_eq!(csv(&empty_columns), "2 \"가\"\n4 \"나\"");
     }
 
     #[test]
@@ -210,7 +226,7 @@ mod tests {
     #[test]
     fn every_wrong_cell_has_its_line_and_column() {
         let file = format!(
-            "{NAMES}\n가,-1,{PERIOD}\n\n\"나\n다\",,{PERIOD}\n라,1\n마,1,{PERIOD},\n바,1,{PERIOD}\n\"사,1,{PERIOD}\n"
+            "{NAMES}\n가,-1,{PERIOD}\n\n\"나\n다\",,{PERIOD}\n라,1\n마,1,{PERIOD},x\n바,1,{PERIOD}\n\"사,1,{PERIOD}\n"
         );
         assert_eq!(
             csv(&file),

@@ -7,6 +7,8 @@ mod items;
 mod json_lines;
 mod registrations;
 
+use std::borrow::Cow;
+
 use sugang_protocol::Language;
 
 use super::body::FileFormat;
@@ -28,8 +30,8 @@ pub(crate) fn read(file: &[u8], format: FileFormat, language: Language) -> Resul
         return Ok(rows);
     };
     match format {
-        FileFormat::Csv => csv::read(text, &mut rows)?,
-        FileFormat::JsonLines => json_lines::read(text, &mut rows)?,
+        FileFormat::Csv => csv::read(&text, &mut rows)?,
+        FileFormat::JsonLines => json_lines::read(&text, &mut rows)?,
     }
     if rows.is_empty() {
         rows.problems.push(1, None, None, RowProblem::NoRows);
@@ -37,13 +39,30 @@ pub(crate) fn read(file: &[u8], format: FileFormat, language: Language) -> Resul
     Ok(rows)
 }
 
-/// The text of a file without its byte order mark, or `None` and the line that is not UTF-8.
-fn text<'a>(file: &'a [u8], problems: &mut RowProblems) -> Option<&'a str> {
-    match std::str::from_utf8(file) {
-        Ok(text) => Some(text.strip_prefix('\u{feff}').unwrap_or(text)),
-        Err(error) => {
-            let line = 1 + newlines(&file[..error.valid_up_to()]);
-            problems.push(line, None, None, RowProblem::NotUtf8);
+/// The text of a file without its byte order mark, or `None` and the line that cannot be read. Spreadsheets write what
+/// they call Unicode text in UTF-16, with a byte order mark.
+fn text<'a>(file: &'a [u8], problems: &mut RowProblems) -> Option<Cow<'a, str>> {
+    let utf_16: Option<fn([u8; 2]) -> u16> = match file {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
+    };
+    let Some(unit) = utf_16 else {
+        return match std::str::from_utf8(file) {
+            Ok(text) => Some(text.strip_prefix('\u{feff}').unwrap_or(text).into()),
+            Err(error) => {
+                let line = 1 + newlines(&file[..error.valid_up_to()]);
+                problems.push(line, None, None, RowProblem::NotUtf8);
+                None
+            }
+        };
+    };
+    let (units, rest) = file[2..].as_chunks();
+    let text: Result<String, _> = char::decode_utf16(units.iter().copied().map(unit)).collect();
+    match text {
+        Ok(text) if rest.is_empty() => Some(text.into()),
+        _ => {
+            problems.push(1, None, None, RowProblem::NotUtf8);
             None
         }
     }
@@ -81,7 +100,21 @@ mod tests {
             let ApiError::Rows(problems) = problems.into_error() else {
                 panic!("another error")
             };
-            assert_eq!(problems[0].to_string(), "line 2, This is not UTF-8.");
+            assert_eq!(
+                problems[0].to_string(),
+                "line 2, This is not UTF-8. A spreadsheet saves it as \"CSV UTF-8\"."
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_in_utf_16_has_a_byte_order_mark() {
+        let text = "\u{feff}title\tprice\tstart_at\tend_at\r\n가\t1\t2026-01-01T00:00:00Z\t2026-02-01T00:00:00Z\r\n";
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let file: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
+            assert_eq!(read(&file, FileFormat::Csv).items[0].title, "가");
+            let cut = &file[..file.len() - 1];
+            assert!(!read(cut, FileFormat::Csv).problems.is_empty());
         }
     }
 

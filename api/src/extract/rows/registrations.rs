@@ -30,7 +30,7 @@ pub(crate) fn registrations(file: &[u8], most: usize, language: Language) -> Res
         return Ok(listed);
     };
     let mut column = None;
-    csv::each_record(text, |line, record| {
+    csv::each_record(&text, |line, record| {
         let Some(column) = column else {
             column = csv::names(record).iter().position(|name| name == ID);
             if column.is_none() {
