@@ -382,7 +382,7 @@ async fn other_media_types_are_refused() {
         ),
         (
             b"title\n\xb0\xa1".to_vec(),
-            "400 invalid_rows | 잘못된 행이 있어 아무것도 변경하지 않았습니다.; line 2, UTF-8이 아닙니다.",
+            "400 invalid_rows | 잘못된 행이 있어 아무것도 변경하지 않았습니다.; line 2, UTF-8이 아닙니다. 엑셀에서는 'CSV UTF-8'로 저장하십시오.",
         ),
     ] {
         assert_eq!(import(&app, COURSE, &ujin, CSV, file).await.brief(), expected);
