@@ -8,12 +8,13 @@ use std::{
 use http::Method;
 use spin_sdk::wasip3::http::types;
 use sugang_protocol::{
-    Cors, client_network, host_for_log, method_for_log, preflight_headers, request_id::RequestIds, shared_headers,
+    Cors, client_network, host::HOST_NOT_ALLOWED, host_for_log, method_for_log, preflight_headers,
+    request_id::RequestIds, shared_headers,
 };
 
 use crate::{
     context::{RequestContext, prove_operator},
-    error::{ApiError, catalog::HOST_NOT_ALLOWED},
+    error::ApiError,
     http::{RequestHead, Response},
     log::{self, SecurityEvent, Source},
     routes::{self, Route, RouteMatch},

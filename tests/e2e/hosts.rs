@@ -128,6 +128,9 @@ async fn a_host_that_is_not_allowed_is_refused() {
         ("OPTIONS", "/tests/"),
         ("GET", "/nope/"),
         ("GET", "/api/docs/"),
+        ("GET", "/console/"),
+        ("GET", "/console/app/main.js"),
+        ("GET", "/console/nope.js"),
     ] {
         let answer = app.call(method, path).header("host", "evil.example").in_english().await;
         assert_eq!(
@@ -135,6 +138,8 @@ async fn a_host_that_is_not_allowed_is_refused() {
             "400 host_not_allowed | The host of the request is not allowed."
         );
     }
+    let page = app.get("/console/").header("host", "api.example.com").await;
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     // An orchestrator probes addresses, and HTTP/1.0 names none.
     for path in ["/healthz", "/readyz", "/readyz/"] {
         assert_eq!(app.get(path).header("host", "10.1.2.3:8000").await.status, 200);

@@ -314,6 +314,52 @@ async fn an_attack_can_be_read_from_the_log() {
     );
 }
 
+/// A path that a client has made up does not get into the log.
+#[tokio::test]
+async fn requests_for_files_are_logged_as_the_settings_say() {
+    let mut app = App::start().await;
+    for logs in ["true", "false"] {
+        let log = LogFile::new();
+        let host = HostProcess::logging(&app, log.writer(), &[], &[("log_requests", logs)]);
+        app.base = host.base();
+        for (path, id) in [
+            ("/console/app/main.js", "file-1"),
+            ("/console/nope.js", "file-2"),
+            ("/nope/", "file-3"),
+        ] {
+            app.get(path).header("x-request-id", id).await;
+        }
+        app.get("/console/").header("host", "evil@example").await;
+        drop(host);
+        let lines = log.lines_with("a request was refused").await;
+        let mut files: Vec<_> = lines
+            .into_iter()
+            .filter(|line| line["message"] == "a file was requested")
+            .collect();
+        for line in &mut files {
+            let ms = line["ms"].as_f64();
+            assert!(
+                ms.is_some_and(|ms| ms > 0.0) && line["request_id"].is_string(),
+                "{line}"
+            );
+            if let Some(line) = line.as_object_mut() {
+                line.retain(|name, _| !["time", "request_id", "ms", "message"].contains(&name.as_str()));
+            }
+        }
+        let line = json!({"level": "info", "method": "GET", "address": "127.0.0.1"});
+        let with = |more: Value| {
+            let mut line = line.clone();
+            line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            line
+        };
+        let expected = [
+            with(json!({"path": "/console/app/main.js", "status": 200, "client_request_id": "file-1"})),
+            with(json!({"status": 404, "client_request_id": "file-2"})),
+        ];
+        assert_eq!(files, if logs == "true" { &expected[..] } else { &[] });
+    }
+}
+
 #[tokio::test]
 async fn a_reused_refresh_token_and_a_refused_host_are_events() {
     let mut app = App::start().await;

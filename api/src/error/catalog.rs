@@ -11,9 +11,6 @@ macro_rules! errors {
 }
 
 errors! {
-    /// The host is none of the allowed ones.
-    HOST_NOT_ALLOWED = detail HostNotAllowed
-        "허용되지 않은 호스트입니다." "The host of the request is not allowed.";
     /// The body is broken JSON, broken UTF-8, or not an object.
     MALFORMED_JSON = detail MalformedJson "요청 본문이 올바른 JSON 객체가 아닙니다." "The body is not a JSON object.";
     /// The form is broken UTF-8, has no parts or too many, or breaks off.

@@ -132,6 +132,10 @@ pub(super) struct HostSettings {
     pub(super) cors_allowed_origins: Option<String>,
     /// What tells which hosts requests may name; empty if nothing does.
     pub(super) known_hosts: Option<String>,
+    /// The hosts that requests for files may name.
+    pub(super) allowed_hosts: Option<String>,
+    /// Whether requests for files are logged.
+    pub(super) log_requests: Option<String>,
 }
 
 impl Trigger {

@@ -22,7 +22,7 @@ use toml::Value;
 use file::{ComponentSpec, File, Trigger};
 pub(crate) use template::{Template, check_name};
 use variable::Variable;
-pub(crate) use variables::{HostSettings, resolve};
+pub(crate) use variables::{FileSettings, HostSettings, resolve};
 
 /// An application: its variables and its components.
 #[derive(Debug)]
@@ -66,6 +66,10 @@ pub(crate) struct Component {
     pub(crate) cors_allowed_origins: Option<Template>,
     /// What tells which hosts requests may name.
     pub(crate) known_hosts: Option<Template>,
+    /// The hosts that requests for files may name.
+    pub(crate) allowed_hosts: Option<Template>,
+    /// Whether requests for files are logged.
+    pub(crate) log_requests: Option<Template>,
 }
 
 impl Manifest {
@@ -259,6 +263,7 @@ impl Component {
             check_name(name)?;
             Ok((name.clone(), template(text)?))
         };
+        let setting = |text: &Option<String>| text.as_ref().map(template).transpose();
         Ok(Self {
             source: source(name, component.source, folder)?,
             allowed_outbound_hosts: component
@@ -270,15 +275,11 @@ impl Component {
             environment: component.environment,
             cpu_bound: component.tool.host.cpu_bound,
             probes: component.tool.host.probes,
-            max_body_bytes: component.tool.host.max_body_bytes.as_ref().map(template).transpose()?,
-            cors_allowed_origins: component
-                .tool
-                .host
-                .cors_allowed_origins
-                .as_ref()
-                .map(template)
-                .transpose()?,
-            known_hosts: component.tool.host.known_hosts.as_ref().map(template).transpose()?,
+            max_body_bytes: setting(&component.tool.host.max_body_bytes)?,
+            cors_allowed_origins: setting(&component.tool.host.cors_allowed_origins)?,
+            known_hosts: setting(&component.tool.host.known_hosts)?,
+            allowed_hosts: setting(&component.tool.host.allowed_hosts)?,
+            log_requests: setting(&component.tool.host.log_requests)?,
         })
     }
 }

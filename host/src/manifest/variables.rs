@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sugang_protocol::Cors;
+use sugang_protocol::{AllowedHosts, Cors};
 
 use super::{Manifest, Template};
 use crate::{environment::environment, error::StartError, settings::Settings};
@@ -28,6 +28,15 @@ pub(crate) struct HostSettings {
     pub(crate) cors: Cors,
     /// Whether the component builds links from the host of a request without knowing which ones there are.
     pub(crate) hosts_are_unknown: bool,
+    pub(crate) files: FileSettings,
+}
+
+/// How the host serves components of files: as the component with the stores serves itself.
+pub(crate) struct FileSettings {
+    /// The hosts that requests may name.
+    pub(crate) allowed_hosts: AllowedHosts,
+    /// Whether each request is logged.
+    pub(crate) log_requests: bool,
 }
 
 /// The limit of bodies if the manifest names none.
@@ -71,6 +80,12 @@ pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolv
         cors: render(&component.cors_allowed_origins)
             .and_then(|origins| Cors::parse(&origins))
             .unwrap_or(Cors::Closed),
+        files: FileSettings {
+            allowed_hosts: render(&component.allowed_hosts)
+                .and_then(|hosts| AllowedHosts::parse(&hosts))
+                .unwrap_or(AllowedHosts::Any),
+            log_requests: render(&component.log_requests).is_some_and(|word| word.trim() == "true"),
+        },
         hosts_are_unknown: render(&component.known_hosts).is_some_and(|known| known.trim().is_empty()),
     };
     Ok(Resolved {

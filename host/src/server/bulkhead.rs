@@ -11,14 +11,6 @@ use wasmtime_wasi_http::handler::ProxyHandler;
 use super::shares::{Lane, Shares};
 use crate::instances::Instances;
 
-/// A component of files, and which paths it answers.
-pub(crate) struct Mounted {
-    /// The first segments of its paths, without a slash at the end.
-    pub(crate) prefix: String,
-    /// Its instances.
-    pub(crate) instances: Instances,
-}
-
 /// Instances of their own for some of the requests, and a limit of requests in flight.
 pub(super) struct Bulkhead {
     pub(super) handler: ProxyHandler<Instances>,

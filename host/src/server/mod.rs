@@ -7,6 +7,7 @@ mod connections;
 mod error_response;
 mod listener;
 mod memory;
+mod mounts;
 mod pace;
 mod request;
 mod request_body;
@@ -26,7 +27,7 @@ use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::{error::StartError, instances::Instances, log, manifest::HostSettings, settings::Settings, stores::Stores};
-pub(crate) use bulkhead::Mounted;
+pub(crate) use mounts::Mounted;
 use service::Service;
 
 /// A running server. Dropped without [`Server::stop`], it ends at once and aborts the requests in flight.

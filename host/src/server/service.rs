@@ -1,6 +1,11 @@
 //! Responds to requests: by the component, or by itself if the component cannot.
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{
@@ -17,9 +22,10 @@ use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, WasiBody, handler::ExpirationError};
 
 use super::{
-    bulkhead::{Bulkhead, Mounted},
+    bulkhead::Bulkhead,
     error_response,
     memory::Memory,
+    mounts::{Mounted, Mounts},
     pace::Rate,
     request::{Endpoints, RequestMeta, normalize, path_for_log},
     request_body::{self, BodyLimits},
@@ -36,9 +42,6 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 /// Bytes of a request that do not count against the memory for requests. Those of this API's usual ones are a quarter of it.
 const SMALL_REQUEST: usize = 8 << 10;
 
-/// Requests in flight to each component of files. They wait for no store.
-const FILE_REQUESTS: usize = 32;
-
 /// Time for the stores to close their connections. If a store hangs, the sockets close with the process.
 const STORES_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -47,8 +50,7 @@ pub(super) struct Service {
     usual: Arc<Bulkhead>,
     cpu_bound: Arc<Bulkhead>,
     probes: Arc<Bulkhead>,
-    /// The components of files with the beginnings of their paths, the longest first.
-    mounts: Vec<(String, Arc<Bulkhead>)>,
+    mounts: Mounts,
     cpu_bound_paths: HashSet<String>,
     probe_paths: HashSet<String>,
     cors: Cors,
@@ -110,7 +112,7 @@ struct ProbeError {
 impl Service {
     pub(super) fn new(
         instances: Instances,
-        mut mounts: Vec<Mounted>,
+        mounts: Vec<Mounted>,
         stores: Arc<Stores>,
         settings: HostSettings,
         listen: SocketAddr,
@@ -126,12 +128,8 @@ impl Service {
             );
         }
         let bulkhead = |requests| Arc::new(Bulkhead::new(instances.clone(), requests));
-        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
-        let mounts = mounts.into_iter();
         Self {
-            mounts: mounts
-                .map(|mount| (mount.prefix, Arc::new(Bulkhead::new(mount.instances, FILE_REQUESTS))))
-                .collect(),
+            mounts: Mounts::new(mounts, settings.files),
             usual: bulkhead(limits.requests),
             cpu_bound: bulkhead(limits.cpu_bound_requests),
             probes: bulkhead(limits.probe_requests),
@@ -160,9 +158,13 @@ impl Service {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Error>,
     {
+        let begun = Instant::now();
         let meta = RequestMeta::read(&request);
         let response = match self.answer(request, &meta, client).await {
-            Ok(response) => response,
+            Ok(response) => {
+                self.mounts.log(&meta, response.status(), client.address, begun);
+                response
+            }
             Err(failure) => {
                 log_refusal(
                     failure.error,
@@ -217,6 +219,7 @@ impl Service {
         }
         let (mut head, body) = request.into_parts();
         let path = path::canonical(&meta.path).unwrap_or_default();
+        self.mounts.check_host(&path, &head.uri)?;
         if head.method.is_safe()
             && let Some(tags) = self.shared_bodies.tags(&path)
         {
@@ -255,8 +258,7 @@ impl Service {
 
     /// Finds the places of a request to a canonical path.
     fn lane(&self, method: &Method, path: &str) -> (Lane, Arc<Bulkhead>) {
-        let mount = self.mounts.iter().find(|(prefix, _)| is_below(path, prefix));
-        let (lane, bulkhead) = if let Some((_, mount)) = mount {
+        let (lane, bulkhead) = if let Some(mount) = self.mounts.find(path) {
             (Lane::Usual, mount)
         } else if method == Method::OPTIONS || self.probe_paths.contains(path) {
             (Lane::Probes, &self.probes)
@@ -304,12 +306,6 @@ impl Service {
         self.instances.close(limit).await;
         _ = timeout(STORES_TIMEOUT, self.stores.close()).await;
     }
-}
-
-/// Returns whether a canonical path is `prefix`, or stands below it.
-fn is_below(path: &str, prefix: &str) -> bool {
-    let rest = path.strip_prefix(prefix);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Logs a request that the host answers by itself, with the cause if that is not the request.

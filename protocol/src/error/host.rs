@@ -11,6 +11,12 @@ pub static BAD_REQUEST: ErrorSpec = ErrorSpec::detail(
     Text::new("잘못된 요청입니다", "The request is malformed."),
 );
 
+/// The host that the request names is none of the allowed ones.
+pub static HOST_NOT_ALLOWED: ErrorSpec = ErrorSpec::detail(
+    ErrorCode::HostNotAllowed,
+    Text::new("허용되지 않은 호스트입니다.", "The host of the request is not allowed."),
+);
+
 /// The client took too long to send its request.
 pub static REQUEST_TIMEOUT: ErrorSpec = ErrorSpec::detail(
     ErrorCode::RequestTimeout,
