@@ -24,7 +24,7 @@ use crate::{
     log::{self, SecurityEvent, Source},
     state::AppState,
     store::{
-        FunctionRow, Outcome,
+        FunctionRow, Limit, Outcome,
         functions::{self, FunctionCall, ProveOperator},
         within,
     },
@@ -53,7 +53,7 @@ pub(crate) async fn prove_operator(state: &AppState, head: &RequestHead) -> Resu
         user: caller.id(),
         epoch: caller.epoch(),
     };
-    let row = state.database.execute(functions::shared(), call).await?;
+    let row = state.database.execute(functions::shared(), call, Limit::Usual).await?;
     match row.outcome {
         Outcome::Ok => Ok(()),
         _ => Err((&NOT_FOUND).into()),
@@ -167,19 +167,20 @@ impl RequestContext<'_> {
         statements: &'static C::Statements,
         call: C,
     ) -> Result<FunctionRow, ApiError> {
-        self.answer(self.state.database.execute(statements, call).await?)
+        self.execute_within(Limit::Usual, statements, call).await
     }
 
-    /// Calls a function that works on a whole file.
+    /// Calls a function that may take another time than the configured one.
     ///
     /// # Errors
     /// Those of [`RequestContext::execute`].
-    pub(crate) async fn execute_long<C: FunctionCall>(
+    pub(crate) async fn execute_within<C: FunctionCall>(
         &self,
+        limit: Limit,
         statements: &'static C::Statements,
         call: C,
     ) -> Result<FunctionRow, ApiError> {
-        self.answer(self.state.database.execute_long(statements, call).await?)
+        self.answer(self.state.database.execute(statements, call, limit).await?)
     }
 
     fn answer(&self, row: FunctionRow) -> Result<FunctionRow, ApiError> {

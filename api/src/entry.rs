@@ -55,7 +55,7 @@ fn send(response: OutgoingResponse) -> Result<Response, ErrorCode> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.into_bytes()))
         .collect();
-    let has_body = !response.body.is_empty();
+    let has_body = !response.body.is_empty() || response.rest.is_some();
     if has_body && response.rest.is_none() {
         fields.push(("content-length".into(), response.body.len().to_string().into_bytes()));
     }

@@ -11,8 +11,9 @@ use crate::{
     context::{RequestContext, prove_operator},
     error::{ApiError, catalog::NOT_FOUND},
     handlers::{
-        accounts, docs, figures, health, items, operator_exports, operator_imports, operator_items, operator_payments,
-        operator_registrations, operator_repeats, operator_seats, operator_users, operators, payments, registrations,
+        accounts, docs, figures, health, items, operator_audit, operator_exports, operator_imports, operator_items,
+        operator_payments, operator_registrations, operator_repeats, operator_seats, operator_users, operators,
+        payments, registrations,
     },
     http::Response,
     kind::{ItemKind, KINDS},
@@ -143,8 +144,15 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         ]);
     }
     table.extend([
+        route(Method::GET, "/api/operator/audit/", None, &operator_audit::AUDIT),
         route(Method::GET, "/api/operator/figures/", None, &figures::DAYS),
         route(Method::GET, "/api/operator/payments/", None, &operator_payments::LIST),
+        route(
+            Method::GET,
+            "/api/operator/payments.csv",
+            None,
+            &operator_payments::EXPORT,
+        ),
         route(
             Method::GET,
             "/api/operator/payments/{id}/",
@@ -158,6 +166,7 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
             &operator_payments::REFUND,
         ),
         route(Method::GET, "/api/operator/users/", None, &operator_users::LIST),
+        route(Method::GET, "/api/operator/users.csv", None, &operator_users::EXPORT),
         route(Method::GET, "/api/operator/users/{id}/", None, &operator_users::GET),
         route(
             Method::GET,

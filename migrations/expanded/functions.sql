@@ -2840,6 +2840,47 @@ begin
     raise sqlstate 'SG001' using message = format('a call of %s reached %s', coalesce(p_called, 'nothing'), p_reached);
 end $$;
 
+-- ===== operator_audit
+
+-- The audit, for operators: a check a request.
+
+-- However many operators ask, a database runs one check at a time, on one processor. The first check of an audit does not
+-- wait for one of another audit; the later ones do, so that an audit that has begun is finished.
+create or replace function sugang.run_audit_check(p_function text, p_user bigint, p_number bigint,
+                                                  p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set search_path = public, pg_temp set jit = off
+set work_mem = '64MB' set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+    wanted record;
+    lock_key bigint := hashtextextended('sugang.audit', 0);
+begin
+    if p_function is distinct from 'run_audit_check' then
+        perform sugang.misrouted(p_function, 'run_audit_check');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is null and p_number = 1 and not pg_try_advisory_xact_lock(lock_key) then a.outcome := 'busy'; end if;
+    if a.outcome is not null then return a; end if;
+    if p_number > 1 then
+        perform set_config('lock_timeout', '0', true);
+        perform pg_advisory_xact_lock(lock_key);
+    end if;
+    select c.*, (select max(number) from sugang.audit_checks()) as last into strict wanted
+        from sugang.audit_checks() c where number = p_number;
+    -- The queries are those of the migration, which no caller gives. The next line is for the check of the functions.
+    -- @plpgsql_check_options: security_warnings = false
+    execute format($query$
+        select concat(case when $1 < $2 then $1 + 1 end, E'\n', json_build_object(
+            'check', $3::text, 'kind', $4::text, 'number', $1, 'checks', $2, 'count', coalesce(max(n), 0),
+            'ids', coalesce(json_agg(id), '[]'), 'advice', case when count(*) > 0 then $5::text end), E'\n')
+        from (select id, count(*) over () as n from (%s) found (id) limit 100) found
+    $query$, wanted.query)
+        into a.body
+        using p_number, wanted.last, wanted.name, wanted.kind, wanted.advice;
+    a.outcome := 'ok';
+    return a;
+end $$;
+
 -- ===== operator_export (course)
 
 -- One kind: its items and registrations as files (CSV is RFC 4180), a page for each call. The first line of a page says
@@ -3006,6 +3047,87 @@ begin
                       id, ',', sugang.csv_cell(title), ',', sugang.csv_cell(description), ',', price, ',', capacity, ',',
                       start_at, ',', end_at, ',', hidden::text, ',', registration_count, E'\r\n')
                       else concat(row_to_json(page), E'\n') end, '' order by id))
+        into a.body from page;
+    return a;
+end $$;
+
+-- ===== operator_export_lists
+
+-- The lists of payments and users as CSV, for operators, with the filters of the lists. See operator_export.sql.
+
+-- Newest first. p_after is null, or what the page before says.
+create or replace function sugang.export_payments(p_function text, p_user bigint, p_owner text, p_key text,
+                                                  p_typed_key text, p_ascii_key text, p_external_id text,
+                                                  p_amount text, p_status text, p_from text, p_to text, p_after text,
+                                                  p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+    owners bigint[];
+    paid numeric := p_amount::numeric;
+    not_before timestamptz := sugang.day_begin(p_from);
+    before timestamptz := sugang.day_end(p_to);
+    after_at timestamptz := split_part(p_after, ',', 1)::timestamptz;
+    after_id bigint := split_part(p_after, ',', 2)::bigint;
+begin
+    if p_function is distinct from 'export_payments' then
+        perform sugang.misrouted(p_function, 'export_payments');
+    end if;
+    a.outcome := coalesce(sugang.operator_error(p_user, p_epoch), 'ok');
+    if a.outcome <> 'ok' then return a; end if;
+    owners := sugang.payment_owners(p_owner, p_key, p_typed_key, p_ascii_key);
+    with page as materialized (
+        select * from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before)
+        where p_after is null or (paid_at, id) < (after_at, after_id)
+        order by paid_at desc, id desc limit sugang.export_size()
+    ), lines as (
+        select p.id, p.paid_at, concat(
+            p.id, ',', p.user_id, ',', sugang.csv_cell(u.email), ',', sugang.csv_cell(u.username), ',',
+            sugang.csv_cell(p.payment_type), ',', p.object_id, ',', sugang.csv_cell(p.target_title), ',', p.amount, ',',
+            sugang.left_to_refund(p), ',', sugang.csv_cell(p.payment_method), ',', sugang.csv_cell(p.status), ',',
+            sugang.iso(p.paid_at), ',', sugang.iso(p.cancelled_at), ',', sugang.csv_cell(p.refund_reason), ',',
+            sugang.csv_cell(p.external_transaction_id), E'\r\n') as line
+        from page p
+        left join users u on u.id = p.user_id
+    )
+    select concat((select concat(paid_at, ',', id) from page
+                   where (select count(*) from page) = sugang.export_size()
+                   order by paid_at, id limit 1), E'\n',
+                  case when p_after is null then concat(
+                      'id,user_id,email,username,kind,item_id,title,amount,left,payment_method,status,paid_at,',
+                      'cancelled_at,refund_reason,external_id', E'\r\n') end,
+                  string_agg(line, '' order by paid_at desc, id desc))
+        into a.body from lines;
+    return a;
+end $$;
+
+-- The latest first. They are found as in sugang.list_users.
+create or replace function sugang.export_users(p_function text, p_user bigint, p_key text, p_typed_key text,
+                                               p_ascii_key text, p_username text, p_after text,
+                                               p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 set cpu_operator_cost = 0.1 as $$
+declare
+    a sugang.function_row;
+    after_id bigint := p_after::bigint;
+    narrows boolean := coalesce(p_key, p_username) is not null;
+begin
+    if p_function is distinct from 'export_users' then perform sugang.misrouted(p_function, 'export_users'); end if;
+    a.outcome := coalesce(sugang.operator_error(p_user, p_epoch), 'ok');
+    if a.outcome <> 'ok' then return a; end if;
+    with page as materialized (
+        select * from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
+        where after_id is null or id < after_id
+        order by case when narrows then id + 0 end desc, id desc limit sugang.export_size()
+    )
+    select concat(case when count(*) = sugang.export_size() then min(id) end, E'\n',
+                  case when p_after is null then concat(
+                      'id,email,username,is_active,is_operator,is_superuser,last_login', E'\r\n') end,
+                  string_agg(concat(
+                      id, ',', sugang.csv_cell(email), ',', sugang.csv_cell(username), ',', is_active::text, ',',
+                      (is_staff or is_superuser)::text, ',', is_superuser::text, ',', sugang.iso(last_login), E'\r\n'),
+                      '' order by id desc))
         into a.body from page;
     return a;
 end $$;
@@ -3666,12 +3788,17 @@ end $$;
 
 -- What operators do with payments: find them, look at one, and give its money back.
 
+-- What is left of a payment to give back. One expression, as sugang.csv_cell.
+create or replace function sugang.left_to_refund(p payments) returns numeric language sql immutable as $$
+    select case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end
+$$;
+
 -- A payment with its refunds, and what is left to give back. A set of one row, as sugang.payment_json.
 create or replace function sugang.payment_for_operator_json(p payments) returns table (body text)
 language sql stable as $$
     select (object::jsonb || jsonb_build_object(
             'user_id', p.user_id, 'refund_reason', p.refund_reason,
-            'left', (case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end)::text,
+            'left', sugang.left_to_refund(p)::text,
             'refunds', coalesce(r.refunds, '[]')))::text
         from sugang.payment_json(p)
         cross join lateral (
@@ -3797,6 +3924,14 @@ language sql stable as $$
         select id from users where sugang.email_key(email) in (p_key, p_typed_key, p_ascii_key)) end
 $$;
 
+-- The users whose payments are wanted: by id, by an e-mail address, or by both. Null, for any user, without either.
+create or replace function sugang.payment_owners(p_owner text, p_key text, p_typed_key text, p_ascii_key text)
+returns bigint[] language sql stable as $$
+    select case when p_owner is null then owners
+                else array(select p_owner::bigint where owners is null or p_owner::bigint = any (owners)) end
+    from sugang.users_of_email(p_key, p_typed_key, p_ascii_key) owners
+$$;
+
 -- Newest first. A page is read along an index in the order of the list, from the nearer end of it. p_from and p_to are
 -- days in UTC, both inclusive.
 create or replace function sugang.list_payments_for_operator(p_function text, p_user bigint, p_page bigint,
@@ -3823,10 +3958,7 @@ begin
     if a.outcome is not null then return a; end if;
     not_before := sugang.day_begin(p_from);
     before := sugang.day_end(p_to);
-    owners := sugang.users_of_email(p_key, p_typed_key, p_ascii_key);
-    if p_owner is not null then
-        owners := array(select p_owner::bigint where owners is null or p_owner::bigint = any (owners));
-    end if;
+    owners := sugang.payment_owners(p_owner, p_key, p_typed_key, p_ascii_key);
     select count(*) into found_n
         from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before);
     a := sugang.paginate(found_n, p_page);
@@ -4355,9 +4487,10 @@ create or replace function sugang.user_for_operator_json(users) returns json lan
         'last_login', sugang.iso($1.last_login))
 $$;
 
--- The pattern of all that begins with p_text.
-create or replace function sugang.beginning_with(p_text text) returns text language sql immutable parallel safe as $$
-    select regexp_replace(p_text, '([\\%_])', '\\\1', 'g') || '%'
+-- Whether a key begins with a text. Unlike a pattern, this range of an index needs no second look at each row.
+create or replace function sugang.begins_with(p_key text, p_beginning text) returns boolean
+language sql immutable parallel safe as $$
+    select p_key ~>=~ p_beginning and p_key ~<~ (p_beginning || chr(1114111))
 $$;
 
 -- The users whose address and name begin with what is given of these. Each condition is decided while the statement is
@@ -4366,32 +4499,47 @@ create or replace function sugang.found_users(p_key text, p_typed_key text, p_as
 returns setof users language sql stable as $$
     select * from users
     where (p_key is null
-           or sugang.email_key(email) like sugang.beginning_with(p_key)
-           or sugang.email_key(email) like sugang.beginning_with(p_typed_key)
-           or sugang.email_key(email) like sugang.beginning_with(p_ascii_key))
+           or sugang.begins_with(sugang.email_key(email), p_key)
+           or p_typed_key <> p_key and sugang.begins_with(sugang.email_key(email), p_typed_key)
+           or p_ascii_key <> p_key and sugang.begins_with(sugang.email_key(email), p_ascii_key))
       and (p_username is null
-           or sugang.username_key(username) like sugang.beginning_with(sugang.username_key(p_username)))
+           or sugang.begins_with(sugang.username_key(username), sugang.username_key(p_username)))
 $$;
 
--- The latest first.
+-- The latest first. A page is read from the nearer end of the list. Users who match may all be old: they are found by the
+-- index of what they match, never along that of the ids (`id + 0`), because a key takes long to compute. The planner
+-- takes it for cheap, therefore cpu_operator_cost.
 create or replace function sugang.list_users(p_function text, p_user bigint, p_page bigint, p_key text,
                                              p_typed_key text, p_ascii_key text, p_username text,
                                              p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+set max_parallel_workers_per_gather = 0 set cpu_operator_cost = 0.1 as $$
 declare
     a sugang.function_row;
+    found_n bigint;
+    skipped bigint;
+    ids bigint[];
+    narrows boolean := coalesce(p_key, p_username) is not null;
 begin
     if p_function is distinct from 'list_users' then perform sugang.misrouted(p_function, 'list_users'); end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
     if a.outcome is not null then return a; end if;
-    a := sugang.paginate(
-        (select count(*) from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)), p_page);
+    select count(*) into found_n from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username);
+    a := sugang.paginate(found_n, p_page);
     if a.outcome is not null then return a; end if;
+    skipped := (a.page - 1) * sugang.page_size();
+    if skipped > found_n / 2 then
+        ids := array(select id from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
+                     order by case when narrows then id + 0 end, id offset greatest(found_n - skipped - sugang.page_size(), 0)
+                     limit least(found_n - skipped, sugang.page_size()));
+    else
+        ids := array(select id from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
+                     order by case when narrows then id + 0 end desc, id desc
+                     offset skipped limit sugang.page_size());
+    end if;
     a.outcome := 'ok';
-    a.body := (select coalesce(json_agg(sugang.user_for_operator_json(u) order by id desc), '[]') from (
-        select * from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
-        order by id desc offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) u)::text;
+    a.body := (select coalesce(json_agg(sugang.user_for_operator_json(u) order by id desc), '[]')
+               from users u where id = any (ids))::text;
     return a;
 end $$;
 
@@ -4659,7 +4807,8 @@ alter domain sugang.outcome add constraint known check (value in (
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do
-    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows'
+    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows',
+    'busy'
 ));
 
 -- ===== pagination
@@ -6583,3 +6732,818 @@ begin
     a.outcome := 'ok';
     return a;
 end $$;
+
+-- ===== audit_checks
+
+-- The checks of migrations/audit/.
+create or replace function sugang.audit_checks()
+returns table (number bigint, name text, kind text, advice text, query text) language sql immutable as $$
+values
+(1::bigint, 'second_account', null::text,
+'Decide which of these users remains, and rename or delete the other. Then create the missing unique index again.',
+$query$
+select string_agg(id::text, '+' order by id) from users group by sugang.email_key(email) having count(*) > 1
+union all
+select string_agg(id::text, '+' order by id) from users group by sugang.username_key(username) having count(*) > 1
+$query$),
+(2::bigint, 'idempotency_key_without_user', null::text,
+'Delete the key, and create the foreign key of sugang.idempotency_keys again.',
+$query$
+select user_id || ' ' || key from sugang.idempotency_keys k
+where not exists (select from users u where u.id = k.user_id)
+$query$),
+(3::bigint, 'kept_response', null::text,
+'A repetition of this request would get the wrong response. Delete the key.',
+$query$
+with kept as (
+    select k.user_id, k.key, k.created_at,
+           substring(k.body from '"payment_id" ?: ?(\d{1,18})')::bigint as payment_id,
+           substring(k.body from '"registration_id" ?: ?(\d{1,18})')::bigint as registration_id,
+           substring(k.body from '^{"id" ?: ?(\d{1,18})')::bigint as subject_id,
+           substring(k.body from '^{"registration" ?: ?{"id" ?: ?(\d{1,18})')::bigint as managed_id,
+           substring(k.body from '^{"count" ?: ?\d+, ?"ids" ?: ?(\[[\d,]+\])')::jsonb as created_ids,
+           substring(k.body from '"version" ?: ?"(\w+)"') as version,
+           k.body is null as is_deletion,
+           substring(k.body from '"refund_id" ?: ?(\d{1,18})')::bigint as refund_id,
+           substring(k.body from '"cancelled_at" ?: ?"([^"]+)"') as cancelled_at,
+           substring(k.body from '"amount" ?: ?"(\d{1,12}(?:\.\d+)?)"')::numeric as amount
+    from sugang.idempotency_keys k where k.outcome = 'ok'
+), written as (
+    -- What a request wrote within the minute before its response was kept.
+    select k.key, h.* from kept k
+    join sugang.audit_log h
+        on (h.actor_id, h.user_id) = (k.user_id, k.user_id)
+        and h.at between k.created_at - interval '1 minute' and k.created_at
+)
+select k.user_id || ' ' || k.key from kept k
+where case
+    -- Items of a file, or copies of one.
+    when k.created_ids is not null then exists (
+        select from jsonb_array_elements_text(k.created_ids) created (item_id)
+        where not exists (
+            select from sugang.change_log c
+            where c.subject in (select kind from sugang.kinds)
+              and (c.subject_id, c.action, c.actor_id) = (item_id::bigint, 'created', k.user_id)
+              and c.at between k.created_at - interval '1 minute' and k.created_at))
+    -- An operator's change of a registration.
+    when k.managed_id is not null then not exists (
+        select from sugang.audit_log h join sugang.kinds i on i.kind = h.subject
+        where (h.subject_id, h.actor_id) = (k.managed_id, k.user_id)
+          and h.at between k.created_at - interval '1 minute' and k.created_at)
+    -- An operator's: the history has the change. What changed nothing names a version that is there, or was, or a user.
+    when k.payment_id is null then not exists (
+        select from sugang.change_log c
+        where c.actor_id = k.user_id and c.at between k.created_at - interval '1 minute' and k.created_at
+          and (c.subject_id = k.subject_id or is_deletion and c.action = 'deleted'))
+        and not sugang.is_version(k.subject_id, k.version)
+        and not exists (select from sugang.change_log c where c.subject_id = k.subject_id and c.at > k.created_at)
+        and (k.version is not null or not exists (select from users u where u.id = k.subject_id))
+    -- A refund. Nothing is booked where nothing was paid.
+    when k.registration_id is null and k.amount is not null then k.amount > 0 and not exists (
+        select from sugang.ledger l
+        where (l.source, l.source_id, l.payment_id, l.amount, l.actor_id)
+            = ('refund', k.refund_id, k.payment_id, k.amount, k.user_id))
+    -- A cancellation.
+    when k.registration_id is null then not exists (
+        select from written w
+        where (w.user_id, w.key, w.subject, w.subject_id, w.status)
+            = (k.user_id, k.key, 'payment', k.payment_id, 'cancelled'))
+        or k.cancelled_at <> (select sugang.iso(p.cancelled_at) from payments p
+                              where p.id = k.payment_id and p.history_entries = 2)
+    -- The payment may be older than the registration, but not where the request wrote another one.
+    else not exists (
+        select from written w
+        join sugang.audit_log p on p.subject = 'payment' and p.subject_id = k.payment_id
+            and (p.user_id, p.item_kind, p.item_id) = (w.user_id, w.item_kind, w.item_id) and p.status = 'paid'
+        where (w.user_id, w.key, w.subject_id) = (k.user_id, k.key, k.registration_id)
+          and w.subject = w.item_kind and w.seats > 0
+          and (p.request_id = w.request_id
+               or not exists (select from sugang.audit_log o
+                              where o.subject = 'payment' and o.entry = 1 and o.request_id = w.request_id
+                                and o.user_id = w.user_id)))
+        or k.amount <> (select p.amount from payments p where p.id = k.payment_id and p.history_entries = 1) end
+$query$),
+(4::bigint, 'bucket_counts', 'course',
+'Delete the rows of this kind, and add them again: select sugang.add_to_bucket_counts(...) over all items that are not hidden, as in the file bucket_counts.sql.',
+$query$
+with edges as (
+    select 'created' as edge, created_at as at from courses where not hidden
+    union all
+    select 'start', start_at from courses where not hidden and start_at <= end_at
+    union all
+    select 'end', end_at from courses where not hidden and start_at <= end_at
+), hours as (
+    select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n from edges group by 1, 2
+), counted as (
+    select edge, level, date_trunc(level, bucket, 'UTC') as bucket, sum(n) as n
+    from hours cross join (values ('month'), ('day'), ('hour')) l (level) group by 1, 2, 3
+), kept as (
+    select edge, level, bucket, sum(n) as n from (
+        select edge, level, bucket, n from sugang.bucket_counts where kind = 'course'
+        union all
+        -- What is still to be added to them.
+        select edge, level, date_trunc(level, bucket, 'UTC'), n from sugang.bucket_changes
+        cross join (values ('month'), ('day'), ('hour')) l (level) where kind = 'course' and edge <> 'any') k
+    group by 1, 2, 3
+)
+select concat_ws('/', edge, level, bucket) from counted full join kept using (edge, level, bucket)
+where coalesce(counted.n, 0) <> coalesce(kept.n, 0)
+$query$),
+(5::bigint, 'bucket_counts', 'test',
+'Delete the rows of this kind, and add them again: select sugang.add_to_bucket_counts(...) over all items that are not hidden, as in the file bucket_counts.sql.',
+$query$
+with edges as (
+    select 'created' as edge, created_at as at from tests where not hidden
+    union all
+    select 'start', start_at from tests where not hidden and start_at <= end_at
+    union all
+    select 'end', end_at from tests where not hidden and start_at <= end_at
+), hours as (
+    select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n from edges group by 1, 2
+), counted as (
+    select edge, level, date_trunc(level, bucket, 'UTC') as bucket, sum(n) as n
+    from hours cross join (values ('month'), ('day'), ('hour')) l (level) group by 1, 2, 3
+), kept as (
+    select edge, level, bucket, sum(n) as n from (
+        select edge, level, bucket, n from sugang.bucket_counts where kind = 'test'
+        union all
+        -- What is still to be added to them.
+        select edge, level, date_trunc(level, bucket, 'UTC'), n from sugang.bucket_changes
+        cross join (values ('month'), ('day'), ('hour')) l (level) where kind = 'test' and edge <> 'any') k
+    group by 1, 2, 3
+)
+select concat_ws('/', edge, level, bucket) from counted full join kept using (edge, level, bucket)
+where coalesce(counted.n, 0) <> coalesce(kept.n, 0)
+$query$),
+(6::bigint, 'available_count', 'course',
+'update sugang.available_counts set valid_from = ''infinity''; the next request counts again.',
+$query$
+select kind from sugang.available_counts
+where kind = 'course' and valid_from <= now() and now() < valid_until
+  and not exists (select from sugang.bucket_changes where kind = 'course')
+  and n <> (select count(*) from courses where not hidden and start_at <= now() and end_at >= now())
+$query$),
+(7::bigint, 'available_count', 'test',
+'update sugang.available_counts set valid_from = ''infinity''; the next request counts again.',
+$query$
+select kind from sugang.available_counts
+where kind = 'test' and valid_from <= now() and now() < valid_until
+  and not exists (select from sugang.bucket_changes where kind = 'test')
+  and n <> (select count(*) from tests where not hidden and start_at <= now() and end_at >= now())
+$query$),
+(8::bigint, 'search_count', 'course',
+'delete from sugang.search_counts; the next searches count again.',
+$query$
+with latest as materialized (
+    select c as known, c.*, greatest(c.as_of, now()) as until from sugang.search_counts c
+    where kind = 'course' and table_oid = tableoid and words is not null
+      and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+    order by counted_at desc limit 20
+)
+select concat_ws(' ', l.words, case when l.available then '(available)' end) from latest l
+cross join lateral (select (sugang.course_adjust_search_count(l.known, l.words, l.until)).n) a
+where a.n <> (select count(*) from sugang.course_search s join courses i on i.id = s.item_id
+              where s.search_vector @@ l.words
+                and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)))
+$query$),
+(9::bigint, 'search_count', 'test',
+'delete from sugang.search_counts; the next searches count again.',
+$query$
+with latest as materialized (
+    select c as known, c.*, greatest(c.as_of, now()) as until from sugang.search_counts c
+    where kind = 'test' and table_oid = tableoid and words is not null
+      and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+    order by counted_at desc limit 20
+)
+select concat_ws(' ', l.words, case when l.available then '(available)' end) from latest l
+cross join lateral (select (sugang.test_adjust_search_count(l.known, l.words, l.until)).n) a
+where a.n <> (select count(*) from sugang.test_search s join tests i on i.id = s.item_id
+              where s.search_vector @@ l.words
+                and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)))
+$query$),
+(10::bigint, 'guards', null::text,
+'Run `update sugang.migrations set hash = '''' where script = ''functions''` and then `migrate` for functions and triggers. Create the others again as in migrations/expanded/schema.sql.',
+$query$
+with recorded as (
+    select * from sugang.schema_definitions where kind <> 'server'
+), there as (
+    select * from sugang.current_definitions()
+), comparable as (
+    select count(*) > 0 as definitions from sugang.schema_definitions
+    where kind = 'server' and definition = sugang.server_major()
+)
+select concat_ws(' ', r.kind, r.name, 'on ' || nullif(r.relation, ''),
+                 case when c.name is null then 'is missing' else 'is not what it was' end)
+from recorded r
+left join there c using (kind, relation, name)
+cross join comparable
+where c.name is null
+   or c.definition like 'disabled%' or c.definition like 'on replicas%' or c.definition like '% invalid'
+   or definitions and c.definition <> r.definition
+      and c.definition || ' NOT VALID' <> r.definition and r.definition <> 'not validated'
+union all
+select concat_ws(' ', 'trigger', c.name, 'on', c.relation, 'is unknown')
+from there c left join recorded r using (kind, relation, name)
+where c.kind = 'trigger' and c.relation like 'sugang.%' and r.name is null
+union all
+select concat_ws(' ', o.kind, o.name, 'was not recorded') from sugang.schema_objects o
+where o.kind in ('function', 'trigger', 'constraint', 'index')
+  and not exists (select from recorded r where (r.kind, r.relation, r.name) = (o.kind, o.relation, o.name))
+union all
+select concat_ws(' ', 'table', inhrelid::regclass, 'adds rows to', inhparent::regclass)
+from pg_inherits join sugang.guarded_tables() g on g.relation = inhparent
+where not (select relkind = 'p' from pg_class where oid = inhparent)
+union all
+select concat_ws(' ', setting, 'is set for', coalesce((select rolname from pg_roles where oid = setrole), 'every role'))
+from pg_db_role_setting cross join unnest(setconfig) setting
+where setdatabase in (0, (select oid from pg_database where datname = current_database()))
+  and setting like 'session\_replication\_role=%' and setting not like '%=origin'
+$query$),
+(11::bigint, 'audit_log_rights', null::text,
+'revoke update, delete, truncate, trigger on sugang.audit_log, sugang.audit_seals, sugang.change_log, sugang.ledger from <role>;',
+$query$
+select concat_ws(' ', coalesce(quote_ident(rolname), 'public'), 'may', lower(privilege_type), relation)
+from unnest(array['sugang.audit_log', 'sugang.audit_seals', 'sugang.change_log', 'sugang.ledger']) relation
+join pg_class c on c.oid = relation::regclass
+cross join lateral aclexplode(c.relacl) a
+left join pg_roles on pg_roles.oid = a.grantee
+where privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
+  and a.grantee <> c.relowner and not coalesce(rolsuper, false)
+$query$),
+(12::bigint, 'audit_log_of_payment', null::text,
+'Compare the payment with its history (select * from sugang.audit_log where subject = ''payment'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
+$query$
+with sums as (
+    select subject_id as id, sum(amount) as amount, sum(seats) as seats, max(id) as last_id,
+           max(entry) - min(entry) + 1 as entries, min(entry) as first, count(entry) as n,
+           count(*) filter (where entry = 1) as begun,
+           count(*) filter (where entry is not null and status = 'deleted') as deleted
+    from sugang.audit_log where subject = 'payment' group by 1
+)
+select concat(coalesce(p.id, s.id), ' ', r.reason)
+from payments p
+full join sums s on s.id = p.id
+left join sugang.audit_log l on l.id = s.last_id
+left join sugang.kinds k on k.content_type_id = p.content_type_id
+cross join lateral (select case
+    when s.id is null then 'has no history'
+    when p.id is null and (l.status, s.amount) <> ('deleted', 0) then 'is gone'
+    when s.n <> s.entries and s.deleted = 0
+         or s.first = 1 and s.begun - s.deleted <> case when p.id is null then 0 else 1 end
+        then 'lacks a part of its history'
+    when p.id is null then null
+    when s.amount <> case when p.status = 'paid' then p.amount else 0 end then 'amount'
+    when l.status <> p.status then 'status'
+    when l.user_id <> p.user_id then 'user'
+    when (l.item_kind, l.item_id) <> (coalesce(k.kind, p.payment_type), p.object_id) then 'item'
+    when (l.entry is distinct from p.history_entries) then 'lacks a part of its history'
+    when (l.state is distinct from sugang.payment_state(p)) then 'was changed without a trace'
+end as reason) r
+where r.reason is not null
+$query$),
+(13::bigint, 'audit_log_of_registration', 'course',
+'Compare the registration with its history (select * from sugang.audit_log where subject = ''course'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_course_registrations();',
+$query$
+with sums as (
+    select subject_id as id, sum(amount) as amount, sum(seats) as seats, max(id) as last_id,
+           max(entry) - min(entry) + 1 as entries, min(entry) as first, count(entry) as n,
+           count(*) filter (where entry = 1) as begun,
+           count(*) filter (where entry is not null and status = 'deleted') as deleted
+    from sugang.audit_log where subject = 'course' group by 1
+)
+select concat(coalesce(r.id, s.id), ' ', w.reason)
+from course_registrations r
+full join sums s on s.id = r.id
+left join sugang.audit_log l on l.id = s.last_id
+cross join lateral (select case
+    when s.id is null then 'has no history'
+    when r.id is null and (l.status, s.seats) <> ('deleted', 0) then 'is gone'
+    when s.n <> s.entries and s.deleted = 0
+         or s.first = 1 and s.begun - s.deleted <> case when r.id is null then 0 else 1 end
+        then 'lacks a part of its history'
+    when r.id is null then null
+    when s.seats <> case when r.status = 'cancelled' then 0 else 1 end or s.amount <> 0 then 'seats'
+    when l.status <> r.status then 'status'
+    when l.user_id <> r.user_id then 'user'
+    when (l.item_kind, l.item_id) <> ('course', r.course_id) then 'item'
+    when (l.entry is distinct from r.history_entries) then 'lacks a part of its history'
+    when (l.state is distinct from sugang.registration_state(
+        r.id, r.user_id, r.course_id, r.status, r.enrolled_at, r.completed_at, r.cancelled_at))
+        then 'was changed without a trace'
+end as reason) w
+where w.reason is not null
+$query$),
+(14::bigint, 'audit_log_of_registration', 'test',
+'Compare the registration with its history (select * from sugang.audit_log where subject = ''test'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_test_registrations();',
+$query$
+with sums as (
+    select subject_id as id, sum(amount) as amount, sum(seats) as seats, max(id) as last_id,
+           max(entry) - min(entry) + 1 as entries, min(entry) as first, count(entry) as n,
+           count(*) filter (where entry = 1) as begun,
+           count(*) filter (where entry is not null and status = 'deleted') as deleted
+    from sugang.audit_log where subject = 'test' group by 1
+)
+select concat(coalesce(r.id, s.id), ' ', w.reason)
+from test_registrations r
+full join sums s on s.id = r.id
+left join sugang.audit_log l on l.id = s.last_id
+cross join lateral (select case
+    when s.id is null then 'has no history'
+    when r.id is null and (l.status, s.seats) <> ('deleted', 0) then 'is gone'
+    when s.n <> s.entries and s.deleted = 0
+         or s.first = 1 and s.begun - s.deleted <> case when r.id is null then 0 else 1 end
+        then 'lacks a part of its history'
+    when r.id is null then null
+    when s.seats <> case when r.status = 'cancelled' then 0 else 1 end or s.amount <> 0 then 'seats'
+    when l.status <> r.status then 'status'
+    when l.user_id <> r.user_id then 'user'
+    when (l.item_kind, l.item_id) <> ('test', r.test_id) then 'item'
+    when (l.entry is distinct from r.history_entries) then 'lacks a part of its history'
+    when (l.state is distinct from sugang.registration_state(
+        r.id, r.user_id, r.test_id, r.status, r.applied_at, r.completed_at, r.cancelled_at))
+        then 'was changed without a trace'
+end as reason) w
+where w.reason is not null
+$query$),
+(15::bigint, 'audit_log_of_item', 'course',
+'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
+$query$
+select concat(coalesce(i.id, h.id),
+              case when coalesce(i.registration_count, 0) = coalesce(h.seats, 0) then ' seats taken' end)
+from courses i
+full join (select item_id as id, sum(seats) as seats, count(*) filter (where seats > 0 and entry is not null) as takes
+           from sugang.audit_log where subject = 'course' group by 1) h using (id)
+where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
+$query$),
+(16::bigint, 'audit_log_of_item', 'test',
+'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
+$query$
+select concat(coalesce(i.id, h.id),
+              case when coalesce(i.registration_count, 0) = coalesce(h.seats, 0) then ' seats taken' end)
+from tests i
+full join (select item_id as id, sum(seats) as seats, count(*) filter (where seats > 0 and entry is not null) as takes
+           from sugang.audit_log where subject = 'test' group by 1) h using (id)
+where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
+$query$),
+(17::bigint, 'audit_log_chain', null::text,
+'The history was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
+$query$
+select h.id::text from sugang.audit_log h
+where h.entry = 1
+  and h.hash is distinct from sugang.entry_hash(null, h.state, h.entry, h.at, h.subject, h.subject_id, h.item_kind,
+                                                h.item_id, h.user_id, h.status, h.amount, h.seats, h.actor_id,
+                                                h.request_id)
+union all
+select h.id::text from sugang.audit_log h
+where h.entry is distinct from 1 and h.entry is not null
+  and not exists (
+      select from sugang.audit_log b
+      where (b.subject, b.subject_id, b.entry) = (h.subject, h.subject_id, h.entry - 1) and b.id < h.id
+        and h.hash = sugang.entry_hash(b.hash, h.state, h.entry, h.at, h.subject, h.subject_id, h.item_kind, h.item_id,
+                                       h.user_id, h.status, h.amount, h.seats, h.actor_id, h.request_id))
+  -- A row that was imported without triggers begins with its first change.
+  and h.hash is distinct from sugang.entry_hash(null, h.state, h.entry, h.at, h.subject, h.subject_id, h.item_kind,
+                                                h.item_id, h.user_id, h.status, h.amount, h.seats, h.actor_id,
+                                                h.request_id)
+$query$),
+(18::bigint, 'audit_log_seal', null::text,
+'History from before it had chains was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
+$query$
+select concat(s.first_id, '-', s.last_id) from sugang.audit_seals s
+left join lateral (
+    select count(*) as n,
+           sha256(convert_to(string_agg(row(
+               a.id, extract(epoch from a.at), a.subject, a.subject_id, a.item_kind, a.item_id, a.user_id, a.status,
+               a.amount, a.seats, a.actor_id, a.request_id)::text, '' order by a.id), 'UTF8')) as digest
+    from sugang.audit_log a where a.id between s.first_id and s.last_id and a.entry is null) a on true
+where a.n <> s.n or a.digest is distinct from s.digest
+union all
+select a.id::text from sugang.audit_log a
+where a.entry is null
+  and not exists (select from sugang.audit_seals s
+                  where s.first_id / 1000 = a.id / 1000 and a.id between s.first_id and s.last_id)
+$query$),
+(19::bigint, 'registration_without_its_payment', 'course',
+'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
+$query$
+select h.id::text from sugang.audit_log h
+where h.subject = 'course' and h.seats > 0 and h.actor_id is not null and h.entry is not null
+  and not exists (select from sugang.audit_log p
+                  where p.subject = 'payment' and p.request_id = h.request_id and p.user_id = h.user_id
+                    and (p.item_kind, p.item_id) = (h.item_kind, h.item_id))
+  and not exists (select from payments p
+                  join sugang.audit_log l on l.subject = 'payment' and l.subject_id = p.id and l.id < h.id
+                  where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'course'
+                    and l.status = 'paid')
+$query$),
+(20::bigint, 'registration_without_its_payment', 'test',
+'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
+$query$
+select h.id::text from sugang.audit_log h
+where h.subject = 'test' and h.seats > 0 and h.actor_id is not null and h.entry is not null
+  and not exists (select from sugang.audit_log p
+                  where p.subject = 'payment' and p.request_id = h.request_id and p.user_id = h.user_id
+                    and (p.item_kind, p.item_id) = (h.item_kind, h.item_id))
+  and not exists (select from payments p
+                  join sugang.audit_log l on l.subject = 'payment' and l.subject_id = p.id and l.id < h.id
+                  where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'test'
+                    and l.status = 'paid')
+$query$),
+(21::bigint, 'payment_without_its_registration', 'course',
+'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
+$query$
+select p.id::text from sugang.audit_log p
+where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.item_kind = 'course'
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'course' and h.seats > 0 and h.request_id = p.request_id
+                    and (h.user_id, h.item_id) = (p.user_id, p.item_id))
+$query$),
+(22::bigint, 'payment_without_its_registration', 'test',
+'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
+$query$
+select p.id::text from sugang.audit_log p
+where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.item_kind = 'test'
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'test' and h.seats > 0 and h.request_id = p.request_id
+                    and (h.user_id, h.item_id) = (p.user_id, p.item_id))
+$query$),
+(23::bigint, 'refunded_beyond_payment', null::text,
+'More was given back than was paid. Compare with the gateway''s books, and set what was not given back to `refused`.',
+$query$
+select p.id::text from payments p
+join (select payment_id as id, sum(amount) as amount from sugang.refunds
+      where status <> 'refused' group by 1) r using (id)
+where r.amount > p.amount
+$query$),
+(24::bigint, 'refunds_of_payment', null::text,
+'The payment and its refunds (select * from sugang.refunds where payment_id = <id>) disagree. Decide by the ledger and the gateway''s books what was given back, and correct the other.',
+$query$
+with refunded as (
+    select payment_id as id, coalesce(sum(amount) filter (where not ends_payment), 0) as part, sum(amount) as amount
+    from sugang.refunds where status <> 'refused' group by 1
+)
+select concat(p.id, ' ', w.reason)
+from payments p left join refunded r using (id)
+cross join lateral (select case
+    when p.partly_refunded <> coalesce(r.part, 0) then 'partly refunded'
+    when p.status = 'paid' and r.amount > r.part then 'is paid, and all was given back'
+    when p.status <> 'paid' and coalesce(r.amount, 0) < p.amount then 'is not paid, and not all was given back'
+    when p.refund_refused and not exists (select from sugang.refunds where payment_id = p.id and status = 'refused')
+        then 'no refund was refused'
+end as reason) w
+where w.reason is not null
+$query$),
+(25::bigint, 'refund_of_no_payment', null::text,
+'Restore the payment from a backup; the history has what it was.',
+$query$
+select r.id::text from sugang.refunds r
+where not exists (select from payments p where p.id = r.payment_id)
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'payment' and h.subject_id = r.payment_id and h.status = 'deleted')
+$query$),
+(26::bigint, 'ledger_of_payment', null::text,
+'Compare the payment with its history, its refunds and the gateway''s books. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
+$query$
+with movements as (
+    select id, true as is_payment, amount as due, 0 as cash from payments
+    union all
+    select payment_id, false, -amount, 0 from sugang.refunds where status in ('done', 'external')
+    union all
+    select payment_id, false, 0, case 'cash' when debit then amount when credit then -amount else 0 end
+    from sugang.ledger
+)
+select id::text from movements group by id
+having sum(cash) <> case when bool_or(is_payment) then sum(due) else 0 end
+$query$),
+(27::bigint, 'ledger_of_refund', null::text,
+'Compare the refund with the ledger (select * from sugang.ledger where source = ''refund'' and source_id = <id>) and the gateway''s books, and correct what is wrong.',
+$query$
+with booked as (
+    select source_id as id, max(amount) filter (where step <> 'refused') as paid_out,
+           sum(case 'cash' when credit then amount else -amount end) as amount, count(distinct amount) as amounts
+    from sugang.ledger where source = 'refund' group by 1
+)
+select id::text
+from sugang.refunds r full join booked b using (id)
+where r.id is null
+   or coalesce(b.amount, 0) <> case when r.status in ('done', 'external') then r.amount else 0 end
+   or b.amounts > 1 or b.paid_out <> r.amount
+$query$),
+(28::bigint, 'ledger_entry', null::text,
+'This movement has no valid accounts, or nothing has moved it. Compare with a backup and the gateway''s books.',
+$query$
+select concat_ws(' ', source, source_id, step) from sugang.ledger
+where (amount > 0 and debit <> credit and debit in ('cash', 'sales', 'sales_returns')
+       and credit in ('cash', 'sales', 'sales_returns')
+       and (source, step) in (('payment', 'captured'), ('refund', 'done'), ('refund', 'external'),
+                              ('refund', 'refused'), ('history', 'corrected'))) is not true
+union all
+select concat_ws(' ', l.source, l.source_id, l.step) from sugang.ledger l
+where l.source in ('payment', 'history')
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'payment' and h.subject_id = l.payment_id
+                    and l.source_id = case l.source when 'payment' then h.subject_id else h.id end)
+$query$),
+(29::bigint, 'second_active_payment', null::text,
+'The user has paid twice. Give one payment back and set its status to ''refunded''.',
+$query$
+select string_agg(id::text, '+' order by id) from payments where status = 'paid'
+group by user_id, content_type_id, object_id having count(*) > 1
+$query$),
+(30::bigint, 'active_payment_without_active_registration', 'course',
+'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
+$query$
+select p.id::text from payments p
+where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+  and p.status = 'paid'
+  and not exists (select from course_registrations r
+                  where r.user_id = p.user_id and r.course_id = p.object_id and r.status <> 'cancelled')
+  -- An operator may cancel a registration and keep the money.
+  and not p.refund_refused
+$query$),
+(31::bigint, 'active_payment_without_active_registration', 'test',
+'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
+$query$
+select p.id::text from payments p
+where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+  and p.status = 'paid'
+  and not exists (select from test_registrations r
+                  where r.user_id = p.user_id and r.test_id = p.object_id and r.status <> 'cancelled')
+  -- An operator may cancel a registration and keep the money.
+  and not p.refund_refused
+$query$),
+(32::bigint, 'payment_of_unknown_kind', null::text,
+'Set the payment type to the kind of the content type: select * from sugang.kinds;',
+$query$
+select p.id::text from payments p left join sugang.kinds k using (content_type_id)
+where k.kind is distinct from p.payment_type
+$query$),
+(33::bigint, 'payment_without_user', null::text,
+'Restore the user from a backup; the history has the id.',
+$query$
+select p.id::text from payments p where not exists (select from users u where u.id = p.user_id)
+$query$),
+(34::bigint, 'payment_value_unknown', null::text,
+'Set a status that is known, and the amount and the method that the history and the gateway have.',
+$query$
+select id::text from payments
+where status not in ('paid', 'cancelled', 'refunded')
+   or (amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free') is not true
+$query$),
+(35::bigint, 'payment_points_to_another_registration', 'course',
+'Set registration_id to the registration of the payment''s user and item.',
+$query$
+select p.id::text from payments p join course_registrations r on r.id = p.registration_id
+where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+  and (r.user_id, r.course_id) <> (p.user_id, p.object_id)
+$query$),
+(36::bigint, 'payment_points_to_another_registration', 'test',
+'Set registration_id to the registration of the payment''s user and item.',
+$query$
+select p.id::text from payments p join test_registrations r on r.id = p.registration_id
+where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+  and (r.user_id, r.test_id) <> (p.user_id, p.object_id)
+$query$),
+(37::bigint, 'payment_points_to_no_registration', 'course',
+'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
+$query$
+select p.id::text from payments p
+where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+  and p.registration_id is not null
+  and not exists (select from course_registrations r where r.id = p.registration_id)
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'course' and h.subject_id = p.registration_id and h.status = 'deleted'
+                    and h.user_id = p.user_id and h.item_id = p.object_id)
+$query$),
+(38::bigint, 'payment_points_to_no_registration', 'test',
+'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
+$query$
+select p.id::text from payments p
+where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+  and p.registration_id is not null
+  and not exists (select from test_registrations r where r.id = p.registration_id)
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'test' and h.subject_id = p.registration_id and h.status = 'deleted'
+                    and h.user_id = p.user_id and h.item_id = p.object_id)
+$query$),
+(39::bigint, 'external_id_twice', null::text,
+'Compare both payments with the gateway''s books; one of them is not what was paid.',
+$query$
+select string_agg(id::text, '+' order by id) from payments
+where starts_with(external_transaction_id, 'sugang_') group by external_transaction_id having count(*) > 1
+$query$),
+(40::bigint, 'payment_time_against_status', null::text,
+'Decide by the history which of the two is right, and correct the other.',
+$query$
+select id::text from payments
+where status = 'paid' and cancelled_at is not null or status = 'cancelled' and cancelled_at is null
+$query$),
+(41::bigint, 'payment_times_out_of_order', null::text,
+'Correct the times by the history, whose times this database''s clock has written.',
+$query$
+select p.id::text from payments p
+where (p.cancelled_at < p.paid_at - interval '5 minutes'
+       or p.paid_at > now() + interval '1 day' and isfinite(p.paid_at)
+       or p.cancelled_at > now() + interval '1 day' and isfinite(p.cancelled_at))
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'payment' and h.subject_id = p.id and h.entry = p.history_entries
+                    and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
+$query$),
+(42::bigint, 'second_registration', 'course',
+'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
+$query$
+select string_agg(id::text, '+' order by id) from course_registrations group by user_id, course_id having count(*) > 1
+$query$),
+(43::bigint, 'second_registration', 'test',
+'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
+$query$
+select string_agg(id::text, '+' order by id) from test_registrations group by user_id, test_id having count(*) > 1
+$query$),
+(44::bigint, 'active_registration_without_active_payment', 'course',
+'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
+$query$
+select r.id::text from course_registrations r
+where r.status <> 'cancelled'
+  and not exists (select from payments p
+                  where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+                    and p.user_id = r.user_id and p.object_id = r.course_id
+                    -- An operator may give the money for a completed item back.
+                    and (p.status = 'paid' or r.completed_at <= coalesce(p.cancelled_at, 'infinity')
+                         or exists (select from sugang.refunds f
+                                    where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
+                                      and f.requested_at >= r.enrolled_at)))
+$query$),
+(45::bigint, 'active_registration_without_active_payment', 'test',
+'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
+$query$
+select r.id::text from test_registrations r
+where r.status <> 'cancelled'
+  and not exists (select from payments p
+                  where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+                    and p.user_id = r.user_id and p.object_id = r.test_id
+                    -- An operator may give the money for a completed item back.
+                    and (p.status = 'paid' or r.completed_at <= coalesce(p.cancelled_at, 'infinity')
+                         or exists (select from sugang.refunds f
+                                    where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
+                                      and f.requested_at >= r.applied_at)))
+$query$),
+(46::bigint, 'registration_without_user_or_item', 'course',
+'Restore the user or the item from a backup; the history has the ids.',
+$query$
+select r.id::text from course_registrations r
+where not exists (select from users u where u.id = r.user_id)
+   or not exists (select from courses i where i.id = r.course_id)
+$query$),
+(47::bigint, 'registration_without_user_or_item', 'test',
+'Restore the user or the item from a backup; the history has the ids.',
+$query$
+select r.id::text from test_registrations r
+where not exists (select from users u where u.id = r.user_id)
+   or not exists (select from tests i where i.id = r.test_id)
+$query$),
+(48::bigint, 'registration_status_unknown', 'course',
+'Set the status that the history has.',
+$query$
+select id::text from course_registrations where status not in ('enrolled', 'completed', 'cancelled')
+$query$),
+(49::bigint, 'registration_status_unknown', 'test',
+'Set the status that the history has.',
+$query$
+select id::text from test_registrations where status not in ('applied', 'completed', 'cancelled')
+$query$),
+(50::bigint, 'registration_time_against_status', 'course',
+'Decide by the history which of the two is right, and correct the other.',
+$query$
+select id::text from course_registrations
+where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
+$query$),
+(51::bigint, 'registration_time_against_status', 'test',
+'Decide by the history which of the two is right, and correct the other.',
+$query$
+select id::text from test_registrations
+where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
+$query$),
+(52::bigint, 'registration_times_out_of_order', 'course',
+'Correct the times by the history, whose times this database''s clock has written.',
+$query$
+select r.id::text from course_registrations r
+where (coalesce(r.completed_at, r.cancelled_at) < r.enrolled_at - interval '5 minutes'
+       or r.enrolled_at > now() + interval '1 day' and isfinite(r.enrolled_at)
+       or coalesce(r.completed_at, r.cancelled_at) > now() + interval '1 day'
+          and isfinite(coalesce(r.completed_at, r.cancelled_at)))
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'course' and h.subject_id = r.id and h.entry = r.history_entries
+                    and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
+$query$),
+(53::bigint, 'registration_times_out_of_order', 'test',
+'Correct the times by the history, whose times this database''s clock has written.',
+$query$
+select r.id::text from test_registrations r
+where (coalesce(r.completed_at, r.cancelled_at) < r.applied_at - interval '5 minutes'
+       or r.applied_at > now() + interval '1 day' and isfinite(r.applied_at)
+       or coalesce(r.completed_at, r.cancelled_at) > now() + interval '1 day'
+          and isfinite(coalesce(r.completed_at, r.cancelled_at)))
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'test' and h.subject_id = r.id and h.entry = r.history_entries
+                    and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
+$query$),
+(54::bigint, 'registration_count', 'course',
+'select sugang.recount_course(); counts again.',
+$query$
+select i.id::text from courses i
+left join (select course_id as id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
+    using (id)
+where i.registration_count is distinct from coalesce(r.n, 0)
+$query$),
+(55::bigint, 'registration_count', 'test',
+'select sugang.recount_test(); counts again.',
+$query$
+select i.id::text from tests i
+left join (select test_id as id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
+    using (id)
+where i.registration_count is distinct from coalesce(r.n, 0)
+$query$),
+(56::bigint, 'capacity', 'course',
+'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
+$query$
+select i.id::text from courses i
+left join (select course_id as id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
+    using (id)
+where i.capacity < greatest(i.registration_count, r.n)
+  and exists (select from sugang.audit_log h
+              where h.item_kind = 'course' and h.item_id = i.id and h.seats > 0
+                and h.at > coalesce(i.capacity_changed_at, '-infinity'))
+$query$),
+(57::bigint, 'capacity', 'test',
+'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
+$query$
+select i.id::text from tests i
+left join (select test_id as id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
+    using (id)
+where i.capacity < greatest(i.registration_count, r.n)
+  and exists (select from sugang.audit_log h
+              where h.item_kind = 'test' and h.item_id = i.id and h.seats > 0
+                and h.at > coalesce(i.capacity_changed_at, '-infinity'))
+$query$),
+(58::bigint, 'search_table', 'course',
+'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
+$query$
+select coalesce(i.id, s.item_id)::text
+from (select id, created_at from courses where not hidden) i
+full join sugang.course_search s on s.item_id = i.id
+where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
+$query$),
+(59::bigint, 'search_table', 'test',
+'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
+$query$
+select coalesce(i.id, s.item_id)::text
+from (select id, created_at from tests where not hidden) i
+full join sugang.test_search s on s.item_id = i.id
+where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
+$query$),
+(60::bigint, 'search_vector', 'course',
+'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
+$query$
+with looked_at as (
+    (select id from courses order by id desc limit 10000)
+    union
+    select id from courses
+    where random() < (select 10000 / greatest(reltuples, 1) from pg_class where oid = 'courses'::regclass)
+)
+select i.id::text
+from looked_at join courses i using (id) left join sugang.course_search s on s.item_id = i.id
+where s.item_id is not null and s.search_vector is distinct from sugang.search_vector(i.title, i.description)
+   or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
+                                       || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
+$query$),
+(61::bigint, 'search_vector', 'test',
+'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
+$query$
+with looked_at as (
+    (select id from tests order by id desc limit 10000)
+    union
+    select id from tests
+    where random() < (select 10000 / greatest(reltuples, 1) from pg_class where oid = 'tests'::regclass)
+)
+select i.id::text
+from looked_at join tests i using (id) left join sugang.test_search s on s.item_id = i.id
+where s.item_id is not null and s.search_vector is distinct from sugang.search_vector(i.title, i.description)
+   or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
+                                       || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
+$query$),
+(62::bigint, 'search_vector_of_payment', null::text,
+'Write the title again: update payments set target_title = target_title || '' '' where id = <id>; and back.',
+$query$
+with looked_at as (
+    (select id from payments order by id desc limit 10000)
+    union
+    select id from payments
+    where random() < (select 10000 / greatest(reltuples, 1) from pg_class where oid = 'payments'::regclass)
+)
+select p.id::text
+from looked_at join payments p using (id)
+where p.target_title is not null
+  and (p.search_vector is distinct from to_tsvector('simple', p.target_title)
+       or p.title_vector <> sugang.search_vector(p.target_title, null))
+$query$)
+$$;

@@ -1,11 +1,16 @@
 -- What operators do with payments: find them, look at one, and give its money back.
 
+-- What is left of a payment to give back. One expression, as sugang.csv_cell.
+create or replace function sugang.left_to_refund(p payments) returns numeric language sql immutable as $$
+    select case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end
+$$;
+
 -- A payment with its refunds, and what is left to give back. A set of one row, as sugang.payment_json.
 create or replace function sugang.payment_for_operator_json(p payments) returns table (body text)
 language sql stable as $$
     select (object::jsonb || jsonb_build_object(
             'user_id', p.user_id, 'refund_reason', p.refund_reason,
-            'left', (case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end)::text,
+            'left', sugang.left_to_refund(p)::text,
             'refunds', coalesce(r.refunds, '[]')))::text
         from sugang.payment_json(p)
         cross join lateral (

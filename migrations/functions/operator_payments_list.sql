@@ -23,6 +23,14 @@ language sql stable as $$
         select id from users where sugang.email_key(email) in (p_key, p_typed_key, p_ascii_key)) end
 $$;
 
+-- The users whose payments are wanted: by id, by an e-mail address, or by both. Null, for any user, without either.
+create or replace function sugang.payment_owners(p_owner text, p_key text, p_typed_key text, p_ascii_key text)
+returns bigint[] language sql stable as $$
+    select case when p_owner is null then owners
+                else array(select p_owner::bigint where owners is null or p_owner::bigint = any (owners)) end
+    from sugang.users_of_email(p_key, p_typed_key, p_ascii_key) owners
+$$;
+
 -- Newest first. A page is read along an index in the order of the list, from the nearer end of it. p_from and p_to are
 -- days in UTC, both inclusive.
 create or replace function sugang.list_payments_for_operator(p_function text, p_user bigint, p_page bigint,
@@ -49,10 +57,7 @@ begin
     if a.outcome is not null then return a; end if;
     not_before := sugang.day_begin(p_from);
     before := sugang.day_end(p_to);
-    owners := sugang.users_of_email(p_key, p_typed_key, p_ascii_key);
-    if p_owner is not null then
-        owners := array(select p_owner::bigint where owners is null or p_owner::bigint = any (owners));
-    end if;
+    owners := sugang.payment_owners(p_owner, p_key, p_typed_key, p_ascii_key);
     select count(*) into found_n
         from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before);
     a := sugang.paginate(found_n, p_page);

@@ -15,5 +15,6 @@ alter domain sugang.outcome add constraint known check (value in (
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do
-    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows'
+    'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows',
+    'busy'
 ));

@@ -3,16 +3,14 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
-use include_dir::{Dir, include_dir};
 use tokio_postgres::Client;
 
 use crate::{
-    kind::{ItemKind, KINDS, expand_all},
+    checks::{Check, checks},
+    kind::{ItemKind, KINDS},
     progress::Progress,
     scripts,
 };
-
-static AUDIT: Dir = include_dir!("$CARGO_MANIFEST_DIR/audit");
 
 /// The most ids that a finding has.
 const MAX_IDS: usize = 100;
@@ -38,14 +36,6 @@ pub struct Finding {
     pub count: i64,
     /// The ids of these rows, at most a hundred, as the check writes them. Empty when all is right.
     pub ids: Vec<String>,
-}
-
-/// One check, for one kind if it has placeholders.
-struct Check {
-    name: String,
-    kind: Option<String>,
-    advice: String,
-    query: String,
 }
 
 /// Runs every check in one snapshot, on a database that may be in use.
@@ -133,13 +123,6 @@ async fn ensure_migrated(client: &Client, kinds: &[ItemKind]) -> anyhow::Result<
 }
 
 impl Check {
-    fn label(&self) -> String {
-        match &self.kind {
-            Some(kind) => format!("{} ({kind})", self.name),
-            None => self.name.clone(),
-        }
-    }
-
     async fn run(&self, client: &Client) -> anyhow::Result<Finding> {
         let query = format!(
             "select id, count(*) over () from ({}) found (id) limit {MAX_IDS}",
@@ -201,57 +184,4 @@ async fn functions(client: &Client, kinds: &[ItemKind]) -> anyhow::Result<Findin
         count,
         ids,
     })
-}
-
-/// All checks in the order of their files.
-fn checks(kinds: &[ItemKind]) -> Vec<Check> {
-    let mut files: Vec<_> = AUDIT.files().collect();
-    files.sort_unstable_by_key(|file| file.path());
-    let texts = files.into_iter().filter_map(|file| file.contents_utf8());
-    let sections = texts.flat_map(|text| text.split("-- check: ").skip(1));
-    sections
-        .filter_map(|section| {
-            let (name, rest) = section.split_once('\n')?;
-            // Behind the last semicolon may stand a comment on the next check.
-            let (rest, _) = rest.rsplit_once(';')?;
-            let lines = rest.lines().take_while(|line| line.starts_with("-- "));
-            let advice: Vec<_> = lines.map(|line| line.trim_start_matches("-- ")).collect();
-            let query: Vec<_> = rest.lines().skip(advice.len()).collect();
-            let advice = advice.join(" ");
-            Some((name, advice.strip_prefix("advice: ")?.to_owned(), query.join("\n")))
-        })
-        .flat_map(|(name, advice, query)| {
-            expand_all(&query, kinds).into_iter().map(move |(kind, query)| Check {
-                name: name.to_owned(),
-                kind: kind.map(|kind| kind.kind.to_owned()),
-                advice: kind.map_or_else(|| advice.clone(), |kind| kind.expand(&advice)),
-                query,
-            })
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    /// A misspelled header would leave its check out.
-    #[test]
-    fn every_section_is_a_check() {
-        let headers = AUDIT.files().filter_map(|file| file.contents_utf8());
-        let headers: usize = headers.map(|text| text.matches("-- check: ").count()).sum();
-        let checks = checks(KINDS);
-        let names: BTreeSet<_> = checks.iter().map(|check| check.name.as_str()).collect();
-        assert_eq!((names.len(), names.len() > 30), (headers, true), "{names:?}");
-        for check in &checks {
-            assert!(
-                check.advice.ends_with(['.', ';', ')']),
-                "{}: {}",
-                check.name,
-                check.advice
-            );
-        }
-    }
 }

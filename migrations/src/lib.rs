@@ -4,6 +4,7 @@
 
 mod audit;
 mod call;
+mod checks;
 mod history;
 mod kind;
 mod locks;

@@ -3,7 +3,10 @@
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 
-use crate::kind::{ItemKind, expand_all, label};
+use crate::{
+    checks,
+    kind::{ItemKind, expand_all, label},
+};
 
 static SCHEMA: Dir = include_dir!("$CARGO_MANIFEST_DIR/schema");
 static AMENDMENTS: Dir = include_dir!("$CARGO_MANIFEST_DIR/amendments");
@@ -101,9 +104,14 @@ pub(crate) fn amendments_before(applied: &[String], pending: &[Script]) -> Vec<&
     files.iter().filter_map(amendment).collect()
 }
 
-/// The files of `functions/`, all of which run whenever one of them has changed.
+/// The files of `functions/` and the function with the checks of the audit. All of them run whenever one has changed.
 pub(crate) fn functions(kinds: &[ItemKind]) -> Vec<Script> {
-    scripts(&FUNCTIONS, kinds)
+    let checks = Script {
+        name: "audit_checks".to_owned(),
+        kind: "",
+        sql: checks::function(kinds),
+    };
+    scripts(&FUNCTIONS, kinds).into_iter().chain([checks]).collect()
 }
 
 /// The hash by which a change of scripts is recognized.

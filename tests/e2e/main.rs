@@ -51,6 +51,7 @@ mod migrations;
 mod operator {
     mod access;
     mod accounts;
+    mod audit;
     mod exports;
     mod figures;
     mod hidden;

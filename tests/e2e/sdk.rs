@@ -264,6 +264,14 @@ async fn an_operator_finds_users_and_payments_and_sums_them_up() {
     let payments = operator.payments().list(&filter).page(1).await.unwrap();
     assert_eq!(payments.results, [operator.payments().get(payment).await.unwrap()]);
 
+    let file = operator.payments().export(&filter).await.unwrap();
+    assert_eq!(String::from_utf8(file).unwrap().lines().count(), 2);
+    let file = users.export(&by_name).await.unwrap();
+    assert_eq!(String::from_utf8(file).unwrap().lines().count(), 2);
+    let audit = operator.audit().await.unwrap();
+    assert_eq!(audit.len(), usize::try_from(audit[0].checks).unwrap());
+    assert!(audit.iter().all(|check| check.count == 0), "{audit:?}");
+
     let today = chrono::Utc::now().date_naive();
     let of = FiguresOf {
         from: today,

@@ -12,7 +12,7 @@ use crate::{
     config::RateLimits,
     error::ApiError,
     store::{
-        Database, Outcome, Redis, RedisFailure,
+        Database, Limit, Outcome, Redis, RedisFailure,
         functions::{self, CountAttempt},
     },
     text::hexadecimal,
@@ -166,7 +166,7 @@ async fn count_in_database(
         account_limit: limits.per_account.into(),
         window: i64::try_from(window.as_millis()).unwrap_or(i64::MAX),
     };
-    let row = database.execute(functions::shared(), call).await?;
+    let row = database.execute(functions::shared(), call, Limit::Usual).await?;
     match row.outcome {
         Outcome::Ok => Ok(0),
         Outcome::RateLimited => row.payload(),

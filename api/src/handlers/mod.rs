@@ -2,9 +2,11 @@
 
 pub(crate) mod accounts;
 pub(crate) mod docs;
+mod export;
 pub(crate) mod figures;
 pub(crate) mod health;
 pub(crate) mod items;
+pub(crate) mod operator_audit;
 pub(crate) mod operator_exports;
 pub(crate) mod operator_imports;
 pub(crate) mod operator_items;

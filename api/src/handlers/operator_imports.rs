@@ -11,7 +11,7 @@ use crate::{
     http::Response,
     kind::ItemKind,
     operation::ItemOperation,
-    store::{FunctionRow, Outcome, functions::ImportItems},
+    store::{FunctionRow, Limit, Outcome, functions::ImportItems},
 };
 
 pub(crate) static IMPORT: ItemOperation = ItemOperation {
@@ -50,7 +50,7 @@ pub(crate) async fn import(
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),
     };
-    let row = ctx.execute_long(kind.functions(), call).await?;
+    let row = ctx.execute_within(Limit::File, kind.functions(), call).await?;
     let replayed = row.replayed;
     let done = match row.outcome {
         Outcome::Ok => Ok(row),

@@ -13,13 +13,16 @@ use crate::{
     http::Response,
     operation::{Handler, Operation},
     store::{
-        FunctionRow, Outcome,
+        FunctionRow, Limit, Outcome,
         functions::{self, GetPaymentForOperator, RefundPayment},
-        operator_functions::{ListPaymentsForOperator, operators},
+        operator_functions::{ExportPayments, ListPaymentsForOperator, operators},
     },
 };
 
-use super::page::page;
+use super::{
+    export::{CSV, Export},
+    page::page,
+};
 
 pub(crate) static LIST: Operation = Operation {
     id: "list_payments_for_operator",
@@ -31,20 +34,19 @@ pub(crate) static LIST: Operation = Operation {
 /// Lists one page of the payments of all users. An unknown `status` matches no payment.
 pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
     let query = Query::parse(&ctx.head.query);
-    let [from, to] = query.days(["from", "to"])?;
-    let [key, typed_key, ascii_key] = query.email_keys()?;
+    let filter = Filter::read(&query)?;
+    let [key, typed_key, ascii_key] = filter.keys;
+    let [from, to] = filter.days;
     let call = ListPaymentsForOperator {
         user: caller.id(),
         page: query.page()?,
-        owner: query.id("user")?,
+        owner: filter.owner,
         key,
         typed_key,
         ascii_key,
-        external_id: query.text("external_id")?,
-        amount: query
-            .value("amount", forms::parse_amount)?
-            .map(|amount| amount.to_string()),
-        status: query.text("status")?,
+        external_id: filter.external_id,
+        amount: filter.amount,
+        status: filter.status,
         from,
         to,
         epoch: caller.epoch(),
@@ -57,6 +59,71 @@ pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Res
         Outcome::NotFound => Err((&NOT_FOUND).into()),
         _ => Err(row.unexpected()),
     }
+}
+
+/// Which payments are wanted.
+#[derive(Clone)]
+struct Filter {
+    owner: Option<String>,
+    /// Those of the e-mail address.
+    keys: [Option<String>; 3],
+    external_id: Option<String>,
+    amount: Option<String>,
+    status: Option<String>,
+    days: [Option<String>; 2],
+}
+
+impl Filter {
+    fn read(query: &Query) -> Result<Self, ApiError> {
+        let amount = query.value("amount", forms::parse_amount)?;
+        Ok(Self {
+            days: query.days(["from", "to"])?,
+            keys: query.email_keys()?,
+            owner: query.id("user")?,
+            external_id: query.text("external_id")?,
+            amount: amount.map(|amount| amount.to_string()),
+            status: query.text("status")?,
+        })
+    }
+}
+
+pub(crate) static EXPORT: Operation = Operation {
+    id: "export_payments",
+    handler: Handler::Private(|ctx, caller| Box::pin(export(ctx, caller))),
+    #[cfg(test)]
+    describe: description::export,
+};
+
+/// Exports the payments of all users, with the filters of their list.
+async fn export(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
+    let filter = Filter::read(&Query::parse(&ctx.head.query))?;
+    let (user, epoch) = (caller.id(), caller.epoch());
+    let page = move |after| {
+        let filter = filter.clone();
+        let [key, typed_key, ascii_key] = filter.keys;
+        let [from, to] = filter.days;
+        ExportPayments {
+            user,
+            owner: filter.owner,
+            key,
+            typed_key,
+            ascii_key,
+            external_id: filter.external_id,
+            amount: filter.amount,
+            status: filter.status,
+            from,
+            to,
+            after,
+            epoch,
+        }
+    };
+    let file = Export {
+        statements: operators(),
+        format: &CSV,
+        name: "payments",
+        limit: Limit::Usual,
+    };
+    file.send(ctx, page).await
 }
 
 pub(crate) static GET: Operation = Operation {
@@ -134,6 +201,7 @@ mod description {
     use super::{ALREADY_CANCELLED, ApiError, INVALID_PAGE, NOT_FOUND};
     use crate::{
         error::{FieldProblem, FieldProblems},
+        handlers::export::description::csv,
         operation::{
             description::{
                 BODIES, Body, Description, Success, body, keyed, null_character, operator, page_of, required,
@@ -178,6 +246,21 @@ mod description {
             ]),
             cpu_bound: false,
         }
+    }
+
+    pub(super) fn export() -> Description {
+        let Description { parameters, errors, .. } = list();
+        csv(
+            "Export the payments of all users as CSV".to_owned(),
+            parameters
+                .into_iter()
+                .filter(|parameter| parameter.name != "page")
+                .collect(),
+            errors
+                .into_iter()
+                .filter(|error| !matches!(error, ApiError::Refused(spec) if *spec == &INVALID_PAGE))
+                .collect(),
+        )
     }
 
     pub(super) fn get() -> Description {

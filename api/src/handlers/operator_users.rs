@@ -11,12 +11,15 @@ use crate::{
     http::Response,
     operation::{Handler, Operation},
     store::{
-        FunctionRow, Outcome,
-        operator_functions::{ChangeUser, GetUser, ListUserRegistrations, ListUsers, operators},
+        FunctionRow, Limit, Outcome,
+        operator_functions::{ChangeUser, ExportUsers, GetUser, ListUserRegistrations, ListUsers, operators},
     },
 };
 
-use super::page::page;
+use super::{
+    export::{CSV, Export},
+    page::page,
+};
 
 pub(crate) static LIST: Operation = Operation {
     id: "list_users",
@@ -46,6 +49,40 @@ pub(crate) async fn list(ctx: &RequestContext<'_>, caller: Caller) -> Result<Res
         Outcome::NotFound => Err((&NOT_FOUND).into()),
         _ => Err(row.unexpected()),
     }
+}
+
+pub(crate) static EXPORT: Operation = Operation {
+    id: "export_users",
+    handler: Handler::Private(|ctx, caller| Box::pin(export(ctx, caller))),
+    #[cfg(test)]
+    describe: description::export,
+};
+
+/// Exports the users, with the filters of their list.
+async fn export(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
+    let query = Query::parse(&ctx.head.query);
+    let keys = query.email_keys()?;
+    let username = query.text("username")?;
+    let (user, epoch) = (caller.id(), caller.epoch());
+    let page = move |after| {
+        let [key, typed_key, ascii_key] = keys.clone();
+        ExportUsers {
+            user,
+            key,
+            typed_key,
+            ascii_key,
+            username: username.clone(),
+            after,
+            epoch,
+        }
+    };
+    let file = Export {
+        statements: operators(),
+        format: &CSV,
+        name: "users",
+        limit: Limit::Usual,
+    };
+    file.send(ctx, page).await
 }
 
 pub(crate) static GET: Operation = Operation {
@@ -147,33 +184,47 @@ fn changed(row: FunctionRow) -> Result<Response, ApiError> {
 #[cfg(test)]
 mod description {
     use sugang_sdk::types::{ManagedUser, UserDetails, UserRegistration};
-    use utoipa::{ToSchema, openapi::path::ParameterIn};
+    use utoipa::{
+        ToSchema,
+        openapi::path::{Parameter, ParameterIn},
+    };
 
     use super::{ApiError, INVALID_PAGE, NOT_FOUND, NOT_SUPERUSER, OWN_ACCOUNT};
-    use crate::operation::{
-        description::{Description, Success, body, keyed, null_character, operator, page_of},
-        parameters::{id, idempotency_key, page_parameter, parameter, string},
+    use crate::{
+        handlers::export::description::csv,
+        operation::{
+            description::{Description, Success, body, keyed, null_character, operator, page_of},
+            parameters::{id, idempotency_key, page_parameter, parameter, string},
+        },
     };
 
     pub(super) fn list() -> Description {
-        let beginning = |name, text: &str| parameter(name, ParameterIn::Query, text, string().build());
         Description {
             tag: "operator".into(),
             summary: "List the users".into(),
             more: "The latest first, 20 a page. Parameters that are left out, or empty, filter nothing.".into(),
-            parameters: vec![
-                page_parameter(),
-                beginning(
-                    "email",
-                    "Only those whose e-mail address begins with this, in any of its spellings.",
-                ),
-                beginning("username", "Only those whose username begins with this."),
-            ],
+            parameters: [page_parameter()].into_iter().chain(filters()).collect(),
             body: None,
             success: Success::of(200, page_of(ManagedUser::name())),
             errors: operator([(&INVALID_PAGE).into(), null_character("email")]),
             cpu_bound: false,
         }
+    }
+
+    fn filters() -> [Parameter; 2] {
+        let beginning = |name, text: &str| parameter(name, ParameterIn::Query, text, string().build());
+        [
+            beginning(
+                "email",
+                "Only those whose e-mail address begins with this, in any of its spellings.",
+            ),
+            beginning("username", "Only those whose username begins with this."),
+        ]
+    }
+
+    pub(super) fn export() -> Description {
+        let summary = "Export the users as CSV".to_owned();
+        csv(summary, filters().into(), operator([null_character("email")]))
     }
 
     pub(super) fn get() -> Description {

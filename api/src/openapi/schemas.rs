@@ -1,13 +1,13 @@
 //! The schemas of the document: the wire types with the server's limits.
 
 use sugang_sdk::types::{
-    AccessToken, Cancel, CancelRegistration, Cancelled, CompleteRegistrations, Course, CourseId, DayFigures, EditItem,
-    Every, Exam, ExamId, Figures, ItemFigures, ItemsCreated, Login, ManagedCourse, ManagedExam, ManagedPayment,
-    ManagedRegistration, ManagedUser, Money, MoneySum, NewItem, NewRegistration, Payment, PaymentId, PaymentMethod,
-    PaymentStatus, PaymentType, Refresh, Refund, RefundChoice, RefundId, RefundPayment, RefundStatus, Refunded,
-    Register, RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus,
-    RegistrationsCompleted, RepeatItem, RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User,
-    UserDetails, UserId, UserRegistration, UserRights,
+    AccessToken, AuditCheck, Cancel, CancelRegistration, Cancelled, CompleteRegistrations, Course, CourseId,
+    DayFigures, EditItem, Every, Exam, ExamId, Figures, ItemFigures, ItemsCreated, Login, ManagedCourse, ManagedExam,
+    ManagedPayment, ManagedRegistration, ManagedUser, Money, MoneySum, NewItem, NewRegistration, Payment, PaymentId,
+    PaymentMethod, PaymentStatus, PaymentType, Refresh, Refund, RefundChoice, RefundId, RefundPayment, RefundStatus,
+    Refunded, Register, RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId,
+    RegistrationStatus, RegistrationsCompleted, RepeatItem, RowError, Secret, SignedUp, Signup, Tokens,
+    TransactionMetadata, User, UserDetails, UserId, UserRegistration, UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -61,6 +61,7 @@ pub(super) fn components() -> Components {
         .schema_from::<UserRegistration>()
         .schema_from::<RegistrationCounts>()
         .schema_from::<Figures>()
+        .schema_from::<AuditCheck>()
         .schema_from::<DayFigures>()
         .schema_from::<ItemFigures>()
         .schema_from::<MoneySum>()

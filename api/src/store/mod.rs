@@ -18,7 +18,7 @@ mod row;
 pub(crate) use deadline::within;
 pub(crate) use lock::{probe_lock, with_lock};
 pub(crate) use outcome::Outcome;
-pub(crate) use postgres::Database;
+pub(crate) use postgres::{Database, Limit};
 pub(crate) use redis::Redis;
 pub(crate) use redis_failure::Failure as RedisFailure;
 pub(crate) use row::FunctionRow;

@@ -1,4 +1,4 @@
-//! The functions of operators: lists of payments and users, changes of users, and figures.
+//! The functions of operators: lists of payments and users, changes of users, the audit, and figures.
 
 use std::sync::LazyLock;
 
@@ -28,6 +28,22 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
+        /// Exports the payments of all users by pages. `after` is what the page before says.
+        export_payments ExportPayments = "export_payments" One {
+            user: i64,
+            owner: Option<String>,
+            key: Option<String>,
+            typed_key: Option<String>,
+            ascii_key: Option<String>,
+            external_id: Option<String>,
+            amount: Option<String>,
+            status: Option<String>,
+            from: Option<String>,
+            to: Option<String>,
+            after: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
         /// Lists one page of the users. The keys are those of the beginning of an e-mail address.
         list_users ListUsers = "list_users" List {
             user: i64,
@@ -36,6 +52,17 @@ functions! {
             typed_key: Option<String>,
             ascii_key: Option<String>,
             username: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Exports the users by pages.
+        export_users ExportUsers = "export_users" One {
+            user: i64,
+            key: Option<String>,
+            typed_key: Option<String>,
+            ascii_key: Option<String>,
+            username: Option<String>,
+            after: Option<String>,
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
@@ -64,6 +91,13 @@ functions! {
             fingerprint: Option<String>,
             epoch: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Begins an audit (number 0), or runs one of its checks. The row names the number of the next one.
+        run_audit_check RunAuditCheck = "run_audit_check" One {
+            user: i64,
+            number: i64,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
 
         /// Sums registrations and money by day, for a kind or an item if one is given.
         figures Figures = "figures" One {

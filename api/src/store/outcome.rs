@@ -78,6 +78,7 @@ outcomes! {
     RefundTooLarge = "refund_too_large",
     OwnAccount = "own_account",
     InvalidRows = "invalid_rows",
+    Busy = "busy",
 }
 
 #[cfg(test)]

@@ -15,8 +15,26 @@ use super::{
 };
 use crate::{error::ApiError, log};
 
-/// A function that works on a whole file has this many times the time of the others.
-const LONG: u32 = 3;
+/// The time that a function may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    /// The configured time.
+    Usual,
+    /// That of a function that works on a whole file: three times the configured time.
+    File,
+    /// That of a check of the audit, which reads whole tables.
+    Check,
+}
+
+impl Limit {
+    fn of(self, usual: Duration) -> Duration {
+        match self {
+            Self::Usual => usual,
+            Self::File => 3 * usual,
+            Self::Check => Duration::from_secs(600),
+        }
+    }
+}
 
 /// The database, with the idle connections of the instance.
 pub(crate) struct Database {
@@ -38,7 +56,7 @@ impl Database {
         }
     }
 
-    /// Calls a function and returns its row, within the configured time.
+    /// Calls a function and returns its row, within a limit.
     ///
     /// # Errors
     /// 503 if PostgreSQL is unavailable or too slow, or if another transaction keeps something locked; 409 if other
@@ -47,22 +65,11 @@ impl Database {
         &self,
         statements: &'static C::Statements,
         call: C,
+        limit: Limit,
     ) -> Result<FunctionRow, ApiError> {
         let (statement, retry) = (C::statement(statements), call.retry());
-        self.run(self.timeout, statement, retry, call.arguments()).await
-    }
-
-    /// Calls a function that works on a whole file, within a multiple of the configured time.
-    ///
-    /// # Errors
-    /// Those of [`Database::execute`].
-    pub(crate) async fn execute_long<C: FunctionCall>(
-        &self,
-        statements: &'static C::Statements,
-        call: C,
-    ) -> Result<FunctionRow, ApiError> {
-        let (statement, retry) = (C::statement(statements), call.retry());
-        self.run(LONG * self.timeout, statement, retry, call.arguments()).await
+        self.run(limit.of(self.timeout), statement, retry, call.arguments())
+            .await
     }
 
     /// Not generic: the component has it once, and not for each function.

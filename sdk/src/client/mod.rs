@@ -278,6 +278,9 @@ impl Client {
         if let Some(version) = &request.if_match {
             outgoing = outgoing.header(IF_MATCH, format!("\"{version}\""));
         }
+        if let Some(timeout) = request.timeout {
+            outgoing = outgoing.timeout(timeout);
+        }
         if let Some(body) = &request.body {
             outgoing = outgoing.header(CONTENT_TYPE, request.media_type).body(body.clone());
         }
@@ -317,6 +320,16 @@ struct Received {
 }
 
 impl Received {
+    /// Decodes JSON Lines.
+    fn decode_lines<T: DeserializeOwned>(self) -> Result<Vec<T>, Error> {
+        let lines = self.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let line = |line: &[u8]| Self {
+            body: line.to_vec(),
+            request_id: self.request_id.clone(),
+        };
+        lines.map(|body| line(body).decode()).collect()
+    }
+
     fn decode<T: DeserializeOwned>(self) -> Result<T, Error> {
         let Self { body, request_id } = self;
         serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body)).map_err(|error| {
@@ -362,6 +375,8 @@ struct Request {
     media_type: &'static str,
     /// The version that it changes.
     if_match: Option<String>,
+    /// The time for one attempt, where it is not that of the client.
+    timeout: Option<Duration>,
     retry: Retry,
 }
 
@@ -394,6 +409,7 @@ impl Request {
             body: None,
             media_type: JSON,
             if_match: None,
+            timeout: None,
             retry: Retry::Idempotent,
         }
     }
@@ -408,6 +424,7 @@ impl Request {
             body: Some(body).filter(|body| body != b"null"),
             media_type: JSON,
             if_match: None,
+            timeout: None,
             retry,
         })
     }

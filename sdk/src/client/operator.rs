@@ -1,16 +1,19 @@
 //! What operators do: exams and courses, payments, and figures. Users are in `users`.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Duration};
 
 use reqwest::Method;
 
 use super::{Error, FileFormat, Filter, Import, ItemId, Keyed, List, ManagedUsers, Request, Session, list::given};
 use crate::types::{
-    CancelRegistration, CompleteRegistrations, CourseId, Date, EditItem, ExamId, Figures, ItemFigures, ItemsCreated,
-    ManagedItem, ManagedPayment, ManagedRegistration, Money, NewItem, NewRegistration, PaymentId, PaymentStatus,
-    PaymentType, RefundPayment, Refunded, RegistrationCancelled, RegistrationChanged, RegistrationId,
+    AuditCheck, CancelRegistration, CompleteRegistrations, CourseId, Date, EditItem, ExamId, Figures, ItemFigures,
+    ItemsCreated, ManagedItem, ManagedPayment, ManagedRegistration, Money, NewItem, NewRegistration, PaymentId,
+    PaymentStatus, PaymentType, RefundPayment, Refunded, RegistrationCancelled, RegistrationChanged, RegistrationId,
     RegistrationStatus, RegistrationsCompleted, RepeatItem, UserId, UserRights,
 };
+
+/// The time in which the service sends an audit.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The endpoints of operators. To a session of any other user they do not exist:
 /// [`NotFound`](crate::types::ErrorCode::NotFound).
@@ -49,6 +52,19 @@ impl Operator {
     pub async fn figures(&self, of: &FiguresOf) -> Result<Figures, Error> {
         let request = Request::get("api/operator/figures/", of.query());
         self.0.send(&request).await
+    }
+
+    /// Audits seats, money, counts and history, which takes a minute for a million registrations.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `Busy` while another audit runs. A transport error if the audit could not be
+    /// finished.
+    pub async fn audit(&self) -> Result<Vec<AuditCheck>, Error> {
+        let request = Request {
+            timeout: Some(AUDIT_TIMEOUT),
+            ..Request::get("api/operator/audit/", Vec::new())
+        };
+        self.0.receive(&request).await?.decode_lines()
     }
 
     /// Makes a user an operator.
@@ -334,6 +350,15 @@ impl ManagedPayments {
     /// Lists the payments that match the filter, newest first.
     pub fn list(&self, filter: &ManagedPaymentFilter) -> List<ManagedPayment> {
         List::new(self.0.clone(), "api/operator/payments/".to_owned(), filter.query())
+    }
+
+    /// Returns the payments that match the filter as a CSV file, newest first.
+    ///
+    /// # Errors
+    /// Those of [`ManagedItems::export`].
+    pub async fn export(&self, filter: &ManagedPaymentFilter) -> Result<Vec<u8>, Error> {
+        let request = Request::get("api/operator/payments.csv", filter.query());
+        Ok(self.0.receive(&request).await?.body)
     }
 
     /// Returns one payment with its refunds.

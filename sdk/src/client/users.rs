@@ -12,6 +12,12 @@ pub struct UserFilter {
     pub username: Option<String>,
 }
 
+impl UserFilter {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        given([("email", self.email.clone()), ("username", self.username.clone())])
+    }
+}
+
 /// The users of the service, for an operator.
 #[derive(Debug, Clone)]
 pub struct ManagedUsers(Session);
@@ -23,8 +29,16 @@ impl ManagedUsers {
 
     /// Lists the users that match the filter, the latest first.
     pub fn list(&self, filter: &UserFilter) -> List<ManagedUser> {
-        let query = given([("email", filter.email.clone()), ("username", filter.username.clone())]);
-        List::new(self.0.clone(), "api/operator/users/".to_owned(), query)
+        List::new(self.0.clone(), "api/operator/users/".to_owned(), filter.query())
+    }
+
+    /// Returns the users that match the filter as a CSV file, the latest first.
+    ///
+    /// # Errors
+    /// Those of [`ManagedItems::export`](super::ManagedItems::export).
+    pub async fn export(&self, filter: &UserFilter) -> Result<Vec<u8>, Error> {
+        let request = Request::get("api/operator/users.csv", filter.query());
+        Ok(self.0.receive(&request).await?.body)
     }
 
     /// Returns one user with the number of their payments and registrations.

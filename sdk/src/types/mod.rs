@@ -4,6 +4,7 @@
 //! sent. Responses may have unknown keys, which a later version adds.
 
 mod account;
+mod audit;
 mod creation;
 mod error;
 mod figures;
@@ -19,6 +20,7 @@ mod refund;
 mod tests;
 
 pub use account::{AccessToken, Login, Refresh, Secret, SignedUp, Signup, Tokens, User};
+pub use audit::AuditCheck;
 pub use creation::{Every, ItemsCreated, RepeatItem};
 pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors, RowError};
 pub use figures::{DayFigures, Figures, ItemFigures, MoneySum};

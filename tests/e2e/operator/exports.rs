@@ -1,11 +1,13 @@
-//! `GET /api/operator/tests.csv`, `GET /api/operator/tests/{id}/registrations.csv` and the same for courses.
+//! `GET /api/operator/tests.csv`, `GET /api/operator/tests/{id}/registrations.csv` and the same for courses;
+//! `GET /api/operator/payments.csv` and `GET /api/operator/users.csv`.
 
 use std::collections::BTreeSet;
 
 use rstest::rstest;
+use serde_json::json;
 use sugang_tests::{Answer, App, COURSE, EXAM, Item, Kind, User};
 
-use crate::support::{operator, paid, register};
+use crate::support::{operator, paid, refund, register};
 
 async fn export(app: &App, kind: Kind, query: &str, operator: &User) -> Answer {
     app.get(format!("/api/operator{}registrations.csv{query}", kind.item(1)))
@@ -111,6 +113,94 @@ async fn every_registration_is_exported_once() {
     let lines = text(&answer).lines().skip(1);
     let ids: BTreeSet<&str> = lines.filter_map(|line| line.split(',').next()).collect();
     assert_eq!((ids.len(), text(&answer).lines().count()), (ROWS, ROWS + 1));
+}
+
+#[tokio::test]
+async fn payments_are_exported_with_the_filters_of_their_list() {
+    let app = App::start().await;
+    let (ujin, minsu, jisu) = (operator(&app).await, app.user("=minsu").await, app.user("jisu").await);
+    let id = app.add(COURSE, Item::default()).await;
+    let payment = paid(&register(&app, COURSE, id, &minsu).await);
+    let part = json!({"amount": "10000.00", "reason": "교재 불량"});
+    assert_eq!(refund(&app, payment, &ujin, &part).await.status, 200);
+    paid(&register(&app, COURSE, id, &jisu).await);
+    app.run(
+        "update payments set paid_at = '2026-02-01T00:00:00Z', external_transaction_id = 'pg-' || id",
+        &[],
+    )
+    .await;
+    let export = async |query: &str| {
+        let path = format!("/api/operator/payments.csv{query}");
+        text(&app.get(path).by(&ujin).await).to_owned()
+    };
+    let names = "id,user_id,email,username,kind,item_id,title,amount,left,payment_method,status,paid_at,cancelled_at,\
+                 refund_reason,external_id\r\n";
+    let paid_at = "card,paid,2026-02-01T00:00:00Z,,";
+    let first =
+        format!("1,2,'=minsu@example.com,'=minsu,course,1,정보처리기사 실기,45000.00,35000.00,{paid_at},pg-1\r\n");
+    let second = format!("2,3,jisu@example.com,jisu,course,1,정보처리기사 실기,45000.00,45000.00,{paid_at},pg-2\r\n");
+    assert_eq!(export("").await, format!("{names}{second}{first}"));
+    for query in [
+        "?user=2",
+        "?email=%3Dminsu@example.com",
+        "?external_id=pg-1",
+        "?user=2&email=%3DMINSU@example.com&amount=45000&status=paid&from=2026-02-01&to=2026-02-01",
+    ] {
+        assert_eq!(export(query).await, format!("{names}{first}"), "{query}");
+    }
+    for query in [
+        "?status=cancelled",
+        "?to=2026-01-31",
+        "?amount=1",
+        "?user=2&email=jisu@example.com",
+    ] {
+        assert_eq!(export(query).await, names, "{query}");
+    }
+    let wrong = app.get("/api/operator/payments.csv?from=x").by(&ujin).await;
+    assert_eq!(wrong.code(), "invalid");
+}
+
+#[tokio::test]
+async fn users_are_exported_with_the_filters_of_their_list() {
+    let app = App::start().await;
+    let (ujin, _) = (operator(&app).await, app.user("minsu").await);
+    app.run("update users set last_login = null, is_active = id = 1", &[])
+        .await;
+    let export = async |query: &str| {
+        let path = format!("/api/operator/users.csv{query}");
+        text(&app.get(path).by(&ujin).await).to_owned()
+    };
+    let names = "id,email,username,is_active,is_operator,is_superuser,last_login\r\n";
+    let minsu = "2,minsu@example.com,minsu,false,false,false,\r\n";
+    let all = format!("{names}{minsu}1,ujin@example.com,ujin,true,true,false,\r\n");
+    assert_eq!(export("").await, all);
+    for query in ["?email=MIN", "?username=min", "?email=m&username=m"] {
+        assert_eq!(export(query).await, format!("{names}{minsu}"), "{query}");
+    }
+    assert_eq!(export("?email=u&username=m").await, names);
+}
+
+/// Three pages of each. The borders of the payments fall between those of the same time.
+#[tokio::test]
+async fn every_payment_and_user_is_exported_once() {
+    const ROWS: usize = 12_345;
+    let app = App::proxied().start().await;
+    let ujin = operator(&app).await;
+    app.add(EXAM, Item::default()).await;
+    add_registrations(&app, ROWS).await;
+    let pay =
+        "insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method, paid_at)
+               select user_id, 'test', content_type_id, test_id, 45000, 'card', applied_at
+               from test_registrations, sugang.kinds where kind = 'test'";
+    app.run(pay, &[]).await;
+    for (file, rows) in [("payments", ROWS), ("users", ROWS + 1)] {
+        let before = app.postgres().statements();
+        let answer = app.get(format!("/api/operator/{file}.csv")).by(&ujin).await;
+        assert_eq!(app.postgres().statements(), before + 3, "{file}");
+        let lines = text(&answer).lines().skip(1);
+        let ids: BTreeSet<&str> = lines.filter_map(|line| line.split(',').next()).collect();
+        assert_eq!((ids.len(), text(&answer).lines().count()), (rows, rows + 1), "{file}");
+    }
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ const CRATES: &[Crate] = &[
         denies_circles: true,
         since: "",
     },
-    // A run and the audit take scripts, which are expanded for each kind.
+    // A run and the audit take scripts, which are expanded for each kind. One of them has the checks of the audit.
     Crate {
         sources: "migrations/src",
         layers: &[
@@ -52,6 +52,7 @@ const CRATES: &[Crate] = &[
             &["history", "locks"],
             &["preflight"],
             &["scripts"],
+            &["checks"],
             &["call", "kind", "operators", "progress", "session"],
         ],
         denies_circles: true,
