@@ -39,7 +39,9 @@ files! {
     "/common/i18n.js" = "/common/i18n.js" SCRIPT;
     "/common/plot.js" = "/common/plot.js" SCRIPT;
     "/common/table.js" = "/common/table.js" SCRIPT;
+    "/app/audit.js" = "/app/audit.js" SCRIPT;
     "/app/console.css" = "/app/console.css" CSS;
+    "/app/create.js" = "/app/create.js" SCRIPT;
     "/app/figures.js" = "/app/figures.js" SCRIPT;
     "/app/item.js" = "/app/item.js" SCRIPT;
     "/app/items.js" = "/app/items.js" SCRIPT;

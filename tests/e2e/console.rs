@@ -318,6 +318,97 @@ async fn errors_stand_beside_their_fields() {
 }
 
 #[tokio::test]
+async fn courses_are_imported_repeated_and_exported() {
+    let Some(browser) = Browser::start("en-US", TABLET).await else {
+        return;
+    };
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    log_in(&browser, &app, &ujin, ENGLISH).await;
+    let names = "title,price,start_at,end_at";
+    let period = "2026-01-01T00:00:00Z,2099-12-31T23:59:59Z";
+    let count = async || app.one::<i64>("select count(*) from courses", &[]).await;
+    browser.click("Import").await;
+    let wrong = format!("{names}\n러스트,-1,{period}\nSQL,10000,{period}\n,10000,{period}\n");
+    browser.choose("File", "wrong.csv", &wrong).await;
+    browser.click("Check the file").await;
+    let places = "
+        const rows = [...document.querySelectorAll('dialog[open] tbody tr')];
+        return rows.length > 0 && rows.map((row) => [...row.cells].map((cell) => cell.innerText));";
+    let expected = json!([
+        ["2", "2", "price", "Ensure this value is greater than or equal to 0."],
+        ["4", "1", "title", "This field is required."],
+    ]);
+    assert_eq!(browser.wait(places, json!([])).await, expected);
+    let right = format!("{names}\n러스트,30000,{period}\nSQL,10000,{period}\n");
+    browser.choose("File", "right.csv", &right).await;
+    browser.click("Check the file").await;
+    browser.sees("right.csv: 2 will be created").await;
+    assert_eq!(count().await, 0, "a check creates nothing");
+    browser.click("Create 2").await;
+    browser.sees("Created 2.").await;
+    assert_eq!(count().await, 2);
+
+    browser.click("러스트").await;
+    browser.click("Repeat").await;
+    browser.click("Create copies").await;
+    let shown = "return document.querySelector('[aria-invalid=true]')?.name";
+    assert_eq!(browser.wait(shown, json!([])).await, "count");
+    browser.fill("Copies", "3").await;
+    browser.fill("Time zone", "Asia/Seoul").await;
+    browser.click("Create copies").await;
+    browser.sees("Created 3.").await;
+    browser.sees("5 in all").await;
+
+    browser.click("Download JSON Lines").await;
+    let file = browser.downloaded("courses.jsonl").await;
+    assert_eq!(file.lines().count(), 5, "{file}");
+    browser.click("Import").await;
+    browser.choose("File", "again.jsonl", &file).await;
+    browser.click("Check the file").await;
+    browser.click("Create 5").await;
+    browser.sees("10 in all").await;
+    for (page, file) in [("Payments", "payments.csv"), ("Users", "users.csv")] {
+        browser.click(page).await;
+        browser.click("Download CSV").await;
+        assert!(browser.downloaded(file).await.starts_with("\u{feff}id,"), "{file}");
+    }
+    assert_audit(&app).await;
+    assert_no_complaint(&browser).await;
+}
+
+#[tokio::test]
+async fn an_audit_is_run_by_the_keyboard_and_names_what_it_finds() {
+    let Some(browser) = Browser::start("en-US", UPRIGHT).await else {
+        return;
+    };
+    let app = App::start().await;
+    let ujin = operator(&app).await;
+    app.add(COURSE, Item::default()).await;
+    log_in(&browser, &app, &ujin, ENGLISH).await;
+    browser.sees("정보처리기사 실기").await;
+    browser.tab_to("Audit").await;
+    browser.press(ENTER).await;
+    browser.sees("It changes nothing").await;
+    browser.tab_to("Start the audit").await;
+    browser.press(ENTER).await;
+    browser.sees(" checks are clean.").await;
+    let spoil = "begin; set local session_replication_role = replica;
+                 update courses set registration_count = 7; commit";
+    app.database().batch_execute(spoil).await.expect("a wrong count");
+    browser.press(ENTER).await;
+    browser.sees(" checks found something.").await;
+    let wrong =
+        "return [...document.querySelectorAll('main tbody tr')].filter((row) => row.querySelector('.warn')).length";
+    assert_eq!(browser.run(wrong, json!([])).await, 2);
+    let lock = "select pg_advisory_lock(hashtextextended('sugang.audit', 0))";
+    app.database().batch_execute(lock).await.expect("a lock");
+    browser.press(ENTER).await;
+    browser.sees("Please try again in a moment").await;
+    assert_no_complaint(&browser).await;
+}
+
+#[tokio::test]
 async fn two_operators_do_not_overwrite_each_other() {
     let Some(browser) = Browser::start("ko", TABLET).await else {
         return;

@@ -185,6 +185,23 @@ impl Browser {
         self.wait(script, json!([label, value])).await;
     }
 
+    /// Chooses a file in the field with this label.
+    ///
+    /// # Panics
+    /// The file cannot be written.
+    pub async fn choose(&self, label: &str, name: &str, content: &str) {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).expect("a file to choose");
+        let script = "
+            const label = [...document.querySelectorAll('dialog[open] label')]
+                .find((e) => e.firstChild.textContent === arguments[0]);
+            return label?.control;";
+        let element = self.wait(script, json!([label])).await;
+        let id = element[ELEMENT].as_str().expect("an element has an id");
+        let keys = json!({ "text": path.display().to_string() });
+        self.send(&format!("/element/{id}/value"), Some(keys)).await;
+    }
+
     /// Presses keys, as a person does who has no mouse.
     pub async fn press(&self, keys: &str) {
         let actions: Vec<_> = keys

@@ -5,6 +5,7 @@ import { confirm, openDialog } from "../common/dialog.js";
 import { announce, button, el } from "../common/dom.js";
 import { isZero, money, number, time } from "../common/format.js";
 import { t } from "../common/i18n.js";
+import { repeat } from "./create.js";
 import { badges, itemForm } from "./items.js";
 import { registrations } from "./registrations.js";
 
@@ -20,6 +21,7 @@ export async function show(page, kind, id) {
     title: item.title,
     aside: [
       button(t("edit"), () => edit(page, path, item)),
+      button(t("repeat"), () => repeat(page, kind, item)),
       button(t(item.hidden ? "show" : "hide"), () => setHidden(page, path, item)),
       button(t("delete"), () => remove(page, kind, path, item), { class: "danger" }),
     ],

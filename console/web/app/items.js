@@ -6,6 +6,7 @@ import { announce, button, el } from "../common/dom.js";
 import { filters, form } from "../common/form.js";
 import { t } from "../common/i18n.js";
 import { pager, save, table } from "../common/table.js";
+import { importFile } from "./create.js";
 
 /** A page of exams or courses. `kind` is the word of their address: `tests` or `courses`. */
 export async function list(page, kind) {
@@ -29,7 +30,10 @@ export async function list(page, kind) {
   return {
     title: t(kind),
     aside: [
-      button(t("csv"), () => download(page, `/api/operator/${kind}.csv`, {}, `${kind}.csv`)),
+      ...["csv", "jsonl"].map((format) =>
+        button(t(format), () => download(page, `/api/operator/${kind}.${format}`, {}, `${kind}.${format}`)),
+      ),
+      button(t("import"), () => importFile(page, kind)),
       el("a", { class: "button primary", href: `#/${kind}/new` }, t(`new_${kind}`)),
     ],
     content: [

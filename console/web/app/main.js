@@ -4,6 +4,7 @@ import { Api, ApiError, withQuery } from "../common/api.js";
 import { closeDialogs, problem } from "../common/dialog.js";
 import { announce, button, el, live } from "../common/dom.js";
 import { addTexts, language, setLanguage, t } from "../common/i18n.js";
+import * as audit from "./audit.js";
 import * as figures from "./figures.js";
 import * as item from "./item.js";
 import * as items from "./items.js";
@@ -24,8 +25,9 @@ const VIEWS = [
   [/^\/users$/, users.list],
   [/^\/users\/(\d+)$/, users.show],
   [/^\/figures$/, figures.show],
+  [/^\/audit$/, audit.show],
 ];
-const SECTIONS = ["courses", "tests", "payments", "users", "figures"];
+const SECTIONS = ["courses", "tests", "payments", "users", "figures", "audit"];
 const FIRST = "#/courses";
 
 const api = new Api(() => frame(t("session_ended")));
@@ -148,6 +150,7 @@ function pageFor(path, query, signal) {
     self,
     query,
     get: (address, parameters) => api.get(address, parameters, signal),
+    lines: (address, each) => api.lines(address, each, signal),
     /** Goes to an address. */
     go(address, parameters = {}) {
       const hash = `#${withQuery(address, parameters)}`;

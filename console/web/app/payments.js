@@ -8,6 +8,7 @@ import { filters, form } from "../common/form.js";
 import { t, word } from "../common/i18n.js";
 import { pager, table } from "../common/table.js";
 import { facts } from "./item.js";
+import { download } from "./items.js";
 
 const STATUSES = ["paid", "cancelled", "refunded"];
 
@@ -17,6 +18,7 @@ export async function list(page) {
   const found = await page.get("/api/operator/payments/", query);
   return {
     title: t("payments"),
+    aside: button(t("csv"), () => download(page, "/api/operator/payments.csv", { ...query, page: "" }, "payments.csv")),
     content: [
       filters(
         [

@@ -8,6 +8,7 @@ export const texts = {
   payments: ["결제", "Payments"],
   users: ["회원", "Users"],
   figures: ["통계", "Figures"],
+  audit: ["점검", "Audit"],
   "one.courses": ["수업", "Course"],
   "one.tests": ["시험", "Exam"],
   payment: ["결제", "Payment"],
@@ -49,6 +50,13 @@ export const texts = {
   next: ["다음", "Next"],
   count: ["총 {n}건", "{n} in all"],
   csv: ["CSV 내려받기", "Download CSV"],
+  jsonl: ["JSON Lines 내려받기", "Download JSON Lines"],
+  file: ["파일", "File"],
+  line: ["행", "Line"],
+  column: ["열", "Column"],
+  field: ["필드", "Field"],
+  wrong: ["오류", "What is wrong"],
+  and_more: ["외 {n}건", "and {n} more"],
   saved_file: ["{name} 파일을 내려받았습니다.", "Downloaded {name}."],
   from: ["시작일", "From"],
   to: ["종료일", "To"],
@@ -108,6 +116,31 @@ export const texts = {
   money_in: ["받은 금액", "Money in"],
   money_out: ["환불한 금액", "Money out"],
   search_title: ["제목, 설명", "Title, description"],
+
+  // Many exams or courses at once
+  import: ["가져오기", "Import"],
+  import_hint: [
+    "CSV 또는 JSON Lines, UTF-8. 내려받은 파일의 형식과 같습니다.",
+    "CSV or JSON Lines, in UTF-8, as the files that are downloaded here.",
+  ],
+  import_check: ["파일 확인", "Check the file"],
+  import_text: [
+    "{name}: {n}건을 만듭니다. 한 행이라도 잘못되면 아무것도 만들지 않습니다.",
+    "{name}: {n} will be created; none of them, if one cannot be.",
+  ],
+  import_do: ["{n}건 만들기", "Create {n}"],
+  created_many: ["{n}건을 만들었습니다.", "Created {n}."],
+  repeat: ["반복", "Repeat"],
+  repeat_do: ["반복해서 만들기", "Create copies"],
+  every: ["주기", "Every"],
+  "every.day": ["매일", "Day"],
+  "every.week": ["매주", "Week"],
+  "every.month": ["매월", "Month"],
+  copies: ["횟수", "Copies"],
+  until: ["마지막 날", "Until"],
+  until_hint: ["횟수나 마지막 날을 적습니다.", "Either the number of copies or the last day."],
+  time_zone: ["시간대", "Time zone"],
+  time_zone_hint: ["이 시간대의 시계로 같은 시각에 시작합니다.", "Each copy begins at the same time on its clock."],
 
   // Registrations
   registrations: ["신청자", "Registrations"],
@@ -222,6 +255,20 @@ export const texts = {
     "하루는 UTC 0시에 시작합니다. 장부의 값과 같습니다.",
     "Days begin at 0:00 UTC. These are the sums of the books.",
   ],
+
+  // Audit
+  audit_text: [
+    "자리, 금액, 집계, 이력이 서로 맞는지 모두 확인합니다. 아무것도 바꾸지 않으며, 백만 건이면 1분쯤 걸립니다.",
+    "Checks that seats, money, counts and history agree. It changes nothing, and takes about a minute for a million rows.",
+  ],
+  audit_start: ["점검 시작", "Start the audit"],
+  audit_progress: ["점검 {of}개 중 {n}개 완료, 문제 {wrong}개", "{n} of {of} checks done, {wrong} found something"],
+  audit_clean: ["점검 {n}개 모두 이상이 없습니다.", "All {n} checks are clean."],
+  audit_found: ["점검 {n}개에서 문제를 찾았습니다.", "{n} checks found something."],
+  audit_ok: ["이상 없음", "Clean"],
+  audit_wrong: ["{n}건", "{n} rows"],
+  check: ["점검 항목", "Check"],
+  rows: ["찾은 것", "Found"],
 
   // Words of the API
   "registration_status.applied": ["신청", "Applied"],

@@ -8,6 +8,7 @@ import { filters } from "../common/form.js";
 import { t } from "../common/i18n.js";
 import { pager, table } from "../common/table.js";
 import { facts } from "./item.js";
+import { download } from "./items.js";
 import { paymentTable } from "./payments.js";
 import { stateColumns } from "./registrations.js";
 
@@ -25,6 +26,7 @@ export async function list(page) {
   ];
   return {
     title: t("users"),
+    aside: button(t("csv"), () => download(page, "/api/operator/users.csv", { ...query, page: "" }, "users.csv")),
     content: [
       filters(
         [

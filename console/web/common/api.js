@@ -12,12 +12,13 @@ const STORED = "sugang.session";
 export class ApiError extends Error {
   constructor(status, body, text) {
     const fields = fieldsOf(body);
-    const rows = Array.isArray(body.rows) ? body.rows.map((row) => row.error) : [];
-    super(body.detail ?? body.error ?? body.message ?? rows[0] ?? Object.values(fields)[0]?.[0] ?? text);
+    super(body.detail ?? body.error ?? body.message ?? Object.values(fields)[0]?.[0] ?? text);
     this.status = status;
     this.code = body.code ?? "";
     this.fields = fields;
     this.left = body.left;
+    /** What is wrong with rows of a file or a list, as the API answers it. */
+    this.rows = Array.isArray(body.rows) ? body.rows : [];
     this.requestId = body.request_id;
   }
 
@@ -93,13 +94,45 @@ export class Api {
     return answer.json();
   }
 
+  /** Reads JSON Lines while they arrive, and calls `each` with each of them. */
+  async lines(path, each, signal = undefined) {
+    const answer = await this.#authorized("GET", path, { signal });
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        const lines = (rest + value).split("\n");
+        rest = lines.pop();
+        for (const line of lines) each(JSON.parse(line));
+      }
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ApiError(0, {}, noAnswer());
+    }
+  }
+
   /** Changes something. Returns the JSON of the answer; null if it has none. */
   async change(method, path, { body, version, intent = new Intent() } = {}) {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers = { "idempotency-key": intent.keyFor(`${method} ${path} ${version} ${text}`) };
     if (version !== undefined) headers["if-match"] = `"${version}"`;
+    return this.#change(method, path, { body: text, headers }, intent);
+  }
+
+  /** Sends a file of CSV or JSON Lines. Returns the JSON of the answer. */
+  async upload(path, file, intent = new Intent()) {
+    const headers = {
+      "content-type": /\.(jsonl|ndjson)$/i.test(file.name) ? "application/x-ndjson" : "text/csv",
+      "idempotency-key": intent.keyFor(`${path} ${file.name} ${file.size} ${file.lastModified}`),
+    };
+    return this.#change("POST", path, { body: file, headers }, intent);
+  }
+
+  async #change(method, path, request, intent) {
     try {
-      const answer = await this.#authorized(method, path, { body: text, headers });
+      const answer = await this.#authorized(method, path, request);
       intent.settle();
       return answer.status === 204 ? null : await answer.json();
     } catch (error) {
@@ -152,9 +185,10 @@ export class Api {
   }
 
   async #send(method, path, { body, headers = {}, signal }, access) {
-    const all = { accept: "application/json, text/csv", "accept-language": language(), ...headers };
-    if (access) all.authorization = `Bearer ${access}`;
+    const all = { accept: "application/json, text/csv, application/x-ndjson", "accept-language": language() };
     if (body !== undefined) all["content-type"] = "application/json";
+    if (access) all.authorization = `Bearer ${access}`;
+    Object.assign(all, headers);
     let answer;
     try {
       answer = await fetch(path, { method, body, headers: all, signal, credentials: "omit", cache: "no-store" });

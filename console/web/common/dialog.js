@@ -3,6 +3,7 @@
 import { ApiError } from "./api.js";
 import { button, el, newId } from "./dom.js";
 import { t } from "./i18n.js";
+import { table } from "./table.js";
 
 /** Shows a dialog. Returns a function that closes it. */
 export function openDialog(title, ...content) {
@@ -52,13 +53,26 @@ export function confirm({ title, text, action, danger = false, act }) {
   }
 }
 
-/** A refusal, with the id by which the log has it. */
+/** A refusal, with the rows that are wrong, and the id by which the log has it. */
 export function problem(error) {
   const id = error.requestId;
   return el(
     "div",
     { class: "problem" },
     el("p", {}, error.message),
+    error.rows.length > 0 && wrongRows(error.rows),
     id && el("p", { class: "quiet" }, `${t("request_id")}: `, el("code", {}, id)),
   );
+}
+
+/** Rows of a file by line and column, or of a list by their place. */
+function wrongRows(rows) {
+  const place = (name, value) => ({ head: t(name), numeric: true, cell: (row) => String(value(row) ?? "") });
+  const columns = [
+    place("line", ({ line, index }) => line ?? (index === undefined ? undefined : index + 1)),
+    place("column", ({ column }) => column),
+    { head: t("field"), cell: ({ field }) => field ?? "" },
+    { head: t("wrong"), wide: true, cell: ({ error }) => error },
+  ];
+  return table({ caption: t("wrong"), columns, rows });
 }

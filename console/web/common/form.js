@@ -10,8 +10,8 @@ import { t } from "./i18n.js";
  *
  * A field is `{ name, label, type, value, hint, required, half, options, attributes, shownFor }`. `type` is that of an
  * input, or one of `amount`, `select`, `textarea` and `checkbox`; `options` are pairs of value and text; two fields that
- * are `half` stand side by side; `shownFor(values)` hides a field. `submit` gets the values (a checkbox is true or false)
- * and throws an `ApiError` to show it.
+ * are `half` stand side by side; `shownFor(values)` hides a field. `submit` gets the values (a checkbox is true or false,
+ * a file is undefined without one) and throws an `ApiError` to show it.
  */
 export function form({ fields, action, submit, cancel, danger = false }) {
   const alert = el("div", { role: "alert" });
@@ -95,13 +95,19 @@ function makeField({
     shownFor,
     input,
     row: el("div", { class: half ? "field half" : "field" }, parts, note, errors),
-    read: () => (type === "checkbox" ? input.checked : type === "amount" ? plain(input.value) : input.value),
+    read: () => read(type, input),
     show(messages) {
       errors.replaceChildren(...messages.map((message) => el("li", {}, message)));
       if (messages.length > 0) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     },
   };
+}
+
+function read(type, input) {
+  if (type === "checkbox") return input.checked;
+  if (type === "file") return input.files[0];
+  return type === "amount" ? plain(input.value) : input.value;
 }
 
 /** An amount without the separators that people write. */
