@@ -320,7 +320,7 @@ async fn requests_for_files_are_logged_as_the_settings_say() {
     let mut app = App::start().await;
     for logs in ["true", "false"] {
         let log = LogFile::new();
-        let host = HostProcess::logging(&app, log.writer(), &[], &[("log_requests", logs)]);
+        let mut host = HostProcess::logging(&app, log.writer(), &[], &[("log_requests", logs)]);
         app.base = host.base();
         for (path, id) in [
             ("/console/app/main.js", "file-1"),
@@ -330,7 +330,8 @@ async fn requests_for_files_are_logged_as_the_settings_say() {
             app.get(path).header("x-request-id", id).await;
         }
         app.get("/console/").header("host", "evil@example").await;
-        drop(host);
+        host.signal("TERM");
+        assert_eq!(host.end(LIMIT).await, Some(0));
         let lines = log.lines_with("a request was refused").await;
         let mut files: Vec<_> = lines
             .into_iter()

@@ -171,6 +171,7 @@ async fn to_operators_they_do() {
     }
     insta::assert_snapshot!(table, @r#"
     operator
+      GET /api/operator/audit/ 200
       GET /api/operator/courses.csv 200
       GET /api/operator/courses.jsonl 200
       GET /api/operator/courses/ 200
@@ -188,6 +189,7 @@ async fn to_operators_they_do() {
       POST /api/operator/courses/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
       POST /api/operator/courses/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
       GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
+      GET /api/operator/payments.csv 200
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
       POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
@@ -207,6 +209,7 @@ async fn to_operators_they_do() {
       POST /api/operator/tests/1/registrations/complete/ 400 invalid | ids: This field is required.
       POST /api/operator/tests/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
       POST /api/operator/tests/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
+      GET /api/operator/users.csv 200
       GET /api/operator/users/ 200
       GET /api/operator/users/1/ 200
       POST /api/operator/users/1/activate/ 200
@@ -216,6 +219,7 @@ async fn to_operators_they_do() {
       POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
       GET /api/operator/users/1/registrations/ 200
     superuser
+      GET /api/operator/audit/ 200
       GET /api/operator/courses.csv 200
       GET /api/operator/courses.jsonl 200
       GET /api/operator/courses/ 200
@@ -233,6 +237,7 @@ async fn to_operators_they_do() {
       POST /api/operator/courses/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
       POST /api/operator/courses/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
       GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
+      GET /api/operator/payments.csv 200
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
       POST /api/operator/payments/1/refund/ 400 invalid | reason: This field is required.
@@ -252,6 +257,7 @@ async fn to_operators_they_do() {
       POST /api/operator/tests/1/registrations/complete/ 400 invalid | ids: This field is required.
       POST /api/operator/tests/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
       POST /api/operator/tests/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
+      GET /api/operator/users.csv 200
       GET /api/operator/users/ 200
       GET /api/operator/users/1/ 200
       POST /api/operator/users/1/activate/ 200
