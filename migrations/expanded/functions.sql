@@ -2844,8 +2844,9 @@ end $$;
 
 -- The audit, for operators: a check a request.
 
--- However many operators ask, a database runs one check at a time, on one processor. The first check of an audit does not
--- wait for one of another audit; the later ones do, so that an audit that has begun is finished.
+-- Number 0 is no check, but begins an audit: its answer waits for no check. However many operators ask, a database
+-- runs one check at a time, on one processor. No audit begins while a check of another one runs. One that has begun
+-- waits, and is finished.
 create or replace function sugang.run_audit_check(p_function text, p_user bigint, p_number bigint,
                                                   p_epoch bigint default null)
 returns sugang.function_row language plpgsql stable set search_path = public, pg_temp set jit = off
@@ -2859,12 +2860,14 @@ begin
         perform sugang.misrouted(p_function, 'run_audit_check');
     end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
-    if a.outcome is null and p_number = 1 and not pg_try_advisory_xact_lock(lock_key) then a.outcome := 'busy'; end if;
     if a.outcome is not null then return a; end if;
-    if p_number > 1 then
-        perform set_config('lock_timeout', '0', true);
-        perform pg_advisory_xact_lock(lock_key);
+    if p_number = 0 then
+        a.outcome := case when pg_try_advisory_xact_lock(lock_key) then 'ok' else 'busy' end;
+        a.body := E'1\n';
+        return a;
     end if;
+    perform set_config('lock_timeout', '0', true);
+    perform pg_advisory_xact_lock(lock_key);
     select c.*, (select max(number) from sugang.audit_checks()) as last into strict wanted
         from sugang.audit_checks() c where number = p_number;
     -- The queries are those of the migration, which no caller gives. The next line is for the check of the functions.
@@ -4506,9 +4509,9 @@ returns setof users language sql stable as $$
            or sugang.begins_with(sugang.username_key(username), sugang.username_key(p_username)))
 $$;
 
--- The latest first. A page is read from the nearer end of the list. Users who match may all be old: they are found by the
--- index of what they match, never along that of the ids (`id + 0`), because a key takes long to compute. The planner
--- takes it for cheap, therefore cpu_operator_cost.
+-- The latest first. A page is read from the nearer end of the list. All users who match may be old: they are found by
+-- the index of what they match, never along that of the ids (`id + 0`), because a key takes long to compute. The
+-- planner takes it for cheap, therefore cpu_operator_cost.
 create or replace function sugang.list_users(p_function text, p_user bigint, p_page bigint, p_key text,
                                              p_typed_key text, p_ascii_key text, p_username text,
                                              p_epoch bigint default null)
@@ -4530,7 +4533,8 @@ begin
     skipped := (a.page - 1) * sugang.page_size();
     if skipped > found_n / 2 then
         ids := array(select id from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
-                     order by case when narrows then id + 0 end, id offset greatest(found_n - skipped - sugang.page_size(), 0)
+                     order by case when narrows then id + 0 end, id
+                     offset greatest(found_n - skipped - sugang.page_size(), 0)
                      limit least(found_n - skipped, sugang.page_size()));
     else
         ids := array(select id from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
