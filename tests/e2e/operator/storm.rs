@@ -15,7 +15,7 @@ use crate::{
 const USERS: usize = 8;
 /// How often an operator takes each of the steps.
 const ROUNDS: usize = 12;
-/// In one of so many rounds a registration is completed that can be; in the others any is tried, with any item.
+/// In one of this many rounds a registration is completed that can be; in the others any is tried, with any item.
 const COMPLETING: usize = 3;
 /// Of the users, all together.
 const REQUESTS: usize = 600;
