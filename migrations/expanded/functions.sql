@@ -714,17 +714,24 @@ end $$;
 create or replace function sugang.add_to_bucket_counts(p_kind text, p_sign integer[], p_created timestamptz[],
                                                        p_start timestamptz[], p_end timestamptz[])
 returns void language sql as $$
-    insert into sugang.bucket_changes (kind, edge, bucket, n)
-        select p_kind, edge, date_trunc('hour', sugang.readable_time(at), 'UTC'), sum(sign) from (
+    -- What comes and goes at the same time cancels out before the hours are computed, which takes longer.
+    with edges as materialized (
+        select edge, at, sum(sign) as n from (
             select 'created' as edge, at, sign from unnest(p_created, p_sign) s (at, sign)
             union all
-            select e.edge, e.at, sign from unnest(p_start, p_end, p_sign) s (start_at, end_at, sign)
-                cross join lateral (values ('start', s.start_at), ('end', s.end_at)) e (edge, at)
-                where s.start_at <= s.end_at) edges
-        group by 2, 3 having sum(sign) <> 0
+            select 'start', start_at, sign from unnest(p_start, p_end, p_sign) s (start_at, end_at, sign)
+                where start_at <= end_at
+            union all
+            select 'end', end_at, sign from unnest(p_start, p_end, p_sign) s (start_at, end_at, sign)
+                where start_at <= end_at) changed
+        group by 1, 2 having sum(sign) <> 0
+    )
+    insert into sugang.bucket_changes (kind, edge, bucket, n)
+        select p_kind, edge, date_trunc('hour', sugang.readable_time(at), 'UTC'), sum(n) from edges
+        group by 2, 3 having sum(n) <> 0
         union all
         -- Also for a period that moves within its hours: what is available changes. The commit follows from this row.
-        select p_kind, 'any', '-infinity', 0 where cardinality(p_sign) > 0;
+        select p_kind, 'any', '-infinity', 0 where exists (select from edges);
 $$;
 
 -- For triggers. The first argument is the kind; the second one, after a statement, is the sign. A statement that leaves
@@ -736,15 +743,14 @@ begin
         from changed where not hidden having count(*) > 0;
     return null;
 end $$;
-create or replace function sugang.bucket_counts_after_update() returns trigger language plpgsql as $$
+create or replace function sugang.bucket_counts_after_update() returns trigger language plpgsql
+set work_mem = '64MB' set jit = off as $$
 begin
     perform sugang.add_to_bucket_counts(tg_argv[0], array_agg(sign), array_agg(created_at), array_agg(start_at),
                                         array_agg(end_at)) from (
-        select created_at, start_at, end_at, sum(sign)::integer as sign from (
-            select created_at, start_at, end_at, 1 as sign from added where not hidden
-            union all
-            select created_at, start_at, end_at, -1 from removed where not hidden) periods
-        group by 1, 2, 3 having sum(sign) <> 0) moved
+        select created_at, start_at, end_at, 1 as sign from added where not hidden
+        union all
+        select created_at, start_at, end_at, -1 from removed where not hidden) versions
         having count(*) > 0;
     return null;
 end $$;
@@ -1412,14 +1418,13 @@ end $$;
 -- One kind: records periods that move in sugang.search_changes. All else is recorded where sugang.course_search is
 -- written, in search_table_of_items.sql, and an item whose words change as well is recorded there alone.
 
-create or replace function sugang.record_course_moves() returns trigger language plpgsql set work_mem = '64MB' as $$
+-- jit as in change_log_of_items.sql.
+create or replace function sugang.record_course_moves() returns trigger language plpgsql
+set work_mem = '64MB' set jit = off as $$
 declare
-    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
     moved bigint[] := array(
-        select o.id
-        from (select *, row_number() over () as place from removed) o
-        join (select *, row_number() over () as place from added) n using (place)
-        where (o.id, o.title, o.description, o.hidden) is not distinct from (n.id, n.title, n.description, n.hidden)
+        select id from removed o join added n using (id)
+        where (o.title, o.description, o.hidden) is not distinct from (n.title, n.description, n.hidden)
           and not o.hidden and (o.start_at, o.end_at) <> (n.start_at, n.end_at)
         limit 501);
 begin
@@ -1443,14 +1448,13 @@ create or replace trigger sugang_search_changes_move after update on courses
 -- One kind: records periods that move in sugang.search_changes. All else is recorded where sugang.test_search is
 -- written, in search_table_of_items.sql, and an item whose words change as well is recorded there alone.
 
-create or replace function sugang.record_test_moves() returns trigger language plpgsql set work_mem = '64MB' as $$
+-- jit as in change_log_of_items.sql.
+create or replace function sugang.record_test_moves() returns trigger language plpgsql
+set work_mem = '64MB' set jit = off as $$
 declare
-    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
     moved bigint[] := array(
-        select o.id
-        from (select *, row_number() over () as place from removed) o
-        join (select *, row_number() over () as place from added) n using (place)
-        where (o.id, o.title, o.description, o.hidden) is not distinct from (n.id, n.title, n.description, n.hidden)
+        select id from removed o join added n using (id)
+        where (o.title, o.description, o.hidden) is not distinct from (n.title, n.description, n.hidden)
           and not o.hidden and (o.start_at, o.end_at) <> (n.start_at, n.end_at)
         limit 501);
 begin
@@ -1801,7 +1805,9 @@ begin
 end $$;
 create or replace function sugang.course_search_updated() returns trigger language plpgsql as $$
 declare
-    is_recorded boolean := sugang.records_search_changes('course', 2 - old.hidden::integer - new.hidden::integer);
+    -- A changed id counts as too many: sugang.record_course_moves() takes the id for the same item before and after.
+    is_recorded boolean := sugang.records_search_changes('course',
+        (2 - old.hidden::integer - new.hidden::integer) * case when old.id = new.id then 1 else 1001 end);
 begin
     if is_recorded and not old.hidden then
         insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
@@ -1892,7 +1898,9 @@ begin
 end $$;
 create or replace function sugang.test_search_updated() returns trigger language plpgsql as $$
 declare
-    is_recorded boolean := sugang.records_search_changes('test', 2 - old.hidden::integer - new.hidden::integer);
+    -- A changed id counts as too many: sugang.record_test_moves() takes the id for the same item before and after.
+    is_recorded boolean := sugang.records_search_changes('test',
+        (2 - old.hidden::integer - new.hidden::integer) * case when old.id = new.id then 1 else 1001 end);
 begin
     if is_recorded and not old.hidden then
         insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
@@ -2088,17 +2096,24 @@ create or replace function sugang.course_changes(i courses, other courses) retur
         || case when i.hidden <> other.hidden then jsonb_build_object('hidden', i.hidden) else '{}' end
 $$;
 
-create or replace function sugang.log_course_edits() returns trigger language plpgsql set work_mem = '64MB' as $$
+-- An item that gets another id is logged as one that goes and one that comes: nothing but the id says which versions
+-- belong together. Without jit = off, PostgreSQL compiles the expressions for longer than it evaluates them.
+create or replace function sugang.log_course_edits() returns trigger language plpgsql
+set work_mem = '64MB' set jit = off as $$
 begin
-    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    -- Without offset 0, each mention of a field would make a row of all columns.
     insert into sugang.change_log (subject, subject_id, action, before, after, actor_id, request_id)
-        select 'course', (n.item).id, 'edited', sugang.course_changes(o.item, n.item),
-               sugang.course_changes(n.item, o.item), actor, request
-        from (select row_number() over () as place, r::courses as item from removed r) o
-        join (select row_number() over () as place, a::courses as item from added a) n using (place)
+        select 'course', id, action, before,
+               case action when 'edited' then sugang.course_changes(n.item, o.item) end, actor, request
+        from (select id, r::courses as item from removed r offset 0) o
+        full join (select id, a::courses as item from added a offset 0) n using (id)
         cross join (select sugang.actor() as actor, sugang.request() as request offset 0) by
-        where sugang.course_changes(o.item, n.item) <> '{}'
-        order by place;
+        cross join lateral (
+            select case when o.id is null then 'created' when n.id is null then 'deleted' else 'edited' end as action,
+                   case when n.id is null then sugang.course_fields(o.item)
+                        when o.id is not null then sugang.course_changes(o.item, n.item) end as before offset 0) c
+        where before is distinct from '{}'
+        order by id;
     return null;
 end $$;
 -- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
@@ -2113,6 +2128,11 @@ declare
 begin
     -- A registration sets none of the fields.
     if new.registration_count <> old.registration_count then return null; end if;
+    if new.id <> old.id then
+        perform sugang.log_change('course', old.id, 'deleted', sugang.course_fields(old), null);
+        perform sugang.log_change('course', new.id, 'created', null, null);
+        return null;
+    end if;
     before := sugang.course_changes(old, new);
     if before <> '{}' then
         perform sugang.log_change('course', new.id, 'edited', before, sugang.course_changes(new, old));
@@ -2178,17 +2198,24 @@ create or replace function sugang.test_changes(i tests, other tests) returns jso
         || case when i.hidden <> other.hidden then jsonb_build_object('hidden', i.hidden) else '{}' end
 $$;
 
-create or replace function sugang.log_test_edits() returns trigger language plpgsql set work_mem = '64MB' as $$
+-- An item that gets another id is logged as one that goes and one that comes: nothing but the id says which versions
+-- belong together. Without jit = off, PostgreSQL compiles the expressions for longer than it evaluates them.
+create or replace function sugang.log_test_edits() returns trigger language plpgsql
+set work_mem = '64MB' set jit = off as $$
 begin
-    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    -- Without offset 0, each mention of a field would make a row of all columns.
     insert into sugang.change_log (subject, subject_id, action, before, after, actor_id, request_id)
-        select 'test', (n.item).id, 'edited', sugang.test_changes(o.item, n.item),
-               sugang.test_changes(n.item, o.item), actor, request
-        from (select row_number() over () as place, r::tests as item from removed r) o
-        join (select row_number() over () as place, a::tests as item from added a) n using (place)
+        select 'test', id, action, before,
+               case action when 'edited' then sugang.test_changes(n.item, o.item) end, actor, request
+        from (select id, r::tests as item from removed r offset 0) o
+        full join (select id, a::tests as item from added a offset 0) n using (id)
         cross join (select sugang.actor() as actor, sugang.request() as request offset 0) by
-        where sugang.test_changes(o.item, n.item) <> '{}'
-        order by place;
+        cross join lateral (
+            select case when o.id is null then 'created' when n.id is null then 'deleted' else 'edited' end as action,
+                   case when n.id is null then sugang.test_fields(o.item)
+                        when o.id is not null then sugang.test_changes(o.item, n.item) end as before offset 0) c
+        where before is distinct from '{}'
+        order by id;
     return null;
 end $$;
 -- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
@@ -2203,6 +2230,11 @@ declare
 begin
     -- A registration sets none of the fields.
     if new.registration_count <> old.registration_count then return null; end if;
+    if new.id <> old.id then
+        perform sugang.log_change('test', old.id, 'deleted', sugang.test_fields(old), null);
+        perform sugang.log_change('test', new.id, 'created', null, null);
+        return null;
+    end if;
     before := sugang.test_changes(old, new);
     if before <> '{}' then
         perform sugang.log_change('test', new.id, 'edited', before, sugang.test_changes(new, old));

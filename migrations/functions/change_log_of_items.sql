@@ -42,17 +42,24 @@ create or replace function sugang.{kind}_changes(i {items}, other {items}) retur
         || case when i.hidden <> other.hidden then jsonb_build_object('hidden', i.hidden) else '{}' end
 $$;
 
-create or replace function sugang.log_{kind}_edits() returns trigger language plpgsql set work_mem = '64MB' as $$
+-- An item that gets another id is logged as one that goes and one that comes: nothing but the id says which versions
+-- belong together. Without jit = off, PostgreSQL compiles the expressions for longer than it evaluates them.
+create or replace function sugang.log_{kind}_edits() returns trigger language plpgsql
+set work_mem = '64MB' set jit = off as $$
 begin
-    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
+    -- Without offset 0, each mention of a field would make a row of all columns.
     insert into sugang.change_log (subject, subject_id, action, before, after, actor_id, request_id)
-        select '{kind}', (n.item).id, 'edited', sugang.{kind}_changes(o.item, n.item),
-               sugang.{kind}_changes(n.item, o.item), actor, request
-        from (select row_number() over () as place, r::{items} as item from removed r) o
-        join (select row_number() over () as place, a::{items} as item from added a) n using (place)
+        select '{kind}', id, action, before,
+               case action when 'edited' then sugang.{kind}_changes(n.item, o.item) end, actor, request
+        from (select id, r::{items} as item from removed r offset 0) o
+        full join (select id, a::{items} as item from added a offset 0) n using (id)
         cross join (select sugang.actor() as actor, sugang.request() as request offset 0) by
-        where sugang.{kind}_changes(o.item, n.item) <> '{}'
-        order by place;
+        cross join lateral (
+            select case when o.id is null then 'created' when n.id is null then 'deleted' else 'edited' end as action,
+                   case when n.id is null then sugang.{kind}_fields(o.item)
+                        when o.id is not null then sugang.{kind}_changes(o.item, n.item) end as before offset 0) c
+        where before is distinct from '{}'
+        order by id;
     return null;
 end $$;
 -- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
@@ -67,6 +74,11 @@ declare
 begin
     -- A registration sets none of the fields.
     if new.registration_count <> old.registration_count then return null; end if;
+    if new.id <> old.id then
+        perform sugang.log_change('{kind}', old.id, 'deleted', sugang.{kind}_fields(old), null);
+        perform sugang.log_change('{kind}', new.id, 'created', null, null);
+        return null;
+    end if;
     before := sugang.{kind}_changes(old, new);
     if before <> '{}' then
         perform sugang.log_change('{kind}', new.id, 'edited', before, sugang.{kind}_changes(new, old));

@@ -1,14 +1,13 @@
 -- One kind: records periods that move in sugang.search_changes. All else is recorded where sugang.{kind}_search is
 -- written, in search_table_of_items.sql, and an item whose words change as well is recorded there alone.
 
-create or replace function sugang.record_{kind}_moves() returns trigger language plpgsql set work_mem = '64MB' as $$
+-- jit as in change_log_of_items.sql.
+create or replace function sugang.record_{kind}_moves() returns trigger language plpgsql
+set work_mem = '64MB' set jit = off as $$
 declare
-    -- PostgreSQL adds the two versions of a row to these tables at the same place, and an edit may change the id.
     moved bigint[] := array(
-        select o.id
-        from (select *, row_number() over () as place from removed) o
-        join (select *, row_number() over () as place from added) n using (place)
-        where (o.id, o.title, o.description, o.hidden) is not distinct from (n.id, n.title, n.description, n.hidden)
+        select id from removed o join added n using (id)
+        where (o.title, o.description, o.hidden) is not distinct from (n.title, n.description, n.hidden)
           and not o.hidden and (o.start_at, o.end_at) <> (n.start_at, n.end_at)
         limit 501);
 begin

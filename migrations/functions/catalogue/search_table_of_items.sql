@@ -16,7 +16,9 @@ begin
 end $$;
 create or replace function sugang.{kind}_search_updated() returns trigger language plpgsql as $$
 declare
-    is_recorded boolean := sugang.records_search_changes('{kind}', 2 - old.hidden::integer - new.hidden::integer);
+    -- A changed id counts as too many: sugang.record_{kind}_moves() takes the id for the same item before and after.
+    is_recorded boolean := sugang.records_search_changes('{kind}',
+        (2 - old.hidden::integer - new.hidden::integer) * case when old.id = new.id then 1 else 1001 end);
 begin
     if is_recorded and not old.hidden then
         insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)

@@ -224,6 +224,46 @@ async fn an_edit_changes_what_it_names(#[values(EXAM, COURSE)] kind: Kind) {
     assert!(touched);
 }
 
+/// Another program edits all items at once, and changes their ids: by itself, and within a trigger.
+#[rstest]
+#[tokio::test]
+async fn a_statement_is_logged_item_by_item(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    for price in ["1000.00", "2000.00"] {
+        let item = Item {
+            price,
+            ..Item::default()
+        };
+        app.add(kind, item).await;
+    }
+    let edits = "update {items} set price = price + id;
+                 update {items} set price = id, id = id + 10;
+                 create function move() returns trigger language plpgsql as
+                     'begin update {items} set price = 7, id = id + 10; return null; end';
+                 create trigger move after update on users for each statement execute function move();
+                 update users set is_active = true";
+    let edits = edits.replace("{items}", kind.items);
+    app.database().batch_execute(&edits).await.expect("any program may");
+    let log = "select concat_ws(' ', action, subject_id, before ->> 'price', after ->> 'price') as entry
+               from sugang.change_log where subject <> 'user' order by id";
+    let expected = [
+        "created 1",
+        "created 2",
+        "edited 1 1000.00 1001.00",
+        "edited 2 2000.00 2002.00",
+        "deleted 1 1001.00",
+        "deleted 2 2002.00",
+        "created 11",
+        "created 12",
+        "deleted 11 1.00",
+        "created 21",
+        "deleted 12 2.00",
+        "created 22",
+    ];
+    let expected: Vec<_> = expected.iter().map(|entry| json!({"entry": entry})).collect();
+    assert_eq!(app.rows(log).await, json!(expected));
+}
+
 #[rstest]
 #[tokio::test]
 async fn an_outdated_version_is_refused(#[values(EXAM, COURSE)] kind: Kind) {
