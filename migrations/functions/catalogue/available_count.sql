@@ -37,14 +37,15 @@ begin
            where not hidden and end_at >= this_hour and end_at < p_now and start_at <= end_at),
         not exists (select from sugang.bucket_changes where kind = '{kind}')
         into counted, is_folded;
+    -- The count is kept until any item starts: looking for one that is shown might pass by many that are hidden.
     if keeps and is_folded then
         update sugang.available_counts
             set n = counted,
                 valid_from = greatest('-infinity',
-                                      (select max(start_at) from {items} where not hidden and start_at <= p_now),
+                                      (select max(start_at) from {items} where start_at <= p_now),
                                       (select max(end_at) from {items} where not hidden and end_at < p_now)
                                           + interval '1 microsecond'),
-                valid_until = least((select min(start_at) from {items} where not hidden and start_at > p_now),
+                valid_until = least((select min(start_at) from {items} where start_at > p_now),
                                     sugang.readable_time((select min(end_at) from {items}
                                                           where not hidden and end_at >= p_now))
                                         + interval '1 microsecond', 'infinity')
