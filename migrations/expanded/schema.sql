@@ -1299,7 +1299,7 @@ alter table sugang.course_search drop column start_at, drop column end_at;
 
 alter table sugang.test_search drop column start_at, drop column end_at;
 
--- ===== V37__index_entries (course)
+-- ===== V33__index_entries (course)
 
 -- One kind: fewer and cheaper index entries. A registration, and a period that moves, write a new version of an item,
 -- and with it an entry to every index of courses.
@@ -1316,7 +1316,7 @@ drop index if exists idx_course_dates, idx_course_composite;
 create index idx_course_dates on courses (start_at, end_at) include (hidden);
 create index idx_course_composite on courses (start_at, end_at, created_at desc) where hidden;
 
--- ===== V37__index_entries (test)
+-- ===== V33__index_entries (test)
 
 -- One kind: fewer and cheaper index entries. A registration, and a period that moves, write a new version of an item,
 -- and with it an entry to every index of tests.
