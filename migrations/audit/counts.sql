@@ -44,4 +44,6 @@ select concat_ws(' ', l.words, case when l.available then '(available)' end) fro
 cross join lateral (select (sugang.{kind}_adjust_search_count(l.known, l.words, l.until)).n) a
 where a.n <> (select count(*) from sugang.{kind}_search s join {items} i on i.id = s.item_id
               where s.search_vector @@ l.words
+                and (l.next_item_id is null
+                    or (s.created_at, s.item_id) < (l.next_created_at, l.next_item_id))
                 and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)));

@@ -8,7 +8,7 @@ alter domain sugang.outcome add constraint known check (value in (
     -- the idempotency key
     'in_progress', 'key_reused',
     -- lists and details
-    'invalid_page', 'not_found',
+    'invalid_page', 'not_found', 'counting',
     -- registering and completing
     'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',

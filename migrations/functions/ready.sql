@@ -50,11 +50,13 @@ begin
         ('sugang.clock', 'update', 'seen_at,jumped_at,jumped_by'),
         ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
-        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
-        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
-        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words,'
+                                            'next_created_at,next_item_id'),
+        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words,'
+                                            'next_created_at,next_item_id'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,next_created_at,next_item_id'),
         ('sugang.search_counts', 'delete', null),
-        ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
+        ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at,created_at,item_id'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
         ('sugang.search_changes', 'delete', null);
     for known in select kind from sugang.kinds loop

@@ -29,6 +29,7 @@ mod http_conformance;
 mod idempotency;
 mod items {
     mod complete;
+    mod count_pieces;
     mod counts;
     mod far_times;
     mod free;

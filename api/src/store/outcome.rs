@@ -52,6 +52,7 @@ outcomes! {
     // Lists and details.
     InvalidPage = "invalid_page",
     NotFound = "not_found",
+    Counting = "counting",
 
     // Registering and completing.
     AlreadyRegistered = "already_registered",

@@ -9,6 +9,7 @@ use super::{
     deadline::within,
     error::DbError,
     functions::{self, FunctionCall, Statement},
+    outcome::Outcome,
     pool::Pool,
     retry::Retry,
     row::FunctionRow,
@@ -105,6 +106,9 @@ impl Database {
             }
         };
         match within(limit, work).await {
+            Some(Ok(row)) if row.outcome == Outcome::Counting => {
+                Err(ApiError::unavailable("a search is still being counted"))
+            }
             Some(Ok(row)) => Ok(row),
             Some(Err(error)) => Err(error.into_api_error(&self.url)),
             None => Err(ApiError::unavailable("PostgreSQL did not answer in time")),

@@ -8,6 +8,22 @@ create or replace function sugang.search_count_max_age() returns interval langua
     select interval '30 seconds'
 $$;
 
+-- A statement that has counted for this long goes on in pieces of as many items, and ends with the next one: however
+-- slowly the table is read, a request then leaves what it has counted to the next one.
+create or replace function sugang.search_count_patience() returns interval language sql immutable as $$
+    select interval '3 seconds'
+$$;
+create or replace function sugang.search_count_piece() returns bigint language sql immutable as $$
+    select 100000::bigint
+$$;
+
+-- Ends a count that takes too long. The argument, a column, makes PostgreSQL ask for each match.
+create or replace function sugang.search_count_is_late(p_item bigint) returns boolean
+language plpgsql parallel safe as $$
+begin
+    raise sqlstate 'SG002' using message = 'counting takes too long, and goes on in pieces';
+end $$;
+
 -- A count that has not been refreshed for this long is deleted.
 create or replace function sugang.search_count_lifetime() returns interval language sql immutable as $$
     select interval '1 day'
@@ -39,8 +55,8 @@ begin
     return words::tsquery;
 end $$;
 
--- The stored count of a search, whatever its age; nulls when there is none. A count from the future is none: the clock
--- was set back. Volatile, so that it sees what was committed before it.
+-- The stored count of a search, whatever its age; nulls when there is none. One that is not complete is too old to
+-- show. A count from the future is none: the clock was set back. Volatile, so that it sees what was committed before.
 create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
 returns sugang.search_counts language plpgsql as $$
 declare
@@ -52,6 +68,7 @@ begin
         where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
           and counted_at > clock_timestamp() - sugang.search_count_lifetime()
           and greatest(counted_at, as_of) <= clock_timestamp();
+    if known.next_item_id is not null then known.counted_at := '-infinity'; end if;
     return known;
 end $$;
 

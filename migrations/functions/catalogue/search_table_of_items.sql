@@ -8,8 +8,9 @@ begin
         order by created_at;
     if sugang.records_search_changes('{kind}', (select count(*) from (
             select from changed where not hidden limit 1001) c)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select '{kind}', 1, (select search_vector from sugang.{kind}_search where item_id = id), start_at, end_at
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select '{kind}', 1, id, created_at, (select search_vector from sugang.{kind}_search where item_id = id),
+                   start_at, end_at
             from changed where not hidden;
     end if;
     return null;
@@ -21,9 +22,9 @@ declare
         (2 - old.hidden::integer - new.hidden::integer) * case when old.id = new.id then 1 else 1001 end);
 begin
     if is_recorded and not old.hidden then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select '{kind}', -1, search_vector, old.start_at, old.end_at from sugang.{kind}_search
-            where item_id = old.id;
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select '{kind}', -1, old.id, old.created_at, search_vector, old.start_at, old.end_at
+            from sugang.{kind}_search where item_id = old.id;
     end if;
     if old.id <> new.id or new.hidden then delete from sugang.{kind}_search where item_id = old.id; end if;
     if new.hidden then return null; end if;
@@ -32,9 +33,9 @@ begin
         on conflict (item_id) do update
         set created_at = excluded.created_at, search_vector = excluded.search_vector;
     if is_recorded then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select '{kind}', 1, search_vector, new.start_at, new.end_at from sugang.{kind}_search
-            where item_id = new.id;
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select '{kind}', 1, new.id, new.created_at, search_vector, new.start_at, new.end_at
+            from sugang.{kind}_search where item_id = new.id;
     end if;
     return null;
 end $$;
@@ -51,8 +52,9 @@ create or replace function sugang.{kind}_search_deleted() returns trigger langua
 begin
     if sugang.records_search_changes('{kind}', (select count(*) from (
             select from changed where not hidden limit 1001) c)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select '{kind}', -1, (select search_vector from sugang.{kind}_search where item_id = id), start_at, end_at
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select '{kind}', -1, id, created_at, (select search_vector from sugang.{kind}_search where item_id = id),
+                   start_at, end_at
             from changed where not hidden;
     end if;
     delete from sugang.{kind}_search where item_id in (select id from changed);

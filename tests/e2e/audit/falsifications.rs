@@ -398,6 +398,14 @@ pub const FALSIFICATIONS: &[Falsification] = &[
             values ('{kind}', false, 'x', 2000, now(), pg_current_snapshot(), now(), 'sugang.search_counts'::regclass,
                     sugang.search_query('정보'))",
     ),
+    by(
+        "search_count",
+        "정보",
+        "insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
+                                           next_created_at, next_item_id)
+            values ('{kind}', false, 'x', 7, now(), pg_current_snapshot(), now(), 'sugang.search_counts'::regclass,
+                    sugang.search_query('정보'), '1999-01-01', 1)",
+    ),
     by("search_table", "1", "update sugang.{kind}_search set created_at = now() where item_id = 1"),
     by("search_table", "1", "delete from sugang.{kind}_search where item_id = 1"),
     by("search_table", "1", "update {items} set hidden = true where id = 1"),
