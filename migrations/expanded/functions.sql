@@ -1898,7 +1898,8 @@ $$;
 create or replace function sugang.search_count_is_late(p_item bigint) returns boolean
 language plpgsql parallel safe as $$
 begin
-    raise sqlstate 'SG002' using message = 'counting takes too long, and goes on in pieces';
+    raise sqlstate 'SG002'
+        using message = format('counting takes too long, and goes on in pieces: it has come to item %s', p_item);
 end $$;
 
 -- A count that has not been refreshed for this long is deleted.

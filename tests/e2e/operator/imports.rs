@@ -117,7 +117,7 @@ async fn one_wrong_row_keeps_all_from_being_created(#[values(EXAM, COURSE)] kind
     let app = App::start().await;
     let ujin = operator(&app).await;
     let file = format!(
-        "{NAMES}\n가,1000,{PERIOD}\n나,-1,{PERIOD}\n다,1000,2026-03-02T09:00:00Z,2026-03-02T08:59:59Z\n,1000,{PERIOD},\n"
+        "{NAMES}\n가,1000,{PERIOD}\n나,-1,{PERIOD}\n다,1000,2026-03-02T09:00:00Z,2026-03-02T08:59:59Z\n,1000,{PERIOD},x\n"
     );
     let before = app.state().await;
     let answer = import(&app, kind, &ujin, CSV, file.clone()).in_english().await;
