@@ -12,12 +12,12 @@ use crate::{
     error::{ApiError, catalog::NOT_FOUND},
     handlers::{
         accounts, docs, figures, health, items, operator_audit, operator_exports, operator_imports, operator_items,
-        operator_payments, operator_registrations, operator_repeats, operator_seats, operator_users, operators,
-        payments, registrations,
+        operator_orders, operator_payments, operator_registrations, operator_repeats, operator_seats, operator_users,
+        operators, orders, payments, registrations, sweep,
     },
     http::Response,
     kind::{ItemKind, KINDS},
-    operation::{Handler, ItemOperation, Operation},
+    operation::{Handled, Handler, ItemOperation, Operation},
 };
 
 /// What a route does.
@@ -26,6 +26,8 @@ pub(crate) enum Action {
     Operation(&'static Operation),
     Item(&'static ItemOperation, &'static ItemKind),
     File(&'static docs::File),
+    /// What only the machinery of the service requests, and no document describes.
+    Internal(for<'a> fn(&'a RequestContext<'a>) -> Handled<'a>),
 }
 
 /// An operation with its method and its path.
@@ -45,6 +47,9 @@ const ACCOUNTS: Option<&str> = Some("/api/auth");
 
 /// What the path of every operation for operators begins with. For other clients there is nothing below it.
 const OPERATOR: &str = "/api/operator/";
+
+/// The path of the sweep. The embedded host reads it from `spin.toml`.
+const SWEEP: &str = "/internal/sweep/";
 
 /// Every route. `{items}` and `{register}` stand for the segments of each kind.
 pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
@@ -66,6 +71,7 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
                 kind,
             ),
             item(Method::POST, "/{items}/{id}/complete/", &registrations::COMPLETE, kind),
+            item(Method::POST, "/{items}/{id}/preorder/", &orders::PREORDER, kind),
         ]);
     }
     for kind in KINDS {
@@ -165,6 +171,25 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
             None,
             &operator_payments::REFUND,
         ),
+        route(Method::GET, "/api/operator/orders/", None, &operator_orders::LIST),
+        route(
+            Method::POST,
+            "/api/operator/orders/{id}/confirm/",
+            None,
+            &operator_orders::CONFIRM,
+        ),
+        route(
+            Method::POST,
+            "/api/operator/orders/{id}/cancel/",
+            None,
+            &operator_orders::CANCEL,
+        ),
+        route(
+            Method::POST,
+            "/api/operator/orders/{id}/refund/",
+            None,
+            &operator_orders::REFUND,
+        ),
         route(Method::GET, "/api/operator/users/", None, &operator_users::LIST),
         route(Method::GET, "/api/operator/users.csv", None, &operator_users::EXPORT),
         route(Method::GET, "/api/operator/users/{id}/", None, &operator_users::GET),
@@ -209,6 +234,17 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route(Method::GET, "/me/payments/", API, &payments::LIST),
         route(Method::GET, "/me/payments/{id}/", API, &payments::GET),
         route(Method::POST, "/payments/{id}/cancel/", API, &payments::CANCEL),
+        route(Method::GET, "/me/orders/", API, &orders::LIST),
+        route(Method::GET, "/orders/{id}/", API, &orders::GET),
+        route(Method::POST, "/orders/{id}/approve/", API, &orders::APPROVE),
+        route(Method::POST, "/orders/{id}/cancel/", API, &orders::CANCEL),
+        Route {
+            method: Method::POST,
+            path: SWEEP.into(),
+            alias: None,
+            id: "sweep".into(),
+            action: Action::Internal(|ctx| Box::pin(sweep::sweep(ctx))),
+        },
         route(Method::GET, "/healthz", None, &health::HEALTH),
         route(Method::GET, "/readyz", None, &health::READINESS),
     ]);
@@ -264,6 +300,7 @@ impl Action {
                 Handler::Private(handler) => handler(ctx, caller()?).await,
             },
             Self::Item(operation, kind) => (operation.handler)(ctx, caller()?, kind).await,
+            Self::Internal(handler) => handler(ctx).await,
             Self::File(file) => {
                 let (known, encodings) = (ctx.head.header("if-none-match"), ctx.head.header("accept-encoding"));
                 Ok(docs::get_file(file, known, encodings, ctx.head.held_files()))
@@ -278,6 +315,7 @@ impl Action {
             Self::Operation(operation) => Some((operation.describe)()),
             Self::Item(operation, kind) => Some((operation.describe)(kind)),
             Self::File(file) => docs::describe(file),
+            Self::Internal(_) => None,
         }
     }
 
@@ -287,7 +325,7 @@ impl Action {
         match self {
             Self::Operation(operation) => matches!(operation.handler, Handler::Private(_)),
             Self::Item(..) => true,
-            Self::File(_) => false,
+            Self::File(_) | Self::Internal(_) => false,
         }
     }
 }
@@ -334,9 +372,15 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> 
 }
 
 impl Route {
-    /// Whether the route is a probe. It answers whatever host the request names: an orchestrator probes addresses.
-    pub(crate) fn is_probe(&self) -> bool {
-        ["/healthz", "/readyz"].contains(&&*self.path)
+    /// Whether the route is a probe or the sweep. It answers whatever host the request names: an orchestrator requests
+    /// addresses.
+    pub(crate) fn is_for_any_host(&self) -> bool {
+        ["/healthz", "/readyz", SWEEP].contains(&&*self.path)
+    }
+
+    /// Whether a response needs no line in the log: a clock requests it all the time.
+    pub(crate) fn is_quiet(&self, status: u16) -> bool {
+        self.path == SWEEP && status == 200
     }
 
     /// Whether only operators may know that the path exists.
@@ -480,6 +524,8 @@ mod tests {
             "/me/",
             "/payments/",
             "/payments/5/",
+            "/internal/",
+            "/api/internal/sweep/",
             "/tests/{id}/",
         ] {
             assert_eq!(found("GET", path), "404", "{path}");

@@ -61,7 +61,7 @@ pub(crate) async fn respond(head: RequestHead, incoming: types::Request) -> Resp
             .unwrap_or_else(|error| error.into_response(head.language(), &ids)),
         Err(error) => error.into_response(head.language(), &ids),
     };
-    if config.log_requests {
+    if config.log_requests && !route.is_some_and(|route| route.is_quiet(response.status)) {
         let request = log::Request {
             method: method_for_log(head.method.as_str()),
             operation: route.map(|route| &*route.id),
@@ -78,7 +78,7 @@ pub(crate) async fn respond(head: RequestHead, incoming: types::Request) -> Resp
 fn check_host(state: &AppState, head: &RequestHead, route: Option<&Route>) -> Result<(), ApiError> {
     let hosts = &state.config.allowed_hosts;
     let is_allowed = head.authority().is_none_or(|authority| hosts.allows(authority));
-    match is_allowed || route.is_some_and(Route::is_probe) {
+    match is_allowed || route.is_some_and(Route::is_for_any_host) {
         true => Ok(()),
         false => Err((&HOST_NOT_ALLOWED).into()),
     }

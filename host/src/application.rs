@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     error::StartError,
     instances::{CompiledComponent, Compiler, Instances},
-    manifest::{self, Manifest},
+    manifest::{self, HostSettings, Manifest},
     server::{Mounted, Server},
     settings::Settings,
     stores::{AllowedHosts, StoreUrls, Stores},
@@ -49,27 +49,58 @@ impl Application {
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub async fn serve(&self, settings: Settings) -> Result<Server, StartError> {
-        let resolved = manifest::resolve(&self.manifest, &settings)?;
-        let allowed = AllowedHosts::parse(&resolved.allowed_outbound_hosts).map_err(StartError::OutboundHosts)?;
-        let urls = StoreUrls::read(&resolved.variables)?;
-        let stores = Arc::new(Stores::new(allowed, &settings.limits));
-        stores.prepare(&urls)?;
-        let component = &self.manifest.component;
-        let instances = Instances::new(
-            self.component.clone(),
-            component.environment.clone(),
-            resolved.variables,
-            stores.clone(),
-            settings.limits.clone(),
-        );
+        let Prepared {
+            instances,
+            stores,
+            urls,
+            host,
+        } = self.prepare(&settings)?;
         let mounts = self.manifest.mounts.iter().zip(self.mounted.iter());
         let mounts = mounts.map(|(mount, component)| Mounted {
             prefix: mount.prefix.clone(),
             instances: instances.of_files(component.clone(), mount.environment.clone()),
         });
         let mounts = mounts.collect();
-        let started = Server::start(instances, mounts, stores.clone(), resolved.host, settings);
+        let started = Server::start(instances, mounts, stores.clone(), host, settings);
         let (server, ()) = tokio::join!(started, stores.report(&urls));
         server
     }
+
+    /// Requests the sweep of the component until nothing more is due, without listening. Returns what each has answered.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn sweep(&self, settings: Settings) -> Result<Vec<String>, StartError> {
+        let prepared = self.prepare(&settings)?;
+        Server::sweep(prepared.instances, prepared.stores, prepared.host, settings).await
+    }
+
+    fn prepare(&self, settings: &Settings) -> Result<Prepared, StartError> {
+        let resolved = manifest::resolve(&self.manifest, settings)?;
+        let allowed = AllowedHosts::parse(&resolved.allowed_outbound_hosts).map_err(StartError::OutboundHosts)?;
+        let urls = StoreUrls::read(&resolved.variables)?;
+        let stores = Arc::new(Stores::new(allowed, &settings.limits));
+        stores.prepare(&urls)?;
+        let instances = Instances::new(
+            self.component.clone(),
+            self.manifest.component.environment.clone(),
+            resolved.variables,
+            stores.clone(),
+            settings.limits.clone(),
+        );
+        Ok(Prepared {
+            instances,
+            stores,
+            urls,
+            host: resolved.host,
+        })
+    }
+}
+
+/// What serves requests, once the variables have their values.
+struct Prepared {
+    instances: Instances,
+    stores: Arc<Stores>,
+    urls: StoreUrls,
+    host: HostSettings,
 }

@@ -41,6 +41,12 @@ pub enum StartError {
         /// The probe's path.
         path: String,
     },
+    /// The sweep of the component has failed, or it has none.
+    #[error("the sweep was answered {status}; the lines above may say why")]
+    Sweep {
+        /// The status of the response.
+        status: u16,
+    },
     /// PostgreSQL, or the pooler before it, refuses every connection until an operator changes a setting.
     #[error("PostgreSQL cannot be used: {reason}")]
     Postgres {

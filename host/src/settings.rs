@@ -21,6 +21,8 @@ pub struct Settings {
     /// The path that is requested once, inside the process, before the server listens: a response with the code
     /// `misconfigured` stops the start. `None` skips that. Default `/readyz`.
     pub probe: Option<String>,
+    /// The time between two sweeps of the component, if its manifest has a sweep. `None` for no sweep. Default `None`.
+    pub sweep_every: Option<Duration>,
     /// The limits.
     pub limits: Limits,
 }
@@ -32,6 +34,7 @@ impl Default for Settings {
             variables: BTreeMap::new(),
             environment: false,
             probe: Some("/readyz".to_owned()),
+            sweep_every: None,
             limits: Limits::default(),
         }
     }

@@ -14,11 +14,13 @@ with kept as (
            substring(k.body from '^{"registration" ?: ?{"id" ?: ?(\d{1,18})')::bigint as managed_id,
            substring(k.body from '^{"count" ?: ?\d+, ?"ids" ?: ?(\[[\d,]+\])')::jsonb as created_ids,
            substring(k.body from '"version" ?: ?"(\w+)"') as version,
+           case when k.body ~ '"item_type" ?:'
+                then substring(k.body from '"id" ?: ?(\d{1,18})')::bigint end as order_id,
            k.body is null as is_deletion,
            substring(k.body from '"refund_id" ?: ?(\d{1,18})')::bigint as refund_id,
            substring(k.body from '"cancelled_at" ?: ?"([^"]+)"') as cancelled_at,
            substring(k.body from '"amount" ?: ?"(\d{1,12}(?:\.\d+)?)"')::numeric as amount
-    from sugang.idempotency_keys k where k.outcome = 'ok'
+    from sugang.idempotency_keys k where k.outcome in ('ok', 'accepted', 'held_before')
 ), written as (
     -- What a request wrote within the minute before its response was kept.
     select k.key, h.* from kept k
@@ -36,6 +38,10 @@ where case
             where c.subject in (select kind from sugang.kinds)
               and (c.subject_id, c.action, c.actor_id) = (item_id::bigint, 'created', k.user_id)
               and c.at between k.created_at - interval '1 minute' and k.created_at))
+    -- An order of the user, or one that an operator works on.
+    when k.order_id is not null then not exists (
+        select from sugang.audit_log h
+        where (h.subject, h.subject_id) = ('order', k.order_id) and h.at <= k.created_at)
     -- An operator's change of a registration.
     when k.managed_id is not null then not exists (
         select from sugang.audit_log h join sugang.kinds i on i.kind = h.subject
@@ -54,6 +60,11 @@ where case
         select from sugang.ledger l
         where (l.source, l.source_id, l.payment_id, l.amount, l.actor_id)
             = ('refund', k.refund_id, k.payment_id, k.amount, k.user_id))
+        -- A gateway has not given it back yet.
+        and not exists (
+            select from sugang.refunds r
+            where (r.id, r.payment_id, r.amount) = (k.refund_id, k.payment_id, k.amount)
+              and r.status in ('requested', 'sent'))
     -- A cancellation.
     when k.registration_id is null then not exists (
         select from written w

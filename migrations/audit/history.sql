@@ -113,6 +113,29 @@ where a.entry is null
   and not exists (select from sugang.audit_seals s
                   where s.first_id / 1000 = a.id / 1000 and a.id between s.first_id and s.last_id);
 
+-- check: audit_log_of_order
+-- advice: Compare the order with its history (select * from sugang.audit_log where subject = 'order' and subject_id =
+-- <id> order by id), its attempts and the gateway's books. Set it to what is right, with the triggers on.
+with entries as (
+    select subject_id as id, max(id) as last_id, min(entry) as first, max(entry) as last, count(*) as n
+    from sugang.audit_log where subject = 'order' group by 1
+)
+select concat(coalesce(o.id, e.id), ' ', w.reason)
+from sugang.orders o
+full join entries e on e.id = o.id
+left join sugang.audit_log l on l.id = e.last_id
+cross join lateral (select case
+    when e.id is null then 'has no history'
+    when o.id is null and l.status <> 'deleted' then 'is gone'
+    when (e.first, e.n) <> (1, e.last) then 'lacks a part of its history'
+    when o.id is null then null
+    when l.status <> o.status then 'status'
+    when (l.user_id, l.item_kind, l.item_id) <> (o.user_id, o.kind, o.item_id) then 'user or item'
+    when l.entry <> o.history_entries then 'lacks a part of its history'
+    when (l.state is distinct from sugang.order_state(o)) then 'was changed without a trace'
+end as reason) w
+where w.reason is not null;
+
 -- The API writes a registration and its payment in one request, unless the user has paid before.
 -- check: registration_without_its_payment
 -- advice: The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a
@@ -132,6 +155,8 @@ where h.subject = '{kind}' and h.seats > 0 and h.actor_id is not null and h.entr
 -- backup.
 select p.id::text from sugang.audit_log p
 where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.item_kind = '{kind}'
+  -- Money that is set aside is cancelled from the start.
+  and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = '{kind}' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id));

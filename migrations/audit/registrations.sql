@@ -56,7 +56,13 @@ where i.registration_count is distinct from coalesce(r.n, 0);
 select i.id::text from {items} i
 left join (select {item_id} as id, count(*) as n from {registrations} where status <> 'cancelled' group by 1) r
     using (id)
-where i.capacity < greatest(i.registration_count, r.n)
+where i.capacity < greatest(i.registration_count, r.n) + i.held_count
   and exists (select from sugang.audit_log h
-              where h.item_kind = '{kind}' and h.item_id = i.id and h.seats > 0
-                and h.at > coalesce(i.capacity_changed_at, '-infinity'));
+              where h.item_kind = '{kind}' and h.item_id = i.id
+                and (h.seats > 0 or (h.subject, h.status, h.entry) = ('order', 'held', 1))
+                and h.at > coalesce(i.capacity_changed_at, '-infinity')
+                -- A seat that an order has held before.
+                and not exists (select from sugang.audit_log o
+                                where h.seats > 0 and o.subject = 'order' and o.status <> 'held'
+                                  and (o.request_id, o.user_id, o.item_kind, o.item_id)
+                                      = (h.request_id, h.user_id, h.item_kind, h.item_id)));

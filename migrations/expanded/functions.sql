@@ -2855,9 +2855,9 @@ end $$;
 -- Refunds, and the ledger of all money.
 --
 -- The triggers of payments write both, whichever program changes a payment: a payment that appears is captured, and one
--- that is no longer paid gives back what is left of it. As long as no gateway carries a refund, that is all there is to
--- do, and a refund is `done` when it is written. Only a refund of a part is a row that a function writes; its trigger
--- adds it to the payment.
+-- that is no longer paid gives back what is left of it. Where no gateway holds the money, that is all there is to do,
+-- and a refund is `done` when it is written. Only a refund of a part is a row that a function writes; its trigger adds
+-- it to the payment.
 
 create or replace trigger append_only before update or delete or truncate on sugang.ledger
     for each statement execute function sugang.refuse_audit_log_change();
@@ -2897,11 +2897,14 @@ begin
     if p_rest = 0 then return; end if;
     with refund as (
         insert into sugang.refunds (payment_id, amount, status, ends_payment, reason, requested_by, requested_at)
-            values (p_payment, p_rest, 'done', true, p_reason, p_actor, p_at) returning id
+            values (p_payment, p_rest,
+                    case when sugang.is_held_by_gateway(p_payment) then 'requested' else 'done' end,
+                    true, p_reason, p_actor, p_at)
+            returning id, status
     )
     insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
         select p_at, 'refund', id, 'done', p_payment, 'sales_returns', 'cash', p_rest, p_actor, p_request_id
-        from refund;
+        from refund where status = 'done';
 end $$;
 
 -- Books a payment that another program has written in another way than the API does.
@@ -3626,7 +3629,7 @@ begin
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count, i.capacity) as remaining,
+            i.capacity - least(i.registration_count + i.held_count, i.capacity) as remaining,
             greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.course_version(i) as version) o)
         page (o_ordinality, o));
@@ -3786,7 +3789,8 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
 begin
-    if exists (select from course_registrations where course_id = p_id) then
+    if exists (select from course_registrations where course_id = p_id)
+        or exists (select from sugang.orders where kind = 'course' and item_id = p_id) then
         a.outcome := 'item_in_use';
         return a;
     end if;
@@ -3795,6 +3799,7 @@ begin
     a.outcome := sugang.lock_course_version(p_user, p_epoch, p_id, p_versions);
     if a.outcome is not null then return a; end if;
     if exists (select from course_registrations where course_id = p_id)
+        or exists (select from sugang.orders where kind = 'course' and item_id = p_id)
         or exists (select from payments
                    where object_id = p_id
                      and content_type_id = (select content_type_id from sugang.kinds where kind = 'course')) then
@@ -3837,7 +3842,7 @@ begin
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count, i.capacity) as remaining,
+            i.capacity - least(i.registration_count + i.held_count, i.capacity) as remaining,
             greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.test_version(i) as version) o)
         page (o_ordinality, o));
@@ -3997,7 +4002,8 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
 begin
-    if exists (select from test_registrations where test_id = p_id) then
+    if exists (select from test_registrations where test_id = p_id)
+        or exists (select from sugang.orders where kind = 'test' and item_id = p_id) then
         a.outcome := 'item_in_use';
         return a;
     end if;
@@ -4006,6 +4012,7 @@ begin
     a.outcome := sugang.lock_test_version(p_user, p_epoch, p_id, p_versions);
     if a.outcome is not null then return a; end if;
     if exists (select from test_registrations where test_id = p_id)
+        or exists (select from sugang.orders where kind = 'test' and item_id = p_id)
         or exists (select from payments
                    where object_id = p_id
                      and content_type_id = (select content_type_id from sugang.kinds where kind = 'test')) then
@@ -4029,6 +4036,204 @@ begin
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint,
                                  sugang.do_delete_test(p_user, p_epoch, p_id, p_versions));
+end $$;
+
+-- ===== operator_orders
+
+-- What operators do with orders: find them, confirm what has arrived on the account, cancel them, and note that a
+-- refund was paid out.
+
+create or replace function sugang.order_for_operator_json(o sugang.orders) returns table (body text)
+language sql stable as $$
+    select (object::jsonb || jsonb_build_object(
+            'user_id', o.user_id, 'email', (select email from users where id = o.user_id),
+            'attempts', coalesce((select jsonb_agg(jsonb_build_object(
+                'id', id, 'gateway', gateway, 'status', status, 'reference', reference, 'gateway_key', gateway_key,
+                'captured', captured::text, 'payment_id', payment_id, 'code', code,
+                'created_at', sugang.iso(created_at), 'ended_at', sugang.iso(ended_at)) order by id)
+                from sugang.payment_attempts where order_id = o.id), '[]')))::text
+        from sugang.order_json(o)
+$$;
+
+create or replace function sugang.found_orders(p_users bigint[], p_status text, p_kind text, p_item bigint,
+                                               p_not_before timestamptz, p_before timestamptz)
+returns setof sugang.orders language sql stable as $$
+    select * from sugang.orders
+    where (p_users is null or user_id = any (p_users))
+      and (p_status is null or status = p_status)
+      and (p_kind is null or kind = p_kind)
+      and (p_item is null or item_id = p_item)
+      and (p_not_before is null or created_at >= p_not_before)
+      and (p_before is null or created_at < p_before)
+$$;
+
+-- Newest first. p_from and p_to are days in UTC, both inclusive.
+create or replace function sugang.list_orders_for_operator(p_function text, p_user bigint, p_page bigint, p_owner text,
+                                                           p_key text, p_typed_key text, p_ascii_key text,
+                                                           p_status text, p_type text, p_item text, p_from text,
+                                                           p_to text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off
+set max_parallel_workers_per_gather = 0 as $$
+declare
+    a sugang.function_row;
+    found_n bigint;
+    owners bigint[];
+    item bigint := p_item::bigint;
+    not_before timestamptz;
+    before timestamptz;
+begin
+    if p_function is distinct from 'list_orders_for_operator' then
+        perform sugang.misrouted(p_function, 'list_orders_for_operator');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    not_before := sugang.day_begin(p_from);
+    before := sugang.day_end(p_to);
+    owners := sugang.users_of_email(p_key, p_typed_key, p_ascii_key);
+    if p_owner is not null then
+        owners := array(select p_owner::bigint where owners is null or p_owner::bigint = any (owners));
+    end if;
+    select count(*) into found_n from sugang.found_orders(owners, p_status, p_type, item, not_before, before);
+    a := sugang.paginate(found_n, p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := '[' || coalesce((select string_agg(body, ',' order by created_at desc, id desc) from (
+        select f as o, f.created_at, f.id
+        from sugang.found_orders(owners, p_status, p_type, item, not_before, before) f
+        order by f.created_at desc, f.id desc
+        offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) p,
+        sugang.order_for_operator_json(o)), '') || ']';
+    return a;
+end $$;
+
+-- Begins what an operator does with one order, and locks it.
+create or replace function sugang.lock_order_for_operator(p_user bigint, p_epoch bigint, p_id bigint)
+returns sugang.orders language plpgsql as $$
+declare
+    o sugang.orders := sugang.lock_order(p_id);
+begin
+    perform sugang.lock_user(p_user);
+    perform sugang.check_operator(p_user, p_epoch);
+    return o;
+end $$;
+
+create or replace function sugang.do_confirm_order(p_user bigint, p_epoch bigint, p_id bigint, p_amount numeric,
+                                                   p_reference text, p_reason text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+    t sugang.payment_attempts;
+begin
+    o := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
+    a.outcome := case
+        when o.id is null then 'not_found'
+        when o.gateway <> 'manual' then 'gateway_decides'
+        when o.status = 'paid' then 'already_paid'
+        when o.status = 'refund_due' then 'order_ended'
+        -- What has arrived is typed by hand: another amount is more likely a mistake than money.
+        when p_amount <> o.price then 'amount_mismatch'
+    end;
+    if a.outcome is not null then
+        if a.outcome = 'amount_mismatch' then a.body := json_build_object('kind', o.kind)::text; end if;
+        return a;
+    end if;
+    t := sugang.current_attempt(p_id);
+    o := sugang.settle(t.id, 'captured', jsonb_build_object(
+        'amount', p_amount::text, 'reason', p_reason, 'reference', p_reference, 'confirmed_by', p_user,
+        -- Ids with this prefix are ours, and unique.
+        'external_id', case when starts_with(p_reference, 'sugang_') then t.reference else p_reference end));
+    a.outcome := 'ok';
+    a.body := (select body from sugang.order_for_operator_json(o));
+    return a;
+end $$;
+
+-- Confirms that the deposit of an order has arrived. One that is late gets a free seat, or is owed back.
+create or replace function sugang.confirm_order(p_function text, p_user bigint, p_order bigint, p_amount text,
+                                                p_reference text, p_reason text, p_request_id text, p_key text,
+                                                p_fingerprint text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'confirm_order' then perform sugang.misrouted(p_function, 'confirm_order'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_confirm_order(
+        p_user, p_epoch, p_order, p_amount::numeric, p_reference, p_reason));
+end $$;
+
+create or replace function sugang.do_cancel_order_for_operator(p_user bigint, p_epoch bigint, p_id bigint,
+                                                               p_reason text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+    attempt bigint;
+begin
+    o := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
+    a.outcome := sugang.order_cancellation_error(o);
+    if a.outcome is not null then return a; end if;
+    attempt := (sugang.current_attempt(p_id)).id;
+    perform sugang.end_order(p_id, 'cancelled');
+    update sugang.payment_attempts
+        set facts = coalesce(facts, '{}') || jsonb_build_object('cancelled_by', p_user, 'reason', p_reason)
+        where id = attempt;
+    a.outcome := 'ok';
+    select body into a.body from sugang.orders c, sugang.order_for_operator_json(c) where c.id = p_id;
+    return a;
+end $$;
+
+create or replace function sugang.cancel_order_for_operator(p_function text, p_user bigint, p_order bigint,
+                                                            p_reason text, p_request_id text, p_key text,
+                                                            p_fingerprint text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'cancel_order_for_operator' then
+        perform sugang.misrouted(p_function, 'cancel_order_for_operator');
+    end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_cancel_order_for_operator(p_user, p_epoch, p_order, p_reason));
+end $$;
+
+create or replace function sugang.do_refund_order(p_user bigint, p_epoch bigint, p_id bigint, p_reference text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+begin
+    o := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
+    a.outcome := case when o.id is null then 'not_found' when o.gateway <> 'manual' then 'gateway_decides' end;
+    if a.outcome is not null then return a; end if;
+    update sugang.refunds set status = 'done', reference = p_reference
+        where status = 'requested'
+          and payment_id in (select payment_id from sugang.payment_attempts where order_id = p_id);
+    if not found then
+        a.outcome := 'no_refund_due';
+        return a;
+    end if;
+    a.outcome := 'ok';
+    a.body := (select body from sugang.order_for_operator_json(o));
+    return a;
+end $$;
+
+-- Notes that what is owed back of an order was paid out by hand.
+create or replace function sugang.refund_order(p_function text, p_user bigint, p_order bigint, p_reference text,
+                                               p_request_id text, p_key text, p_fingerprint text,
+                                               p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'refund_order' then perform sugang.misrouted(p_function, 'refund_order'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint,
+                                 sugang.do_refund_order(p_user, p_epoch, p_order, p_reference));
 end $$;
 
 -- ===== operator_payments
@@ -5036,6 +5241,844 @@ begin
                                  sugang.do_set_operator(p_user, p_target, p_operator, p_epoch));
 end $$;
 
+-- ===== order_payments
+
+-- How an order is paid: in three steps. The first locks the order, checks it, and notes what will be sent; the second
+-- is the call to the gateway, while no transaction is open; the third settles what the gateway has said. A return, an
+-- event, a look-up and an operator settle by the same function, which takes effect once.
+
+create or replace function sugang.open_attempt(o sugang.orders) returns sugang.payment_attempts language sql as $$
+    insert into sugang.payment_attempts (order_id, gateway, reference, amount)
+        values (o.id, o.gateway, sugang.new_reference(), o.price) returning *
+$$;
+
+-- Changes an order that waits for its user, who keeps the seat as long as before. What was opened at the gateway for
+-- another amount or method is void.
+create or replace function sugang.change_order(o sugang.orders, p_title text, p_price numeric, p_method text,
+                                               p_gateway text)
+returns sugang.orders language plpgsql as $$
+begin
+    if (o.price, o.payment_method, o.gateway) = (p_price, p_method, p_gateway) then return o; end if;
+    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = o.id and is_live;
+    update sugang.orders set title = p_title, price = p_price, payment_method = p_method, gateway = p_gateway
+        where id = o.id returning * into o;
+    perform sugang.open_attempt(o);
+    return o;
+end $$;
+
+-- What is sent to a gateway, or looked up there.
+create or replace function sugang.attempt_json(t sugang.payment_attempts, o sugang.orders) returns json
+language sql stable as $$
+    select json_build_object(
+        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
+        'status', t.status, 'reference', t.reference, 'idempotency_key', t.idempotency_key,
+        'gateway_key', t.gateway_key, 'amount', t.amount::text, 'currency', t.currency, 'tries', t.tries,
+        'facts', t.facts)
+$$;
+
+-- Step 1. The outcome `send` has the attempt to send; `accepted`, and `ok` for one that is paid, have the order as it
+-- is. A deposit that an operator confirms needs no call: it is waited for from now on.
+create or replace function sugang.do_begin_approval(p_user bigint, p_id bigint, p_gateway_key text, p_amount numeric,
+                                                    p_lease interval, p_deposit interval, p_account text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+    t sugang.payment_attempts;
+    due timestamptz;
+begin
+    if exists (select from sugang.orders where id = p_id and user_id = p_user) then
+        o := sugang.lock_order(p_id);
+    end if;
+    perform sugang.lock_user(p_user);
+    a.outcome := case
+        when o.id is null then 'not_found'
+        when o.status = 'paid' then 'ok'
+        when o.status in ('approving', 'awaiting_deposit') then 'accepted'
+        when o.status <> 'held' then 'order_ended'
+        when p_amount <> o.price then 'amount_mismatch'
+    end;
+    if a.outcome is null then
+        execute format('select sugang.%I($1)', o.kind || '_payment_error') into a.outcome using o;
+        if a.outcome is not null then
+            perform sugang.end_order(p_id, case a.outcome when 'order_ended' then 'expired' else 'cancelled' end);
+        end if;
+    end if;
+    if a.outcome in ('amount_mismatch', 'already_registered') then
+        a.body := json_build_object('kind', o.kind)::text;
+    elsif a.outcome in ('ok', 'accepted') then
+        a.body := (select object from sugang.order_json(o));
+    end if;
+    if a.outcome is not null then return a; end if;
+
+    select * into t from sugang.payment_attempts where order_id = p_id and is_live for update;
+    if o.gateway = 'manual' then
+        execute format('select sugang.%I($1)', o.kind || '_end') into due using o.item_id;
+        due := least(due, clock_timestamp() + p_deposit);
+        update sugang.payment_attempts
+            set status = 'waiting', due_at = due, sent_at = clock_timestamp(),
+                facts = json_build_object('account', p_account)
+            where id = t.id;
+        update sugang.orders set status = 'awaiting_deposit', expires_at = due where id = p_id returning * into o;
+        a.outcome := 'accepted';
+        a.body := (select object from sugang.order_json(o));
+    else
+        update sugang.payment_attempts
+            set status = 'sent', gateway_key = p_gateway_key, tries = tries + 1, sent_at = clock_timestamp(),
+                idempotency_key = coalesce(idempotency_key, gen_random_uuid()::text),
+                lease_until = clock_timestamp() + p_lease
+            where id = t.id returning * into t;
+        update sugang.orders set status = 'approving' where id = p_id returning * into o;
+        a.outcome := 'send';
+        a.body := sugang.attempt_json(t, o)::text;
+    end if;
+    return a;
+end $$;
+
+-- p_account: where the user pays a deposit that an operator confirms. What is sent is not yet answered, so it is not
+-- kept under the key: the order itself takes one approval.
+create or replace function sugang.begin_approval(p_function text, p_user bigint, p_order bigint, p_gateway_key text,
+                                                 p_amount text, p_lease_ms bigint, p_deposit_seconds bigint,
+                                                 p_account text, p_request_id text, p_key text, p_fingerprint text,
+                                                 p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'begin_approval' then perform sugang.misrouted(p_function, 'begin_approval'); end if;
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return sugang.with_now(a); end if;
+    a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
+                                  make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
+                                  p_account);
+    if a.outcome = 'send' then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
+end $$;
+
+-- Whether a payment's money came through a gateway, which has to give it back: a refund is `requested` then.
+create or replace function sugang.is_held_by_gateway(p_payment bigint) returns boolean language sql stable as $$
+    select exists (select from sugang.payment_attempts where payment_id = p_payment)
+$$;
+
+-- Works as its owner, as sugang.advance_sequences: a role needs no right on an identity.
+create or replace function sugang.next_payment_id() returns bigint language sql
+security definer set search_path = public, pg_temp as $$
+    select nextval(pg_get_serial_sequence('payments', 'id'))
+$$;
+
+-- Money that pays for nothing: it came for an order that has no seat any more, twice, or in another amount. It is a
+-- payment that is cancelled at once, so its refund of the whole is requested in the same statement.
+create or replace function sugang.set_aside(o sugang.orders, t sugang.payment_attempts, p_amount numeric,
+                                            p_external_id text)
+returns sugang.orders language plpgsql as $$
+declare
+    payment bigint := sugang.next_payment_id();
+    happened_at timestamptz := clock_timestamp();
+begin
+    -- First, so that the trigger of the payment finds a gateway that holds the money.
+    update sugang.payment_attempts
+        set status = 'surplus', captured = p_amount, payment_id = payment, ended_at = happened_at where id = t.id;
+    insert into payments (id, user_id, payment_type, content_type_id, object_id, amount, payment_method,
+                          external_transaction_id, status, refund_reason, paid_at, cancelled_at, search_vector,
+                          target_title, registration_time)
+        values (payment, o.user_id, o.kind, (select content_type_id from sugang.kinds where kind = o.kind), o.item_id,
+                p_amount, o.payment_method, p_external_id, 'cancelled', 'order ' || o.id || ' has no seat', happened_at,
+                happened_at, to_tsvector('simple', o.title), o.title, happened_at);
+    -- An order that is paid stays so, and one with another attempt under way waits for it.
+    if o.status in ('expired', 'cancelled') or o.is_live and t.is_live then
+        update sugang.orders set status = 'refund_due', payment_id = payment where id = o.id returning * into o;
+    end if;
+    return o;
+end $$;
+
+-- Money has arrived for an attempt. An order that holds its seat gets it; one that has ended gets a free seat, within
+-- the period. The same statement writes payment and registration, or a refund.
+create or replace function sugang.capture(o sugang.orders, t sugang.payment_attempts, p_facts jsonb)
+returns sugang.orders language plpgsql as $$
+declare
+    a sugang.function_row;
+    paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
+    external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
+begin
+    update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
+    if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
+       and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
+        execute format('select * from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
+                       'do_register_' || o.kind)
+            into a using o.user_id, o.item_id, paid, o.payment_method, external_id, o.is_live, o.id;
+    end if;
+    if a.outcome is distinct from 'ok' then return sugang.set_aside(o, t, paid, external_id); end if;
+    update sugang.payment_attempts
+        set status = 'captured', captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
+            ended_at = clock_timestamp()
+        where id = t.id;
+    -- Another attempt that has been sent is still looked up: its money would be surplus.
+    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp()
+        where order_id = o.id and status = 'open';
+    update sugang.orders
+        set status = 'paid', payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
+            registration_id = (a.body::jsonb ->> 'registration_id')::bigint
+        where id = o.id returning * into o;
+    return o;
+end $$;
+
+-- No money has moved. The user may try again while the seat is held, with another attempt.
+create or replace function sugang.decline(o sugang.orders, t sugang.payment_attempts, p_facts jsonb)
+returns sugang.orders language plpgsql as $$
+begin
+    update sugang.payment_attempts
+        set status = 'declined', code = p_facts ->> 'code', facts = coalesce(facts, '{}') || p_facts,
+            ended_at = clock_timestamp()
+        where id = t.id;
+    if o.status in ('held', 'approving') and o.expires_at > clock_timestamp() then
+        update sugang.orders set status = 'held' where id = o.id returning * into o;
+        perform sugang.open_attempt(o);
+    elsif o.is_live then
+        update sugang.orders set status = 'expired' where id = o.id returning * into o;
+    end if;
+    return o;
+end $$;
+
+-- Step 3: settles an attempt; it takes effect once, however often it is called. p_outcome:
+--   captured  the money is there; facts: amount, currency, external_id
+--   declined  surely no money has moved, nor will; facts: code
+--   waiting   a deposit is expected; facts: due_at, account, secret
+--   not_sent  surely nothing has reached the gateway: the same attempt may be sent again
+--   unknown   nothing is known yet; the seat stays held, and the sweep looks it up
+create or replace function sugang.settle(p_attempt bigint, p_outcome text, p_facts jsonb) returns sugang.orders
+language plpgsql as $$
+declare
+    o sugang.orders;
+    t sugang.payment_attempts;
+begin
+    o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
+    select * into t from sugang.payment_attempts where id = p_attempt for update;
+    if p_outcome = 'captured' and t.payment_id is null then
+        o := sugang.capture(o, t, p_facts);
+    elsif p_outcome = 'declined' and t.is_live then
+        o := sugang.decline(o, t, p_facts);
+    elsif p_outcome = 'waiting' and t.status = 'sent' then
+        update sugang.payment_attempts
+            set status = 'waiting', due_at = (p_facts ->> 'due_at')::timestamptz, secret = p_facts ->> 'secret',
+                facts = coalesce(facts, '{}') || (p_facts - 'secret'), lease_until = null
+            where id = p_attempt returning * into t;
+        update sugang.orders set status = 'awaiting_deposit', expires_at = t.due_at
+            where id = o.id and status = 'approving';
+    elsif p_outcome = 'not_sent' and t.status = 'sent' then
+        update sugang.payment_attempts set status = 'open', lease_until = null where id = p_attempt;
+        update sugang.orders set status = 'held' where id = o.id and status = 'approving';
+    elsif p_outcome not in ('captured', 'declined', 'waiting', 'not_sent', 'unknown') then
+        raise invalid_parameter_value using message = format('unknown outcome %s of attempt %s', p_outcome, p_attempt);
+    end if;
+    select * into o from sugang.orders where id = o.id;
+    return o;
+end $$;
+
+-- Settles an attempt for its user, and keeps the answer under the key of the request that has begun it, if there is
+-- one.
+create or replace function sugang.settle_attempt(p_function text, p_attempt bigint, p_outcome text, p_facts text,
+                                                 p_request_id text, p_key text, p_fingerprint text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+begin
+    if p_function is distinct from 'settle_attempt' then perform sugang.misrouted(p_function, 'settle_attempt'); end if;
+    select r.* into o from sugang.orders r join sugang.payment_attempts t on t.order_id = r.id where t.id = p_attempt;
+    if o.id is null then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    perform sugang.set_actor(o.user_id, p_request_id);
+    o := sugang.settle(p_attempt, p_outcome, p_facts::jsonb);
+    a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
+    a.body := (select object from sugang.order_json(o));
+    return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);
+end $$;
+
+-- ===== orders
+
+-- Orders: their states, their history, and what a client is shown of them.
+--
+-- An order that is live holds a seat. Each status leads to few others; `approving` ends by knowledge, never by time:
+-- money may be moving. Locks are taken in the order that registrations.sql describes, with the order and its attempts
+-- before the payment. Whatever concerns one user and one item, orders included, is serialized by their advisory lock.
+
+-- A digest of an order, as sugang.payment_state: what it contains is frozen.
+create or replace function sugang.order_state(o sugang.orders) returns bytea language sql stable parallel safe as $$
+    select substr(sha256(
+        int8send(o.id) || int8send(o.user_id) || int8send(o.item_id) || numeric_send(o.price)
+        || timestamptz_send(o.created_at) || timestamptz_send(o.expires_at)
+        || coalesce('\x01' || timestamptz_send(o.ended_at), '\x00')
+        || coalesce('\x01' || int8send(o.payment_id), '\x00')
+        || coalesce('\x01' || int8send(o.registration_id), '\x00')
+        || convert_to(quote_literal(o.kind) || ',' || quote_literal(o.title) || ',' || quote_literal(o.payment_method)
+                      || ',' || quote_literal(o.gateway) || ',' || quote_literal(o.status), 'UTF8')), 1, 16)
+$$;
+
+-- Whether an order with one status may get another.
+create or replace function sugang.order_may_become(p_old text, p_new text) returns boolean
+language sql immutable parallel safe as $$
+    select p_new = any (case p_old
+        when 'held' then array['held', 'approving', 'awaiting_deposit', 'paid', 'expired', 'cancelled', 'refund_due']
+        when 'approving' then array['held', 'awaiting_deposit', 'paid', 'expired', 'refund_due']
+        when 'awaiting_deposit' then array['paid', 'expired', 'cancelled', 'refund_due']
+        -- Late money.
+        when 'expired' then array['paid', 'refund_due']
+        when 'cancelled' then array['paid', 'refund_due']
+        else array[]::text[]
+    end)
+$$;
+
+create or replace function sugang.follow_order() returns trigger language plpgsql as $$
+begin
+    if new.status <> old.status and not sugang.order_may_become(old.status, new.status) then
+        raise check_violation using message = format('an order that is %s cannot become %s', old.status, new.status),
+            table = 'orders', constraint = 'orders_status_follows';
+    end if;
+    new.ended_at := case
+        when new.status in ('held', 'approving', 'awaiting_deposit') then null
+        when new.status <> old.status or new.ended_at is null then greatest(clock_timestamp(), new.created_at)
+        else new.ended_at
+    end;
+    if sugang.order_state(new) <> sugang.order_state(old) then new.history_entries := old.history_entries + 1; end if;
+    return new;
+end $$;
+create or replace trigger sugang_follow before update on sugang.orders
+    for each row execute function sugang.follow_order();
+
+create or replace function sugang.log_order() returns trigger language plpgsql as $$
+declare
+    h sugang.audit_log;
+    o sugang.orders := case when tg_op = 'DELETE' then old else new end;
+begin
+    if tg_op = 'UPDATE' and new.history_entries = old.history_entries then return null; end if;
+    h.at := clock_timestamp();
+    h.actor_id := sugang.actor();
+    h.request_id := sugang.request();
+    h.status := o.status;
+    h.entry := o.history_entries;
+    if tg_op <> 'INSERT' then h.hash := sugang.hash_of_entry('order', old.id, old.history_entries); end if;
+    if tg_op = 'DELETE' then
+        h.status := 'deleted';
+        h.entry := o.history_entries + 1;
+    else
+        h.state := sugang.order_state(o);
+    end if;
+    insert into sugang.audit_log
+        (at, subject, subject_id, item_kind, item_id, user_id, status, amount, seats, actor_id, request_id, entry,
+         state, hash)
+        values (h.at, 'order', o.id, o.kind, o.item_id, o.user_id, h.status, 0, 0, h.actor_id, h.request_id, h.entry,
+                h.state, sugang.entry_hash(h.hash, h.state, h.entry, h.at, 'order', o.id, o.kind, o.item_id, o.user_id,
+                                           h.status, 0, 0, h.actor_id, h.request_id));
+    return null;
+end $$;
+create or replace trigger sugang_audit_log after insert or update or delete on sugang.orders
+    for each row execute function sugang.log_order();
+
+-- A user who is deleted takes their orders along, unless money may be on its way.
+create or replace function sugang.guard_order_deletion() returns trigger language plpgsql as $$
+begin
+    if old.status in ('approving', 'awaiting_deposit') then
+        raise check_violation using message = format('order %s is being paid', old.id), table = 'orders',
+            constraint = 'orders_outcome_known', hint = 'Wait for its outcome, or cancel it first.';
+    end if;
+    return old;
+end $$;
+create or replace trigger sugang_guard_deletion before delete on sugang.orders
+    for each row execute function sugang.guard_order_deletion();
+
+create or replace function sugang.orders_truncated() returns trigger language plpgsql as $$
+begin
+    delete from sugang.orders;
+    return null;
+end $$;
+create or replace trigger sugang_truncated before truncate on sugang.orders
+    for each statement execute function sugang.orders_truncated();
+
+-- A random reference, by which a gateway knows an attempt.
+create or replace function sugang.new_reference() returns text language sql volatile as $$
+    select 'sugang_' || replace(gen_random_uuid()::text, '-', '')
+$$;
+
+-- The attempt that a client may work with: the live one, or else the latest.
+create or replace function sugang.current_attempt(p_order bigint) returns sugang.payment_attempts
+language sql stable as $$
+    select t from sugang.payment_attempts t where order_id = p_order order by is_live desc, id desc limit 1
+$$;
+
+-- What a client sees of an order. `now` lets it count down whatever its own clock says.
+create or replace function sugang.order_json(o sugang.orders) returns table (object text) language sql stable as $$
+    select row_to_json(j)::text from (select
+        o.id, o.kind as item_type, o.item_id, o.title, o.price::text as amount, o.payment_method, o.gateway, o.status,
+        sugang.iso(o.created_at) as created_at, sugang.iso(o.expires_at) as expires_at,
+        sugang.iso(o.ended_at) as ended_at, o.payment_id, o.registration_id, t.reference,
+        (select code from sugang.payment_attempts
+         where order_id = o.id and status = 'declined' order by id desc limit 1) as declined_code,
+        case when t.due_at is not null then json_build_object(
+            'account', t.facts ->> 'account', 'amount', t.amount::text, 'due_at', sugang.iso(t.due_at)) end as deposit,
+        (select json_build_object('amount', amount::text, 'status', status) from sugang.refunds
+         where payment_id = o.payment_id and ends_payment and status <> 'refused') as refund,
+        sugang.iso(clock_timestamp()) as now
+        from sugang.current_attempt(o.id) t) j
+$$;
+
+-- An answer that is repeated tells the time of its repetition.
+create or replace function sugang.with_now(p_row sugang.function_row) returns sugang.function_row
+language plpgsql stable as $$
+begin
+    if p_row.replayed then
+        p_row.body := regexp_replace(p_row.body, '"now":"[^"]*"', format('"now":"%s"', sugang.iso(clock_timestamp())));
+    end if;
+    return p_row;
+end $$;
+
+-- Locks an order with all that concerns its user and item.
+create or replace function sugang.lock_order(p_id bigint) returns sugang.orders language plpgsql as $$
+declare
+    o sugang.orders;
+begin
+    select * into o from sugang.orders where id = p_id;
+    if o.id is not null then
+        perform pg_advisory_xact_lock(hashtextextended(o.kind || ' ' || o.item_id, o.user_id));
+        select * into o from sugang.orders where id = p_id for update;
+    end if;
+    return o;
+end $$;
+
+-- Ends an order that nothing was paid for. Its attempts are void: money that comes for one of them is late.
+create or replace function sugang.end_order(p_id bigint, p_status text) returns void language plpgsql as $$
+begin
+    update sugang.orders set status = p_status where id = p_id;
+    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = p_id and is_live;
+end $$;
+
+create or replace function sugang.get_order(p_function text, p_user bigint, p_id bigint, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'get_order' then perform sugang.misrouted(p_function, 'get_order'); end if;
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    select object into a.body from sugang.orders o, sugang.order_json(o) where o.id = p_id and o.user_id = p_user;
+    a.outcome := case when a.body is null then 'not_found' else 'ok' end;
+    return a;
+end $$;
+
+-- Newest first. p_from and p_to are days in UTC, both inclusive.
+create or replace function sugang.list_orders(p_function text, p_user bigint, p_page bigint, p_status text, p_type text,
+                                              p_from text, p_to text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    found_n bigint;
+    not_before timestamptz;
+    before timestamptz;
+begin
+    if p_function is distinct from 'list_orders' then perform sugang.misrouted(p_function, 'list_orders'); end if;
+    a.outcome := sugang.authorization_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    not_before := sugang.day_begin(p_from);
+    before := sugang.day_end(p_to);
+    select count(*) into found_n from sugang.orders
+        where user_id = p_user and (p_status is null or status = p_status) and (p_type is null or kind = p_type)
+          and (not_before is null or created_at >= not_before) and (before is null or created_at < before);
+    a := sugang.paginate(found_n, p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := '[' || coalesce((select string_agg(object, ',' order by created_at desc, id desc) from (
+        select * from sugang.orders
+        where user_id = p_user and (p_status is null or status = p_status) and (p_type is null or kind = p_type)
+          and (not_before is null or created_at >= not_before) and (before is null or created_at < before)
+        order by created_at desc, id desc
+        offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) o, sugang.order_json(o::sugang.orders)),
+        '') || ']';
+    return a;
+end $$;
+
+-- Cancels an order that waits for its user, or for a deposit that only an operator confirms.
+create or replace function sugang.do_cancel_order(p_user bigint, p_id bigint) returns sugang.function_row
+language plpgsql as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+begin
+    if exists (select from sugang.orders where id = p_id and user_id = p_user) then
+        o := sugang.lock_order(p_id);
+    end if;
+    perform sugang.lock_user(p_user);
+    a.outcome := sugang.order_cancellation_error(o);
+    if a.outcome is not null then return a; end if;
+    perform sugang.end_order(p_id, 'cancelled');
+    a.outcome := 'ok';
+    select object into a.body from sugang.orders c, sugang.order_json(c) where c.id = p_id;
+    return a;
+end $$;
+
+-- Why an order cannot be cancelled; null if it can.
+create or replace function sugang.order_cancellation_error(o sugang.orders) returns sugang.outcome
+language sql immutable as $$
+    select case
+        when o.id is null then 'not_found'
+        when o.status = 'paid' then 'already_paid'
+        when o.status = 'approving' or o.status = 'awaiting_deposit' and o.gateway <> 'manual' then 'order_in_progress'
+        when o.status not in ('held', 'awaiting_deposit') then 'order_ended'
+    end
+$$;
+
+create or replace function sugang.cancel_order(p_function text, p_user bigint, p_order bigint, p_request_id text,
+                                               p_key text, p_fingerprint text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'cancel_order' then perform sugang.misrouted(p_function, 'cancel_order'); end if;
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return sugang.with_now(a); end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_order(p_user, p_order));
+end $$;
+
+-- ===== orders_of_kind (course)
+
+-- One kind: the seats that orders hold, and the pre-order that takes one.
+
+-- Keeps held_count, whichever program writes the orders. The trigger of the item guards it: see seats.sql.
+create or replace function sugang.course_order_written() returns trigger language plpgsql as $$
+declare
+    item bigint := case when tg_op = 'DELETE' then old.item_id else new.item_id end;
+    change integer := 0;
+begin
+    if tg_op <> 'DELETE' then change := new.is_live::integer; end if;
+    if tg_op <> 'INSERT' then change := change - old.is_live::integer; end if;
+    if change <> 0 then update courses set held_count = held_count + change where id = item; end if;
+    return null;
+end $$;
+create or replace trigger sugang_course_order_added after insert or update on sugang.orders
+    for each row when (new.kind = 'course') execute function sugang.course_order_written();
+create or replace trigger sugang_course_order_removed after delete on sugang.orders
+    for each row when (old.kind = 'course') execute function sugang.course_order_written();
+
+-- An item that another program deletes, or gives another id, ends the orders that nothing was paid for.
+create or replace function sugang.end_orders_of_course() returns trigger language plpgsql as $$
+declare
+    o record;
+begin
+    if exists (select from sugang.orders
+               where kind = 'course' and item_id = old.id and status in ('approving', 'awaiting_deposit')) then
+        raise check_violation using message = format('an order for course %s is being paid', old.id), table = 'courses',
+            constraint = 'orders_outcome_known', hint = 'Wait for its outcome, or cancel it first.';
+    end if;
+    for o in select id from sugang.orders where kind = 'course' and item_id = old.id and is_live loop
+        perform sugang.end_order(o.id, 'cancelled');
+    end loop;
+    return null;
+end $$;
+create or replace trigger sugang_orders_deleted after delete on courses
+    for each row when (old.held_count <> 0) execute function sugang.end_orders_of_course();
+create or replace trigger sugang_orders_moved after update of id on courses
+    for each row when (old.held_count <> 0 and new.id <> old.id) execute function sugang.end_orders_of_course();
+
+create or replace function sugang.course_items_truncated() returns trigger language plpgsql as $$
+begin
+    if exists (select from sugang.orders where kind = 'course' and status in ('approving', 'awaiting_deposit')) then
+        raise check_violation using message = 'an order for a course is being paid', table = 'courses',
+            constraint = 'orders_outcome_known';
+    end if;
+    perform sugang.end_order(id, 'cancelled') from sugang.orders where kind = 'course' and is_live;
+    return null;
+end $$;
+create or replace trigger sugang_orders_truncated before truncate on courses
+    for each statement execute function sugang.course_items_truncated();
+
+-- Called when the item is full: releases up to ten expired holds of other users, and tells whether a seat is free then.
+-- Holds that another statement works on are left to it.
+create or replace function sugang.frees_course_seat(p_id bigint) returns boolean
+language plpgsql as $$
+declare
+    o record;
+begin
+    for o in select id from sugang.orders
+            where kind = 'course' and item_id = p_id and is_live and status = 'held' and expires_at < clock_timestamp()
+            order by expires_at limit 10 for update skip locked loop
+        perform sugang.end_order(o.id, 'expired');
+    end loop;
+    return (select registration_count + held_count < capacity from courses where id = p_id);
+end $$;
+
+-- Why an order may not be paid any more; null if it may.
+create or replace function sugang.course_payment_error(o sugang.orders) returns sugang.outcome
+language sql stable as $$
+    select case
+        when exists (select from course_registrations
+                     where user_id = o.user_id and course_id = o.item_id and status <> 'cancelled')
+            then 'already_registered'
+        when not exists (select from courses where id = o.item_id and end_at >= clock_timestamp()) then 'order_ended'
+    end
+$$;
+
+create or replace function sugang.course_end(p_id bigint) returns timestamptz language sql stable as $$
+    select end_at from courses where id = p_id
+$$;
+
+-- The checks are those of do_register_course, in their order.
+create or replace function sugang.do_preorder_course(p_user bigint, p_id bigint, p_amount numeric, p_method text,
+                                                     p_gateway text, p_min numeric, p_max numeric, p_hold interval)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    item courses;
+    o sugang.orders;
+    happened_at timestamptz;
+    paid boolean;
+    registered boolean;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('course ' || p_id, p_user));
+    select * into o from sugang.orders where user_id = p_user and kind = 'course' and item_id = p_id and is_live
+        for update;
+    perform sugang.lock_user(p_user);
+    happened_at := clock_timestamp();
+    paid := exists (select from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'course'));
+    registered := exists (select from course_registrations
+        where user_id = p_user and course_id = p_id and status <> 'cancelled');
+    select * into item from courses where id = p_id and not hidden;
+    a.outcome := case
+        when item.id is null then 'not_found'
+        when registered then 'already_registered'
+        -- The registration was cancelled by another program. To register again costs nothing.
+        when paid then 'already_paid'
+        when o.status <> 'held' then 'order_in_progress'
+        when happened_at not between item.start_at and item.end_at then 'not_open'
+        when p_amount <> item.price then 'amount_mismatch'
+        when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+    end;
+    if a.outcome is not null then return a; end if;
+    if o.id is not null and o.expires_at < happened_at then
+        perform sugang.end_order(o.id, 'expired');
+        o := null;
+        select * into item from courses where id = p_id;
+    end if;
+    if o.id is not null then
+        a.outcome := 'held_before';
+        o := sugang.change_order(o, item.title, item.price, p_method, p_gateway);
+    elsif coalesce(item.registration_count + item.held_count >= item.capacity, false)
+        and (item.held_count = 0 or not sugang.frees_course_seat(p_id)) then
+        a.outcome := 'sold_out';
+        return a;
+    else
+        a.outcome := 'ok';
+        insert into sugang.orders
+            (user_id, kind, item_id, title, price, payment_method, gateway, created_at, expires_at)
+            values (p_user, 'course', p_id, item.title, item.price, p_method, p_gateway, happened_at,
+                    least(happened_at + p_hold, item.end_at))
+            returning * into o;
+        perform sugang.open_attempt(o);
+        -- As in do_register_course: what has decided is read again under the lock of the item's row.
+        if not exists (select from courses i join users u on u.id = p_user and u.is_active
+                       where (i.id, i.price, i.start_at, i.end_at) = (p_id, item.price, item.start_at, item.end_at)
+                         and not i.hidden) then
+            raise serialization_failure using message = 'the course or the user has changed meanwhile';
+        end if;
+    end if;
+    a.body := (select object from sugang.order_json(o));
+    return a;
+end $$;
+
+create or replace function sugang.preorder_course(p_function text, p_user bigint, p_id bigint, p_amount text,
+                                                  p_method text, p_gateway text, p_min text, p_max text,
+                                                  p_hold_seconds bigint, p_request_id text, p_key text,
+                                                  p_fingerprint text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'preorder_course' then
+        perform sugang.misrouted(p_function, 'preorder_course');
+    end if;
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return sugang.with_now(a); end if;
+    -- Not kept: it depends on the configuration.
+    if p_gateway is null then
+        a.outcome := 'method_unavailable';
+        return a;
+    end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_preorder_course(
+        p_user, p_id, p_amount::numeric, p_method, p_gateway, p_min::numeric, p_max::numeric,
+        make_interval(secs => p_hold_seconds)));
+end $$;
+
+-- ===== orders_of_kind (test)
+
+-- One kind: the seats that orders hold, and the pre-order that takes one.
+
+-- Keeps held_count, whichever program writes the orders. The trigger of the item guards it: see seats.sql.
+create or replace function sugang.test_order_written() returns trigger language plpgsql as $$
+declare
+    item bigint := case when tg_op = 'DELETE' then old.item_id else new.item_id end;
+    change integer := 0;
+begin
+    if tg_op <> 'DELETE' then change := new.is_live::integer; end if;
+    if tg_op <> 'INSERT' then change := change - old.is_live::integer; end if;
+    if change <> 0 then update tests set held_count = held_count + change where id = item; end if;
+    return null;
+end $$;
+create or replace trigger sugang_test_order_added after insert or update on sugang.orders
+    for each row when (new.kind = 'test') execute function sugang.test_order_written();
+create or replace trigger sugang_test_order_removed after delete on sugang.orders
+    for each row when (old.kind = 'test') execute function sugang.test_order_written();
+
+-- An item that another program deletes, or gives another id, ends the orders that nothing was paid for.
+create or replace function sugang.end_orders_of_test() returns trigger language plpgsql as $$
+declare
+    o record;
+begin
+    if exists (select from sugang.orders
+               where kind = 'test' and item_id = old.id and status in ('approving', 'awaiting_deposit')) then
+        raise check_violation using message = format('an order for test %s is being paid', old.id), table = 'tests',
+            constraint = 'orders_outcome_known', hint = 'Wait for its outcome, or cancel it first.';
+    end if;
+    for o in select id from sugang.orders where kind = 'test' and item_id = old.id and is_live loop
+        perform sugang.end_order(o.id, 'cancelled');
+    end loop;
+    return null;
+end $$;
+create or replace trigger sugang_orders_deleted after delete on tests
+    for each row when (old.held_count <> 0) execute function sugang.end_orders_of_test();
+create or replace trigger sugang_orders_moved after update of id on tests
+    for each row when (old.held_count <> 0 and new.id <> old.id) execute function sugang.end_orders_of_test();
+
+create or replace function sugang.test_items_truncated() returns trigger language plpgsql as $$
+begin
+    if exists (select from sugang.orders where kind = 'test' and status in ('approving', 'awaiting_deposit')) then
+        raise check_violation using message = 'an order for a test is being paid', table = 'tests',
+            constraint = 'orders_outcome_known';
+    end if;
+    perform sugang.end_order(id, 'cancelled') from sugang.orders where kind = 'test' and is_live;
+    return null;
+end $$;
+create or replace trigger sugang_orders_truncated before truncate on tests
+    for each statement execute function sugang.test_items_truncated();
+
+-- Called when the item is full: releases up to ten expired holds of other users, and tells whether a seat is free then.
+-- Holds that another statement works on are left to it.
+create or replace function sugang.frees_test_seat(p_id bigint) returns boolean
+language plpgsql as $$
+declare
+    o record;
+begin
+    for o in select id from sugang.orders
+            where kind = 'test' and item_id = p_id and is_live and status = 'held' and expires_at < clock_timestamp()
+            order by expires_at limit 10 for update skip locked loop
+        perform sugang.end_order(o.id, 'expired');
+    end loop;
+    return (select registration_count + held_count < capacity from tests where id = p_id);
+end $$;
+
+-- Why an order may not be paid any more; null if it may.
+create or replace function sugang.test_payment_error(o sugang.orders) returns sugang.outcome
+language sql stable as $$
+    select case
+        when exists (select from test_registrations
+                     where user_id = o.user_id and test_id = o.item_id and status <> 'cancelled')
+            then 'already_registered'
+        when not exists (select from tests where id = o.item_id and end_at >= clock_timestamp()) then 'order_ended'
+    end
+$$;
+
+create or replace function sugang.test_end(p_id bigint) returns timestamptz language sql stable as $$
+    select end_at from tests where id = p_id
+$$;
+
+-- The checks are those of do_register_test, in their order.
+create or replace function sugang.do_preorder_test(p_user bigint, p_id bigint, p_amount numeric, p_method text,
+                                                     p_gateway text, p_min numeric, p_max numeric, p_hold interval)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    item tests;
+    o sugang.orders;
+    happened_at timestamptz;
+    paid boolean;
+    registered boolean;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('test ' || p_id, p_user));
+    select * into o from sugang.orders where user_id = p_user and kind = 'test' and item_id = p_id and is_live
+        for update;
+    perform sugang.lock_user(p_user);
+    happened_at := clock_timestamp();
+    paid := exists (select from payments
+        where user_id = p_user and object_id = p_id and status = 'paid'
+          and content_type_id = (select content_type_id from sugang.kinds where kind = 'test'));
+    registered := exists (select from test_registrations
+        where user_id = p_user and test_id = p_id and status <> 'cancelled');
+    select * into item from tests where id = p_id and not hidden;
+    a.outcome := case
+        when item.id is null then 'not_found'
+        when registered then 'already_registered'
+        -- The registration was cancelled by another program. To register again costs nothing.
+        when paid then 'already_paid'
+        when o.status <> 'held' then 'order_in_progress'
+        when happened_at not between item.start_at and item.end_at then 'not_open'
+        when p_amount <> item.price then 'amount_mismatch'
+        when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+    end;
+    if a.outcome is not null then return a; end if;
+    if o.id is not null and o.expires_at < happened_at then
+        perform sugang.end_order(o.id, 'expired');
+        o := null;
+        select * into item from tests where id = p_id;
+    end if;
+    if o.id is not null then
+        a.outcome := 'held_before';
+        o := sugang.change_order(o, item.title, item.price, p_method, p_gateway);
+    elsif coalesce(item.registration_count + item.held_count >= item.capacity, false)
+        and (item.held_count = 0 or not sugang.frees_test_seat(p_id)) then
+        a.outcome := 'sold_out';
+        return a;
+    else
+        a.outcome := 'ok';
+        insert into sugang.orders
+            (user_id, kind, item_id, title, price, payment_method, gateway, created_at, expires_at)
+            values (p_user, 'test', p_id, item.title, item.price, p_method, p_gateway, happened_at,
+                    least(happened_at + p_hold, item.end_at))
+            returning * into o;
+        perform sugang.open_attempt(o);
+        -- As in do_register_test: what has decided is read again under the lock of the item's row.
+        if not exists (select from tests i join users u on u.id = p_user and u.is_active
+                       where (i.id, i.price, i.start_at, i.end_at) = (p_id, item.price, item.start_at, item.end_at)
+                         and not i.hidden) then
+            raise serialization_failure using message = 'the test or the user has changed meanwhile';
+        end if;
+    end if;
+    a.body := (select object from sugang.order_json(o));
+    return a;
+end $$;
+
+create or replace function sugang.preorder_test(p_function text, p_user bigint, p_id bigint, p_amount text,
+                                                  p_method text, p_gateway text, p_min text, p_max text,
+                                                  p_hold_seconds bigint, p_request_id text, p_key text,
+                                                  p_fingerprint text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'preorder_test' then
+        perform sugang.misrouted(p_function, 'preorder_test');
+    end if;
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return sugang.with_now(a); end if;
+    -- Not kept: it depends on the configuration.
+    if p_gateway is null then
+        a.outcome := 'method_unavailable';
+        return a;
+    end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_preorder_test(
+        p_user, p_id, p_amount::numeric, p_method, p_gateway, p_min::numeric, p_max::numeric,
+        make_interval(secs => p_hold_seconds)));
+end $$;
+
 -- ===== outcomes
 
 -- Every word that a function may return as its outcome. The API turns each into a status and a message.
@@ -5052,6 +6095,9 @@ alter domain sugang.outcome add constraint known check (value in (
     -- registering and completing
     'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',
+    -- orders
+    'payment_required', 'held_before', 'send', 'accepted', 'order_in_progress', 'order_ended', 'already_paid',
+    'gateway_decides', 'no_refund_due', 'method_unavailable',
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do
@@ -5321,7 +6367,8 @@ begin
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
                                'title_vector,target_title,registration_id,registration_time,history_entries,'
                                'partly_refunded,refund_refused'),
-        ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
+        ('payments', 'insert', 'id,cancelled_at,refund_reason,user_id,payment_type,content_type_id,object_id,'
+                               'amount,payment_method,'
                                'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
@@ -5330,7 +6377,17 @@ begin
         ('sugang.ledger', 'select', 'at,source,source_id,payment_id,debit,credit,amount'),
         ('sugang.audit_log', 'select', 'id,at,subject,subject_id,item_id,seats'),
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
-        ('sugang.refunds', 'update', 'keeps_registration'),
+        ('sugang.refunds', 'update', 'keeps_registration,status,reference'),
+        ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
+                                    'created_at,expires_at,ended_at,payment_id,registration_id,history_entries'),
+        ('sugang.orders', 'insert', 'user_id,kind,item_id,title,price,payment_method,gateway,created_at,expires_at'),
+        ('sugang.orders', 'update', 'title,price,payment_method,gateway,status,expires_at,payment_id,registration_id'),
+        ('sugang.payment_attempts', 'select', 'id,order_id,gateway,status,is_live,reference,idempotency_key,'
+                                              'gateway_key,amount,currency,captured,payment_id,tries,lease_until,due_at,secret,'
+                                              'code,facts,created_at,sent_at,ended_at'),
+        ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount'),
+        ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
+                                              'lease_until,due_at,secret,code,facts,sent_at,ended_at'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),
@@ -5491,7 +6548,7 @@ end $$;
 create or replace function sugang.course_rights() returns table (relation text, privilege text, columns text)
 language sql stable as $$
     values ('courses', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
-                                 'registration_count,capacity,seats_taken,hidden'),
+                                 'registration_count,capacity,seats_taken,hidden,held_count'),
            ('courses', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
            ('courses', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('courses', 'delete', null),
@@ -5508,7 +6565,7 @@ $$;
 create or replace function sugang.test_rights() returns table (relation text, privilege text, columns text)
 language sql stable as $$
     values ('tests', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
-                                 'registration_count,capacity,seats_taken,hidden'),
+                                 'registration_count,capacity,seats_taken,hidden,held_count'),
            ('tests', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
            ('tests', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('tests', 'delete', null),
@@ -5528,13 +6585,16 @@ create or replace function sugang.recount_course() returns bigint language plpgs
 declare
     corrected bigint;
 begin
-    lock table course_registrations in share row exclusive mode;
+    lock table course_registrations, sugang.orders in share row exclusive mode;
     perform set_config('sugang.recount', 'on', true);
-    update courses i set registration_count = coalesce(r.n, 0)
+    update courses i set registration_count = coalesce(r.n, 0), held_count = coalesce(o.n, 0)
         from courses j
         left join (select course_id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
             on r.course_id = j.id
-        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+        left join (select item_id, count(*) as n from sugang.orders where kind = 'course' and is_live group by 1) o
+            on o.item_id = j.id
+        where i.id = j.id
+          and (j.registration_count, j.held_count) is distinct from (coalesce(r.n, 0), coalesce(o.n, 0));
     get diagnostics corrected = row_count;
     perform set_config('sugang.recount', '', true);
     return corrected;
@@ -5590,13 +6650,16 @@ create or replace function sugang.recount_test() returns bigint language plpgsql
 declare
     corrected bigint;
 begin
-    lock table test_registrations in share row exclusive mode;
+    lock table test_registrations, sugang.orders in share row exclusive mode;
     perform set_config('sugang.recount', 'on', true);
-    update tests i set registration_count = coalesce(r.n, 0)
+    update tests i set registration_count = coalesce(r.n, 0), held_count = coalesce(o.n, 0)
         from tests j
         left join (select test_id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
             on r.test_id = j.id
-        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+        left join (select item_id, count(*) as n from sugang.orders where kind = 'test' and is_live group by 1) o
+            on o.item_id = j.id
+        where i.id = j.id
+          and (j.registration_count, j.held_count) is distinct from (coalesce(r.n, 0), coalesce(o.n, 0));
     get diagnostics corrected = row_count;
     perform set_config('sugang.recount', '', true);
     return corrected;
@@ -5648,7 +6711,8 @@ end $$;
 -- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
 -- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, user, item.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), order and its attempts, payment,
+-- registration, user, item. Orders of others, which an item that is full releases, are skipped if they are locked.
 -- The item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql)
 -- takes it, and it stays locked only until the commit. Whatever else a statement may have to wait for, the row of the
 -- user included, it waits for before. The Django service writes in the same order.
@@ -5656,11 +6720,15 @@ end $$;
 -- A wait may be long, so what decides is read after it: all but the item's row is locked before the first look, and the
 -- second look is under that lock.
 
--- For an operator, hidden items are open and any amount is right; p_any_time ignores the period.
+-- For an operator, hidden items are open and any amount is right; p_any_time ignores the period. Without p_one_step,
+-- only what is free, or paid before, is taken so. p_order is the order whose money has arrived: see order_payments.sql.
+--
+-- A user who holds a seat by a pre-order takes it over here, unless money may be on its way for it.
 create or replace function sugang.do_register_course(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text,
                                                      p_by_operator boolean default false,
-                                                     p_any_time boolean default false)
+                                                     p_any_time boolean default false,
+                                                     p_one_step boolean default true, p_order bigint default null)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
@@ -5668,6 +6736,7 @@ declare
     current_item courses;
     registration course_registrations;
     payment payments;
+    own sugang.orders;
     happened_at timestamptz;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
@@ -5677,9 +6746,14 @@ begin
         where user_id = p_user and object_id = p_id and status = 'paid'
           and content_type_id = (select content_type_id from sugang.kinds where kind = 'course') for update;
     select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
-    perform sugang.lock_user(p_user);
+    -- Money that has arrived counts even if the user is inactive by now.
+    if p_order is null then perform sugang.lock_user(p_user); end if;
     happened_at := clock_timestamp();
     select * into item from courses where id = p_id and (not hidden or p_by_operator);
+    if item.held_count > 0 then
+        select * into own from sugang.orders
+            where user_id = p_user and kind = 'course' and item_id = p_id and is_live for update;
+    end if;
     if p_by_operator then
         if item.id is null then a.outcome := 'not_found'; end if;
     elsif item.price = 0 then
@@ -5698,12 +6772,18 @@ begin
     end if;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
+        when own.status <> 'held' and own.id is distinct from p_order then 'order_in_progress'
+        when payment.id is not null and p_order is not null then 'already_paid'
         when happened_at not between item.start_at and item.end_at and not p_any_time then 'not_open'
+        when not p_one_step and item.price <> 0 and payment.id is null then 'payment_required'
         when p_amount <> item.price and not p_by_operator then 'amount_mismatch'
         when not p_by_operator and item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
-        when item.registration_count >= item.capacity then 'sold_out'
+        -- A seat that the user holds is theirs, even where an operator has lowered the capacity.
+        when own.id is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
+            and (item.held_count = 0 or not sugang.frees_course_seat(p_id)) then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
+    if own.id is not null then perform set_config('sugang.taken_hold', own.id::text, true); end if;
 
     if registration.id is null then
         insert into course_registrations (user_id, course_id, status, enrolled_at)
@@ -5716,9 +6796,10 @@ begin
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
     select i.* into current_item from courses i join users u on u.id = p_user and u.is_active where i.id = p_id;
-    if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
-            is distinct from (item.price, item.start_at, item.end_at, item.hidden)
-        or clock_timestamp() > item.end_at and not p_any_time then
+    if p_order is null
+       and ((current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
+                is distinct from (item.price, item.start_at, item.end_at, item.hidden)
+            or clock_timestamp() > item.end_at and not p_any_time) then
         raise serialization_failure using
             message = 'the course or the user has changed, or the period has ended, meanwhile';
     end if;
@@ -5736,6 +6817,10 @@ begin
     elsif payment.registration_id is distinct from registration.id then
         update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
     end if;
+    if own.id is not null then
+        if own.id is distinct from p_order then perform sugang.end_order(own.id, 'cancelled'); end if;
+        perform set_config('sugang.taken_hold', '', true);
+    end if;
     a.outcome := 'ok';
     a.body := json_build_object('payment_id', payment.id, 'registration_id', registration.id,
                                 'amount', payment.amount::text, 'payment_method', payment.payment_method)::text;
@@ -5745,7 +6830,7 @@ end $$;
 create or replace function sugang.register_course(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_min text, p_max text, p_external_id text,
                                                   p_request_id text, p_key text, p_fingerprint text,
-                                                  p_epoch bigint default null)
+                                                  p_epoch bigint default null, p_one_step boolean default true)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -5756,7 +6841,8 @@ begin
     a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_course(
-        p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
+        p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id,
+        p_one_step => p_one_step));
 end $$;
 
 create or replace function sugang.complete_course(p_function text, p_user bigint, p_id bigint, p_request_id text,
@@ -5813,7 +6899,8 @@ end $$;
 -- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
 -- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, user, item.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), order and its attempts, payment,
+-- registration, user, item. Orders of others, which an item that is full releases, are skipped if they are locked.
 -- The item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql)
 -- takes it, and it stays locked only until the commit. Whatever else a statement may have to wait for, the row of the
 -- user included, it waits for before. The Django service writes in the same order.
@@ -5821,11 +6908,15 @@ end $$;
 -- A wait may be long, so what decides is read after it: all but the item's row is locked before the first look, and the
 -- second look is under that lock.
 
--- For an operator, hidden items are open and any amount is right; p_any_time ignores the period.
+-- For an operator, hidden items are open and any amount is right; p_any_time ignores the period. Without p_one_step,
+-- only what is free, or paid before, is taken so. p_order is the order whose money has arrived: see order_payments.sql.
+--
+-- A user who holds a seat by a pre-order takes it over here, unless money may be on its way for it.
 create or replace function sugang.do_register_test(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text,
                                                      p_by_operator boolean default false,
-                                                     p_any_time boolean default false)
+                                                     p_any_time boolean default false,
+                                                     p_one_step boolean default true, p_order bigint default null)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
@@ -5833,6 +6924,7 @@ declare
     current_item tests;
     registration test_registrations;
     payment payments;
+    own sugang.orders;
     happened_at timestamptz;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
@@ -5842,9 +6934,14 @@ begin
         where user_id = p_user and object_id = p_id and status = 'paid'
           and content_type_id = (select content_type_id from sugang.kinds where kind = 'test') for update;
     select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
-    perform sugang.lock_user(p_user);
+    -- Money that has arrived counts even if the user is inactive by now.
+    if p_order is null then perform sugang.lock_user(p_user); end if;
     happened_at := clock_timestamp();
     select * into item from tests where id = p_id and (not hidden or p_by_operator);
+    if item.held_count > 0 then
+        select * into own from sugang.orders
+            where user_id = p_user and kind = 'test' and item_id = p_id and is_live for update;
+    end if;
     if p_by_operator then
         if item.id is null then a.outcome := 'not_found'; end if;
     elsif item.price = 0 then
@@ -5863,12 +6960,18 @@ begin
     end if;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
+        when own.status <> 'held' and own.id is distinct from p_order then 'order_in_progress'
+        when payment.id is not null and p_order is not null then 'already_paid'
         when happened_at not between item.start_at and item.end_at and not p_any_time then 'not_open'
+        when not p_one_step and item.price <> 0 and payment.id is null then 'payment_required'
         when p_amount <> item.price and not p_by_operator then 'amount_mismatch'
         when not p_by_operator and item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
-        when item.registration_count >= item.capacity then 'sold_out'
+        -- A seat that the user holds is theirs, even where an operator has lowered the capacity.
+        when own.id is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
+            and (item.held_count = 0 or not sugang.frees_test_seat(p_id)) then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
+    if own.id is not null then perform set_config('sugang.taken_hold', own.id::text, true); end if;
 
     if registration.id is null then
         insert into test_registrations (user_id, test_id, status, applied_at)
@@ -5881,9 +6984,10 @@ begin
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
     select i.* into current_item from tests i join users u on u.id = p_user and u.is_active where i.id = p_id;
-    if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
-            is distinct from (item.price, item.start_at, item.end_at, item.hidden)
-        or clock_timestamp() > item.end_at and not p_any_time then
+    if p_order is null
+       and ((current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
+                is distinct from (item.price, item.start_at, item.end_at, item.hidden)
+            or clock_timestamp() > item.end_at and not p_any_time) then
         raise serialization_failure using
             message = 'the test or the user has changed, or the period has ended, meanwhile';
     end if;
@@ -5901,6 +7005,10 @@ begin
     elsif payment.registration_id is distinct from registration.id then
         update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
     end if;
+    if own.id is not null then
+        if own.id is distinct from p_order then perform sugang.end_order(own.id, 'cancelled'); end if;
+        perform set_config('sugang.taken_hold', '', true);
+    end if;
     a.outcome := 'ok';
     a.body := json_build_object('payment_id', payment.id, 'registration_id', registration.id,
                                 'amount', payment.amount::text, 'payment_method', payment.payment_method)::text;
@@ -5910,7 +7018,7 @@ end $$;
 create or replace function sugang.register_test(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_min text, p_max text, p_external_id text,
                                                   p_request_id text, p_key text, p_fingerprint text,
-                                                  p_epoch bigint default null)
+                                                  p_epoch bigint default null, p_one_step boolean default true)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -5921,7 +7029,8 @@ begin
     a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_test(
-        p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
+        p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id,
+        p_one_step => p_one_step));
 end $$;
 
 create or replace function sugang.complete_test(p_function text, p_user bigint, p_id bigint, p_request_id text,
@@ -6418,20 +7527,34 @@ end $$;
 create or replace trigger sugang_z_follow before insert or update on course_registrations
     for each row execute function sugang.follow_course_registration();
 
--- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
--- have. The Django service counts for itself, and writes back what it read before; both are ignored.
+-- Whether this transaction has registered the user of an order that holds a seat of this item. The order gives its seat
+-- up afterwards, since the row of the item is locked last.
+create or replace function sugang.course_hold_is_taken(p_id bigint) returns boolean language sql stable as $$
+    select exists (
+        select from sugang.orders o
+        join course_registrations r on r.user_id = o.user_id and r.course_id = o.item_id and r.status <> 'cancelled'
+        where o.id = nullif(current_setting('sugang.taken_hold', true), '')::bigint
+          and o.kind = 'course' and o.item_id = p_id and o.is_live)
+$$;
+
+-- Guards the counts of an item, of registrations and of seats that orders hold: only triggers change them, and none
+-- takes a seat that the capacity does not have. The Django service counts for itself, and writes back what it read
+-- before; both are ignored.
 create or replace function sugang.guard_course_seats() returns trigger language plpgsql as $$
 begin
     if tg_op = 'UPDATE' and new.id = old.id then
-        if new.registration_count = old.registration_count
-           or pg_trigger_depth() > 1 and new.registration_count >= 0
-              and (new.registration_count < old.registration_count
-                   or new.registration_count <= coalesce(new.capacity, new.registration_count)) then
+        if new.registration_count = old.registration_count and new.held_count = old.held_count
+           or pg_trigger_depth() > 1 and new.registration_count >= 0 and new.held_count >= 0
+              and (new.registration_count + new.held_count < old.registration_count + old.held_count
+                   or new.registration_count + new.held_count <= coalesce(new.capacity, 2147483647)
+                   or new.registration_count = old.registration_count + 1 and new.held_count = old.held_count
+                      and sugang.course_hold_is_taken(new.id)) then
             return new;
         elsif pg_trigger_depth() = 1 and not sugang.recounts() then
             new.registration_count := old.registration_count;
+            new.held_count := old.held_count;
             return new;
-        elsif new.registration_count >= 0 and not sugang.recounts() then
+        elsif new.registration_count >= 0 and new.held_count >= 0 and not sugang.recounts() then
             raise check_violation using
                 message = format('course %s has no seat left', new.id), table = 'courses',
                 constraint = 'courses_capacity_kept', hint = 'Raise its capacity first.';
@@ -6439,15 +7562,17 @@ begin
     end if;
     new.registration_count :=
         (select count(*) from course_registrations where course_id = new.id and status <> 'cancelled');
+    new.held_count := (select count(*) from sugang.orders where kind = 'course' and item_id = new.id and is_live);
     -- The history knows the seats under the id of before.
     if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
     return new;
 end $$;
 -- Without a condition, as on payments.
-create or replace trigger sugang_seats before update of id, registration_count on courses
+create or replace trigger sugang_seats before update of id, registration_count, held_count on courses
     for each row execute function sugang.guard_course_seats();
 create or replace trigger sugang_seats_insert before insert on courses
-    for each row when (new.registration_count <> 0) execute function sugang.guard_course_seats();
+    for each row when (new.registration_count <> 0 or new.held_count <> 0)
+    execute function sugang.guard_course_seats();
 
 -- Where foreign keys are deferred, registrations may be written before their item. A join in another order would read
 -- a whole table for one row.
@@ -6720,20 +7845,34 @@ end $$;
 create or replace trigger sugang_z_follow before insert or update on test_registrations
     for each row execute function sugang.follow_test_registration();
 
--- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
--- have. The Django service counts for itself, and writes back what it read before; both are ignored.
+-- Whether this transaction has registered the user of an order that holds a seat of this item. The order gives its seat
+-- up afterwards, since the row of the item is locked last.
+create or replace function sugang.test_hold_is_taken(p_id bigint) returns boolean language sql stable as $$
+    select exists (
+        select from sugang.orders o
+        join test_registrations r on r.user_id = o.user_id and r.test_id = o.item_id and r.status <> 'cancelled'
+        where o.id = nullif(current_setting('sugang.taken_hold', true), '')::bigint
+          and o.kind = 'test' and o.item_id = p_id and o.is_live)
+$$;
+
+-- Guards the counts of an item, of registrations and of seats that orders hold: only triggers change them, and none
+-- takes a seat that the capacity does not have. The Django service counts for itself, and writes back what it read
+-- before; both are ignored.
 create or replace function sugang.guard_test_seats() returns trigger language plpgsql as $$
 begin
     if tg_op = 'UPDATE' and new.id = old.id then
-        if new.registration_count = old.registration_count
-           or pg_trigger_depth() > 1 and new.registration_count >= 0
-              and (new.registration_count < old.registration_count
-                   or new.registration_count <= coalesce(new.capacity, new.registration_count)) then
+        if new.registration_count = old.registration_count and new.held_count = old.held_count
+           or pg_trigger_depth() > 1 and new.registration_count >= 0 and new.held_count >= 0
+              and (new.registration_count + new.held_count < old.registration_count + old.held_count
+                   or new.registration_count + new.held_count <= coalesce(new.capacity, 2147483647)
+                   or new.registration_count = old.registration_count + 1 and new.held_count = old.held_count
+                      and sugang.test_hold_is_taken(new.id)) then
             return new;
         elsif pg_trigger_depth() = 1 and not sugang.recounts() then
             new.registration_count := old.registration_count;
+            new.held_count := old.held_count;
             return new;
-        elsif new.registration_count >= 0 and not sugang.recounts() then
+        elsif new.registration_count >= 0 and new.held_count >= 0 and not sugang.recounts() then
             raise check_violation using
                 message = format('test %s has no seat left', new.id), table = 'tests',
                 constraint = 'tests_capacity_kept', hint = 'Raise its capacity first.';
@@ -6741,15 +7880,17 @@ begin
     end if;
     new.registration_count :=
         (select count(*) from test_registrations where test_id = new.id and status <> 'cancelled');
+    new.held_count := (select count(*) from sugang.orders where kind = 'test' and item_id = new.id and is_live);
     -- The history knows the seats under the id of before.
     if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
     return new;
 end $$;
 -- Without a condition, as on payments.
-create or replace trigger sugang_seats before update of id, registration_count on tests
+create or replace trigger sugang_seats before update of id, registration_count, held_count on tests
     for each row execute function sugang.guard_test_seats();
 create or replace trigger sugang_seats_insert before insert on tests
-    for each row when (new.registration_count <> 0) execute function sugang.guard_test_seats();
+    for each row when (new.registration_count <> 0 or new.held_count <> 0)
+    execute function sugang.guard_test_seats();
 
 -- Where foreign keys are deferred, registrations may be written before their item. A join in another order would read
 -- a whole table for one row.
@@ -6822,7 +7963,8 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('sugang.advance_sequences', 0));
     perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
             sugang.advance_sequence('sugang.audit_log'), sugang.advance_sequence('sugang.change_log'),
-            sugang.advance_sequence('sugang.refunds');
+            sugang.advance_sequence('sugang.refunds'), sugang.advance_sequence('sugang.orders'),
+            sugang.advance_sequence('sugang.payment_attempts');
     for kind in select k.kind from sugang.kinds k loop
         execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
     end loop;
@@ -6842,6 +7984,77 @@ $$;
 create or replace function sugang.advance_test_sequences() returns void language sql as $$
     select sugang.advance_sequence('tests'), sugang.advance_sequence('test_registrations')
 $$;
+
+-- ===== sweep
+
+-- Work without a request. Sweeps that run at once share it: each skips what another one has locked.
+
+-- Ends up to p_limit orders whose time is up, items in the order of their ids, and returns how many. What a gateway may
+-- know more about is looked up first.
+create or replace function sugang.expire_orders(p_limit bigint) returns table (holds bigint, deposits bigint)
+language plpgsql as $$
+declare
+    o record;
+begin
+    holds := 0;
+    deposits := 0;
+    for o in select id, status from (
+            select id, kind, item_id, status from sugang.orders
+            where is_live and expires_at < clock_timestamp()
+              and (status = 'held' or status = 'awaiting_deposit' and gateway = 'manual')
+            order by expires_at limit p_limit for update skip locked) due
+            order by kind, item_id, id loop
+        perform sugang.end_order(o.id, 'expired');
+        if o.status = 'held' then holds := holds + 1; else deposits := deposits + 1; end if;
+    end loop;
+    return next;
+end $$;
+
+-- What a sweep has done, and in how many seconds the next one has something to do.
+create or replace function sugang.sweep(p_function text, p_limit bigint) returns sugang.function_row
+language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    done record;
+    next_at timestamptz;
+begin
+    if p_function is distinct from 'sweep' then perform sugang.misrouted(p_function, 'sweep'); end if;
+    select * into done from sugang.expire_orders(p_limit);
+    select min(expires_at) into next_at from sugang.orders where is_live;
+    a.outcome := 'ok';
+    a.body := json_build_object(
+        'expired_holds', done.holds, 'expired_deposits', done.deposits,
+        'again_in_seconds', case
+            when done.holds + done.deposits >= p_limit then 0
+            else greatest(1, least(60, ceil(extract(epoch from next_at - clock_timestamp()))))
+        end::bigint)::text;
+    return a;
+end $$;
+
+-- Claims up to p_limit attempts whose outcome has to be looked up at the gateway: those that were sent by a process
+-- that has not answered within its lease, and deposits whose time is up. Each failure doubles the lease, up to an hour.
+create or replace function sugang.claim_due(p_function text, p_limit bigint, p_lease_ms bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'claim_due' then perform sugang.misrouted(p_function, 'claim_due'); end if;
+    with due as (
+        select id from sugang.payment_attempts
+        where status in ('sent', 'waiting') and gateway <> 'manual'
+          and coalesce(lease_until, due_at) < clock_timestamp()
+        order by coalesce(lease_until, due_at) limit p_limit for update skip locked
+    ), claimed as (
+        update sugang.payment_attempts t
+            set tries = tries + 1,
+                lease_until = clock_timestamp()
+                    + least(make_interval(secs => p_lease_ms / 1e3 * 2 ^ least(tries, 20)), interval '1 hour')
+            from due where t.id = due.id returning t as attempt, t.order_id, t.id
+    )
+    select 'ok', coalesce(json_agg(sugang.attempt_json(attempt, o) order by c.id), '[]')::text into a.outcome, a.body
+        from claimed c join sugang.orders o on o.id = c.order_id;
+    return a;
+end $$;
 
 -- ===== time
 
@@ -7017,11 +8230,13 @@ with kept as (
            substring(k.body from '^{"registration" ?: ?{"id" ?: ?(\d{1,18})')::bigint as managed_id,
            substring(k.body from '^{"count" ?: ?\d+, ?"ids" ?: ?(\[[\d,]+\])')::jsonb as created_ids,
            substring(k.body from '"version" ?: ?"(\w+)"') as version,
+           case when k.body ~ '"item_type" ?:'
+                then substring(k.body from '"id" ?: ?(\d{1,18})')::bigint end as order_id,
            k.body is null as is_deletion,
            substring(k.body from '"refund_id" ?: ?(\d{1,18})')::bigint as refund_id,
            substring(k.body from '"cancelled_at" ?: ?"([^"]+)"') as cancelled_at,
            substring(k.body from '"amount" ?: ?"(\d{1,12}(?:\.\d+)?)"')::numeric as amount
-    from sugang.idempotency_keys k where k.outcome = 'ok'
+    from sugang.idempotency_keys k where k.outcome in ('ok', 'accepted', 'held_before')
 ), written as (
     -- What a request wrote within the minute before its response was kept.
     select k.key, h.* from kept k
@@ -7039,6 +8254,10 @@ where case
             where c.subject in (select kind from sugang.kinds)
               and (c.subject_id, c.action, c.actor_id) = (item_id::bigint, 'created', k.user_id)
               and c.at between k.created_at - interval '1 minute' and k.created_at))
+    -- An order of the user, or one that an operator works on.
+    when k.order_id is not null then not exists (
+        select from sugang.audit_log h
+        where (h.subject, h.subject_id) = ('order', k.order_id) and h.at <= k.created_at)
     -- An operator's change of a registration.
     when k.managed_id is not null then not exists (
         select from sugang.audit_log h join sugang.kinds i on i.kind = h.subject
@@ -7057,6 +8276,11 @@ where case
         select from sugang.ledger l
         where (l.source, l.source_id, l.payment_id, l.amount, l.actor_id)
             = ('refund', k.refund_id, k.payment_id, k.amount, k.user_id))
+        -- A gateway has not given it back yet.
+        and not exists (
+            select from sugang.refunds r
+            where (r.id, r.payment_id, r.amount) = (k.refund_id, k.payment_id, k.amount)
+              and r.status in ('requested', 'sent'))
     -- A cancellation.
     when k.registration_id is null then not exists (
         select from written w
@@ -7381,7 +8605,30 @@ where a.entry is null
   and not exists (select from sugang.audit_seals s
                   where s.first_id / 1000 = a.id / 1000 and a.id between s.first_id and s.last_id)
 $query$),
-(19::bigint, 'registration_without_its_payment', 'course',
+(19::bigint, 'audit_log_of_order', null::text,
+'Compare the order with its history (select * from sugang.audit_log where subject = ''order'' and subject_id = <id> order by id), its attempts and the gateway''s books. Set it to what is right, with the triggers on.',
+$query$
+with entries as (
+    select subject_id as id, max(id) as last_id, min(entry) as first, max(entry) as last, count(*) as n
+    from sugang.audit_log where subject = 'order' group by 1
+)
+select concat(coalesce(o.id, e.id), ' ', w.reason)
+from sugang.orders o
+full join entries e on e.id = o.id
+left join sugang.audit_log l on l.id = e.last_id
+cross join lateral (select case
+    when e.id is null then 'has no history'
+    when o.id is null and l.status <> 'deleted' then 'is gone'
+    when (e.first, e.n) <> (1, e.last) then 'lacks a part of its history'
+    when o.id is null then null
+    when l.status <> o.status then 'status'
+    when (l.user_id, l.item_kind, l.item_id) <> (o.user_id, o.kind, o.item_id) then 'user or item'
+    when l.entry <> o.history_entries then 'lacks a part of its history'
+    when (l.state is distinct from sugang.order_state(o)) then 'was changed without a trace'
+end as reason) w
+where w.reason is not null
+$query$),
+(20::bigint, 'registration_without_its_payment', 'course',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -7394,7 +8641,7 @@ where h.subject = 'course' and h.seats > 0 and h.actor_id is not null and h.entr
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'course'
                     and l.status = 'paid')
 $query$),
-(20::bigint, 'registration_without_its_payment', 'test',
+(21::bigint, 'registration_without_its_payment', 'test',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -7407,25 +8654,29 @@ where h.subject = 'test' and h.seats > 0 and h.actor_id is not null and h.entry 
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'test'
                     and l.status = 'paid')
 $query$),
-(21::bigint, 'payment_without_its_registration', 'course',
+(22::bigint, 'payment_without_its_registration', 'course',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
 where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.item_kind = 'course'
+  -- Money that is set aside is cancelled from the start.
+  and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'course' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(22::bigint, 'payment_without_its_registration', 'test',
+(23::bigint, 'payment_without_its_registration', 'test',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
 where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.item_kind = 'test'
+  -- Money that is set aside is cancelled from the start.
+  and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'test' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(23::bigint, 'refunded_beyond_payment', null::text,
+(24::bigint, 'refunded_beyond_payment', null::text,
 'More was given back than was paid. Compare with the gateway''s books, and set what was not given back to `refused`.',
 $query$
 select p.id::text from payments p
@@ -7433,7 +8684,7 @@ join (select payment_id as id, sum(amount) as amount from sugang.refunds
       where status <> 'refused' group by 1) r using (id)
 where r.amount > p.amount
 $query$),
-(24::bigint, 'refunds_of_payment', null::text,
+(25::bigint, 'refunds_of_payment', null::text,
 'The payment and its refunds (select * from sugang.refunds where payment_id = <id>) disagree. Decide by the ledger and the gateway''s books what was given back, and correct the other.',
 $query$
 with refunded as (
@@ -7451,7 +8702,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(25::bigint, 'refund_of_no_payment', null::text,
+(26::bigint, 'refund_of_no_payment', null::text,
 'Restore the payment from a backup; the history has what it was.',
 $query$
 select r.id::text from sugang.refunds r
@@ -7459,7 +8710,7 @@ where not exists (select from payments p where p.id = r.payment_id)
   and not exists (select from sugang.audit_log h
                   where h.subject = 'payment' and h.subject_id = r.payment_id and h.status = 'deleted')
 $query$),
-(26::bigint, 'ledger_of_payment', null::text,
+(27::bigint, 'ledger_of_payment', null::text,
 'Compare the payment with its history, its refunds and the gateway''s books. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with movements as (
@@ -7473,7 +8724,7 @@ with movements as (
 select id::text from movements group by id
 having sum(cash) <> case when bool_or(is_payment) then sum(due) else 0 end
 $query$),
-(27::bigint, 'ledger_of_refund', null::text,
+(28::bigint, 'ledger_of_refund', null::text,
 'Compare the refund with the ledger (select * from sugang.ledger where source = ''refund'' and source_id = <id>) and the gateway''s books, and correct what is wrong.',
 $query$
 with booked as (
@@ -7487,7 +8738,7 @@ where r.id is null
    or coalesce(b.amount, 0) <> case when r.status in ('done', 'external') then r.amount else 0 end
    or b.amounts > 1 or b.paid_out <> r.amount
 $query$),
-(28::bigint, 'ledger_entry', null::text,
+(29::bigint, 'ledger_entry', null::text,
 'This movement has no valid accounts, or nothing has moved it. Compare with a backup and the gateway''s books.',
 $query$
 select concat_ws(' ', source, source_id, step) from sugang.ledger
@@ -7502,13 +8753,128 @@ where l.source in ('payment', 'history')
                   where h.subject = 'payment' and h.subject_id = l.payment_id
                     and l.source_id = case l.source when 'payment' then h.subject_id else h.id end)
 $query$),
-(29::bigint, 'second_active_payment', null::text,
+(30::bigint, 'held_count', 'course',
+'select sugang.recount_course(); counts again.',
+$query$
+select i.id::text from courses i
+left join (select item_id as id, count(*) as n from sugang.orders
+           where kind = 'course' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
+where i.held_count <> coalesce(o.n, 0)
+$query$),
+(31::bigint, 'held_count', 'test',
+'select sugang.recount_test(); counts again.',
+$query$
+select i.id::text from tests i
+left join (select item_id as id, count(*) as n from sugang.orders
+           where kind = 'test' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
+where i.held_count <> coalesce(o.n, 0)
+$query$),
+(32::bigint, 'order_without_user_or_item', 'course',
+'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
+$query$
+select o.id::text from sugang.orders o
+where o.is_live and o.kind = 'course'
+  and (not exists (select from users u where u.id = o.user_id)
+       or not exists (select from courses i where i.id = o.item_id))
+$query$),
+(33::bigint, 'order_without_user_or_item', 'test',
+'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
+$query$
+select o.id::text from sugang.orders o
+where o.is_live and o.kind = 'test'
+  and (not exists (select from users u where u.id = o.user_id)
+       or not exists (select from tests i where i.id = o.item_id))
+$query$),
+(34::bigint, 'second_live_order', null::text,
+'Decide by the attempts and the gateway''s books which of them remains, and end the other. Then create the missing unique index again.',
+$query$
+select string_agg(id::text, '+' order by id) from sugang.orders
+where status in ('held', 'approving', 'awaiting_deposit') group by user_id, kind, item_id having count(*) > 1
+$query$),
+(35::bigint, 'second_capture', null::text,
+'An order was paid twice. Give the second payment back at the gateway, and set its attempt to `surplus`.',
+$query$
+select order_id::text from sugang.payment_attempts where status = 'captured' group by 1 having count(*) > 1
+$query$),
+(36::bigint, 'captured_is_price', null::text,
+'The money of an order is not its price. Compare with the gateway''s books, and give it back.',
+$query$
+select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'captured'
+where t.captured is distinct from o.price or t.amount is distinct from o.price
+$query$),
+(37::bigint, 'order_status_against_money', null::text,
+'Compare the order with its attempts (select * from sugang.payment_attempts where order_id = <id>), its payment and the gateway''s books. Decide which is right, and correct the other.',
+$query$
+select concat(o.id, ' ', w.reason) from sugang.orders o
+cross join lateral (
+    select count(*) filter (where status = 'captured') as captured,
+           count(*) filter (where status = 'surplus') as surplus,
+           count(*) filter (where status in ('open', 'sent', 'waiting')) as live,
+           string_agg(status, ',') filter (where status in ('open', 'sent', 'waiting')) as live_status,
+           coalesce(bool_or(payment_id = o.payment_id), false) as has_its_payment
+    from sugang.payment_attempts where order_id = o.id) t
+cross join lateral (select case
+    when (o.status = 'paid') <> (t.captured > 0) then 'is paid without a capture, or the reverse'
+    when o.status = 'refund_due' and t.surplus = 0 then 'owes a refund of no money'
+    when o.status in ('paid', 'refund_due') and not t.has_its_payment then 'has the payment of no attempt'
+    -- A seat is never freed while an outcome is unknown.
+    when o.status in ('expired', 'cancelled') and t.live > 0 then 'has ended with a live attempt'
+    when o.status in ('paid', 'refund_due') and t.live_status = 'open' then 'has ended with an open attempt'
+    when t.live_status <> case o.status when 'held' then 'open' when 'approving' then 'sent'
+                                        when 'awaiting_deposit' then 'waiting' end
+        then 'has an attempt in another state'
+    when o.status in ('held', 'approving', 'awaiting_deposit') and t.live = 0 then 'has no live attempt'
+end as reason) w
+where w.reason is not null
+$query$),
+(38::bigint, 'payment_of_attempt', null::text,
+'The payment that an attempt has brought is gone, or has another amount. Compare with the history, a backup and the gateway''s books.',
+$query$
+select t.id::text from sugang.payment_attempts t
+left join payments p on p.id = t.payment_id
+where t.status in ('captured', 'surplus')
+  and case when p.id is null
+           then not exists (select from sugang.audit_log h
+                            where h.subject = 'payment' and h.subject_id = t.payment_id and h.status = 'deleted')
+           else p.amount is distinct from t.captured
+                and not exists (select from sugang.audit_log h
+                                where h.subject = 'payment' and h.subject_id = p.id and h.entry > 1) end
+$query$),
+(39::bigint, 'surplus_without_refund', null::text,
+'Money was set aside, and nothing is owed back. Write the refund, or find out who has taken it away.',
+$query$
+select t.id::text from sugang.payment_attempts t
+where t.status = 'surplus'
+  and coalesce((select sum(amount) from sugang.refunds r
+                where r.payment_id = t.payment_id and r.status <> 'refused'), 0) < t.captured
+$query$),
+(40::bigint, 'paid_order_without_registration', 'course',
+'The user has paid, and has no seat. Give it back, or refund the payment.',
+$query$
+select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
+where o.status = 'paid' and o.kind = 'course' and p.status = 'paid'
+  and not exists (select from course_registrations r
+                  where r.user_id = o.user_id and r.course_id = o.item_id)
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'course' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
+$query$),
+(41::bigint, 'paid_order_without_registration', 'test',
+'The user has paid, and has no seat. Give it back, or refund the payment.',
+$query$
+select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
+where o.status = 'paid' and o.kind = 'test' and p.status = 'paid'
+  and not exists (select from test_registrations r
+                  where r.user_id = o.user_id and r.test_id = o.item_id)
+  and not exists (select from sugang.audit_log h
+                  where h.subject = 'test' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
+$query$),
+(42::bigint, 'second_active_payment', null::text,
 'The user has paid twice. Give one payment back and set its status to ''refunded''.',
 $query$
 select string_agg(id::text, '+' order by id) from payments where status = 'paid'
 group by user_id, content_type_id, object_id having count(*) > 1
 $query$),
-(30::bigint, 'active_payment_without_active_registration', 'course',
+(43::bigint, 'active_payment_without_active_registration', 'course',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -7519,7 +8885,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(31::bigint, 'active_payment_without_active_registration', 'test',
+(44::bigint, 'active_payment_without_active_registration', 'test',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -7530,39 +8896,39 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(32::bigint, 'payment_of_unknown_kind', null::text,
+(45::bigint, 'payment_of_unknown_kind', null::text,
 'Set the payment type to the kind of the content type: select * from sugang.kinds;',
 $query$
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
 where k.kind is distinct from p.payment_type
 $query$),
-(33::bigint, 'payment_without_user', null::text,
+(46::bigint, 'payment_without_user', null::text,
 'Restore the user from a backup; the history has the id.',
 $query$
 select p.id::text from payments p where not exists (select from users u where u.id = p.user_id)
 $query$),
-(34::bigint, 'payment_value_unknown', null::text,
+(47::bigint, 'payment_value_unknown', null::text,
 'Set a status that is known, and the amount and the method that the history and the gateway have.',
 $query$
 select id::text from payments
 where status not in ('paid', 'cancelled', 'refunded')
    or (amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free') is not true
 $query$),
-(35::bigint, 'payment_points_to_another_registration', 'course',
+(48::bigint, 'payment_points_to_another_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join course_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
   and (r.user_id, r.course_id) <> (p.user_id, p.object_id)
 $query$),
-(36::bigint, 'payment_points_to_another_registration', 'test',
+(49::bigint, 'payment_points_to_another_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join test_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
   and (r.user_id, r.test_id) <> (p.user_id, p.object_id)
 $query$),
-(37::bigint, 'payment_points_to_no_registration', 'course',
+(50::bigint, 'payment_points_to_no_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -7573,7 +8939,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'course' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(38::bigint, 'payment_points_to_no_registration', 'test',
+(51::bigint, 'payment_points_to_no_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -7584,19 +8950,19 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'test' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(39::bigint, 'external_id_twice', null::text,
+(52::bigint, 'external_id_twice', null::text,
 'Compare both payments with the gateway''s books; one of them is not what was paid.',
 $query$
 select string_agg(id::text, '+' order by id) from payments
 where starts_with(external_transaction_id, 'sugang_') group by external_transaction_id having count(*) > 1
 $query$),
-(40::bigint, 'payment_time_against_status', null::text,
+(53::bigint, 'payment_time_against_status', null::text,
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from payments
 where status = 'paid' and cancelled_at is not null or status = 'cancelled' and cancelled_at is null
 $query$),
-(41::bigint, 'payment_times_out_of_order', null::text,
+(54::bigint, 'payment_times_out_of_order', null::text,
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select p.id::text from payments p
@@ -7607,17 +8973,17 @@ where (p.cancelled_at < p.paid_at - interval '5 minutes'
                   where h.subject = 'payment' and h.subject_id = p.id and h.entry = p.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(42::bigint, 'second_registration', 'course',
+(55::bigint, 'second_registration', 'course',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from course_registrations group by user_id, course_id having count(*) > 1
 $query$),
-(43::bigint, 'second_registration', 'test',
+(56::bigint, 'second_registration', 'test',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from test_registrations group by user_id, test_id having count(*) > 1
 $query$),
-(44::bigint, 'active_registration_without_active_payment', 'course',
+(57::bigint, 'active_registration_without_active_payment', 'course',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from course_registrations r
@@ -7631,7 +8997,7 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.enrolled_at)))
 $query$),
-(45::bigint, 'active_registration_without_active_payment', 'test',
+(58::bigint, 'active_registration_without_active_payment', 'test',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from test_registrations r
@@ -7645,43 +9011,43 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.applied_at)))
 $query$),
-(46::bigint, 'registration_without_user_or_item', 'course',
+(59::bigint, 'registration_without_user_or_item', 'course',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from course_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from courses i where i.id = r.course_id)
 $query$),
-(47::bigint, 'registration_without_user_or_item', 'test',
+(60::bigint, 'registration_without_user_or_item', 'test',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from test_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from tests i where i.id = r.test_id)
 $query$),
-(48::bigint, 'registration_status_unknown', 'course',
+(61::bigint, 'registration_status_unknown', 'course',
 'Set the status that the history has.',
 $query$
 select id::text from course_registrations where status not in ('enrolled', 'completed', 'cancelled')
 $query$),
-(49::bigint, 'registration_status_unknown', 'test',
+(62::bigint, 'registration_status_unknown', 'test',
 'Set the status that the history has.',
 $query$
 select id::text from test_registrations where status not in ('applied', 'completed', 'cancelled')
 $query$),
-(50::bigint, 'registration_time_against_status', 'course',
+(63::bigint, 'registration_time_against_status', 'course',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from course_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(51::bigint, 'registration_time_against_status', 'test',
+(64::bigint, 'registration_time_against_status', 'test',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from test_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(52::bigint, 'registration_times_out_of_order', 'course',
+(65::bigint, 'registration_times_out_of_order', 'course',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from course_registrations r
@@ -7693,7 +9059,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.enrolled_at - interval '5 mi
                   where h.subject = 'course' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(53::bigint, 'registration_times_out_of_order', 'test',
+(66::bigint, 'registration_times_out_of_order', 'test',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from test_registrations r
@@ -7705,7 +9071,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.applied_at - interval '5 min
                   where h.subject = 'test' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(54::bigint, 'registration_count', 'course',
+(67::bigint, 'registration_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -7713,7 +9079,7 @@ left join (select course_id as id, count(*) as n from course_registrations where
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(55::bigint, 'registration_count', 'test',
+(68::bigint, 'registration_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -7721,29 +9087,41 @@ left join (select test_id as id, count(*) as n from test_registrations where sta
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(56::bigint, 'capacity', 'course',
+(69::bigint, 'capacity', 'course',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from courses i
 left join (select course_id as id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
     using (id)
-where i.capacity < greatest(i.registration_count, r.n)
+where i.capacity < greatest(i.registration_count, r.n) + i.held_count
   and exists (select from sugang.audit_log h
-              where h.item_kind = 'course' and h.item_id = i.id and h.seats > 0
-                and h.at > coalesce(i.capacity_changed_at, '-infinity'))
+              where h.item_kind = 'course' and h.item_id = i.id
+                and (h.seats > 0 or (h.subject, h.status, h.entry) = ('order', 'held', 1))
+                and h.at > coalesce(i.capacity_changed_at, '-infinity')
+                -- A seat that an order has held before.
+                and not exists (select from sugang.audit_log o
+                                where h.seats > 0 and o.subject = 'order' and o.status <> 'held'
+                                  and (o.request_id, o.user_id, o.item_kind, o.item_id)
+                                      = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(57::bigint, 'capacity', 'test',
+(70::bigint, 'capacity', 'test',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from tests i
 left join (select test_id as id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
     using (id)
-where i.capacity < greatest(i.registration_count, r.n)
+where i.capacity < greatest(i.registration_count, r.n) + i.held_count
   and exists (select from sugang.audit_log h
-              where h.item_kind = 'test' and h.item_id = i.id and h.seats > 0
-                and h.at > coalesce(i.capacity_changed_at, '-infinity'))
+              where h.item_kind = 'test' and h.item_id = i.id
+                and (h.seats > 0 or (h.subject, h.status, h.entry) = ('order', 'held', 1))
+                and h.at > coalesce(i.capacity_changed_at, '-infinity')
+                -- A seat that an order has held before.
+                and not exists (select from sugang.audit_log o
+                                where h.seats > 0 and o.subject = 'order' and o.status <> 'held'
+                                  and (o.request_id, o.user_id, o.item_kind, o.item_id)
+                                      = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(58::bigint, 'search_table', 'course',
+(71::bigint, 'search_table', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -7751,7 +9129,7 @@ from (select id, created_at from courses where not hidden) i
 full join sugang.course_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(59::bigint, 'search_table', 'test',
+(72::bigint, 'search_table', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -7759,7 +9137,7 @@ from (select id, created_at from tests where not hidden) i
 full join sugang.test_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(60::bigint, 'search_vector', 'course',
+(73::bigint, 'search_vector', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -7774,7 +9152,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
 $query$),
-(61::bigint, 'search_vector', 'test',
+(74::bigint, 'search_vector', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -7789,7 +9167,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
 $query$),
-(62::bigint, 'search_vector_of_payment', null::text,
+(75::bigint, 'search_vector_of_payment', null::text,
 'Write the title again: update payments set target_title = target_title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (

@@ -1,9 +1,9 @@
 -- Refunds, and the ledger of all money.
 --
 -- The triggers of payments write both, whichever program changes a payment: a payment that appears is captured, and one
--- that is no longer paid gives back what is left of it. As long as no gateway carries a refund, that is all there is to
--- do, and a refund is `done` when it is written. Only a refund of a part is a row that a function writes; its trigger
--- adds it to the payment.
+-- that is no longer paid gives back what is left of it. Where no gateway holds the money, that is all there is to do,
+-- and a refund is `done` when it is written. Only a refund of a part is a row that a function writes; its trigger adds
+-- it to the payment.
 
 create or replace trigger append_only before update or delete or truncate on sugang.ledger
     for each statement execute function sugang.refuse_audit_log_change();
@@ -43,11 +43,14 @@ begin
     if p_rest = 0 then return; end if;
     with refund as (
         insert into sugang.refunds (payment_id, amount, status, ends_payment, reason, requested_by, requested_at)
-            values (p_payment, p_rest, 'done', true, p_reason, p_actor, p_at) returning id
+            values (p_payment, p_rest,
+                    case when sugang.is_held_by_gateway(p_payment) then 'requested' else 'done' end,
+                    true, p_reason, p_actor, p_at)
+            returning id, status
     )
     insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
         select p_at, 'refund', id, 'done', p_payment, 'sales_returns', 'cash', p_rest, p_actor, p_request_id
-        from refund;
+        from refund where status = 'done';
 end $$;
 
 -- Books a payment that another program has written in another way than the API does.

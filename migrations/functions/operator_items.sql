@@ -13,7 +13,7 @@ begin
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count, i.capacity) as remaining,
+            i.capacity - least(i.registration_count + i.held_count, i.capacity) as remaining,
             greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.{kind}_version(i) as version) o)
         page (o_ordinality, o));
@@ -173,7 +173,8 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
 begin
-    if exists (select from {registrations} where {item_id} = p_id) then
+    if exists (select from {registrations} where {item_id} = p_id)
+        or exists (select from sugang.orders where kind = '{kind}' and item_id = p_id) then
         a.outcome := 'item_in_use';
         return a;
     end if;
@@ -182,6 +183,7 @@ begin
     a.outcome := sugang.lock_{kind}_version(p_user, p_epoch, p_id, p_versions);
     if a.outcome is not null then return a; end if;
     if exists (select from {registrations} where {item_id} = p_id)
+        or exists (select from sugang.orders where kind = '{kind}' and item_id = p_id)
         or exists (select from payments
                    where object_id = p_id
                      and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')) then

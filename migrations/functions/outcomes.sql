@@ -12,6 +12,9 @@ alter domain sugang.outcome add constraint known check (value in (
     -- registering and completing
     'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',
+    -- orders
+    'payment_required', 'held_before', 'send', 'accepted', 'order_in_progress', 'order_ended', 'already_paid',
+    'gateway_decides', 'no_refund_due', 'method_unavailable',
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do

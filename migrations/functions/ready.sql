@@ -16,7 +16,8 @@ begin
                                'external_transaction_id,status,refund_reason,paid_at,cancelled_at,search_vector,'
                                'title_vector,target_title,registration_id,registration_time,history_entries,'
                                'partly_refunded,refund_refused'),
-        ('payments', 'insert', 'user_id,payment_type,content_type_id,object_id,amount,payment_method,'
+        ('payments', 'insert', 'id,cancelled_at,refund_reason,user_id,payment_type,content_type_id,object_id,'
+                               'amount,payment_method,'
                                'external_transaction_id,status,paid_at,search_vector,title_vector,target_title,'
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
@@ -25,7 +26,17 @@ begin
         ('sugang.ledger', 'select', 'at,source,source_id,payment_id,debit,credit,amount'),
         ('sugang.audit_log', 'select', 'id,at,subject,subject_id,item_id,seats'),
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
-        ('sugang.refunds', 'update', 'keeps_registration'),
+        ('sugang.refunds', 'update', 'keeps_registration,status,reference'),
+        ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
+                                    'created_at,expires_at,ended_at,payment_id,registration_id,history_entries'),
+        ('sugang.orders', 'insert', 'user_id,kind,item_id,title,price,payment_method,gateway,created_at,expires_at'),
+        ('sugang.orders', 'update', 'title,price,payment_method,gateway,status,expires_at,payment_id,registration_id'),
+        ('sugang.payment_attempts', 'select', 'id,order_id,gateway,status,is_live,reference,idempotency_key,'
+                                              'gateway_key,amount,currency,captured,payment_id,tries,lease_until,due_at,secret,'
+                                              'code,facts,created_at,sent_at,ended_at'),
+        ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount'),
+        ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
+                                              'lease_until,due_at,secret,code,facts,sent_at,ended_at'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),

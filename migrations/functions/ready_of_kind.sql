@@ -2,7 +2,7 @@
 create or replace function sugang.{kind}_rights() returns table (relation text, privilege text, columns text)
 language sql stable as $$
     values ('{items}', 'select', 'id,title,description,price,start_at,end_at,created_at,search_vector,'
-                                 'registration_count,capacity,seats_taken,hidden'),
+                                 'registration_count,capacity,seats_taken,hidden,held_count'),
            ('{items}', 'insert', 'title,description,price,capacity,start_at,end_at,hidden'),
            ('{items}', 'update', 'title,description,price,capacity,start_at,end_at,hidden,updated_at'),
            ('{items}', 'delete', null),

@@ -5,13 +5,16 @@ create or replace function sugang.recount_{kind}() returns bigint language plpgs
 declare
     corrected bigint;
 begin
-    lock table {registrations} in share row exclusive mode;
+    lock table {registrations}, sugang.orders in share row exclusive mode;
     perform set_config('sugang.recount', 'on', true);
-    update {items} i set registration_count = coalesce(r.n, 0)
+    update {items} i set registration_count = coalesce(r.n, 0), held_count = coalesce(o.n, 0)
         from {items} j
         left join (select {item_id}, count(*) as n from {registrations} where status <> 'cancelled' group by 1) r
             on r.{item_id} = j.id
-        where i.id = j.id and j.registration_count is distinct from coalesce(r.n, 0);
+        left join (select item_id, count(*) as n from sugang.orders where kind = '{kind}' and is_live group by 1) o
+            on o.item_id = j.id
+        where i.id = j.id
+          and (j.registration_count, j.held_count) is distinct from (coalesce(r.n, 0), coalesce(o.n, 0));
     get diagnostics corrected = row_count;
     perform set_config('sugang.recount', '', true);
     return corrected;

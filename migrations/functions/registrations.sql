@@ -1,7 +1,8 @@
 -- One kind: registers a user for an item, completes a registration, cancels one. Each is one statement that checks,
 -- locks, writes and builds the response.
 --
--- Locks are always taken in this order: idempotency key, user and item (advisory), payment, registration, user, item.
+-- Locks are always taken in this order: idempotency key, user and item (advisory), order and its attempts, payment,
+-- registration, user, item. Orders of others, which an item that is full releases, are skipped if they are locked.
 -- The item is last because all registrations for it contend for its row: the trigger of the registration (seats.sql)
 -- takes it, and it stays locked only until the commit. Whatever else a statement may have to wait for, the row of the
 -- user included, it waits for before. The Django service writes in the same order.
@@ -9,11 +10,15 @@
 -- A wait may be long, so what decides is read after it: all but the item's row is locked before the first look, and the
 -- second look is under that lock.
 
--- For an operator, hidden items are open and any amount is right; p_any_time ignores the period.
+-- For an operator, hidden items are open and any amount is right; p_any_time ignores the period. Without p_one_step,
+-- only what is free, or paid before, is taken so. p_order is the order whose money has arrived: see order_payments.sql.
+--
+-- A user who holds a seat by a pre-order takes it over here, unless money may be on its way for it.
 create or replace function sugang.do_register_{kind}(p_user bigint, p_id bigint, p_amount numeric, p_method text,
                                                      p_min numeric, p_max numeric, p_external_id text,
                                                      p_by_operator boolean default false,
-                                                     p_any_time boolean default false)
+                                                     p_any_time boolean default false,
+                                                     p_one_step boolean default true, p_order bigint default null)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
@@ -21,6 +26,7 @@ declare
     current_item {items};
     registration {registrations};
     payment payments;
+    own sugang.orders;
     happened_at timestamptz;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
@@ -30,9 +36,14 @@ begin
         where user_id = p_user and object_id = p_id and status = 'paid'
           and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}') for update;
     select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
-    perform sugang.lock_user(p_user);
+    -- Money that has arrived counts even if the user is inactive by now.
+    if p_order is null then perform sugang.lock_user(p_user); end if;
     happened_at := clock_timestamp();
     select * into item from {items} where id = p_id and (not hidden or p_by_operator);
+    if item.held_count > 0 then
+        select * into own from sugang.orders
+            where user_id = p_user and kind = '{kind}' and item_id = p_id and is_live for update;
+    end if;
     if p_by_operator then
         if item.id is null then a.outcome := 'not_found'; end if;
     elsif item.price = 0 then
@@ -51,12 +62,18 @@ begin
     end if;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
+        when own.status <> 'held' and own.id is distinct from p_order then 'order_in_progress'
+        when payment.id is not null and p_order is not null then 'already_paid'
         when happened_at not between item.start_at and item.end_at and not p_any_time then 'not_open'
+        when not p_one_step and item.price <> 0 and payment.id is null then 'payment_required'
         when p_amount <> item.price and not p_by_operator then 'amount_mismatch'
         when not p_by_operator and item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
-        when item.registration_count >= item.capacity then 'sold_out'
+        -- A seat that the user holds is theirs, even where an operator has lowered the capacity.
+        when own.id is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
+            and (item.held_count = 0 or not sugang.frees_{kind}_seat(p_id)) then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
+    if own.id is not null then perform set_config('sugang.taken_hold', own.id::text, true); end if;
 
     if registration.id is null then
         insert into {registrations} (user_id, {item_id}, status, {registered_at})
@@ -69,9 +86,10 @@ begin
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
     select i.* into current_item from {items} i join users u on u.id = p_user and u.is_active where i.id = p_id;
-    if (current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
-            is distinct from (item.price, item.start_at, item.end_at, item.hidden)
-        or clock_timestamp() > item.end_at and not p_any_time then
+    if p_order is null
+       and ((current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
+                is distinct from (item.price, item.start_at, item.end_at, item.hidden)
+            or clock_timestamp() > item.end_at and not p_any_time) then
         raise serialization_failure using
             message = 'the {kind} or the user has changed, or the period has ended, meanwhile';
     end if;
@@ -89,6 +107,10 @@ begin
     elsif payment.registration_id is distinct from registration.id then
         update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
     end if;
+    if own.id is not null then
+        if own.id is distinct from p_order then perform sugang.end_order(own.id, 'cancelled'); end if;
+        perform set_config('sugang.taken_hold', '', true);
+    end if;
     a.outcome := 'ok';
     a.body := json_build_object('payment_id', payment.id, 'registration_id', registration.id,
                                 'amount', payment.amount::text, 'payment_method', payment.payment_method)::text;
@@ -98,7 +120,7 @@ end $$;
 create or replace function sugang.register_{kind}(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_min text, p_max text, p_external_id text,
                                                   p_request_id text, p_key text, p_fingerprint text,
-                                                  p_epoch bigint default null)
+                                                  p_epoch bigint default null, p_one_step boolean default true)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -109,7 +131,8 @@ begin
     a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_register_{kind}(
-        p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id));
+        p_user, p_id, p_amount::numeric, p_method, p_min::numeric, p_max::numeric, p_external_id,
+        p_one_step => p_one_step));
 end $$;
 
 create or replace function sugang.complete_{kind}(p_function text, p_user bigint, p_id bigint, p_request_id text,

@@ -223,20 +223,34 @@ end $$;
 create or replace trigger sugang_z_follow before insert or update on {registrations}
     for each row execute function sugang.follow_{kind}_registration();
 
--- Guards the count of an item: only the triggers above change it, and none takes a seat that the capacity does not
--- have. The Django service counts for itself, and writes back what it read before; both are ignored.
+-- Whether this transaction has registered the user of an order that holds a seat of this item. The order gives its seat
+-- up afterwards, since the row of the item is locked last.
+create or replace function sugang.{kind}_hold_is_taken(p_id bigint) returns boolean language sql stable as $$
+    select exists (
+        select from sugang.orders o
+        join {registrations} r on r.user_id = o.user_id and r.{item_id} = o.item_id and r.status <> 'cancelled'
+        where o.id = nullif(current_setting('sugang.taken_hold', true), '')::bigint
+          and o.kind = '{kind}' and o.item_id = p_id and o.is_live)
+$$;
+
+-- Guards the counts of an item, of registrations and of seats that orders hold: only triggers change them, and none
+-- takes a seat that the capacity does not have. The Django service counts for itself, and writes back what it read
+-- before; both are ignored.
 create or replace function sugang.guard_{kind}_seats() returns trigger language plpgsql as $$
 begin
     if tg_op = 'UPDATE' and new.id = old.id then
-        if new.registration_count = old.registration_count
-           or pg_trigger_depth() > 1 and new.registration_count >= 0
-              and (new.registration_count < old.registration_count
-                   or new.registration_count <= coalesce(new.capacity, new.registration_count)) then
+        if new.registration_count = old.registration_count and new.held_count = old.held_count
+           or pg_trigger_depth() > 1 and new.registration_count >= 0 and new.held_count >= 0
+              and (new.registration_count + new.held_count < old.registration_count + old.held_count
+                   or new.registration_count + new.held_count <= coalesce(new.capacity, 2147483647)
+                   or new.registration_count = old.registration_count + 1 and new.held_count = old.held_count
+                      and sugang.{kind}_hold_is_taken(new.id)) then
             return new;
         elsif pg_trigger_depth() = 1 and not sugang.recounts() then
             new.registration_count := old.registration_count;
+            new.held_count := old.held_count;
             return new;
-        elsif new.registration_count >= 0 and not sugang.recounts() then
+        elsif new.registration_count >= 0 and new.held_count >= 0 and not sugang.recounts() then
             raise check_violation using
                 message = format('{kind} %s has no seat left', new.id), table = '{items}',
                 constraint = '{items}_capacity_kept', hint = 'Raise its capacity first.';
@@ -244,15 +258,17 @@ begin
     end if;
     new.registration_count :=
         (select count(*) from {registrations} where {item_id} = new.id and status <> 'cancelled');
+    new.held_count := (select count(*) from sugang.orders where kind = '{kind}' and item_id = new.id and is_live);
     -- The history knows the seats under the id of before.
     if tg_op = 'UPDATE' and new.id <> old.id then new.seats_taken := 0; end if;
     return new;
 end $$;
 -- Without a condition, as on payments.
-create or replace trigger sugang_seats before update of id, registration_count on {items}
+create or replace trigger sugang_seats before update of id, registration_count, held_count on {items}
     for each row execute function sugang.guard_{kind}_seats();
 create or replace trigger sugang_seats_insert before insert on {items}
-    for each row when (new.registration_count <> 0) execute function sugang.guard_{kind}_seats();
+    for each row when (new.registration_count <> 0 or new.held_count <> 0)
+    execute function sugang.guard_{kind}_seats();
 
 -- Where foreign keys are deferred, registrations may be written before their item. A join in another order would read
 -- a whole table for one row.

@@ -7,6 +7,6 @@ mod client;
 #[cfg(feature = "client")]
 pub use client::{
     ApiError, Builder, Client, Error, FiguresOf, FileFormat, Filter, IdempotencyKey, Import, InvalidKey, ItemId, Items,
-    Keyed, List, ManagedItems, ManagedPaymentFilter, ManagedPayments, ManagedUsers, Operator, PaymentFilter, Payments,
-    RegistrationFilter, RetryPolicy, Session, UserFilter,
+    Keyed, List, ManagedItems, ManagedOrderFilter, ManagedOrders, ManagedPaymentFilter, ManagedPayments, ManagedUsers,
+    Operator, OrderFilter, Orders, PaymentFilter, Payments, RegistrationFilter, RetryPolicy, Session, UserFilter,
 };

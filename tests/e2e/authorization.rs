@@ -203,26 +203,38 @@ async fn users_act_only_for_themselves() {
       GET /tests/1/ 200
       POST /tests/1/apply/ 201
       POST /tests/1/complete/ 200
+      POST /tests/1/preorder/ 409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
       GET /courses/ 200
       GET /courses/1/ 200
       POST /courses/1/enroll/ 201
       POST /courses/1/complete/ 200
+      POST /courses/1/preorder/ 409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
       GET /me/payments/ 200
       GET /me/payments/1/ 404 not_found | 찾을 수 없습니다.
       POST /payments/1/cancel/ 403 not_owner | 본인의 결제만 취소할 수 있습니다
+      GET /me/orders/ 200
+      GET /orders/1/ 404 not_found | 찾을 수 없습니다.
+      POST /orders/1/approve/ 404 not_found | 찾을 수 없습니다.
+      POST /orders/1/cancel/ 404 not_found | 찾을 수 없습니다.
       POST /logout/all/ 204
     the user
       GET /tests/ 200
       GET /tests/1/ 200
       POST /tests/1/apply/ 400 already_registered | 이미 응시 신청한 시험입니다
       POST /tests/1/complete/ 200
+      POST /tests/1/preorder/ 409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
       GET /courses/ 200
       GET /courses/1/ 200
       POST /courses/1/enroll/ 400 already_registered | 이미 수강 신청한 수업입니다
       POST /courses/1/complete/ 200
+      POST /courses/1/preorder/ 409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
       GET /me/payments/ 200
       GET /me/payments/1/ 200
       POST /payments/1/cancel/ 400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
+      GET /me/orders/ 200
+      GET /orders/1/ 404 not_found | 찾을 수 없습니다.
+      POST /orders/1/approve/ 404 not_found | 찾을 수 없습니다.
+      POST /orders/1/cancel/ 404 not_found | 찾을 수 없습니다.
       POST /logout/all/ 204
     ");
     // Jisu's attempts have not changed Minsu's payments.

@@ -118,6 +118,8 @@ async fn a_difference_is_found() {
         [
             "cancel_payment",
             "refund_payment",
+            "confirm_order",
+            "cancel_order_for_operator",
             "get_course",
             "cancel_test_for_operator",
             "cancel_course_for_operator",

@@ -58,6 +58,7 @@ mod operator {
     mod hidden;
     mod imports;
     mod items;
+    mod orders;
     mod payments;
     mod payments_list;
     mod refund_races;
@@ -66,6 +67,14 @@ mod operator {
     mod seats;
     mod storm;
     mod users;
+}
+mod orders {
+    mod approve;
+    mod cancel;
+    mod list;
+    mod preorder;
+    mod races;
+    mod writers;
 }
 mod other_writers;
 mod overload;
@@ -96,6 +105,7 @@ mod statements;
 mod store_urls;
 mod storm;
 mod support;
+mod sweep;
 mod tls;
 mod token_refresh;
 mod tokens;

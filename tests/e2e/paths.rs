@@ -81,6 +81,11 @@ async fn every_path_works_in_every_spelling() {
       400 already_completed | 이미 완료된 시험입니다
       400 already_completed | 이미 완료된 시험입니다
       400 already_completed | 이미 완료된 시험입니다
+    POST /tests/1/preorder/
+      409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
+      409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
+      409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
+      409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
     GET /courses/
       200
       200
@@ -101,6 +106,11 @@ async fn every_path_works_in_every_spelling() {
       400 already_completed | 이미 완료된 수업입니다
       400 already_completed | 이미 완료된 수업입니다
       400 already_completed | 이미 완료된 수업입니다
+    POST /courses/1/preorder/
+      409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
+      409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
+      409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
+      409 payment_method_unavailable | 지금은 사용할 수 없는 결제 수단입니다
     GET /me/payments/
       200
       200
@@ -116,6 +126,26 @@ async fn every_path_works_in_every_spelling() {
       400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
       400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
       400 item_completed | 완료된 시험의 결제는 취소할 수 없습니다
+    GET /me/orders/
+      200
+      200
+      200
+      200
+    GET /orders/1/
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
+    POST /orders/1/approve/
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
+    POST /orders/1/cancel/
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
+      404 not_found | 찾을 수 없습니다.
     POST /logout/all/
       204
       401 token_not_valid | Given token not valid for any token type

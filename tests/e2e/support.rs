@@ -23,6 +23,59 @@ pub fn refund<'a>(app: &'a App, payment: i64, operator: &User, body: &Value) -> 
         .json(body)
 }
 
+/// The service with the gateway `manual` for cards and bank transfers.
+pub async fn shop() -> App {
+    shop_with(&[]).await
+}
+
+/// The same with further variables.
+pub async fn shop_with(variables: &[(&str, &str)]) -> App {
+    let builder = App::with("payment_gateways", "card=manual,bank_transfer=manual");
+    let builder = builder.with("manual_account", "국민은행 123456-01-123456");
+    let more = variables.iter();
+    more.fold(builder, |builder, (name, value)| builder.with(name, value))
+        .start()
+        .await
+}
+
+/// A request to hold a seat of an item of the usual price.
+pub fn preorder<'a>(app: &'a App, kind: Kind, id: i64, user: &User) -> Call<'a> {
+    let body = payment("45000.00", "bank_transfer");
+    app.post(kind.preorder(id)).by(user).json(&body)
+}
+
+/// The order that a pre-order made.
+///
+/// # Panics
+/// If the response is neither 201 nor 200.
+pub fn ordered(answer: &Answer) -> i64 {
+    assert!([200, 201].contains(&answer.status.as_u16()), "{answer:?}");
+    answer.json()["id"].as_i64().expect("an order has an id")
+}
+
+/// A request to pay an order.
+pub fn approve<'a>(app: &'a App, order: i64, user: &User) -> Call<'a> {
+    app.post(format!("/orders/{order}/approve/")).by(user)
+}
+
+/// A request of a user to cancel an order.
+pub fn cancel_order<'a>(app: &'a App, order: i64, user: &User) -> Call<'a> {
+    app.post(format!("/orders/{order}/cancel/")).by(user)
+}
+
+/// A request of an operator who has seen the price of an order on the account.
+pub fn confirm<'a>(app: &'a App, order: i64, operator: &User) -> Call<'a> {
+    app.post(format!("/api/operator/orders/{order}/confirm/"))
+        .by(operator)
+        .json(&json!({"amount": "45000.00", "reference": format!("bank-{order}"), "reason": "입금 확인"}))
+}
+
+/// Lets the time of an order pass.
+pub async fn let_expire(app: &App, order: i64) {
+    let past = "update sugang.orders set expires_at = clock_timestamp() - interval '1 second' where id = $1";
+    app.run(past, &[&order]).await;
+}
+
 /// Adds an operator, ujin.
 pub async fn operator(app: &App) -> User {
     let user = app.user("ujin").await;

@@ -279,9 +279,15 @@ impl Answer {
             "requested_at",
             "registered_at",
             "registration_time",
+            "ended_at",
+            "now",
         ] {
             settings.add_dynamic_redaction(&format!(".**.{key}"), time);
         }
+        for key in ["expires_at", "due_at"] {
+            settings.add_dynamic_redaction(&format!(".**.{key}"), time_left);
+        }
+        settings.add_dynamic_redaction(".**.reference", reference);
         for key in ["next", "previous"] {
             let asked_for = self.asked_for.clone();
             settings.add_dynamic_redaction(&format!(".body.{key}"), move |value, path| {
@@ -322,6 +328,27 @@ fn time(value: Content, path: ContentPath<'_>) -> Content {
         "[now]".into()
     } else {
         value
+    }
+}
+
+/// A time to come is shown as the minutes until then; any other as [`time`] shows it.
+fn time_left(value: Content, path: ContentPath<'_>) -> Content {
+    let at = value
+        .as_str()
+        .and_then(|text| text.parse::<chrono::DateTime<chrono::Utc>>().ok());
+    let left = at.map_or(0, |at| ((at - chrono::Utc::now()).num_seconds() + 30) / 60);
+    match left {
+        2..100_000 => format!("[in {left} min]").into(),
+        _ => time(value, path),
+    }
+}
+
+/// A random reference is shown by its form.
+fn reference(value: Content, _: ContentPath<'_>) -> Content {
+    let random = value.as_str().and_then(|text| text.strip_prefix("sugang_"));
+    match random.is_some_and(|random| random.len() == 32) {
+        true => "[reference]".into(),
+        false => value,
     }
 }
 

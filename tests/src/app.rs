@@ -193,7 +193,20 @@ impl App {
 
     /// A second host on the same stores, with the same settings. It ends with this call's result, not with the app.
     pub async fn second_host(&self) -> Self {
-        let server = serve(self.settings.clone()).await.expect("a second host starts");
+        self.host_with(self.settings.clone()).await
+    }
+
+    /// A second host that sweeps by its own clock.
+    pub async fn sweeping_host(&self, every: Duration) -> Self {
+        let settings = Settings {
+            sweep_every: Some(every),
+            ..self.settings.clone()
+        };
+        self.host_with(settings).await
+    }
+
+    async fn host_with(&self, settings: Settings) -> Self {
+        let server = serve(settings).await.expect("a second host starts");
         Self {
             base: format!("http://{}", server.addr()),
             client: self.client.clone(),

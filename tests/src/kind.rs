@@ -116,6 +116,11 @@ impl Kind {
         format!("{}{id}/{}/", self.path, self.register)
     }
 
+    /// Path on which one holds a seat of it.
+    pub fn preorder(self, id: i64) -> String {
+        format!("{}{id}/preorder/", self.path)
+    }
+
     /// Path on which one completes it.
     pub fn complete(self, id: i64) -> String {
         format!("{}{id}/complete/", self.path)

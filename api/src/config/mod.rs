@@ -1,5 +1,6 @@
 //! The configuration: the variables of `spin.toml`, read once per instance, and the rules that their values keep.
 
+mod gateways;
 pub(crate) mod types;
 mod values;
 
@@ -9,6 +10,7 @@ use sugang_protocol::{AllowedHosts, Cors};
 
 use crate::error::Misconfigured;
 
+pub(crate) use gateways::{Gateway, PaymentGateways};
 pub(crate) use types::{JwtKeys, MaxHashCost, RateLimits};
 use values::Values;
 
@@ -59,12 +61,24 @@ pub(crate) struct Config {
     pub(crate) client_address_header: Option<String>,
     /// Whether every request is logged.
     pub(crate) log_requests: bool,
+    /// Which gateway moves the money of which payment method.
+    pub(crate) payment_gateways: PaymentGateways,
+    /// Where a user pays in what an operator confirms; not empty if a method is paid so.
+    pub(crate) manual_account: String,
+    /// For how long a pre-order holds a seat.
+    pub(crate) hold_seconds: i64,
+    /// For how long a seat is held for a deposit.
+    pub(crate) deposit_seconds: i64,
+    /// Whether a price can be paid in one step, without a pre-order.
+    pub(crate) one_step_payment: bool,
+    /// The secret of the sweep; empty for no sweep.
+    pub(crate) sweep_secret: String,
 }
 
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 33] = [
+const VARIABLES: [&str; 39] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -98,6 +112,12 @@ const VARIABLES: [&str; 33] = [
     "refuse_weak_passwords",
     "client_address_header",
     "log_requests",
+    "payment_gateways",
+    "manual_account",
+    "hold_seconds",
+    "deposit_seconds",
+    "one_step_payment",
+    "sweep_secret",
 ];
 
 impl Config {
@@ -147,6 +167,12 @@ impl Config {
             rate_limit_window: Duration::from_secs(values.number("attempts_window_seconds", 1, 86_400)?),
             client_address_header: values.client_address_header()?,
             log_requests: values.flag("log_requests")?,
+            payment_gateways: values.payment_gateways()?,
+            manual_account: values.manual_account()?,
+            hold_seconds: values.number("hold_seconds", 10, 86_400)?,
+            deposit_seconds: values.number("deposit_seconds", 60, 2_592_000)?,
+            one_step_payment: values.switch("one_step_payment")?,
+            sweep_secret: values.sweep_secret()?,
         })
     }
 }

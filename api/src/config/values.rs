@@ -6,11 +6,16 @@ use sugang_protocol::{
     store_url::{PostgresUrl, RedisUrl},
 };
 
-use super::types::{JwtKey, JwtKeys, MaxHashCost};
+use super::{
+    gateways::{Gateway, PaymentGateways},
+    types::{JwtKey, JwtKeys, MaxHashCost},
+};
 use crate::error::Misconfigured;
 
 /// The length that RFC 7518 (3.2) requires of an HS256 secret: as many bytes as the hash has.
 const MIN_JWT_SECRET_BYTES: usize = 32;
+
+const MIN_SWEEP_SECRET_BYTES: usize = 16;
 
 /// The values of all variables, by name; empty for a variable that is not set.
 pub(super) struct Values(pub(super) Vec<(&'static str, String)>);
@@ -50,6 +55,40 @@ impl Values {
     pub(super) fn flag(&self, name: &str) -> Result<bool, Misconfigured> {
         let flag = self.text(name).parse();
         flag.map_err(|_| Misconfigured(format!("{name} must be true or false")))
+    }
+
+    pub(super) fn switch(&self, name: &str) -> Result<bool, Misconfigured> {
+        match self.text(name) {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(Misconfigured(format!("{name} must be on or off"))),
+        }
+    }
+
+    pub(super) fn payment_gateways(&self) -> Result<PaymentGateways, Misconfigured> {
+        PaymentGateways::parse(self.text("payment_gateways"))
+            .map_err(|rule| Misconfigured(format!("payment_gateways {rule}")))
+    }
+
+    /// Reads the account of the gateway `manual`.
+    pub(super) fn manual_account(&self) -> Result<String, Misconfigured> {
+        let account = self.text("manual_account");
+        match self.payment_gateways()?.has(Gateway::Manual) && account.is_empty() {
+            true => Err(Misconfigured(
+                "manual_account must be set if payment_gateways has manual".into(),
+            )),
+            false => Ok(account.to_owned()),
+        }
+    }
+
+    pub(super) fn sweep_secret(&self) -> Result<String, Misconfigured> {
+        let secret = self.text("sweep_secret");
+        match (1..MIN_SWEEP_SECRET_BYTES).contains(&secret.len()) {
+            true => Err(Misconfigured(format!(
+                "sweep_secret must be empty, or have at least {MIN_SWEEP_SECRET_BYTES} bytes"
+            ))),
+            false => Ok(secret.to_owned()),
+        }
     }
 
     pub(super) fn number<N: TryFrom<u64>>(&self, name: &str, min: u64, max: u64) -> Result<N, Misconfigured> {

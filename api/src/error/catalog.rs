@@ -69,6 +69,21 @@ errors! {
     /// The operator who has cancelled the registration has kept the money.
     REFUND_REFUSED = error RefundRefused
         "운영자가 환불하지 않기로 한 결제입니다" "An operator has decided not to give this payment back";
+    /// No gateway is configured for the payment method.
+    PAYMENT_METHOD_UNAVAILABLE = error PaymentMethodUnavailable
+        "지금은 사용할 수 없는 결제 수단입니다" "This payment method is not available now";
+    /// Money may be moving for the order.
+    ORDER_IN_PROGRESS = error OrderInProgress
+        "결제가 진행 중인 주문입니다. 결과를 확인해주세요" "This order is being paid. Look up its outcome";
+    /// The order has expired or was cancelled.
+    ORDER_ENDED = error OrderEnded "만료되었거나 취소된 주문입니다" "This order has expired or was cancelled";
+    /// The order is paid, or the user has paid for the item before.
+    ALREADY_PAID = error AlreadyPaid "이미 결제되었습니다" "It is paid already";
+    /// An operator would do by hand what a gateway does.
+    GATEWAY_DECIDES = error GatewayDecides
+        "결제 대행사가 처리하는 주문입니다" "A gateway handles the payment of this order";
+    /// An operator would note a refund that is not owed.
+    NO_REFUND_DUE = error NoRefundDue "환불할 금액이 없습니다" "Nothing of this order is to be given back";
     /// The body is longer than the configured limit.
     PAYLOAD_TOO_LARGE = detail PayloadTooLarge "요청 본문이 너무 큽니다." "The body is too large.";
     /// The body is declared neither as JSON nor as a form.
@@ -107,6 +122,9 @@ pub(super) const REFUND_TOO_LARGE: Text = Text::new(
     "환불 금액이 환불 가능한 금액보다 큽니다",
     "The refund is more than what is left of the payment",
 );
+
+/// The text of a registration in one step where that is closed.
+pub(super) const PAYMENT_REQUIRED: Text = Text::new("사전 주문으로 결제해주세요", "Pay by a pre-order");
 
 /// The text above the wrong rows of a request that has many.
 pub(super) const INVALID_ROWS: Text = Text::new(

@@ -17,7 +17,10 @@ use sugang_sdk::types::{ErrorCode, ErrorText, Money, RowError};
 
 use crate::{http::Response, log};
 
-use catalog::{INTERNAL, INVALID_ROWS, METHOD_NOT_ALLOWED, RATE_LIMITED, REFUND_TOO_LARGE, SIGNUP_FAILED, UNAVAILABLE};
+use catalog::{
+    INTERNAL, INVALID_ROWS, METHOD_NOT_ALLOWED, PAYMENT_REQUIRED, RATE_LIMITED, REFUND_TOO_LARGE, SIGNUP_FAILED,
+    UNAVAILABLE,
+};
 pub(crate) use fields::{FieldProblem, FieldProblems};
 pub(crate) use rows::{RowProblem, RowProblems};
 
@@ -38,6 +41,8 @@ pub(crate) enum ApiError {
     Unavailable(Internal),
     /// A refund would give more back than what is left of the payment.
     RefundTooLarge { left: Money },
+    /// A price has to be paid by a pre-order, at this path.
+    PaymentRequired { preorder: String },
     /// Some of many rows are wrong.
     Rows(Vec<RowError>),
     /// Rate limit exceeded; retry after this many seconds.
@@ -108,6 +113,10 @@ impl ApiError {
             Self::RefundTooLarge { left } => {
                 let error = REFUND_TOO_LARGE.in_language(language).into();
                 explained(ErrorCode::RefundTooLarge, ErrorText::Left { error, left })
+            }
+            Self::PaymentRequired { preorder } => {
+                let error = PAYMENT_REQUIRED.in_language(language).into();
+                explained(ErrorCode::PaymentRequired, ErrorText::Preorder { error, preorder })
             }
             Self::Rows(rows) => {
                 let detail = INVALID_ROWS.in_language(language).into();

@@ -10,7 +10,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError, FieldProblem, FieldProblems,
-        catalog::{NOT_FOUND, SOLD_OUT},
+        catalog::{NOT_FOUND, ORDER_IN_PROGRESS, SOLD_OUT},
     },
     extract::{
         Body,
@@ -61,6 +61,7 @@ pub(crate) async fn register(
         Outcome::AlreadyRegistered => Err((&kind.already_registered).into()),
         Outcome::NotOpen => Err((&kind.not_open).into()),
         Outcome::SoldOut => Err((&SOLD_OUT).into()),
+        Outcome::OrderInProgress => Err((&ORDER_IN_PROGRESS).into()),
         _ => Err(row.idempotency_error()),
     };
     ctx.mark_replay(replayed, done)
@@ -286,7 +287,7 @@ mod description {
     };
     use utoipa::{ToSchema, openapi::path::Parameter};
 
-    use super::{ApiError, FieldProblem, FieldProblems, ItemKind, NOT_FOUND, SOLD_OUT};
+    use super::{ApiError, FieldProblem, FieldProblems, ItemKind, NOT_FOUND, ORDER_IN_PROGRESS, SOLD_OUT};
     use crate::operation::{
         description::{BODIES, Body, Description, LISTS, Success, body, keyed, operator, required},
         parameters::{id, idempotency_key, registration},
@@ -301,6 +302,7 @@ mod description {
             (&kind.already_registered).into(),
             (&kind.not_open).into(),
             (&SOLD_OUT).into(),
+            (&ORDER_IN_PROGRESS).into(),
         ];
         Description {
             body: sent(NewRegistration::name()),

@@ -8,7 +8,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError, FieldProblem, FieldProblems,
-        catalog::{AMOUNT_OUT_OF_BOUNDS, NOT_FOUND, SOLD_OUT},
+        catalog::{AMOUNT_OUT_OF_BOUNDS, NOT_FOUND, ORDER_IN_PROGRESS, SOLD_OUT},
     },
     extract::forms::{self, RegisterForm},
     http::Response,
@@ -54,6 +54,7 @@ pub(crate) async fn register(
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),
+        one_step: ctx.state.config.one_step_payment,
     };
     let lock = format!("register:{}:{}:{}", kind.payment_type, caller.id(), ctx.id);
     let work = ctx.execute(kind.functions(), call);
@@ -99,8 +100,15 @@ fn registered(
         Outcome::AmountMismatch => (&kind.amount_mismatch).into(),
         Outcome::AmountOutOfBounds => (&AMOUNT_OUT_OF_BOUNDS).into(),
         Outcome::SoldOut => (&SOLD_OUT).into(),
+        Outcome::OrderInProgress => (&ORDER_IN_PROGRESS).into(),
+        Outcome::PaymentRequired => payment_required(kind, ctx.id),
         _ => row.idempotency_error(),
     })
+}
+
+fn payment_required(kind: &ItemKind, id: i64) -> ApiError {
+    let preorder = format!("/{}/{id}/preorder/", kind.segment);
+    ApiError::PaymentRequired { preorder }
 }
 
 /// The fields that only the price could tell to be wrong.
@@ -171,7 +179,7 @@ mod description {
         openapi::{KnownFormat, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat},
     };
 
-    use super::{AMOUNT_OUT_OF_BOUNDS, ApiError, ItemKind, NOT_FOUND, SOLD_OUT};
+    use super::{AMOUNT_OUT_OF_BOUNDS, ApiError, ItemKind, NOT_FOUND, ORDER_IN_PROGRESS, SOLD_OUT, payment_required};
     use crate::{
         operation::{
             description::{BODIES, Body, Description, Success, body, caller, keyed, required},
@@ -207,6 +215,8 @@ mod description {
                     (&kind.amount_mismatch).into(),
                     (&AMOUNT_OUT_OF_BOUNDS).into(),
                     (&SOLD_OUT).into(),
+                    (&ORDER_IN_PROGRESS).into(),
+                    payment_required(kind, 1),
                 ]
                 .into_iter()
                 .chain(body())

@@ -62,14 +62,16 @@ pub(super) fn operation(route: &Route, description: Description) -> Documented {
             .build();
         operation = operation.request_body(Some(body));
     }
-    operation = operation.response(success.status.to_string(), success_response(success));
+    for status in [Some(success.status), success.also].into_iter().flatten() {
+        operation = operation.response(status.to_string(), success_response(&success));
+    }
     for (status, answers) in by_status(errors) {
         operation = operation.response(status.to_string(), error_response(answers));
     }
     operation.build()
 }
 
-fn success_response(success: Success) -> Response {
+fn success_response(success: &Success) -> Response {
     let mut response = ResponseBuilder::new().description("Done.");
     if success.replayable {
         let text = "`true` where this is an earlier answer again.";
@@ -78,7 +80,7 @@ fn success_response(success: Success) -> Response {
     if success.status == 204 {
         return response.build();
     }
-    let content = match success.schema {
+    let content = match success.schema.clone() {
         Some(Schema::AllOf(all_of)) if all_of.items.len() == 1 => Content::new(all_of.items.into_iter().next()),
         schema => Content::new(schema),
     };

@@ -1,13 +1,14 @@
 //! The schemas of the document: the wire types with the server's limits.
 
 use sugang_sdk::types::{
-    AccessToken, AuditCheck, Cancel, CancelRegistration, Cancelled, CompleteRegistrations, Course, CourseId,
-    DayFigures, EditItem, Every, Exam, ExamId, Figures, ItemFigures, ItemsCreated, Login, ManagedCourse, ManagedExam,
-    ManagedPayment, ManagedRegistration, ManagedUser, Money, MoneySum, NewItem, NewRegistration, Payment, PaymentId,
-    PaymentMethod, PaymentStatus, PaymentType, Refresh, Refund, RefundChoice, RefundId, RefundPayment, RefundStatus,
-    Refunded, Register, RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId,
-    RegistrationStatus, RegistrationsCompleted, RepeatItem, RowError, Secret, SignedUp, Signup, Tokens,
-    TransactionMetadata, User, UserDetails, UserId, UserRegistration, UserRights,
+    AccessToken, ApproveOrder, AttemptStatus, AuditCheck, Cancel, CancelOrder, CancelRegistration, Cancelled,
+    CompleteRegistrations, ConfirmOrder, Course, CourseId, DayFigures, Deposit, EditItem, Every, Exam, ExamId, Figures,
+    ItemFigures, ItemsCreated, Login, ManagedCourse, ManagedExam, ManagedOrder, ManagedPayment, ManagedRegistration,
+    ManagedUser, Money, MoneySum, NewItem, NewRegistration, Order, OrderAttempt, OrderId, OrderRefund, OrderStatus,
+    Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType, Preorder, Refresh, Refund, RefundChoice, RefundId,
+    RefundOrder, RefundPayment, RefundStatus, Refunded, Register, RegistrationCancelled, RegistrationChanged,
+    RegistrationCounts, RegistrationId, RegistrationStatus, RegistrationsCompleted, RepeatItem, RowError, Secret,
+    SignedUp, Signup, Tokens, TransactionMetadata, User, UserDetails, UserId, UserRegistration, UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -83,6 +84,19 @@ pub(super) fn components() -> Components {
         .schema_from::<CancelRegistration>()
         .schema_from::<RegistrationCancelled>()
         .schema_from::<RefundChoice>()
+        .schema_from::<Preorder>()
+        .schema_from::<Order>()
+        .schema_from::<OrderStatus>()
+        .schema_from::<OrderId>()
+        .schema_from::<Deposit>()
+        .schema_from::<OrderRefund>()
+        .schema_from::<ApproveOrder>()
+        .schema_from::<ManagedOrder>()
+        .schema_from::<OrderAttempt>()
+        .schema_from::<AttemptStatus>()
+        .schema_from::<ConfirmOrder>()
+        .schema_from::<CancelOrder>()
+        .schema_from::<RefundOrder>()
         .schema_from::<RowError>()
         .schema_from::<RegistrationStatus>()
         .schema_from::<UserId>()

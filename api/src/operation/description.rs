@@ -56,6 +56,8 @@ pub(crate) struct Success {
     /// The schema of a JSON response.
     pub(crate) schema: Option<Schema>,
     pub(crate) replayable: bool,
+    /// Another status with the same body.
+    pub(crate) also: Option<u16>,
 }
 
 impl Description {
@@ -146,6 +148,7 @@ impl Success {
             media_type: JSON,
             schema: Some(schema),
             replayable: false,
+            also: None,
         }
     }
 
@@ -174,6 +177,14 @@ impl Success {
             media_type: "text/html",
             schema: None,
             replayable: false,
+            also: None,
+        }
+    }
+
+    pub(crate) fn or(self, status: u16) -> Self {
+        Self {
+            also: Some(status),
+            ..self
         }
     }
 

@@ -15,7 +15,7 @@ use self::description::Description;
 use crate::{auth::tokens::Caller, context::RequestContext, error::ApiError, http::Response, kind::ItemKind};
 
 /// The future of a handler.
-type Handled<'a> = LocalBoxFuture<'a, Result<Response, ApiError>>;
+pub(crate) type Handled<'a> = LocalBoxFuture<'a, Result<Response, ApiError>>;
 
 /// The handler of an operation, by the authentication that it needs.
 pub(crate) enum Handler {

@@ -2,7 +2,7 @@
 
 use sugang_protocol::ErrorSpec;
 
-use crate::error::catalog::{BUSY, NOT_FOUND, SOLD_OUT, USER_NOT_FOUND};
+use crate::error::catalog::{BUSY, ITEM_IN_USE, NOT_FOUND, SOLD_OUT, USER_NOT_FOUND};
 
 /// What the violation of a constraint means.
 #[derive(Clone, Copy)]
@@ -68,6 +68,27 @@ const VIOLATIONS: &[(&str, Violation)] = &[
     ("ledger_pkey", SequenceBehind),
     ("ledger_amount_positive", Defect),
     ("ledger_accounts_known", Defect),
+    // Orders. The triggers of functions/orders.sql raise `orders_status_follows` and `orders_outcome_known`.
+    ("orders_pkey", SequenceBehind),
+    ("orders_user_id_fkey", Overtaken(&USER_NOT_FOUND)),
+    ("orders_one_live", Overtaken(&BUSY)),
+    ("orders_price_positive", Defect),
+    ("orders_status_known", Defect),
+    ("orders_status_follows", Defect),
+    ("orders_outcome_known", Overtaken(&ITEM_IN_USE)),
+    ("orders_end_has_time", Defect),
+    ("orders_money_known", Defect),
+    ("payment_attempts_pkey", SequenceBehind),
+    ("payment_attempts_order_id_fkey", Defect),
+    ("payment_attempts_reference", Defect),
+    ("payment_attempts_reference_safe", Defect),
+    ("payment_attempts_gateway_key", Defect),
+    ("payment_attempts_payment", Defect),
+    ("payment_attempts_one_live", Defect),
+    ("payment_attempts_one_captured", Defect),
+    ("payment_attempts_status_known", Defect),
+    ("payment_attempts_money_known", Defect),
+    ("payment_attempts_captured_is_price", Defect),
     // What the service keeps for itself.
     ("audit_log_pkey", SequenceBehind),
     ("change_log_pkey", SequenceBehind),

@@ -21,6 +21,7 @@ pub(crate) use super::call::{FunctionCall, Statement};
 use super::{
     call::{Columns, Declaration, SqlType, functions},
     operator_functions::OperatorFunctions,
+    order_functions::OrderFunctions,
     retry::Retry,
 };
 
@@ -201,7 +202,24 @@ functions! {
             key: Option<String>,
             fingerprint: Option<String>,
             epoch: i64,
+            one_step: bool,
         } retry(self) Retry::with_key(self.key.as_deref());
+
+        /// Holds a seat of an item for a user, who pays it afterwards.
+        preorder PreorderItem = "preorder_{kind}" Change {
+            user: i64,
+            id: i64,
+            amount: String,
+            method: String,
+            gateway: Option<String>,
+            min: String,
+            max: String,
+            hold_seconds: i64,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+            epoch: i64,
+        } retry(self) Retry::Idempotent;
 
         /// Completes the registration of a user.
         complete Complete = "complete_{kind}" Change {
@@ -365,13 +383,14 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 34;
+pub(crate) const SCHEMA: i64 = 36;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {
     let shared = SharedFunctions::DECLARATIONS
         .iter()
         .chain(OperatorFunctions::DECLARATIONS)
+        .chain(OrderFunctions::DECLARATIONS)
         .map(|function| function.signature(""));
     let of_kind = kinds.into_iter().flat_map(|kind| {
         let functions = KindFunctions::DECLARATIONS.iter();
@@ -424,7 +443,7 @@ mod tests {
         let rows = |statement: &Statement| statement.text.split_once(" /* ").map(|(_, rows)| rows.to_owned());
         assert_eq!(
             rows(Register::statement(&WORKSHOP)).unwrap(),
-            "sugang-host: lock_timeout=$13 user=$2/8 workshop=$3/4 */"
+            "sugang-host: lock_timeout=$14 user=$2/8 workshop=$3/4 */"
         );
         assert_eq!(
             rows(CancelPayment::statement(shared())).unwrap(),
@@ -484,6 +503,7 @@ mod tests {
         let functions = SharedFunctions::DECLARATIONS
             .iter()
             .chain(OperatorFunctions::DECLARATIONS)
+            .chain(OrderFunctions::DECLARATIONS)
             .chain(KindFunctions::DECLARATIONS);
         let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.word()).collect();
         let list = json!({ "functions": functions.map(declared).collect::<Vec<_>>(), "outcomes": outcomes,

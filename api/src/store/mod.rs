@@ -7,6 +7,7 @@ mod error;
 pub(crate) mod functions;
 mod lock;
 pub(crate) mod operator_functions;
+pub(crate) mod order_functions;
 mod outcome;
 mod pool;
 mod postgres;

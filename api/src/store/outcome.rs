@@ -65,6 +65,18 @@ outcomes! {
     AlreadyCompleted = "already_completed",
     Cancelled = "cancelled",
 
+    // Orders.
+    PaymentRequired = "payment_required",
+    HeldBefore = "held_before",
+    Send = "send",
+    Accepted = "accepted",
+    OrderInProgress = "order_in_progress",
+    OrderEnded = "order_ended",
+    AlreadyPaid = "already_paid",
+    GatewayDecides = "gateway_decides",
+    NoRefundDue = "no_refund_due",
+    MethodUnavailable = "method_unavailable",
+
     // Cancelling a payment.
     NotOwner = "not_owner",
     AlreadyCancelled = "already_cancelled",

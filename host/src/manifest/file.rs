@@ -136,6 +136,10 @@ pub(super) struct HostSettings {
     pub(super) allowed_hosts: Option<String>,
     /// Whether requests for files are logged.
     pub(super) log_requests: Option<String>,
+    /// The path that the host requests by its clock.
+    pub(super) sweep: Option<String>,
+    /// The variable with the secret of the sweep.
+    pub(super) sweep_secret: Option<String>,
 }
 
 impl Trigger {

@@ -22,7 +22,7 @@ use toml::Value;
 use file::{ComponentSpec, File, Trigger};
 pub(crate) use template::{Template, check_name};
 use variable::Variable;
-pub(crate) use variables::{FileSettings, HostSettings, resolve};
+pub(crate) use variables::{FileSettings, HostSettings, Sweep, resolve};
 
 /// An application: its variables and its components.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ pub(crate) struct Component {
     pub(crate) allowed_hosts: Option<Template>,
     /// Whether requests for files are logged.
     pub(crate) log_requests: Option<Template>,
+    /// What the host requests by its clock: the path, and the name of the variable with its secret.
+    pub(crate) sweep: Option<(String, String)>,
 }
 
 impl Manifest {
@@ -264,8 +266,16 @@ impl Component {
             Ok((name.clone(), template(text)?))
         };
         let setting = |text: &Option<String>| text.as_ref().map(template).transpose();
+        let host = &component.tool.host;
+        let sweep = host.sweep.clone().zip(host.sweep_secret.clone());
+        let is_whole = host.sweep.is_some() == host.sweep_secret.is_some();
+        ensure!(
+            is_whole && sweep.as_ref().is_none_or(|(_, secret)| declared.contains_key(secret)),
+            "`sweep` of `{name}` needs `sweep_secret` with the name of a variable"
+        );
         Ok(Self {
             source: source(name, component.source, folder)?,
+            sweep,
             allowed_outbound_hosts: component
                 .allowed_outbound_hosts
                 .iter()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sugang_protocol::{AllowedHosts, Cors};
+use uuid::Uuid;
 
 use super::{Manifest, Template};
 use crate::{environment::environment, error::StartError, settings::Settings};
@@ -29,6 +30,14 @@ pub(crate) struct HostSettings {
     /// Whether the component builds links from the host of a request without knowing which ones there are.
     pub(crate) hosts_are_unknown: bool,
     pub(crate) files: FileSettings,
+    /// What the host requests by its clock, if it is to.
+    pub(crate) sweep: Option<Sweep>,
+}
+
+/// The sweep of the component.
+pub(crate) struct Sweep {
+    pub(crate) path: String,
+    pub(crate) secret: String,
 }
 
 /// How the host serves components of files: as the component with the stores serves itself.
@@ -69,6 +78,11 @@ pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolv
         values.insert(name.as_str(), value);
     }
     let component = &manifest.component;
+    let sweep = settings.sweep_every.and(component.sweep.as_ref());
+    let sweep = sweep.map(|(path, variable)| Sweep {
+        path: path.clone(),
+        secret: sweep_secret(values.entry(variable.as_str()).or_default()),
+    });
     let render = |template: &Option<Template>| template.as_ref().map(|template| template.render(&values));
     let host = HostSettings {
         cpu_bound: component.cpu_bound.iter().cloned().collect(),
@@ -86,6 +100,7 @@ pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolv
                 .unwrap_or(AllowedHosts::Any),
             log_requests: render(&component.log_requests).is_some_and(|word| word.trim() == "true"),
         },
+        sweep,
         hosts_are_unknown: render(&component.known_hosts).is_some_and(|known| known.trim().is_empty()),
     };
     Ok(Resolved {
@@ -101,6 +116,14 @@ pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolv
             .map(|host| host.render(&values))
             .collect(),
     })
+}
+
+/// Returns the secret of the sweep. Without a configured one, component and host share one that nothing else knows.
+fn sweep_secret(configured: &mut String) -> String {
+    if configured.trim().is_empty() {
+        *configured = Uuid::new_v4().simple().to_string();
+    }
+    configured.trim().to_owned()
 }
 
 fn environment_name(name: &str) -> String {

@@ -15,6 +15,7 @@ mod response_body;
 mod service;
 mod shared_bodies;
 mod shares;
+mod sweep;
 mod wire;
 
 use std::{
@@ -54,6 +55,9 @@ impl Server {
         match Self::listen(&service, settings.listen, settings.probe).await {
             Ok((addr, listener)) => {
                 let accepting = tokio::spawn(listener::accept(listener, addr, service.clone()));
+                if let Some(every) = settings.sweep_every.filter(|_| service.sweep.is_some()) {
+                    tokio::spawn(sweep::run(service.clone(), every));
+                }
                 Ok(Self {
                     addr,
                     service,
@@ -73,11 +77,39 @@ impl Server {
         probe: Option<String>,
     ) -> Result<(SocketAddr, TcpListener), StartError> {
         if let Some(path) = probe {
-            service.probe(path, address).await?;
+            service.probe(path).await?;
         }
         let failed = |error| StartError::Listen { address, error };
         let listener = listener::bind(address).map_err(failed)?;
         Ok((listener.local_addr().map_err(failed)?, listener))
+    }
+
+    /// Sweeps without listening, until nothing more is due. Returns what the component says that it did, each time.
+    ///
+    /// # Errors
+    /// See [`StartError`]; [`StartError::Sweep`] for a sweep that fails.
+    pub(crate) async fn sweep(
+        instances: Instances,
+        stores: Arc<Stores>,
+        host: HostSettings,
+        settings: Settings,
+    ) -> Result<Vec<String>, StartError> {
+        let limit = settings.limits.shutdown_timeout;
+        let service = Service::new(instances, Vec::new(), stores, host, settings.listen, settings.limits);
+        let mut done = Vec::new();
+        let swept = loop {
+            match sweep::once(&service).await {
+                Ok((body, again)) => {
+                    done.push(body);
+                    if !again.is_zero() {
+                        break Ok(done);
+                    }
+                }
+                Err(status) => break Err(StartError::Sweep { status }),
+            }
+        };
+        service.close(limit).await;
+        swept
     }
 
     /// The address that it listens on.

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
+    header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Empty};
@@ -33,7 +33,14 @@ use super::{
     shared_bodies::{Key, SharedBodies},
     shares::{Lane, Shares},
 };
-use crate::{error::StartError, instances::Instances, log, manifest::HostSettings, settings::Limits, stores::Stores};
+use crate::{
+    error::StartError,
+    instances::Instances,
+    log,
+    manifest::{HostSettings, Sweep},
+    settings::Limits,
+    stores::Stores,
+};
 
 /// The margin by which the host waits longer than an instance, which ends a late request itself. An instance that
 /// computes without a pause cannot, and then the host's own timeout applies.
@@ -59,6 +66,10 @@ pub(super) struct Service {
     bodies: BodyLimits,
     /// What trusted proxies have, and what all others have a part of.
     pub(super) unlimited: Arc<Shares>,
+    /// What the host requests by its clock.
+    pub(super) sweep: Option<Sweep>,
+    /// The configured address, by which the host's own requests name it.
+    listen: SocketAddr,
     shared_bodies: Arc<SharedBodies>,
     pub(super) instances: Instances,
     stores: Arc<Stores>,
@@ -136,6 +147,8 @@ impl Service {
             cpu_bound_paths: settings.cpu_bound,
             probe_paths: settings.probes,
             cors: settings.cors,
+            sweep: settings.sweep,
+            listen,
             only_loopback: settings.hosts_are_unknown && is_loopback,
             bodies: BodyLimits {
                 bytes: settings.max_body_bytes,
@@ -274,20 +287,10 @@ impl Service {
     ///
     /// # Errors
     /// The component crashes, or reports that its configuration is wrong, or PostgreSQL refuses it for good.
-    pub(super) async fn probe(&self, path: String, listen: SocketAddr) -> Result<(), StartError> {
+    pub(super) async fn probe(&self, path: String) -> Result<(), StartError> {
         let failed = || StartError::Probe { path: path.clone() };
-        let request = Request::get(path.as_str())
-            .header(HOST, listen.to_string())
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| failed())?;
-        let client = Client {
-            address: listen,
-            server: listen,
-            shares: self.unlimited.clone(),
-        };
-        let response = self.respond(request, &client).await;
-        let status = response.status();
-        let body = response.into_body().bytes;
+        let request = Request::get(path.as_str());
+        let (status, body) = self.request(request).await.ok_or_else(failed)?;
         if let Ok(error) = serde_json::from_slice::<ProbeError>(&body) {
             match error.code.as_str() {
                 "misconfigured" => return Err(StartError::Misconfigured { detail: error.detail }),
@@ -299,6 +302,29 @@ impl Service {
             Some(reason) => Err(StartError::Postgres { reason }),
             None => Ok(()),
         }
+    }
+
+    /// Requests the sweep inside the process. Returns the status and the body of the response; 404 without a sweep.
+    pub(super) async fn sweep(&self) -> (u16, Bytes) {
+        let Some(sweep) = &self.sweep else {
+            return (404, Bytes::new());
+        };
+        let request = Request::post(sweep.path.as_str()).header(AUTHORIZATION, format!("Bearer {}", sweep.secret));
+        let response = self.request(request).await;
+        response.map_or((500, Bytes::new()), |(status, body)| (status.as_u16(), body))
+    }
+
+    /// Sends a request of the host itself. `None` if it is malformed.
+    async fn request(&self, request: http::request::Builder) -> Option<(StatusCode, Bytes)> {
+        let request = request.header(HOST, self.listen.to_string());
+        let request = request.body(Empty::<Bytes>::new()).ok()?;
+        let client = Client {
+            address: self.listen,
+            server: self.listen,
+            shares: self.unlimited.clone(),
+        };
+        let response = self.respond(request, &client).await;
+        Some((response.status(), response.into_body().bytes))
     }
 
     /// Ends all instances, the idle ones at once, then closes the connections to the stores.

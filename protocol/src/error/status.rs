@@ -34,7 +34,14 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::SoldOut
         | ErrorCode::ItemInUse
         | ErrorCode::TargetIsSuperuser
-        | ErrorCode::RefundTooLarge => 409,
+        | ErrorCode::RefundTooLarge
+        | ErrorCode::PaymentRequired
+        | ErrorCode::PaymentMethodUnavailable
+        | ErrorCode::OrderInProgress
+        | ErrorCode::OrderEnded
+        | ErrorCode::AlreadyPaid
+        | ErrorCode::GatewayDecides
+        | ErrorCode::NoRefundDue => 409,
         ErrorCode::PreconditionFailed => 412,
         ErrorCode::PayloadTooLarge => 413,
         ErrorCode::UriTooLong => 414,

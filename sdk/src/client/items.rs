@@ -5,7 +5,7 @@ use std::{fmt::Display, marker::PhantomData};
 use serde::de::DeserializeOwned;
 
 use super::{Error, Keyed, List, Request, Retry, Session};
-use crate::types::{Completed, CourseId, ExamId, Item, Register, Registered, Sort};
+use crate::types::{Completed, CourseId, ExamId, Item, Order, Preorder, Register, Registered, Sort};
 
 /// The id of an item that users register for. Each kind of item has its own id type, and so its own implementation.
 pub trait ItemId: Copy + Display + DeserializeOwned + Send + Sync + 'static {
@@ -103,13 +103,26 @@ impl<Id: ItemId> Items<Id> {
     ///
     /// # Errors
     /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `AlreadyRegistered`, `NotOpen`,
-    /// `AmountMismatch`, `AmountOutOfBounds`, `SoldOut`, and `Busy` if all attempts met it.
+    /// `AmountMismatch`, `AmountOutOfBounds`, `SoldOut`, `OrderInProgress`, `PaymentRequired`, and `Busy` if all attempts
+    /// met it.
     pub fn register(&self, id: Id, register: Register) -> Keyed<Register, Registered> {
         Keyed::new(
             self.session.clone(),
             format!("api/{}/{id}/{}/", Id::PATH, Id::REGISTER),
             register,
         )
+    }
+
+    /// Holds a seat of an item for the user, who pays it by [`Orders::approve`](super::Orders::approve). While the user has
+    /// such an order, it is returned again.
+    ///
+    /// # Errors
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `PaymentMethodUnavailable`, `NotFound`, `AlreadyRegistered`,
+    /// `AlreadyPaid`, `OrderInProgress`, `NotOpen`, `AmountMismatch`, `AmountOutOfBounds`, `SoldOut`, and `Busy` if all
+    /// attempts met it.
+    pub fn preorder(&self, id: Id, preorder: Preorder) -> Keyed<Preorder, Order> {
+        let path = format!("api/{}/{id}/preorder/", Id::PATH);
+        Keyed::new(self.session.clone(), path, preorder)
     }
 }
 

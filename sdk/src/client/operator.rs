@@ -4,7 +4,9 @@ use std::{marker::PhantomData, time::Duration};
 
 use reqwest::Method;
 
-use super::{Error, FileFormat, Filter, Import, ItemId, Keyed, List, ManagedUsers, Request, Session, list::given};
+use super::{
+    Error, FileFormat, Filter, Import, ItemId, Keyed, List, ManagedOrders, ManagedUsers, Request, Session, list::given,
+};
 use crate::types::{
     AuditCheck, CancelRegistration, CompleteRegistrations, CourseId, Date, EditItem, ExamId, Figures, ItemFigures,
     ItemsCreated, ManagedItem, ManagedPayment, ManagedRegistration, Money, NewItem, NewRegistration, PaymentId,
@@ -33,6 +35,11 @@ impl Operator {
     /// Returns the endpoints by which courses are managed.
     pub fn courses(&self) -> ManagedItems<CourseId> {
         ManagedItems::new(self.0.clone())
+    }
+
+    /// Returns the endpoints of the orders of all users.
+    pub fn orders(&self) -> ManagedOrders {
+        ManagedOrders::new(self.0.clone())
     }
 
     /// Returns the endpoints by which payments are looked at and given back.

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
-use super::{Client, Error, Items, Operator, Payments, Received, Request, Retry};
+use super::{Client, Error, Items, Operator, Orders, Payments, Received, Request, Retry};
 use crate::types::{AccessToken, CourseId, ErrorCode, ExamId, Refresh, Secret, Tokens, User};
 
 /// A client with the tokens of one user. Clones are cheap, and share their tokens.
@@ -58,6 +58,11 @@ impl Session {
     /// Returns the endpoints of the user's own payments.
     pub fn payments(&self) -> Payments {
         Payments::new(self.clone())
+    }
+
+    /// Returns the endpoints of the user's own orders.
+    pub fn orders(&self) -> Orders {
+        Orders::new(self.clone())
     }
 
     /// Returns the endpoints of operators.

@@ -82,6 +82,20 @@ codes! {
     ItemCompleted = "item_completed",
     /// An operator has cancelled the registration and kept the money; only an operator gives it back.
     RefundRefused = "refund_refused",
+    /// The price has to be paid by a pre-order; the key `preorder` has its path.
+    PaymentRequired = "payment_required",
+    /// No gateway takes this payment method for a pre-order.
+    PaymentMethodUnavailable = "payment_method_unavailable",
+    /// The order is being paid, and its outcome is not known yet.
+    OrderInProgress = "order_in_progress",
+    /// The order has expired or was cancelled.
+    OrderEnded = "order_ended",
+    /// It is paid already.
+    AlreadyPaid = "already_paid",
+    /// The order is paid by a gateway, which alone says what has arrived.
+    GatewayDecides = "gateway_decides",
+    /// No money of the order waits to be given back by hand.
+    NoRefundDue = "no_refund_due",
     /// Some of many rows are wrong, and nothing was done.
     InvalidRows = "invalid_rows",
     /// No token came with the request.
@@ -210,6 +224,13 @@ pub enum ErrorText {
         /// How much of the payment can still be given back.
         left: Money,
     },
+    /// The form of the error of a request that has to be a pre-order.
+    Preorder {
+        /// The text.
+        error: Cow<'static, str>,
+        /// The path of the pre-order.
+        preorder: String,
+    },
     /// The form of the error of a request with many rows.
     Rows {
         /// The text.
@@ -284,7 +305,11 @@ impl ErrorText {
     pub fn fields(&self) -> Option<&FieldErrors> {
         match self {
             Self::Form { errors, .. } | Self::Fields(errors) => Some(errors),
-            Self::Error { .. } | Self::Left { .. } | Self::Rows { .. } | Self::Detail { .. } => None,
+            Self::Error { .. }
+            | Self::Left { .. }
+            | Self::Preorder { .. }
+            | Self::Rows { .. }
+            | Self::Detail { .. } => None,
         }
     }
 }
@@ -294,6 +319,7 @@ impl fmt::Display for ErrorText {
         let head = match self {
             Self::Error { error: text }
             | Self::Left { error: text, .. }
+            | Self::Preorder { error: text, .. }
             | Self::Rows { detail: text, .. }
             | Self::Detail { detail: text }
             | Self::Form { message: text, .. } => text,
@@ -324,12 +350,16 @@ impl From<AnyErrorBody> for ErrorBody {
         let (code, request_id) = (take("code").unwrap_or_default(), take("request_id").unwrap_or_default());
         let (error, detail, message) = (take("error"), take("detail"), take("message"));
         let text = match (error, detail, message) {
-            (Some(error), ..) => match take("left").and_then(|left| left.parse().ok()) {
-                Some(left) => ErrorText::Left {
+            (Some(error), ..) => match (take("left").and_then(|left| left.parse().ok()), take("preorder")) {
+                (Some(left), _) => ErrorText::Left {
                     error: error.into(),
                     left,
                 },
-                None => ErrorText::error(error),
+                (None, Some(preorder)) => ErrorText::Preorder {
+                    error: error.into(),
+                    preorder,
+                },
+                (None, None) => ErrorText::error(error),
             },
             (None, Some(detail), _) => match body.remove("rows").map(serde_json::from_value) {
                 Some(Ok(rows)) => ErrorText::Rows {

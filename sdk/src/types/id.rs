@@ -43,6 +43,8 @@ ids! {
     PaymentId;
     /// Id of an application for an exam or of an enrolment in a course; unique among those of its kind only.
     RegistrationId;
+    /// Id of an order.
+    OrderId;
     /// Id of a refund.
     RefundId;
     /// Id of a user.

@@ -14,6 +14,7 @@ mod managed_registration;
 mod managed_user;
 mod money;
 mod operator;
+mod order;
 mod payment;
 mod refund;
 #[cfg(test)]
@@ -24,7 +25,7 @@ pub use audit::AuditCheck;
 pub use creation::{Every, ItemsCreated, RepeatItem};
 pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors, RowError};
 pub use figures::{DayFigures, Figures, ItemFigures, MoneySum};
-pub use id::{CourseId, ExamId, PaymentId, RefundId, RegistrationId, UserId};
+pub use id::{CourseId, ExamId, OrderId, PaymentId, RefundId, RegistrationId, UserId};
 pub use item::{Completed, Course, Exam, Item, Page, PageOf, Register, Registered, Registration, Sort};
 pub use managed_registration::{
     CancelRegistration, CompleteRegistrations, NewRegistration, RegistrationCancelled, RegistrationChanged,
@@ -33,6 +34,10 @@ pub use managed_registration::{
 pub use managed_user::{ManagedUser, RegistrationCounts, UserDetails, UserRegistration};
 pub use money::{Money, MoneyError};
 pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, ManagedRegistration, NewItem, UserRights};
+pub use order::{
+    ApproveOrder, AttemptStatus, CancelOrder, ConfirmOrder, Deposit, ManagedOrder, Order, OrderAttempt, OrderRefund,
+    OrderStatus, Preorder, RefundOrder,
+};
 pub use payment::{
     Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, RefundChoice, RefundStatus,
     RegistrationStatus, TransactionMetadata, UnknownWord, Word,

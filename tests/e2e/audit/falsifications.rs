@@ -85,6 +85,112 @@ pub const FALSIFICATIONS: &[Falsification] = &[
             select user_id, payment_type, content_type_id, object_id, amount, payment_method, 'cancelled', now()
             from payments where id = 1",
     ),
+    // Orders, their seats and their money.
+    by("held_count", "5", "update {items} set held_count = 0 where id = 5"),
+    by("held_count", "5", "delete from sugang.orders where id = 2"),
+    by("order_without_user_or_item", "2", "delete from users where id = 2"),
+    by("order_without_user_or_item", "2", "delete from {items} where id = 5"),
+    by(
+        "second_live_order",
+        "2+",
+        "drop index sugang.orders_one_live;
+         insert into sugang.orders (user_id, kind, item_id, title, price, payment_method, gateway, expires_at)
+            select user_id, kind, item_id, title, price, payment_method, gateway, expires_at
+            from sugang.orders where id = 2",
+    ),
+    by(
+        "second_capture",
+        "1",
+        "drop index sugang.payment_attempts_one_captured;
+         insert into sugang.payment_attempts (order_id, gateway, status, reference, amount, captured, payment_id)
+            select order_id, gateway, status, 'sugang_second', amount, captured, 99
+            from sugang.payment_attempts where id = 1",
+    ),
+    by(
+        "captured_is_price",
+        "1",
+        "alter table sugang.payment_attempts drop constraint payment_attempts_captured_is_price;
+         update sugang.payment_attempts set captured = 1 where id = 1",
+    ),
+    by("captured_is_price", "1", "update sugang.orders set price = 1 where id = 1"),
+    by(
+        "order_status_against_money",
+        "1 is paid without a capture",
+        "update sugang.payment_attempts set status = 'void', captured = null, payment_id = null where id = 1",
+    ),
+    by(
+        "order_status_against_money",
+        "1 has the payment of no attempt",
+        "update sugang.orders set payment_id = 7 where id = 1",
+    ),
+    by(
+        "order_status_against_money",
+        "2 has no live attempt",
+        "update sugang.payment_attempts set status = 'void' where id = 2",
+    ),
+    by(
+        "order_status_against_money",
+        "2 has ended with a live attempt",
+        "update sugang.orders set status = 'expired', ended_at = now() where id = 2",
+    ),
+    by(
+        "order_status_against_money",
+        "2 has an attempt in another state",
+        "update sugang.orders set status = 'approving' where id = 2",
+    ),
+    // The seat of an order that a gateway is asked about is freed.
+    by(
+        "order_status_against_money",
+        "2 has ended with a live attempt",
+        "update sugang.payment_attempts set status = 'sent' where id = 2;
+         update sugang.orders set status = 'cancelled', ended_at = now() where id = 2",
+    ),
+    by(
+        "order_status_against_money",
+        "1 has ended with an open attempt",
+        "insert into sugang.payment_attempts (order_id, gateway, reference, amount) values (1, 'manual', 'sugang_more', 1)",
+    ),
+    by(
+        "order_status_against_money",
+        "3 owes a refund of no money",
+        "update sugang.payment_attempts set status = 'void', captured = null, payment_id = null where order_id = 3",
+    ),
+    by("payment_of_attempt", "1", "delete from payments where id = 6"),
+    by("payment_of_attempt", "1", "update payments set amount = 1 where id = 6"),
+    by(
+        "surplus_without_refund",
+        "3",
+        "update sugang.refunds set status = 'refused' where payment_id = 8",
+    ),
+    by(
+        "paid_order_without_registration",
+        "1",
+        "delete from {registrations} where id = 5",
+    ),
+    by("audit_log_of_order", "1 was changed", "update sugang.orders set title = 'x' where id = 1"),
+    by(
+        "audit_log_of_order",
+        "2 status",
+        "update sugang.orders set status = 'expired', ended_at = now() where id = 2",
+    ),
+    by("audit_log_of_order", "2 user or item", "update sugang.orders set user_id = 1 where id = 2"),
+    by("audit_log_of_order", "2 is gone", "delete from sugang.orders where id = 2"),
+    by(
+        "audit_log_of_order",
+        "1 lacks a part of its history",
+        "delete from sugang.audit_log where subject = 'order' and subject_id = 1 and entry = 1",
+    ),
+    by(
+        "audit_log_of_order",
+        " has no history",
+        "insert into sugang.orders (user_id, kind, item_id, title, price, payment_method, gateway, expires_at)
+            values (2, '{kind}', 6, 'x', 1, 'card', 'manual', now())",
+    ),
+    by(
+        "guards",
+        "trigger sugang_guard_deletion on sugang.orders is not what it was",
+        "alter table sugang.orders disable trigger sugang_guard_deletion",
+    ),
     // Money that went back, and the ledger.
     by(
         "refunded_beyond_payment",

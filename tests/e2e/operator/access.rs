@@ -169,7 +169,7 @@ async fn to_operators_they_do() {
             writeln!(table, "  {method} {path} {}", answer.brief()).unwrap();
         }
     }
-    insta::assert_snapshot!(table, @r#"
+    insta::assert_snapshot!(table, @"
     operator
       GET /api/operator/audit/ 200
       GET /api/operator/courses.csv 200
@@ -189,6 +189,10 @@ async fn to_operators_they_do() {
       POST /api/operator/courses/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
       POST /api/operator/courses/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
       GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
+      GET /api/operator/orders/ 200
+      POST /api/operator/orders/1/cancel/ 400 invalid | reason: This field is required.
+      POST /api/operator/orders/1/confirm/ 400 invalid | amount: This field is required.; reason: This field is required.; reference: This field is required.
+      POST /api/operator/orders/1/refund/ 400 invalid | reference: This field is required.
       GET /api/operator/payments.csv 200
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
@@ -237,6 +241,10 @@ async fn to_operators_they_do() {
       POST /api/operator/courses/1/repeat/ 400 invalid | count: This field is required.; every: This field is required.; time_zone: This field is required.
       POST /api/operator/courses/import/ 415 unsupported_media_type | Unsupported file. Send text/csv or application/x-ndjson, in UTF-8.
       GET /api/operator/figures/ 400 invalid | from: This field is required.; to: This field is required.
+      GET /api/operator/orders/ 200
+      POST /api/operator/orders/1/cancel/ 400 invalid | reason: This field is required.
+      POST /api/operator/orders/1/confirm/ 400 invalid | amount: This field is required.; reason: This field is required.; reference: This field is required.
+      POST /api/operator/orders/1/refund/ 400 invalid | reference: This field is required.
       GET /api/operator/payments.csv 200
       GET /api/operator/payments/ 200
       GET /api/operator/payments/1/ 200
@@ -266,7 +274,7 @@ async fn to_operators_they_do() {
       DELETE /api/operator/users/1/operator/ 200
       POST /api/operator/users/1/operator/ 200
       GET /api/operator/users/1/registrations/ 200
-    "#);
+    ");
 
     let authorization = Some(format!("Bearer {}", callers.operator.access));
     for (method, path) in operations() {

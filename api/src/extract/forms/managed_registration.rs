@@ -63,7 +63,8 @@ pub(crate) fn new_registration(object: &Object<'_>) -> Result<NewRegistration, A
     }
 }
 
-fn explanation(form: &mut FormReader<'_>, name: &'static str) -> Option<String> {
+/// Reads why, or by which name elsewhere.
+pub(super) fn explanation(form: &mut FormReader<'_>, name: &'static str) -> Option<String> {
     let text = form.text(name);
     form.check(name, text.as_deref(), |text| {
         [

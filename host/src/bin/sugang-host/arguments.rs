@@ -30,6 +30,11 @@ pub struct Arguments {
 pub enum Command {
     /// Serve the application; this is also what happens without a subcommand.
     Serve(Box<Serve>),
+    /// Do what is due without a request, such as releasing seats whose time is up, and exit: for a cron where --sweep-every is
+    /// 0.
+    ///
+    /// Takes what serving takes, and listens nowhere. Prints what it did.
+    Sweep(Box<Serve>),
     /// Bring the database up to date and exit; a second time changes nothing.
     ///
     /// A preflight looks at the whole database first. If anything stands in the way, all of it is printed with its rows
@@ -152,6 +157,10 @@ pub struct Serve {
     /// start. Empty for no probe.
     #[arg(long, default_value = "/readyz")]
     probe: String,
+    /// Seconds between two sweeps, which do what is due without a request, such as releasing seats whose time is up. Several
+    /// hosts share the work. 0 for none
+    #[arg(long, default_value_t = 10)]
+    sweep_every: u64,
     /// Threads that serve. The default is one for every two processors, and at least one: the others are left to
     /// PostgreSQL and Redis. If the host has a machine to itself, use one for each processor
     #[arg(long, default_value_t = default_parallelism())]
@@ -274,6 +283,7 @@ impl Serve {
             variables: self.variables.iter().cloned().collect(),
             environment: true,
             probe: (!self.probe.is_empty()).then(|| self.probe.clone()),
+            sweep_every: (self.sweep_every > 0).then(|| Duration::from_secs(self.sweep_every)),
             limits: self.limits.limits(),
         }
     }

@@ -6,7 +6,7 @@ use std::{io, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Parser as _;
-use sugang_host::{Application, flush_log, log_notice, log_panics, queue_log};
+use sugang_host::{Application, Settings, flush_log, log_notice, log_panics, queue_log};
 use sugang_migrations::Format;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             let url = arguments.database.url();
             url.and_then(|url| run(1, sugang_migrations::manage_operators(&url, &arguments.command)))
         }
+        Some(Command::Sweep(arguments)) => run(1, sweep(arguments)),
         Some(Command::Serve(serve_arguments)) => run(serve_arguments.threads, serve(serve_arguments)),
         None => run(arguments.serve.threads, serve(&arguments.serve)),
     };
@@ -66,6 +67,18 @@ fn ignore_hangups() -> Result<()> {
             log_notice("SIGHUP is ignored: the log is standard error");
         }
     });
+    Ok(())
+}
+
+async fn sweep(arguments: &Serve) -> Result<()> {
+    let application = Application::load(&arguments.manifest).await?;
+    let settings = Settings {
+        sweep_every: Some(Duration::ZERO),
+        ..arguments.settings()
+    };
+    for done in application.sweep(settings).await? {
+        sugang_output::write_within(OUTPUT_LIMIT, &io::stdout(), format!("{done}\n"));
+    }
     Ok(())
 }
 

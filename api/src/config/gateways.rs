@@ -1,0 +1,90 @@
+//! Which gateway moves the money of which payment method.
+
+use sugang_sdk::types::PaymentMethod;
+
+/// What moves money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gateway {
+    /// An operator confirms what has arrived on an account.
+    Manual,
+}
+
+impl Gateway {
+    const ALL: [Self; 1] = [Self::Manual];
+
+    /// The word in the configuration, in the database and on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// The gateways of the payment methods that have one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct PaymentGateways(Vec<(PaymentMethod, Gateway)>);
+
+impl PaymentGateways {
+    /// Reads `method=gateway` pairs with commas between them.
+    ///
+    /// # Errors
+    /// The rule that the text breaks.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut gateways = Self::default();
+        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let (method, gateway) = pair
+                .split_once('=')
+                .ok_or("must be method=gateway, with commas between several of them")?;
+            let method = method.trim().parse().ok();
+            let method = method.filter(|method| ![PaymentMethod::Free, PaymentMethod::Outside].contains(method));
+            let method = method.ok_or("must name payment methods: kakaopay, card, bank_transfer")?;
+            let gateway = Gateway::ALL.into_iter().find(|known| known.as_str() == gateway.trim());
+            let gateway = gateway.ok_or_else(|| format!("must name gateways: {}", known()))?;
+            if gateways.of(method).is_some() {
+                return Err("must name each payment method once".into());
+            }
+            gateways.0.push((method, gateway));
+        }
+        Ok(gateways)
+    }
+
+    /// The gateway of a payment method, if it has one.
+    pub(crate) fn of(&self, method: PaymentMethod) -> Option<Gateway> {
+        let pair = self.0.iter().find(|(known, _)| *known == method);
+        pair.map(|(_, gateway)| *gateway)
+    }
+
+    /// Whether a payment method has this gateway.
+    pub(crate) fn has(&self, gateway: Gateway) -> bool {
+        self.0.iter().any(|(_, known)| *known == gateway)
+    }
+}
+
+fn known() -> String {
+    Gateway::ALL.map(Gateway::as_str).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_has_one_gateway() {
+        assert_eq!(PaymentGateways::parse(" "), Ok(PaymentGateways::default()));
+        let gateways = PaymentGateways::parse("card=manual, bank_transfer = manual,").unwrap();
+        assert_eq!(gateways.of(PaymentMethod::Card), Some(Gateway::Manual));
+        assert_eq!(gateways.of(PaymentMethod::BankTransfer), Some(Gateway::Manual));
+        assert_eq!(gateways.of(PaymentMethod::KakaoPay), None);
+        assert!(gateways.has(Gateway::Manual));
+        for (text, rule) in [
+            ("card", "must be method=gateway"),
+            ("cash=manual", "must name payment methods"),
+            ("free=manual", "must name payment methods"),
+            ("card=piggybank", "must name gateways: manual"),
+            ("card=manual,card=manual", "must name each payment method once"),
+        ] {
+            let error = PaymentGateways::parse(text).unwrap_err();
+            assert!(error.starts_with(rule), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+-- How an order is paid: in three steps. The first locks the order, checks it, and notes what will be sent; the second
+-- is the call to the gateway, while no transaction is open; the third settles what the gateway has said. A return, an
+-- event, a look-up and an operator settle by the same function, which takes effect once.
+
+create or replace function sugang.open_attempt(o sugang.orders) returns sugang.payment_attempts language sql as $$
+    insert into sugang.payment_attempts (order_id, gateway, reference, amount)
+        values (o.id, o.gateway, sugang.new_reference(), o.price) returning *
+$$;
+
+-- Changes an order that waits for its user, who keeps the seat as long as before. What was opened at the gateway for
+-- another amount or method is void.
+create or replace function sugang.change_order(o sugang.orders, p_title text, p_price numeric, p_method text,
+                                               p_gateway text)
+returns sugang.orders language plpgsql as $$
+begin
+    if (o.price, o.payment_method, o.gateway) = (p_price, p_method, p_gateway) then return o; end if;
+    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = o.id and is_live;
+    update sugang.orders set title = p_title, price = p_price, payment_method = p_method, gateway = p_gateway
+        where id = o.id returning * into o;
+    perform sugang.open_attempt(o);
+    return o;
+end $$;
+
+-- What is sent to a gateway, or looked up there.
+create or replace function sugang.attempt_json(t sugang.payment_attempts, o sugang.orders) returns json
+language sql stable as $$
+    select json_build_object(
+        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
+        'status', t.status, 'reference', t.reference, 'idempotency_key', t.idempotency_key,
+        'gateway_key', t.gateway_key, 'amount', t.amount::text, 'currency', t.currency, 'tries', t.tries,
+        'facts', t.facts)
+$$;
+
+-- Step 1. The outcome `send` has the attempt to send; `accepted`, and `ok` for one that is paid, have the order as it
+-- is. A deposit that an operator confirms needs no call: it is waited for from now on.
+create or replace function sugang.do_begin_approval(p_user bigint, p_id bigint, p_gateway_key text, p_amount numeric,
+                                                    p_lease interval, p_deposit interval, p_account text)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+    t sugang.payment_attempts;
+    due timestamptz;
+begin
+    if exists (select from sugang.orders where id = p_id and user_id = p_user) then
+        o := sugang.lock_order(p_id);
+    end if;
+    perform sugang.lock_user(p_user);
+    a.outcome := case
+        when o.id is null then 'not_found'
+        when o.status = 'paid' then 'ok'
+        when o.status in ('approving', 'awaiting_deposit') then 'accepted'
+        when o.status <> 'held' then 'order_ended'
+        when p_amount <> o.price then 'amount_mismatch'
+    end;
+    if a.outcome is null then
+        execute format('select sugang.%I($1)', o.kind || '_payment_error') into a.outcome using o;
+        if a.outcome is not null then
+            perform sugang.end_order(p_id, case a.outcome when 'order_ended' then 'expired' else 'cancelled' end);
+        end if;
+    end if;
+    if a.outcome in ('amount_mismatch', 'already_registered') then
+        a.body := json_build_object('kind', o.kind)::text;
+    elsif a.outcome in ('ok', 'accepted') then
+        a.body := (select object from sugang.order_json(o));
+    end if;
+    if a.outcome is not null then return a; end if;
+
+    select * into t from sugang.payment_attempts where order_id = p_id and is_live for update;
+    if o.gateway = 'manual' then
+        execute format('select sugang.%I($1)', o.kind || '_end') into due using o.item_id;
+        due := least(due, clock_timestamp() + p_deposit);
+        update sugang.payment_attempts
+            set status = 'waiting', due_at = due, sent_at = clock_timestamp(),
+                facts = json_build_object('account', p_account)
+            where id = t.id;
+        update sugang.orders set status = 'awaiting_deposit', expires_at = due where id = p_id returning * into o;
+        a.outcome := 'accepted';
+        a.body := (select object from sugang.order_json(o));
+    else
+        update sugang.payment_attempts
+            set status = 'sent', gateway_key = p_gateway_key, tries = tries + 1, sent_at = clock_timestamp(),
+                idempotency_key = coalesce(idempotency_key, gen_random_uuid()::text),
+                lease_until = clock_timestamp() + p_lease
+            where id = t.id returning * into t;
+        update sugang.orders set status = 'approving' where id = p_id returning * into o;
+        a.outcome := 'send';
+        a.body := sugang.attempt_json(t, o)::text;
+    end if;
+    return a;
+end $$;
+
+-- p_account: where the user pays a deposit that an operator confirms. What is sent is not yet answered, so it is not
+-- kept under the key: the order itself takes one approval.
+create or replace function sugang.begin_approval(p_function text, p_user bigint, p_order bigint, p_gateway_key text,
+                                                 p_amount text, p_lease_ms bigint, p_deposit_seconds bigint,
+                                                 p_account text, p_request_id text, p_key text, p_fingerprint text,
+                                                 p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'begin_approval' then perform sugang.misrouted(p_function, 'begin_approval'); end if;
+    a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return sugang.with_now(a); end if;
+    a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
+                                  make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
+                                  p_account);
+    if a.outcome = 'send' then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
+end $$;
+
+-- Whether a payment's money came through a gateway, which has to give it back: a refund is `requested` then.
+create or replace function sugang.is_held_by_gateway(p_payment bigint) returns boolean language sql stable as $$
+    select exists (select from sugang.payment_attempts where payment_id = p_payment)
+$$;
+
+-- Works as its owner, as sugang.advance_sequences: a role needs no right on an identity.
+create or replace function sugang.next_payment_id() returns bigint language sql
+security definer set search_path = public, pg_temp as $$
+    select nextval(pg_get_serial_sequence('payments', 'id'))
+$$;
+
+-- Money that pays for nothing: it came for an order that has no seat any more, twice, or in another amount. It is a
+-- payment that is cancelled at once, so its refund of the whole is requested in the same statement.
+create or replace function sugang.set_aside(o sugang.orders, t sugang.payment_attempts, p_amount numeric,
+                                            p_external_id text)
+returns sugang.orders language plpgsql as $$
+declare
+    payment bigint := sugang.next_payment_id();
+    happened_at timestamptz := clock_timestamp();
+begin
+    -- First, so that the trigger of the payment finds a gateway that holds the money.
+    update sugang.payment_attempts
+        set status = 'surplus', captured = p_amount, payment_id = payment, ended_at = happened_at where id = t.id;
+    insert into payments (id, user_id, payment_type, content_type_id, object_id, amount, payment_method,
+                          external_transaction_id, status, refund_reason, paid_at, cancelled_at, search_vector,
+                          target_title, registration_time)
+        values (payment, o.user_id, o.kind, (select content_type_id from sugang.kinds where kind = o.kind), o.item_id,
+                p_amount, o.payment_method, p_external_id, 'cancelled', 'order ' || o.id || ' has no seat', happened_at,
+                happened_at, to_tsvector('simple', o.title), o.title, happened_at);
+    -- An order that is paid stays so, and one with another attempt under way waits for it.
+    if o.status in ('expired', 'cancelled') or o.is_live and t.is_live then
+        update sugang.orders set status = 'refund_due', payment_id = payment where id = o.id returning * into o;
+    end if;
+    return o;
+end $$;
+
+-- Money has arrived for an attempt. An order that holds its seat gets it; one that has ended gets a free seat, within
+-- the period. The same statement writes payment and registration, or a refund.
+create or replace function sugang.capture(o sugang.orders, t sugang.payment_attempts, p_facts jsonb)
+returns sugang.orders language plpgsql as $$
+declare
+    a sugang.function_row;
+    paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
+    external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
+begin
+    update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
+    if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
+       and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
+        execute format('select * from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
+                       'do_register_' || o.kind)
+            into a using o.user_id, o.item_id, paid, o.payment_method, external_id, o.is_live, o.id;
+    end if;
+    if a.outcome is distinct from 'ok' then return sugang.set_aside(o, t, paid, external_id); end if;
+    update sugang.payment_attempts
+        set status = 'captured', captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
+            ended_at = clock_timestamp()
+        where id = t.id;
+    -- Another attempt that has been sent is still looked up: its money would be surplus.
+    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp()
+        where order_id = o.id and status = 'open';
+    update sugang.orders
+        set status = 'paid', payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
+            registration_id = (a.body::jsonb ->> 'registration_id')::bigint
+        where id = o.id returning * into o;
+    return o;
+end $$;
+
+-- No money has moved. The user may try again while the seat is held, with another attempt.
+create or replace function sugang.decline(o sugang.orders, t sugang.payment_attempts, p_facts jsonb)
+returns sugang.orders language plpgsql as $$
+begin
+    update sugang.payment_attempts
+        set status = 'declined', code = p_facts ->> 'code', facts = coalesce(facts, '{}') || p_facts,
+            ended_at = clock_timestamp()
+        where id = t.id;
+    if o.status in ('held', 'approving') and o.expires_at > clock_timestamp() then
+        update sugang.orders set status = 'held' where id = o.id returning * into o;
+        perform sugang.open_attempt(o);
+    elsif o.is_live then
+        update sugang.orders set status = 'expired' where id = o.id returning * into o;
+    end if;
+    return o;
+end $$;
+
+-- Step 3: settles an attempt; it takes effect once, however often it is called. p_outcome:
+--   captured  the money is there; facts: amount, currency, external_id
+--   declined  surely no money has moved, nor will; facts: code
+--   waiting   a deposit is expected; facts: due_at, account, secret
+--   not_sent  surely nothing has reached the gateway: the same attempt may be sent again
+--   unknown   nothing is known yet; the seat stays held, and the sweep looks it up
+create or replace function sugang.settle(p_attempt bigint, p_outcome text, p_facts jsonb) returns sugang.orders
+language plpgsql as $$
+declare
+    o sugang.orders;
+    t sugang.payment_attempts;
+begin
+    o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
+    select * into t from sugang.payment_attempts where id = p_attempt for update;
+    if p_outcome = 'captured' and t.payment_id is null then
+        o := sugang.capture(o, t, p_facts);
+    elsif p_outcome = 'declined' and t.is_live then
+        o := sugang.decline(o, t, p_facts);
+    elsif p_outcome = 'waiting' and t.status = 'sent' then
+        update sugang.payment_attempts
+            set status = 'waiting', due_at = (p_facts ->> 'due_at')::timestamptz, secret = p_facts ->> 'secret',
+                facts = coalesce(facts, '{}') || (p_facts - 'secret'), lease_until = null
+            where id = p_attempt returning * into t;
+        update sugang.orders set status = 'awaiting_deposit', expires_at = t.due_at
+            where id = o.id and status = 'approving';
+    elsif p_outcome = 'not_sent' and t.status = 'sent' then
+        update sugang.payment_attempts set status = 'open', lease_until = null where id = p_attempt;
+        update sugang.orders set status = 'held' where id = o.id and status = 'approving';
+    elsif p_outcome not in ('captured', 'declined', 'waiting', 'not_sent', 'unknown') then
+        raise invalid_parameter_value using message = format('unknown outcome %s of attempt %s', p_outcome, p_attempt);
+    end if;
+    select * into o from sugang.orders where id = o.id;
+    return o;
+end $$;
+
+-- Settles an attempt for its user, and keeps the answer under the key of the request that has begun it, if there is
+-- one.
+create or replace function sugang.settle_attempt(p_function text, p_attempt bigint, p_outcome text, p_facts text,
+                                                 p_request_id text, p_key text, p_fingerprint text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+begin
+    if p_function is distinct from 'settle_attempt' then perform sugang.misrouted(p_function, 'settle_attempt'); end if;
+    select r.* into o from sugang.orders r join sugang.payment_attempts t on t.order_id = r.id where t.id = p_attempt;
+    if o.id is null then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    perform sugang.set_actor(o.user_id, p_request_id);
+    o := sugang.settle(p_attempt, p_outcome, p_facts::jsonb);
+    a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
+    a.body := (select object from sugang.order_json(o));
+    return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);
+end $$;
