@@ -8,6 +8,7 @@ use crate::{
     error::StartError,
     instances::{CompiledComponent, Compiler, Instances},
     manifest::{self, HostSettings, Manifest},
+    outbound::Client,
     server::{Mounted, Server},
     settings::Settings,
     stores::{AllowedHosts, StoreUrls, Stores},
@@ -79,6 +80,8 @@ impl Application {
         let resolved = manifest::resolve(&self.manifest, settings)?;
         let allowed = AllowedHosts::parse(&resolved.allowed_outbound_hosts).map_err(StartError::OutboundHosts)?;
         let urls = StoreUrls::read(&resolved.variables)?;
+        let allowed = Arc::new(allowed);
+        let outbound = Arc::new(Client::new(allowed.clone(), &settings.limits.outbound)?);
         let stores = Arc::new(Stores::new(allowed, &settings.limits));
         stores.prepare(&urls)?;
         let instances = Instances::new(
@@ -86,6 +89,7 @@ impl Application {
             self.manifest.component.environment.clone(),
             resolved.variables,
             stores.clone(),
+            outbound,
             settings.limits.clone(),
         );
         Ok(Prepared {

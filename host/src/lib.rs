@@ -1,7 +1,7 @@
 //! A small host for the Spin component of this workspace.
 //!
-//! It reads `spin.toml`, serves the component's `wasi:http/handler` over HTTP/1.1 and HTTP/2, and provides PostgreSQL, Redis and
-//! configuration variables behind the interfaces that `spin-sdk` imports. The tests use it, and so do machines without
+//! It reads `spin.toml`, serves the component's `wasi:http/handler` over HTTP/1.1 and HTTP/2, and provides PostgreSQL, Redis,
+//! outgoing HTTP and configuration variables behind the interfaces that `spin-sdk` imports. The tests use it, and so do machines without
 //! Spin; `spin up` serves the same file.
 //!
 //! ```no_run
@@ -33,6 +33,7 @@
 //! | `instances` | runs the component, with limits and a fair share of the processors |
 //! | `wit` | implements Spin's interfaces on top of the stores |
 //! | `stores` | pools connections to PostgreSQL and Redis, and checks addresses; knows no WebAssembly |
+//! | `outbound` | sends HTTP requests to the servers that the manifest allows |
 //! | `manifest` | reads `spin.toml` and gives the variables their values |
 //! | `environment`, `error`, `settings`, `log`, `sync` | what all of them share |
 
@@ -42,6 +43,7 @@ mod error;
 mod instances;
 mod log;
 mod manifest;
+mod outbound;
 mod server;
 mod settings;
 mod stores;
@@ -53,4 +55,4 @@ pub use environment::{EnvironmentError, environment};
 pub use error::StartError;
 pub use log::{LOG_QUEUE_BYTES, flush_log, log_notice, log_panics, queue_log};
 pub use server::Server;
-pub use settings::{Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};
+pub use settings::{Limits, OutboundLimits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism};

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZero,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -57,6 +58,9 @@ pub struct Limits {
     /// Requests in flight to the manifest's `cpu_bound` paths, counted apart from `requests`: each holds the memory of a
     /// password hash. One address has at most half of them. Default four for each of the `cpu_bound` instances.
     pub cpu_bound_requests: usize,
+    /// Requests in flight to the manifest's `outbound` paths, counted apart from `requests`: each waits for another server,
+    /// which may hang. One address has at most a quarter of them. Default 64.
+    pub outbound_requests: usize,
     /// The time that a request may queue; then it is answered 503 with `Retry-After`. Default 10 s.
     pub request_wait_timeout: Duration,
     /// Open connections of clients; further ones wait in the listener's backlog. Default 8192.
@@ -111,6 +115,8 @@ pub struct Limits {
     pub postgres: PostgresLimits,
     /// Limits of Redis.
     pub redis: RedisLimits,
+    /// Limits of requests to other servers.
+    pub outbound: OutboundLimits,
 }
 
 impl Default for Limits {
@@ -118,6 +124,7 @@ impl Default for Limits {
         Self {
             requests: 256,
             cpu_bound_requests: 4 * default_parallelism(),
+            outbound_requests: 64,
             request_wait_timeout: Duration::from_secs(10),
             connections: 8192,
             request_timeout: Duration::from_secs(30),
@@ -142,6 +149,7 @@ impl Default for Limits {
             cpu_bound: default_parallelism(),
             postgres: PostgresLimits::default(),
             redis: RedisLimits::default(),
+            outbound: OutboundLimits::default(),
         }
     }
 }
@@ -231,6 +239,40 @@ impl Default for RedisLimits {
             connections: 64,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Limits of the component's HTTP requests to other servers. The component may ask for shorter times.
+#[derive(Clone, Debug)]
+pub struct OutboundLimits {
+    /// Requests in flight to each server; further ones wait for as long as for a connection. Default 64.
+    pub requests: usize,
+    /// The time to look up, connect and encrypt. Default 5 s.
+    pub connect_timeout: Duration,
+    /// The time from then to the head of the response. Default 60 s: gateways ask for as much.
+    pub first_byte_timeout: Duration,
+    /// The time between two parts of a response. Default 10 s.
+    pub between_bytes_timeout: Duration,
+    /// The time that an idle connection is kept. Default 4 s, which is shorter than what servers keep theirs for: a request
+    /// that meets the end of its connection may or may not have arrived.
+    pub idle_timeout: Duration,
+    /// Bytes of a response's body. Default 1 MiB.
+    pub response_bytes: usize,
+    /// A file in PEM with authorities to trust beside those of this system.
+    pub authorities: Option<PathBuf>,
+}
+
+impl Default for OutboundLimits {
+    fn default() -> Self {
+        Self {
+            requests: 64,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(60),
+            between_bytes_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(4),
+            response_bytes: 1 << 20,
+            authorities: None,
         }
     }
 }

@@ -8,8 +8,8 @@ use wasmtime::{StoreLimits, StoreLimitsBuilder, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{outgoing::NoOutgoingHttp, output::Output};
-use crate::{stores::Stores, wit};
+use super::{outgoing::Outgoing, output::Output};
+use crate::{outbound::Client, stores::Stores, wit};
 
 /// The state of one instance: what the interfaces of the component work on.
 pub(crate) struct Guest {
@@ -18,7 +18,7 @@ pub(crate) struct Guest {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    outgoing: NoOutgoingHttp,
+    outgoing: Outgoing,
     pub(super) limits: StoreLimits,
     _alive: TaskTrackerToken,
 }
@@ -27,6 +27,7 @@ impl Guest {
     /// Makes the state of an instance with at most `memory` bytes of linear memory, counted by `alive`.
     pub(super) fn new(
         stores: Arc<Stores>,
+        outbound: Option<Arc<Client>>,
         variables: Arc<HashMap<String, String>>,
         environment: &[(String, String)],
         memory: usize,
@@ -43,7 +44,7 @@ impl Guest {
                 .stderr(Output::default())
                 .build(),
             http: WasiHttpCtx::new(),
-            outgoing: NoOutgoingHttp,
+            outgoing: Outgoing(outbound),
             limits: StoreLimitsBuilder::new().memory_size(memory).build(),
             _alive: alive,
         }

@@ -22,10 +22,7 @@ use cpu_fairness::CpuShare;
 use guest::Guest;
 use lifetime::{Capacity, Expiration};
 
-use crate::{
-    settings::Limits,
-    stores::{AllowedHosts, Stores},
-};
+use crate::{outbound::Client, settings::Limits, stores::Stores};
 
 /// Time for instances to end once they are killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,6 +34,8 @@ pub(crate) struct Instances {
     environment: Arc<[(String, String)]>,
     variables: Arc<HashMap<String, String>>,
     stores: Arc<Stores>,
+    /// `None` for a component of files.
+    outbound: Option<Arc<Client>>,
     limits: Limits,
     /// Slots for instances that compute for long.
     cpu_bound: Arc<Semaphore>,
@@ -53,6 +52,7 @@ impl Instances {
         environment: impl IntoIterator<Item = (String, String)>,
         variables: HashMap<String, String>,
         stores: Arc<Stores>,
+        outbound: Arc<Client>,
         limits: Limits,
     ) -> Self {
         Self {
@@ -60,6 +60,7 @@ impl Instances {
             environment: environment.into_iter().collect(),
             variables: Arc::new(variables),
             stores,
+            outbound: Some(outbound),
             cpu_bound: Arc::new(Semaphore::new(limits.cpu_bound)),
             limits,
             alive: TaskTracker::new(),
@@ -68,7 +69,7 @@ impl Instances {
         }
     }
 
-    /// Makes instances of another component, which has neither variables nor stores. They end together with these.
+    /// Makes instances of another component, which has neither variables nor stores nor other servers. They end together with these.
     pub(crate) fn of_files(
         &self,
         component: Arc<CompiledComponent>,
@@ -78,7 +79,8 @@ impl Instances {
             component,
             environment: environment.into_iter().collect(),
             variables: Arc::default(),
-            stores: Arc::new(Stores::new(AllowedHosts::default(), &self.limits)),
+            stores: Arc::new(Stores::new(Arc::default(), &self.limits)),
+            outbound: None,
             ..self.clone()
         }
     }
@@ -112,6 +114,7 @@ impl HandlerState for Instances {
     async fn instantiate(&self) -> wasmtime::Result<Instance<Guest, Expiration, Capacity>> {
         let guest = Guest::new(
             self.stores.clone(),
+            self.outbound.clone(),
             self.variables.clone(),
             &self.environment,
             self.limits.instance_memory,

@@ -1,21 +1,31 @@
 //! Outgoing `wasi:http` requests.
 
+use std::sync::Arc;
+
 use http::{Request, Response};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-/// Denies every request: this host has no HTTP client.
-pub(super) struct NoOutgoingHttp;
+use crate::outbound::Client;
+
+/// Sends the requests of an instance by the client of its server, if the component has one.
+pub(super) struct Outgoing(pub(super) Option<Arc<Client>>);
 
 /// The end of sending or receiving a body.
 type Transfer = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-impl WasiHttpHooks for NoOutgoingHttp {
+impl WasiHttpHooks for Outgoing {
     fn send_request(
         &mut self,
-        _: Request<WasiBody>,
-        _: Option<RequestOptions>,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
         _: Transfer,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Transfer), Error>> + Send> {
-        Box::new(async { Err(Error::HttpRequestDenied) })
+        let client = self.0.clone();
+        Box::new(async move {
+            let client = client.ok_or(Error::HttpRequestDenied)?;
+            let response = client.send(request, options.unwrap_or_default()).await?;
+            // The client drives the connection itself.
+            Ok((response, Box::new(async { Ok(()) }) as Transfer))
+        })
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::IgnoredAny};
 use toml::{Table, Value};
 
-use super::variable::Variable;
+use super::{path_pattern::PathPattern, variable::Variable};
 
 /// The version alone, which is read before the rest: other versions have other keys.
 #[derive(Deserialize)]
@@ -123,6 +123,9 @@ pub(super) struct HostSettings {
     /// Paths whose requests compute for long. Its former name still works.
     #[serde(default, alias = "computing")]
     pub(super) cpu_bound: Vec<String>,
+    /// Paths whose requests wait for another server.
+    #[serde(default)]
+    pub(super) outbound: Vec<PathPattern>,
     /// Paths that are answered even when the host is full.
     #[serde(default)]
     pub(super) probes: Vec<String>,

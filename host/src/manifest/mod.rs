@@ -5,6 +5,7 @@
 //! effect.
 
 mod file;
+mod path_pattern;
 #[cfg(test)]
 mod spin_tests;
 mod template;
@@ -20,6 +21,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use toml::Value;
 
 use file::{ComponentSpec, File, Trigger};
+pub(crate) use path_pattern::PathPattern;
 pub(crate) use template::{Template, check_name};
 use variable::Variable;
 pub(crate) use variables::{FileSettings, HostSettings, Sweep, resolve};
@@ -58,6 +60,8 @@ pub(crate) struct Component {
     pub(crate) environment: BTreeMap<String, String>,
     /// Paths, without a slash at the end, whose requests compute for long.
     pub(crate) cpu_bound: Vec<String>,
+    /// Paths, without a slash at the end, whose requests wait for another server.
+    pub(crate) outbound: Vec<PathPattern>,
     /// Paths, without a slash at the end, that are answered even when the host is full.
     pub(crate) probes: Vec<String>,
     /// Bytes of a body that the component reads.
@@ -284,6 +288,7 @@ impl Component {
             variables: component.variables.iter().map(variable).collect::<Result<_>>()?,
             environment: component.environment,
             cpu_bound: component.tool.host.cpu_bound,
+            outbound: component.tool.host.outbound,
             probes: component.tool.host.probes,
             max_body_bytes: setting(&component.tool.host.max_body_bytes)?,
             cors_allowed_origins: setting(&component.tool.host.cors_allowed_origins)?,
@@ -322,6 +327,7 @@ mod tests {
         command = "cargo build"
         [component.api.tool.sugang-host]
         cpu_bound = ["/login"]
+        outbound = ["/orders/*/approve"]
         [component.api.tool.other]
         anything = true
     "#;
@@ -338,6 +344,7 @@ mod tests {
         assert!(manifest.variables["database_url"].required);
         assert_eq!(manifest.variables["lifetime"].default.as_deref(), Some("60"));
         assert_eq!(manifest.component.cpu_bound, ["/login"]);
+        assert!(manifest.component.outbound[0].matches("/orders/1/approve"));
     }
 
     #[test]

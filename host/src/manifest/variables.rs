@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sugang_protocol::{AllowedHosts, Cors};
 use uuid::Uuid;
 
-use super::{Manifest, Template};
+use super::{Manifest, PathPattern, Template};
 use crate::{environment::environment, error::StartError, settings::Settings};
 
 /// The component's configuration with all values filled in.
@@ -21,6 +21,8 @@ pub(crate) struct Resolved {
 pub(crate) struct HostSettings {
     /// Paths, without a slash at the end, whose requests compute for long.
     pub(crate) cpu_bound: HashSet<String>,
+    /// Paths, without a slash at the end, whose requests wait for another server.
+    pub(crate) outbound: Vec<PathPattern>,
     /// Paths, without a slash at the end, that are answered even when the host is full.
     pub(crate) probes: HashSet<String>,
     /// Bytes of a body that the component reads.
@@ -86,6 +88,7 @@ pub(crate) fn resolve(manifest: &Manifest, settings: &Settings) -> Result<Resolv
     let render = |template: &Option<Template>| template.as_ref().map(|template| template.render(&values));
     let host = HostSettings {
         cpu_bound: component.cpu_bound.iter().cloned().collect(),
+        outbound: component.outbound.clone(),
         probes: component.probes.iter().cloned().collect(),
         // The component reports a value that breaks its rule.
         max_body_bytes: render(&component.max_body_bytes)

@@ -37,7 +37,7 @@ use crate::{
     error::StartError,
     instances::Instances,
     log,
-    manifest::{HostSettings, Sweep},
+    manifest::{HostSettings, PathPattern, Sweep},
     settings::Limits,
     stores::Stores,
 };
@@ -56,9 +56,11 @@ const STORES_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Service {
     usual: Arc<Bulkhead>,
     cpu_bound: Arc<Bulkhead>,
+    outbound: Arc<Bulkhead>,
     probes: Arc<Bulkhead>,
     mounts: Mounts,
     cpu_bound_paths: HashSet<String>,
+    outbound_paths: Vec<PathPattern>,
     probe_paths: HashSet<String>,
     cors: Cors,
     /// See [`Endpoints::only_loopback`].
@@ -143,8 +145,10 @@ impl Service {
             mounts: Mounts::new(mounts, settings.files),
             usual: bulkhead(limits.requests),
             cpu_bound: bulkhead(limits.cpu_bound_requests),
+            outbound: bulkhead(limits.outbound_requests),
             probes: bulkhead(limits.probe_requests),
             cpu_bound_paths: settings.cpu_bound,
+            outbound_paths: settings.outbound,
             probe_paths: settings.probes,
             cors: settings.cors,
             sweep: settings.sweep,
@@ -277,6 +281,8 @@ impl Service {
             (Lane::Probes, &self.probes)
         } else if self.cpu_bound_paths.contains(path) {
             (Lane::CpuBound, &self.cpu_bound)
+        } else if self.outbound_paths.iter().any(|pattern| pattern.matches(path)) {
+            (Lane::Outbound, &self.outbound)
         } else {
             (Lane::Usual, &self.usual)
         };

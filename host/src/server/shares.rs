@@ -20,6 +20,8 @@ pub(super) enum Lane {
     /// Requests that compute for long, such as a login: the other requests of the same instance would wait meanwhile, and
     /// the instance keeps the memory that the computation took.
     CpuBound,
+    /// Requests that wait for another server: as long as it hangs, they would take the places of requests that do not.
+    Outbound,
     /// Requests that must be answered when the host is full: a probe would have it restarted, and a preflight would keep
     /// a page from reading the response.
     Probes,
@@ -41,6 +43,7 @@ pub(super) struct Shares {
 struct Places {
     usual: Arc<Semaphore>,
     cpu_bound: Arc<Semaphore>,
+    outbound: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     streams: Arc<Semaphore>,
 }
@@ -69,6 +72,7 @@ impl Shares {
             places: Some(Places {
                 usual: part(limits.requests, QUARTER),
                 cpu_bound: part(limits.cpu_bound_requests, HALF),
+                outbound: part(limits.outbound_requests, QUARTER),
                 probes: part(limits.probe_requests, QUARTER),
                 streams: Arc::new(Semaphore::new(limits.connections_per_address)),
             }),
@@ -85,6 +89,7 @@ impl Shares {
         let places = match lane {
             Lane::Usual => &places.usual,
             Lane::CpuBound => &places.cpu_bound,
+            Lane::Outbound => &places.outbound,
             Lane::Probes => &places.probes,
         };
         // The semaphore is never closed, so there is always a permit in the end.
@@ -114,6 +119,7 @@ mod tests {
         let limits = Limits {
             requests: 8,
             cpu_bound_requests: 4,
+            outbound_requests: 12,
             probe_requests: 1,
             connections: 4,
             connections_per_address: 2,
@@ -121,7 +127,12 @@ mod tests {
         };
         let all = Shares::unlimited(&limits);
         let one = all.of_one_address(&limits);
-        for (lane, share) in [(Lane::Usual, 2), (Lane::CpuBound, 2), (Lane::Probes, 1)] {
+        for (lane, share) in [
+            (Lane::Usual, 2),
+            (Lane::CpuBound, 2),
+            (Lane::Outbound, 3),
+            (Lane::Probes, 1),
+        ] {
             let taken: Vec<_> = (0..share).map(|_| one.place(lane).now_or_never().unwrap()).collect();
             assert!(
                 taken.iter().all(Option::is_some) && one.place(lane).now_or_never().is_none(),

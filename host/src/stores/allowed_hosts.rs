@@ -53,15 +53,41 @@ impl AllowedHosts {
     pub(super) fn check(&self, scheme: &str, host: &str, port: u16) -> Result<(), NotAllowed> {
         let not_allowed = || NotAllowed(format!("{scheme}://{host}:{port}"));
         let host = parse_host(host).ok_or_else(not_allowed)?;
-        match self.0.iter().any(|allowed| allowed.allows(scheme, &host, port)) {
+        match self.allows(scheme, &host, port) {
             true => Ok(()),
             false => Err(not_allowed()),
         }
     }
+
+    /// Returns whether an entry allows a host.
+    pub(crate) fn allows(&self, scheme: &str, host: &Host, port: u16) -> bool {
+        self.0.iter().any(|allowed| allowed.allows(scheme, host, port))
+    }
+
+    /// Returns whether an entry names a host, or the network address that its name has led to. `*` and `*.domain` name
+    /// neither.
+    pub(crate) fn names(&self, scheme: &str, host: &Host, port: u16, address: IpAddr) -> bool {
+        let address = match address.to_canonical() {
+            IpAddr::V4(address) => Host::Ipv4(address),
+            IpAddr::V6(address) => Host::Ipv6(address),
+        };
+        self.0.iter().any(|allowed| match allowed.host {
+            HostPattern::Any | HostPattern::Subdomains(_) => false,
+            HostPattern::Exactly(_) | HostPattern::Network(..) => {
+                allowed.allows(scheme, host, port) || allowed.allows(scheme, &address, port)
+            }
+        })
+    }
+
+    /// Returns whether an entry is for this scheme.
+    pub(crate) fn has_scheme(&self, scheme: &str) -> bool {
+        let mut schemes = self.0.iter().map(|allowed| allowed.scheme.as_deref());
+        schemes.any(|allowed| allowed.is_none_or(|allowed| allowed == scheme))
+    }
 }
 
 /// Parses a host, also an IPv6 address without brackets.
-fn parse_host(host: &str) -> Option<Host> {
+pub(crate) fn parse_host(host: &str) -> Option<Host> {
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
@@ -221,6 +247,28 @@ mod tests {
                 *expected,
                 "{entry}: {scheme}://{host}:{port}"
             );
+        }
+    }
+
+    #[test]
+    fn a_wildcard_names_no_host() {
+        let cases: &[(&str, &str, &str, bool)] = &[
+            ("*://*:*", "a.example", "127.0.0.1", false),
+            ("https://*", "127.0.0.1", "127.0.0.1", false),
+            ("https://*.example", "a.example", "10.0.0.1", false),
+            ("https://a.example", "a.example", "10.0.0.1", true),
+            ("https://b.example", "a.example", "10.0.0.1", false),
+            ("https://10.0.0.0/8", "a.example", "10.0.0.1", true),
+            ("https://10.0.0.0/8", "a.example", "::ffff:10.0.0.1", true),
+            ("https://10.0.0.0/8", "a.example", "11.0.0.1", false),
+            ("https://127.0.0.1", "127.0.0.1", "127.0.0.1", true),
+            ("http://127.0.0.1:443", "127.0.0.1", "127.0.0.1", false),
+            ("https://127.0.0.1:444", "127.0.0.1", "127.0.0.1", false),
+        ];
+        for (entry, host, address, expected) in cases {
+            let allowed = AllowedHosts::parse(&[(*entry).to_owned()]).unwrap();
+            let named = allowed.names("https", &parse_host(host).unwrap(), 443, address.parse().unwrap());
+            assert_eq!(named, *expected, "{entry}: {host} at {address}");
         }
     }
 

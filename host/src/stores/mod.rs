@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-pub(crate) use allowed_hosts::AllowedHosts;
+pub(crate) use allowed_hosts::{AllowedHosts, parse_host};
 pub(crate) use configured::StoreUrls;
 use configured::misconfigured;
 
@@ -28,8 +28,7 @@ pub(crate) struct Stores {
 
 impl Stores {
     /// Makes the stores of a server, without connecting; must be called inside of a Tokio runtime.
-    pub(crate) fn new(allowed: AllowedHosts, limits: &Limits) -> Self {
-        let allowed = Arc::new(allowed);
+    pub(crate) fn new(allowed: Arc<AllowedHosts>, limits: &Limits) -> Self {
         Self {
             postgres: postgres::Pools::new(limits.postgres.clone(), allowed.clone()),
             redis: redis::Clients::new(limits.redis.clone(), allowed),

@@ -38,7 +38,7 @@ const CRATES: &[Crate] = &[
     // A store's connection uses TLS, and TLS knows no store.
     Crate {
         sources: "connect/src",
-        layers: &[&["postgres", "redis"], &["tls"], &["error"]],
+        layers: &[&["https", "postgres", "redis"], &["tls"], &["error"]],
         denies_circles: true,
         since: "",
     },
@@ -109,6 +109,7 @@ const CRATES: &[Crate] = &[
             &["server"],
             &["instances"],
             &["wit"],
+            &["outbound"],
             &["manifest", "stores"],
             &["error", "log", "settings", "sync"],
             &["environment"],

@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use sugang_host::{
-    LOG_QUEUE_BYTES, Limits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism, environment,
+    LOG_QUEUE_BYTES, Limits, OutboundLimits, PostgresLimits, Prepare, RedisLimits, Settings, default_parallelism,
+    environment,
 };
 use sugang_migrations::{LockWait, OperatorCommand, Options, ServiceRole};
 
@@ -183,6 +184,10 @@ struct LimitArguments {
     /// of --max-cpu-bound
     #[arg(long, alias = "max-computing-requests", default_value_t = Limits::default().cpu_bound_requests)]
     max_cpu_bound_requests: usize,
+    /// Requests in flight to the manifest's `outbound` paths, which wait for another server, counted apart. One address has
+    /// at most a quarter of them.
+    #[arg(long, default_value_t = Limits::default().outbound_requests)]
+    max_outbound_requests: usize,
     /// Milliseconds that a request may queue; then it is answered 503.
     #[arg(long, default_value_t = millis(Limits::default().request_wait_timeout))]
     request_wait_timeout_ms: u64,
@@ -265,6 +270,18 @@ struct LimitArguments {
     /// Milliseconds for a reply of Redis.
     #[arg(long, default_value_t = millis(RedisLimits::default().response_timeout))]
     redis_response_timeout_ms: u64,
+    /// Requests of the component in flight to each other server, such as a payment gateway.
+    #[arg(long, default_value_t = OutboundLimits::default().requests)]
+    outbound_at_once: usize,
+    /// Milliseconds to look up another server, connect to it and encrypt.
+    #[arg(long, default_value_t = millis(OutboundLimits::default().connect_timeout))]
+    outbound_connect_timeout_ms: u64,
+    /// Milliseconds for another server's response to begin. The component may wait for less.
+    #[arg(long, default_value_t = millis(OutboundLimits::default().first_byte_timeout))]
+    outbound_first_byte_timeout_ms: u64,
+    /// A file in PEM with authorities that HTTPS to other servers trusts beside those of this system.
+    #[arg(long, value_name = "FILE")]
+    outbound_ca_file: Option<PathBuf>,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -294,6 +311,7 @@ impl LimitArguments {
         Limits {
             requests: self.max_requests.max(1),
             cpu_bound_requests: self.max_cpu_bound_requests.max(1),
+            outbound_requests: self.max_outbound_requests.max(1),
             request_wait_timeout: Duration::from_millis(self.request_wait_timeout_ms),
             connections: self.max_connections,
             connections_per_address: self.max_connections_per_address.max(1),
@@ -324,6 +342,13 @@ impl LimitArguments {
                 connect_timeout: Duration::from_millis(self.redis_connect_timeout_ms),
                 response_timeout: Duration::from_millis(self.redis_response_timeout_ms),
                 ..RedisLimits::default()
+            },
+            outbound: OutboundLimits {
+                requests: self.outbound_at_once.max(1),
+                connect_timeout: Duration::from_millis(self.outbound_connect_timeout_ms),
+                first_byte_timeout: Duration::from_millis(self.outbound_first_byte_timeout_ms),
+                authorities: self.outbound_ca_file.clone(),
+                ..OutboundLimits::default()
             },
             ..Limits::default()
         }
