@@ -14,6 +14,7 @@
 //! | `context`, `state` | hold what one request, and what one instance of the component, works with |
 //! | `auth` | tokens, passwords, rate limits |
 //! | `extract` | read bodies, query strings and idempotency keys |
+//! | `gateways` | payment gateways: what is sent to them, and what their answers mean |
 //! | `store` | PostgreSQL, and locks in Redis |
 //! | `config` | the variables of `spin.toml` |
 //! | `error` | every refusal with its text |
@@ -29,6 +30,7 @@ mod error;
 mod extract;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gateways;
 mod handlers;
 mod http;
 mod kind;

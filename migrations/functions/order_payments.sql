@@ -90,8 +90,8 @@ begin
     return a;
 end $$;
 
--- p_account: where the user pays a deposit that an operator confirms. What is sent is not yet answered, so it is not
--- kept under the key: the order itself takes one approval.
+-- p_account: where the user pays a deposit that an operator confirms. What is still to be known is not kept under the
+-- key: repeated, the request finds the order as it is by then, and an order takes one approval.
 create or replace function sugang.begin_approval(p_function text, p_user bigint, p_order bigint, p_gateway_key text,
                                                  p_amount text, p_lease_ms bigint, p_deposit_seconds bigint,
                                                  p_account text, p_request_id text, p_key text, p_fingerprint text,
@@ -106,7 +106,7 @@ begin
     a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
                                   make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
                                   p_account);
-    if a.outcome = 'send' then return a; end if;
+    if a.outcome in ('send', 'accepted') then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
 

@@ -109,5 +109,6 @@ mod sweep;
 mod tls;
 mod token_refresh;
 mod tokens;
+mod toss;
 mod traps;
 mod upgrades;

@@ -41,7 +41,8 @@ async fn ends_what_has_expired(#[values(EXAM, COURSE)] kind: Kind) {
       "body": {
         "again_in_seconds": 60,
         "expired_deposits": 1,
-        "expired_holds": 1
+        "expired_holds": 1,
+        "looked_up": 0
       }
     }
     "#);
@@ -51,7 +52,8 @@ async fn ends_what_has_expired(#[values(EXAM, COURSE)] kind: Kind) {
       "body": {
         "again_in_seconds": 60,
         "expired_deposits": 0,
-        "expired_holds": 0
+        "expired_holds": 0,
+        "looked_up": 0
       }
     }
     "#);

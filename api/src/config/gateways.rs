@@ -7,17 +7,38 @@ use sugang_sdk::types::PaymentMethod;
 pub(crate) enum Gateway {
     /// An operator confirms what has arrived on an account.
     Manual,
+    /// Toss Payments.
+    Toss,
+    /// PortOne, version 2.
+    PortOne,
 }
 
 impl Gateway {
-    const ALL: [Self; 1] = [Self::Manual];
+    const ALL: [Self; 3] = [Self::Manual, Self::Toss, Self::PortOne];
 
     /// The word in the configuration, in the database and on the wire.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Manual => "manual",
+            Self::Toss => "toss",
+            Self::PortOne => "portone",
         }
     }
+}
+
+/// How a gateway is reached, by the contract with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// Scheme and authority, without a slash at the end.
+    pub(crate) url: String,
+    pub(crate) secret: String,
+}
+
+/// The contracts with gateways. `manual` needs none.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contracts {
+    pub(crate) toss: Option<Credentials>,
+    pub(crate) portone: Option<Credentials>,
 }
 
 /// The gateways of the payment methods that have one.
@@ -80,7 +101,7 @@ mod tests {
             ("card", "must be method=gateway"),
             ("cash=manual", "must name payment methods"),
             ("free=manual", "must name payment methods"),
-            ("card=piggybank", "must name gateways: manual"),
+            ("card=piggybank", "must name gateways: manual, toss, portone"),
             ("card=manual,card=manual", "must name each payment method once"),
         ] {
             let error = PaymentGateways::parse(text).unwrap_err();

@@ -10,7 +10,7 @@ use sugang_protocol::{AllowedHosts, Cors};
 
 use crate::error::Misconfigured;
 
-pub(crate) use gateways::{Gateway, PaymentGateways};
+pub(crate) use gateways::{Contracts, Credentials, Gateway, PaymentGateways};
 pub(crate) use types::{JwtKeys, MaxHashCost, RateLimits};
 use values::Values;
 
@@ -73,12 +73,16 @@ pub(crate) struct Config {
     pub(crate) one_step_payment: bool,
     /// The secret of the sweep; empty for no sweep.
     pub(crate) sweep_secret: String,
+    /// How the gateways are reached.
+    pub(crate) contracts: Contracts,
+    /// The time for a gateway's answer, with a look-up if the answer is unclear.
+    pub(crate) gateway_timeout: Duration,
 }
 
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 39] = [
+const VARIABLES: [&str; 44] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -118,6 +122,11 @@ const VARIABLES: [&str; 39] = [
     "deposit_seconds",
     "one_step_payment",
     "sweep_secret",
+    "toss_url",
+    "toss_secret",
+    "portone_url",
+    "portone_secret",
+    "gateway_timeout_ms",
 ];
 
 impl Config {
@@ -173,6 +182,9 @@ impl Config {
             deposit_seconds: values.number("deposit_seconds", 60, 2_592_000)?,
             one_step_payment: values.switch("one_step_payment")?,
             sweep_secret: values.sweep_secret()?,
+            contracts: values.contracts()?,
+            // The host answers 504 after 30 seconds, unless it is told otherwise.
+            gateway_timeout: Duration::from_millis(values.number("gateway_timeout_ms", 100, 60_000)?),
         })
     }
 }
@@ -235,6 +247,30 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_has_both_of_its_settings_or_none() {
+        let with = |url: &str, secret: &str| {
+            let mut values = manifest();
+            set(&mut values, "toss_url", url);
+            set(&mut values, "toss_secret", secret);
+            Config::parse(&values, &MAX_COST).map(|config| config.contracts.toss)
+        };
+        let whole = with("https://api.example/", "test_sk_1").ok().unwrap().unwrap();
+        assert_eq!(
+            (whole.url.as_str(), whole.secret.as_str()),
+            ("https://api.example", "test_sk_1")
+        );
+        assert!(with("", "").ok().unwrap().is_none());
+        for (url, secret, expected) in [
+            ("https://api.example", "", "toss_secret must be set"),
+            ("", "test_sk_1", "toss_url must be set"),
+            ("https://api.example", "test sk", "toss_secret must be printable"),
+        ] {
+            let Misconfigured(why) = with(url, secret).err().unwrap();
+            assert!(why.starts_with(expected), "{why}");
+        }
+    }
+
+    #[test]
     fn a_bad_variable_is_named_and_its_value_never_shown() {
         for (name, value) in [
             ("database_url", ""),
@@ -282,6 +318,11 @@ mod tests {
             ("log_requests", "yes"),
             ("refuse_weak_passwords", "on"),
             ("rotate_refresh_tokens", "1"),
+            ("toss_url", "api.tosspayments.com"),
+            ("toss_url", "https://api.example/v1"),
+            ("portone_url", "ftp://api.example"),
+            ("payment_gateways", "card=toss"),
+            ("gateway_timeout_ms", "0"),
         ] {
             let why = why(name, value);
             assert!(why.starts_with(name), "{name}={value}: {why:?}");

@@ -77,6 +77,12 @@ errors! {
         "결제가 진행 중인 주문입니다. 결과를 확인해주세요" "This order is being paid. Look up its outcome";
     /// The order has expired or was cancelled.
     ORDER_ENDED = error OrderEnded "만료되었거나 취소된 주문입니다" "This order has expired or was cancelled";
+    /// The gateway refuses to move the money.
+    PAYMENT_DECLINED = error PaymentDeclined
+        "결제가 거절되었습니다. 다른 결제 수단으로 다시 시도해주세요" "The payment was declined. Please try another way to pay";
+    /// A client sends the key of another payment window.
+    PAYMENT_KEY_USED = error PaymentKeyUsed
+        "다른 결제에 사용된 키입니다" "This key belongs to another payment";
     /// The order is paid, or the user has paid for the item before.
     ALREADY_PAID = error AlreadyPaid "이미 결제되었습니다" "It is paid already";
     /// An operator would do by hand what a gateway does.

@@ -1,19 +1,20 @@
 //! Orders: a seat that is held, and paid afterwards.
 
-use sugang_sdk::types::PaymentType;
+use sugang_sdk::types::{OrderStatus, PaymentType};
 
 use crate::{
     auth::tokens::Caller,
-    config::Gateway,
+    config::{Config, Gateway},
     context::RequestContext,
     error::{
-        ApiError,
+        ApiError, FieldProblem, FieldProblems,
         catalog::{
             ALREADY_PAID, AMOUNT_OUT_OF_BOUNDS, INVALID_PAGE, NOT_FOUND, ORDER_ENDED, ORDER_IN_PROGRESS,
-            PAYMENT_METHOD_UNAVAILABLE, SOLD_OUT,
+            PAYMENT_DECLINED, PAYMENT_METHOD_UNAVAILABLE, SOLD_OUT,
         },
     },
-    extract::{Query, forms},
+    extract::{Idempotency, Query, forms},
+    gateways::{self, Attempt},
     http::Response,
     kind::{ItemKind, KINDS},
     operation::{Handler, ItemOperation, Operation},
@@ -21,15 +22,16 @@ use crate::{
     store::{
         FunctionRow, Outcome,
         functions::PreorderItem,
-        order_functions::{BeginApproval, CancelOrderCall, GetOrder, ListOrders, orders},
+        order_functions::{BeginApproval, CancelOrderCall, GetOrder, ListOrders, SettleAttempt, orders},
         with_lock,
     },
 };
 
 use super::page::page;
 
-/// The time in which the request that has sent an attempt settles it; then the sweep looks it up.
-const LEASE_MS: i64 = 60_000;
+/// The time in which the request that has sent an attempt settles it, beside the time for the gateway; then the sweep looks
+/// it up.
+const SETTLING_MS: i64 = 20_000;
 
 pub(crate) static PREORDER: ItemOperation = ItemOperation {
     id: |kind| format!("preorder_{}", kind.names.0),
@@ -155,17 +157,22 @@ pub(crate) async fn approve(ctx: &RequestContext<'_>, caller: Caller) -> Result<
         order: ctx.id,
         gateway_key: form.payment_key,
         amount: form.amount.map(|amount| amount.to_string()),
-        lease_ms: LEASE_MS,
+        lease_ms: lease_ms(config),
         deposit_seconds: config.deposit_seconds,
         account: manual.then(|| config.manual_account.clone()),
         request_id: ctx.ids.own.clone(),
-        key: idempotency.key,
-        fingerprint: idempotency.fingerprint,
+        key: idempotency.key.clone(),
+        fingerprint: idempotency.fingerprint.clone(),
         epoch: caller.epoch(),
     };
-    let row = ctx.execute(orders(), call).await?;
+    let has_key = call.gateway_key.is_some();
+    let mut row = ctx.execute(orders(), call).await?;
+    if row.outcome == Outcome::Send {
+        row = pay(ctx, &row.payload()?, has_key, idempotency).await?;
+    }
     let replayed = row.replayed;
     let done = match row.outcome {
+        Outcome::Ok if is_declined(&row)? => Err((&PAYMENT_DECLINED).into()),
         Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
         Outcome::Accepted => Ok(Response::text(202, "application/json", row.body)),
         Outcome::AlreadyRegistered => Err((&kind_of(&row)?.already_registered).into()),
@@ -173,6 +180,68 @@ pub(crate) async fn approve(ctx: &RequestContext<'_>, caller: Caller) -> Result<
         _ => Err(refusal(&row)),
     };
     ctx.mark_replay(replayed, done)
+}
+
+/// Has a gateway move the money, and settles what it says. Between both, no transaction is open.
+async fn pay(
+    ctx: &RequestContext<'_>,
+    attempt: &Attempt,
+    has_key: bool,
+    idempotency: Idempotency,
+) -> Result<FunctionRow, ApiError> {
+    let config = &ctx.state.config;
+    let outcome = gateways::approve(&config.contracts, attempt, config.gateway_timeout).await;
+    let not_sent = outcome == gateways::Outcome::NotSent {};
+    // What was not sent is not an answer to be repeated: the client may send it again under the same key.
+    let key = idempotency.key.filter(|_| !not_sent);
+    let row = ctx.execute(
+        orders(),
+        settlement(ctx, attempt, &outcome, key, idempotency.fingerprint)?,
+    );
+    let row = row.await?;
+    match not_sent {
+        true if !has_key => Err(ApiError::Fields(FieldProblems::of(
+            "payment_key",
+            FieldProblem::Required,
+        ))),
+        true => Err(ApiError::unavailable(format!("{} was not reached", attempt.gateway))),
+        false => Ok(row),
+    }
+}
+
+/// The call that settles an attempt.
+pub(super) fn settlement(
+    ctx: &RequestContext<'_>,
+    attempt: &Attempt,
+    outcome: &gateways::Outcome,
+    key: Option<String>,
+    fingerprint: Option<String>,
+) -> Result<SettleAttempt, ApiError> {
+    let facts = serde_json::to_string(outcome).map_err(|_| ApiError::internal("facts are always JSON"))?;
+    Ok(SettleAttempt {
+        attempt: attempt.id,
+        outcome: outcome.name().to_owned(),
+        facts,
+        request_id: ctx.ids.own.clone(),
+        key,
+        fingerprint,
+    })
+}
+
+/// For how long no sweep looks after an attempt that a request, or another sweep, is looking after.
+pub(super) fn lease_ms(config: &Config) -> i64 {
+    config.gateway_timeout.as_millis() as i64 + SETTLING_MS
+}
+
+/// Whether an order was settled without money: its payment was declined.
+fn is_declined(row: &FunctionRow) -> Result<bool, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Payload {
+        status: OrderStatus,
+    }
+
+    let Payload { status } = row.payload()?;
+    Ok([OrderStatus::Held, OrderStatus::Expired].contains(&status))
 }
 
 pub(crate) static CANCEL: Operation = Operation {
@@ -234,10 +303,10 @@ mod description {
 
     use super::{
         ALREADY_PAID, AMOUNT_OUT_OF_BOUNDS, ApiError, INVALID_PAGE, ItemKind, KINDS, NOT_FOUND, ORDER_ENDED,
-        ORDER_IN_PROGRESS, PAYMENT_METHOD_UNAVAILABLE, SOLD_OUT,
+        ORDER_IN_PROGRESS, PAYMENT_DECLINED, PAYMENT_METHOD_UNAVAILABLE, SOLD_OUT,
     };
     use crate::{
-        error::{FieldProblem, FieldProblems},
+        error::{FieldProblem, FieldProblems, catalog::PAYMENT_KEY_USED},
         operation::{
             description::{BODIES, Body, Description, Success, body, caller, keyed, page_of, required},
             parameters::{day_parameter, id, idempotency_key, page_parameter, parameter, string},
@@ -331,7 +400,8 @@ mod description {
             more:
                 "200 with the status `paid`: the user is registered. 202: the seat stays held, and the outcome is not \
                    known yet (`approving`), or the user is to pay in (`awaiting_deposit`, with `deposit`); get the \
-                   order again until it has another status. An order that is under way or paid is answered as it is."
+                   order again until it has another status. An order that is under way or paid is answered as it is. \
+                   402: no money has moved. 503: nothing was sent to the gateway; send the request again."
                     .into(),
             parameters: vec![id("order"), idempotency_key()],
             body: Some(Body {
@@ -341,12 +411,18 @@ mod description {
             }),
             success: Success::named(200, Order::name()).or(202).replayable(),
             errors: caller(
-                [ApiError::from(&NOT_FOUND), (&ORDER_ENDED).into()]
-                    .into_iter()
-                    .chain(KINDS.map(|kind| (&kind.already_registered).into()))
-                    .chain(KINDS.map(|kind| (&kind.amount_mismatch).into()))
-                    .chain(body())
-                    .chain(keyed()),
+                [
+                    required("payment_key"),
+                    (&PAYMENT_DECLINED).into(),
+                    (&PAYMENT_KEY_USED).into(),
+                    (&NOT_FOUND).into(),
+                    (&ORDER_ENDED).into(),
+                ]
+                .into_iter()
+                .chain(KINDS.map(|kind| (&kind.already_registered).into()))
+                .chain(KINDS.map(|kind| (&kind.amount_mismatch).into()))
+                .chain(body())
+                .chain(keyed()),
             ),
             cpu_bound: false,
         }

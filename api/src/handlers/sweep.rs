@@ -1,5 +1,7 @@
 //! The sweep: work that no request of a client causes. A clock requests it, such as that of the embedded host.
 
+use futures::future::join_all;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -9,15 +11,21 @@ use crate::{
         ApiError,
         catalog::{NOT_FOUND, TOKEN_NOT_VALID},
     },
+    gateways::{self, Attempt},
     http::Response,
     store::{
-        Outcome,
-        order_functions::{Sweep, orders},
+        FunctionRow, Outcome,
+        order_functions::{ClaimDue, Sweep, orders},
     },
 };
 
+use super::orders::{lease_ms, settlement};
+
 /// The most orders that one call ends, so that it is short.
 const LIMIT: i64 = 200;
+
+/// The most attempts that one call looks up, all at once.
+const LOOK_UPS: i64 = 16;
 
 /// Does a bounded piece of what is due, and answers what it did and when to come again.
 ///
@@ -32,9 +40,39 @@ pub(crate) async fn sweep(ctx: &RequestContext<'_>) -> Result<Response, ApiError
     if !is_same(sent.as_bytes(), format!("Bearer {secret}").as_bytes()) {
         return Err((&TOKEN_NOT_VALID).into());
     }
-    let row = ctx.execute(orders(), Sweep { limit: LIMIT }).await?;
+    let looked_up = look_up(ctx).await?;
+    let row = expect(ctx.execute(orders(), Sweep { limit: LIMIT }).await?)?;
+    let mut done: Map<String, Value> = row.payload()?;
+    done.insert("looked_up".to_owned(), looked_up.into());
+    if looked_up as i64 == LOOK_UPS {
+        done.insert("again_in_seconds".to_owned(), 0.into());
+    }
+    Ok(Response::json(200, &done))
+}
+
+/// Finds out at the gateways what has become of attempts that no other request looks after.
+async fn look_up(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
+    let config = &ctx.state.config;
+    let claim = ClaimDue {
+        limit: LOOK_UPS,
+        lease_ms: lease_ms(config),
+    };
+    let attempts: Vec<Attempt> = expect(ctx.execute(orders(), claim).await?)?.payload()?;
+    let settled = attempts.iter().map(async |attempt| {
+        let outcome = gateways::resume(&config.contracts, attempt, config.gateway_timeout).await;
+        let row = ctx.execute(orders(), settlement(ctx, attempt, &outcome, None, None)?);
+        row.await.map(drop)
+    });
+    // One that fails is looked up again after its lease, and keeps no other from being settled.
+    for failed in join_all(settled).await.into_iter().filter_map(Result::err) {
+        failed.log(ctx.ids);
+    }
+    Ok(attempts.len())
+}
+
+fn expect(row: FunctionRow) -> Result<FunctionRow, ApiError> {
     match row.outcome {
-        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::Ok => Ok(row),
         _ => Err(row.unexpected()),
     }
 }

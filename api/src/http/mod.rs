@@ -1,6 +1,7 @@
 //! Requests and responses as plain data, between the host and the handlers.
 
 mod client_address;
+pub(crate) mod outgoing;
 mod request;
 mod response;
 

@@ -2,7 +2,7 @@
 
 use sugang_protocol::ErrorSpec;
 
-use crate::error::catalog::{BUSY, ITEM_IN_USE, NOT_FOUND, SOLD_OUT, USER_NOT_FOUND};
+use crate::error::catalog::{BUSY, ITEM_IN_USE, NOT_FOUND, PAYMENT_KEY_USED, SOLD_OUT, USER_NOT_FOUND};
 
 /// What the violation of a constraint means.
 #[derive(Clone, Copy)]
@@ -82,7 +82,7 @@ const VIOLATIONS: &[(&str, Violation)] = &[
     ("payment_attempts_order_id_fkey", Defect),
     ("payment_attempts_reference", Defect),
     ("payment_attempts_reference_safe", Defect),
-    ("payment_attempts_gateway_key", Defect),
+    ("payment_attempts_gateway_key", Overtaken(&PAYMENT_KEY_USED)),
     ("payment_attempts_payment", Defect),
     ("payment_attempts_one_live", Defect),
     ("payment_attempts_one_captured", Defect),

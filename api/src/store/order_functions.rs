@@ -56,6 +56,22 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
+        /// Settles an attempt to pay by what its gateway has said, once.
+        settle_attempt SettleAttempt = "settle_attempt" Change {
+            attempt: i64,
+            outcome: String,
+            facts: String,
+            request_id: String,
+            key: Option<String>,
+            fingerprint: Option<String>,
+        } retry(self) Retry::Idempotent;
+
+        /// Claims attempts whose outcome has to be looked up at their gateways, so that no other sweep does.
+        claim_due ClaimDue = "claim_due" One {
+            limit: i64,
+            lease_ms: i64,
+        } retry(self) Retry::Never;
+
         /// Ends what has expired, up to a limit for each call.
         sweep Sweep = "sweep" One {
             limit: i64,

@@ -59,7 +59,7 @@ impl Target {
     }
 
     /// Returns whether the component may open an address that the server's name has led to. An address that is not public
-    /// must be meant: whoever owns a domain can have its names lead into this network, and a name may lead elsewhere a
+    /// must be meant: the owner of a domain can have its names lead into this network, and a name may lead elsewhere a
     /// moment later.
     pub(super) fn may_open(&self, address: SocketAddr, allowed: &AllowedHosts) -> bool {
         is_public(address.ip()) || allowed.names(self.scheme(), &self.host, self.port, address.ip())

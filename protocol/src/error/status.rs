@@ -25,6 +25,7 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::TokenNotValid
         | ErrorCode::UserNotFound
         | ErrorCode::UserInactive => 401,
+        ErrorCode::PaymentDeclined => 402,
         ErrorCode::NotOwner | ErrorCode::NotSuperuser | ErrorCode::OwnAccount => 403,
         ErrorCode::NotFound | ErrorCode::InvalidPage | ErrorCode::NotRegistered => 404,
         ErrorCode::MethodNotAllowed => 405,
@@ -37,6 +38,7 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::RefundTooLarge
         | ErrorCode::PaymentRequired
         | ErrorCode::PaymentMethodUnavailable
+        | ErrorCode::PaymentKeyUsed
         | ErrorCode::OrderInProgress
         | ErrorCode::OrderEnded
         | ErrorCode::AlreadyPaid

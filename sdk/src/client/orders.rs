@@ -56,7 +56,9 @@ impl Orders {
     /// what to pay where. [`Orders::known`] waits for the outcome.
     ///
     /// # Errors
-    /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `OrderEnded`, `AmountMismatch`, `AlreadyRegistered`.
+    /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `OrderEnded`, `AmountMismatch`, `AlreadyRegistered`, and what the
+    /// gateway causes: `PaymentDeclined`, after which the order has a new `reference`; `PaymentKeyUsed`; `Unavailable`, if
+    /// nothing was sent to it.
     pub fn approve(&self, id: OrderId, approve: ApproveOrder) -> Keyed<ApproveOrder, Order> {
         Keyed::new(self.0.clone(), format!("api/orders/{id}/approve/"), approve)
     }

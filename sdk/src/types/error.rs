@@ -90,6 +90,10 @@ codes! {
     OrderInProgress = "order_in_progress",
     /// The order has expired or was cancelled.
     OrderEnded = "order_ended",
+    /// The gateway has declined the payment, and no money has moved; `declined_code` of the order says why.
+    PaymentDeclined = "payment_declined",
+    /// The payment window's key belongs to another attempt to pay.
+    PaymentKeyUsed = "payment_key_used",
     /// It is paid already.
     AlreadyPaid = "already_paid",
     /// The order is paid by a gateway, which alone says what has arrived.

@@ -91,7 +91,7 @@ const CRATES: &[Crate] = &[
             &["kind", "payment_rules"],
             &["context"],
             &["state"],
-            &["auth", "extract"],
+            &["auth", "extract", "gateways"],
             &["config", "store"],
             &["error"],
             &["http"],

@@ -1,0 +1,91 @@
+//! An attempt to pay, and what becomes of it.
+
+use chrono::{DateTime, FixedOffset};
+use rust_decimal::prelude::ToPrimitive as _;
+use serde::{Deserialize, Serialize};
+use sugang_sdk::types::Money;
+
+/// One attempt to pay an order, as the SQL functions hand it out.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Attempt {
+    #[serde(rename = "attempt")]
+    pub(crate) id: i64,
+    pub(crate) gateway: String,
+    /// By which the gateway knows the attempt.
+    pub(crate) reference: String,
+    /// The same for each try.
+    pub(super) idempotency_key: String,
+    /// What the payment window has returned to the client.
+    pub(super) gateway_key: Option<String>,
+    pub(super) amount: Money,
+    pub(super) currency: String,
+}
+
+impl Attempt {
+    /// The amount in whole won: gateways take no fraction of one.
+    pub(super) fn won(&self) -> Option<i64> {
+        let amount = self.amount.decimal();
+        amount.is_integer().then(|| amount.to_i64())?
+    }
+
+    /// The outcome, where the gateway shows a payment. What belongs to another attempt says nothing of this one. Another
+    /// amount or currency is money all the same: the database sets it aside and gives it back.
+    pub(super) fn paid_by(&self, payment: Payment) -> Outcome {
+        match payment.reference == self.reference {
+            true => Outcome::Captured {
+                amount: payment.amount,
+                currency: payment.currency,
+                external_id: payment.external_id,
+            },
+            false => Outcome::Unknown {},
+        }
+    }
+}
+
+/// Money that has arrived, by the gateway's account of it.
+pub(super) struct Payment {
+    pub(super) reference: String,
+    pub(super) amount: i64,
+    pub(super) currency: String,
+    /// The gateway's own id.
+    pub(super) external_id: String,
+}
+
+/// What has become of an attempt. As JSON it is what `sugang.settle` takes as facts.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Outcome {
+    /// The money is there.
+    Captured {
+        amount: i64,
+        currency: String,
+        external_id: String,
+    },
+    /// Surely no money has moved, nor will.
+    Declined {
+        code: String,
+    },
+    /// A deposit is expected.
+    Waiting {
+        due_at: DateTime<FixedOffset>,
+        account: String,
+        /// Proves the gateway's messages about the deposit.
+        secret: Option<String>,
+    },
+    /// Surely nothing has reached the gateway.
+    NotSent {},
+    Unknown {},
+}
+
+impl Outcome {
+    /// The name in SQL.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Captured { .. } => "captured",
+            Self::Declined { .. } => "declined",
+            Self::Waiting { .. } => "waiting",
+            Self::NotSent {} => "not_sent",
+            Self::Unknown {} => "unknown",
+        }
+    }
+}

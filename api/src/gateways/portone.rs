@@ -1,0 +1,138 @@
+//! PortOne, version 2, with payments that we confirm.
+
+use chrono::{DateTime, FixedOffset};
+use http::{Request, header::AUTHORIZATION, request::Builder};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    adapter::{Adapter, Found, Outgoing, Reading, json, parse},
+    attempt::{Attempt, Outcome, Payment},
+    codes::{Codes, Meaning},
+};
+use crate::{config::Credentials, http::outgoing::Received};
+
+/// What PortOne's types of errors mean for an approval.
+const CODES: Codes = Codes(&[
+    (
+        Meaning::LookUp,
+        &["ALREADY_PAID", "PG_PROVIDER", "IDEMPOTENCY_OUTSTANDING_REQUEST"],
+    ),
+    (Meaning::Declined, &["INVALID_PAYMENT_TOKEN", "INFORMATION_MISMATCH"]),
+]);
+
+pub(super) struct PortOne<'a>(pub(super) &'a Credentials);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Confirm<'a> {
+    payment_token: &'a str,
+    total_amount: i64,
+    currency: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PortOnePayment {
+    id: String,
+    status: String,
+    amount: Amount,
+    currency: String,
+    transaction_id: Option<String>,
+    method: Option<Account>,
+}
+
+#[derive(Deserialize)]
+struct Amount {
+    total: i64,
+    #[serde(default)]
+    cancelled: i64,
+}
+
+/// The members of a method that a virtual account has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    bank: Option<String>,
+    account_number: Option<String>,
+    expired_at: Option<DateTime<FixedOffset>>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl PortOne<'_> {
+    fn request(&self, method: &str, path: &str) -> Builder {
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.0.url))
+            .header(AUTHORIZATION, format!("PortOne {}", self.0.secret))
+    }
+}
+
+impl Adapter for PortOne<'_> {
+    fn approve(&self, attempt: &Attempt, won: i64) -> Outgoing {
+        let request = self.request("POST", &format!("/payments/{}/confirm", attempt.reference));
+        let body = Confirm {
+            payment_token: attempt.gateway_key.as_deref()?,
+            total_amount: won,
+            currency: &attempt.currency,
+        };
+        // The quotes belong to the value.
+        let key = format!("\"{}\"", attempt.idempotency_key);
+        json(request.header("idempotency-key", key), &body)
+    }
+
+    /// A confirmation that has succeeded is looked up as well: its answer does not have the whole payment.
+    fn approved(&self, _: &Attempt, response: &Received) -> Reading {
+        match (response.status, parse(response)) {
+            (400..500, Some(Refusal { kind })) if CODES.meaning(&kind) == Meaning::Declined => {
+                Reading::Settled(Outcome::Declined { code: kind })
+            }
+            _ => Reading::LookUp,
+        }
+    }
+
+    fn find(&self, attempt: &Attempt) -> Outgoing {
+        let path = format!("/payments/{}", attempt.reference);
+        self.request("GET", &path).body(Vec::new()).ok()
+    }
+
+    fn found(&self, attempt: &Attempt, response: &Received) -> Found {
+        let payment: PortOnePayment = match (response.status, parse(response)) {
+            (200, Some(payment)) => payment,
+            (404, _) if parse(response).is_some_and(|Refusal { kind }| kind == "PAYMENT_NOT_FOUND") => {
+                return Found::NotExecuted;
+            }
+            _ => return Found::Unclear,
+        };
+        let left = payment.amount.total - payment.amount.cancelled;
+        match (payment.status.as_str(), payment.method) {
+            ("PAID" | "PARTIAL_CANCELLED", _) if left > 0 => Found::Settled(attempt.paid_by(Payment {
+                external_id: payment.transaction_id.unwrap_or_else(|| payment.id.clone()),
+                reference: payment.id,
+                amount: left,
+                currency: payment.currency,
+            })),
+            _ if payment.id != attempt.reference => Found::Unclear,
+            ("VIRTUAL_ACCOUNT_ISSUED", Some(account)) => match (account.account_number, account.expired_at) {
+                (Some(number), Some(due_at)) => Found::Settled(Outcome::Waiting {
+                    due_at,
+                    account: match account.bank {
+                        Some(bank) => format!("{bank} {number}"),
+                        None => number,
+                    },
+                    secret: None,
+                }),
+                _ => Found::Unclear,
+            },
+            ("FAILED" | "CANCELLED" | "PARTIAL_CANCELLED", _) => {
+                Found::Settled(Outcome::Declined { code: payment.status })
+            }
+            ("READY" | "PAY_PENDING", _) => Found::NotExecuted,
+            _ => Found::Unclear,
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! One table of tests over all gateways: what is sent, and what each answer means.
+
+use std::cell::RefCell;
+
+use futures::executor::block_on;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::Credentials;
+
+const REFERENCE: &str = "sugang_0123456789abcdef";
+
+fn contracts() -> Contracts {
+    let credentials = |name: &str| {
+        Some(Credentials {
+            url: format!("https://{name}.example"),
+            secret: "secret".to_owned(),
+        })
+    };
+    Contracts {
+        toss: credentials("toss"),
+        portone: credentials("portone"),
+    }
+}
+
+fn attempt(gateway: &str) -> Attempt {
+    serde_json::from_value(json!({
+        "attempt": 1, "gateway": gateway, "reference": REFERENCE, "gateway_key": "from_window",
+        "idempotency_key": "0b1c2d3e-0000-4000-8000-000000000000", "amount": "45000.00", "currency": "KRW",
+        "order": 2, "user": 3, "kind": "test", "title": "정보처리기사", "status": "sent", "tries": 1, "facts": null,
+    }))
+    .unwrap()
+}
+
+/// A gateway that gives these answers, one after another, and notes what it was asked.
+struct Script {
+    answers: RefCell<Vec<Result<Received, SendError>>>,
+    requests: RefCell<Vec<String>>,
+}
+
+impl Script {
+    fn new(mut answers: Vec<Result<Received, SendError>>) -> Self {
+        answers.reverse();
+        Self {
+            answers: answers.into(),
+            requests: RefCell::default(),
+        }
+    }
+}
+
+impl Transport for Script {
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<Received, SendError> {
+        let mut text = format!("{} {}\n", request.method(), request.uri());
+        for (name, value) in request.headers() {
+            text += &format!("{name}: {}\n", value.to_str().unwrap());
+        }
+        text += &String::from_utf8(request.body().clone()).unwrap();
+        self.requests.borrow_mut().push(text);
+        self.answers.borrow_mut().pop().expect("the gateway is asked no more")
+    }
+}
+
+fn answer(status: u16, body: &Value) -> Result<Received, SendError> {
+    Ok(Received {
+        status,
+        body: serde_json::to_vec(body).unwrap(),
+    })
+}
+
+/// What an approval ends with, if the gateway gives these answers, all of which are asked for.
+fn approval(gateway: &str, answers: Vec<Result<Received, SendError>>) -> Outcome {
+    outcome(answers, |script| {
+        block_on(approve_by(
+            &*adapter(&contracts(), gateway).unwrap(),
+            &attempt(gateway),
+            script,
+        ))
+    })
+}
+
+/// What a look-up ends with.
+fn resumption(gateway: &str, answers: Vec<Result<Received, SendError>>) -> Outcome {
+    outcome(answers, |script| {
+        block_on(resume_by(
+            &*adapter(&contracts(), gateway).unwrap(),
+            &attempt(gateway),
+            script,
+        ))
+    })
+}
+
+fn outcome(answers: Vec<Result<Received, SendError>>, ask: impl Fn(&Script) -> Outcome) -> Outcome {
+    let script = Script::new(answers);
+    let outcome = ask(&script);
+    assert!(
+        script.answers.borrow().is_empty(),
+        "an answer was not asked for: {outcome:?}"
+    );
+    outcome
+}
+
+fn captured(amount: i64, currency: &str) -> Outcome {
+    Outcome::Captured {
+        amount,
+        currency: currency.to_owned(),
+        external_id: "paid_1".to_owned(),
+    }
+}
+
+fn declined(code: &str) -> Outcome {
+    Outcome::Declined { code: code.to_owned() }
+}
+
+/// A payment as each gateway shows it.
+fn payment(gateway: &str, status: &str, amount: i64) -> Value {
+    match gateway {
+        "toss" => json!({
+            "paymentKey": "paid_1", "orderId": REFERENCE, "status": status, "totalAmount": 45_000,
+            "balanceAmount": amount, "currency": "KRW", "method": "카드", "secret": "ps_1",
+            "virtualAccount": null,
+        }),
+        _ => json!({
+            "id": REFERENCE, "status": status, "currency": "KRW", "transactionId": "paid_1",
+            "amount": { "total": 45_000, "paid": amount, "cancelled": 45_000 - amount },
+            "method": { "type": "PaymentMethodCard" },
+        }),
+    }
+}
+
+/// The words of a gateway: paid; not executed; ended without money; partly given back.
+fn words(gateway: &str) -> [&'static str; 4] {
+    match gateway {
+        "toss" => ["DONE", "IN_PROGRESS", "EXPIRED", "PARTIAL_CANCELED"],
+        _ => ["PAID", "READY", "FAILED", "PARTIAL_CANCELLED"],
+    }
+}
+
+fn refusal(gateway: &str, status: u16, code: &str) -> Result<Received, SendError> {
+    let name = if gateway == "toss" { "code" } else { "type" };
+    answer(status, &json!({ name: code, "message": "…" }))
+}
+
+const GATEWAYS: [&str; 2] = ["toss", "portone"];
+
+#[test]
+fn the_requests_of_each_gateway() {
+    let requests = |gateway: &str| {
+        let script = Script::new(vec![Err(SendError::Unknown), Err(SendError::Unknown)]);
+        block_on(approve_by(
+            &*adapter(&contracts(), gateway).unwrap(),
+            &attempt(gateway),
+            &script,
+        ));
+        script.requests.take()
+    };
+    assert_eq!(
+        requests("toss"),
+        [
+            "POST https://toss.example/v1/payments/confirm\n\
+             authorization: Basic c2VjcmV0Og==\n\
+             idempotency-key: 0b1c2d3e-0000-4000-8000-000000000000\n\
+             content-type: application/json\n\
+             {\"paymentKey\":\"from_window\",\"orderId\":\"sugang_0123456789abcdef\",\"amount\":45000}",
+            "GET https://toss.example/v1/payments/orders/sugang_0123456789abcdef\n\
+             authorization: Basic c2VjcmV0Og==\n",
+        ]
+    );
+    assert_eq!(
+        requests("portone"),
+        [
+            "POST https://portone.example/payments/sugang_0123456789abcdef/confirm\n\
+             authorization: PortOne secret\n\
+             idempotency-key: \"0b1c2d3e-0000-4000-8000-000000000000\"\n\
+             content-type: application/json\n\
+             {\"paymentToken\":\"from_window\",\"totalAmount\":45000,\"currency\":\"KRW\"}",
+            "GET https://portone.example/payments/sugang_0123456789abcdef\n\
+             authorization: PortOne secret\n",
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_a_definite_refusal_is_looked_up() {
+    for gateway in GATEWAYS {
+        let [paid, ..] = words(gateway);
+        let paid = || answer(200, &payment(gateway, paid, 45_000));
+        let unclear = [
+            Err(SendError::Unknown),
+            refusal(gateway, 500, "REJECT_CARD_COMPANY"),
+            refusal(gateway, 409, "IDEMPOTENT_REQUEST_PROCESSING"),
+            refusal(gateway, 409, "IDEMPOTENCY_OUTSTANDING_REQUEST"),
+            refusal(gateway, 400, "ALREADY_PROCESSED_PAYMENT"),
+            refusal(gateway, 409, "ALREADY_PAID"),
+            refusal(gateway, 400, "PROVIDER_ERROR"),
+            refusal(gateway, 502, "PG_PROVIDER"),
+            refusal(gateway, 400, "FAILED_INTERNAL_SYSTEM_PROCESSING"),
+            refusal(gateway, 400, "A_CODE_OF_NEXT_YEAR"),
+            answer(400, &json!({})),
+            answer(204, &json!(null)),
+            answer(302, &json!({})),
+            Ok(Received {
+                status: 200,
+                body: b"<html>".to_vec(),
+            }),
+        ];
+        for answer in unclear {
+            let shown = format!("{gateway}: {answer:?}");
+            assert_eq!(
+                approval(gateway, vec![answer, paid()]),
+                captured(45_000, "KRW"),
+                "{shown}"
+            );
+        }
+        for unclear in [
+            Err(SendError::Unknown),
+            Err(SendError::NotSent),
+            refusal(gateway, 503, ""),
+        ] {
+            let answers = vec![Err(SendError::Unknown), unclear];
+            assert_eq!(approval(gateway, answers), Outcome::Unknown {}, "{gateway}");
+        }
+        assert_eq!(
+            approval(gateway, vec![Err(SendError::NotSent)]),
+            Outcome::NotSent {},
+            "{gateway}"
+        );
+    }
+}
+
+#[test]
+fn a_definite_refusal_is_not_looked_up() {
+    for (gateway, status, code) in [
+        ("toss", 403, "REJECT_CARD_COMPANY"),
+        ("toss", 400, "INVALID_CARD_EXPIRATION"),
+        ("toss", 400, "EXCEED_MAX_DAILY_PAYMENT_COUNT"),
+        ("toss", 404, "NOT_FOUND_PAYMENT_SESSION"),
+        ("portone", 400, "INVALID_PAYMENT_TOKEN"),
+        ("portone", 409, "INFORMATION_MISMATCH"),
+    ] {
+        assert_eq!(
+            approval(gateway, vec![refusal(gateway, status, code)]),
+            declined(code),
+            "{gateway}"
+        );
+    }
+}
+
+#[test]
+fn what_a_look_up_shows() {
+    for gateway in GATEWAYS {
+        let [paid, _, ended, partly] = words(gateway);
+        for (status, amount, expected) in [
+            (paid, 45_000, captured(45_000, "KRW")),
+            // The database sets another amount aside.
+            (partly, 30_000, captured(30_000, "KRW")),
+            // Decided by the balance.
+            (partly, 0, declined(partly)),
+            (ended, 0, declined(ended)),
+            ("A_STATUS_OF_NEXT_YEAR", 45_000, Outcome::Unknown {}),
+        ] {
+            let shown = answer(200, &payment(gateway, status, amount));
+            assert_eq!(
+                resumption(gateway, vec![shown]),
+                expected,
+                "{gateway}: {status} {amount}"
+            );
+        }
+        let mut foreign = payment(gateway, paid, 45_000);
+        foreign["currency"] = json!("USD");
+        assert_eq!(
+            resumption(gateway, vec![answer(200, &foreign)]),
+            captured(45_000, "USD"),
+            "{gateway}"
+        );
+        for name in ["orderId", "id"] {
+            for status in [paid, ended] {
+                let mut another = payment(gateway, status, if status == paid { 45_000 } else { 0 });
+                if another.get(name).is_some() {
+                    another[name] = json!("sugang_another");
+                    let outcome = resumption(gateway, vec![answer(200, &another)]);
+                    assert_eq!(
+                        outcome,
+                        Outcome::Unknown {},
+                        "{gateway}: another attempt's payment proves nothing"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_not_executed_is_sent_again_and_only_then() {
+    for gateway in GATEWAYS {
+        let [paid, pending, ..] = words(gateway);
+        let not_found = match gateway {
+            "toss" => refusal(gateway, 404, "NOT_FOUND_PAYMENT"),
+            _ => refusal(gateway, 404, "PAYMENT_NOT_FOUND"),
+        };
+        for not_executed in [answer(200, &payment(gateway, pending, 0)), not_found] {
+            let paid = || answer(200, &payment(gateway, paid, 45_000));
+            let answers = match gateway {
+                "toss" => vec![not_executed, paid()],
+                _ => vec![not_executed, answer(200, &json!({})), paid()],
+            };
+            assert_eq!(resumption(gateway, answers), captured(45_000, "KRW"), "{gateway}");
+        }
+        let again = vec![answer(200, &payment(gateway, pending, 0)), Err(SendError::NotSent)];
+        assert_eq!(
+            resumption(gateway, again),
+            Outcome::Unknown {},
+            "{gateway}: an earlier try may be on its way"
+        );
+        let pending = || answer(200, &payment(gateway, pending, 0));
+        let refused = || match gateway {
+            "toss" => refusal(gateway, 404, "NOT_FOUND_PAYMENT_SESSION"),
+            _ => refusal(gateway, 400, "INVALID_PAYMENT_TOKEN"),
+        };
+        for (afterwards, expected) in [
+            (answer(200, &payment(gateway, paid, 45_000)), captured(45_000, "KRW")),
+            (Err(SendError::Unknown), Outcome::Unknown {}),
+        ] {
+            let outcome = resumption(gateway, vec![pending(), refused(), afterwards]);
+            assert_eq!(outcome, expected, "{gateway}: an earlier try is why it was refused");
+        }
+        let outcome = resumption(gateway, vec![pending(), refused(), pending()]);
+        assert!(matches!(outcome, Outcome::Declined { .. }), "{gateway}: {outcome:?}");
+        let just_sent = vec![Err(SendError::Unknown), pending()];
+        assert_eq!(
+            approval(gateway, just_sent),
+            Outcome::Unknown {},
+            "{gateway}: it may be executed in a moment"
+        );
+        for unclear in [
+            Err(SendError::Unknown),
+            refusal(gateway, 404, "NOT_FOUND"),
+            refusal(gateway, 500, ""),
+        ] {
+            assert_eq!(resumption(gateway, vec![unclear]), Outcome::Unknown {}, "{gateway}");
+        }
+    }
+}
+
+#[test]
+fn a_deposit_is_waited_for_until_its_deadline() {
+    let mut toss = payment("toss", "WAITING_FOR_DEPOSIT", 45_000);
+    toss["virtualAccount"] = json!({ "accountNumber": "X123", "bankCode": "20", "dueDate": "2026-12-01T23:59:59" });
+    let mut portone = payment("portone", "VIRTUAL_ACCOUNT_ISSUED", 45_000);
+    portone["method"] = json!({ "type": "PaymentMethodVirtualAccount", "bank": "20", "accountNumber": "X123", "expiredAt": "2026-12-01T14:59:59Z" });
+    for (gateway, shown, secret) in [("toss", toss, Some("ps_1".to_owned())), ("portone", portone, None)] {
+        let outcome = resumption(gateway, vec![answer(200, &shown)]);
+        let facts = json!({ "due_at": null, "account": "20 X123", "secret": secret });
+        let mut seen = serde_json::to_value(&outcome).unwrap();
+        let due_at: chrono::DateTime<chrono::Utc> = serde_json::from_value(seen["due_at"].take()).unwrap();
+        assert_eq!((outcome.name(), seen), ("waiting", facts), "{gateway}");
+        assert_eq!(due_at.to_rfc3339(), "2026-12-01T14:59:59+00:00", "{gateway}");
+    }
+}
+
+#[test]
+fn a_fraction_of_a_won_is_not_sent() {
+    let attempt: Attempt = serde_json::from_value(json!({
+        "attempt": 1, "gateway": "toss", "reference": REFERENCE, "gateway_key": "k", "idempotency_key": "i",
+        "amount": "45000.50", "currency": "KRW",
+    }))
+    .unwrap();
+    let script = Script::new(Vec::new());
+    let outcome = block_on(approve_by(&*adapter(&contracts(), "toss").unwrap(), &attempt, &script));
+    assert_eq!(outcome, declined("fraction_of_a_won"));
+}
+
+#[test]
+fn a_gateway_without_settings_is_not_asked() {
+    assert!(adapter(&Contracts::default(), "toss").is_none());
+    assert!(adapter(&contracts(), "manual").is_none());
+}

@@ -1,0 +1,173 @@
+//! Toss Payments.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use chrono::{DateTime, FixedOffset, NaiveDateTime};
+use http::{Request, header::AUTHORIZATION, request::Builder};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    adapter::{Adapter, Found, Outgoing, Reading, json, parse},
+    attempt::{Attempt, Outcome, Payment},
+    codes::{Codes, Meaning},
+};
+use crate::{config::Credentials, http::outgoing::Received};
+
+/// What Toss's codes mean for an approval. Some of the first row are 4xx although the money may have moved.
+const CODES: Codes = Codes(&[
+    (
+        Meaning::LookUp,
+        &[
+            "ALREADY_PROCESSED_PAYMENT",
+            "PROVIDER_ERROR",
+            "IDEMPOTENT_REQUEST_PROCESSING",
+            "FORBIDDEN_CONSECUTIVE_REQUEST",
+            "FAILED_*_PROCESSING",
+            "COMMON_ERROR",
+        ],
+    ),
+    (
+        Meaning::Declined,
+        &[
+            "REJECT_*",
+            "INVALID_CARD_*",
+            "EXCEED_MAX_*",
+            "NOT_FOUND_PAYMENT_SESSION",
+        ],
+    ),
+]);
+
+/// The hours by which Korea is ahead of UTC: in its time Toss writes times without an offset.
+const KOREA: i32 = 9;
+
+pub(super) struct Toss<'a>(pub(super) &'a Credentials);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Confirm<'a> {
+    payment_key: &'a str,
+    order_id: &'a str,
+    amount: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TossPayment {
+    payment_key: String,
+    order_id: String,
+    status: String,
+    /// What is left of the total. Refunds that were made in Toss's own console have lowered it.
+    balance_amount: i64,
+    currency: String,
+    secret: Option<String>,
+    virtual_account: Option<VirtualAccount>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VirtualAccount {
+    account_number: String,
+    bank_code: Option<String>,
+    due_date: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: String,
+}
+
+impl Toss<'_> {
+    fn request(&self, method: &str, path: &str) -> Builder {
+        let login = BASE64_STANDARD.encode(format!("{}:", self.0.secret));
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.0.url))
+            .header(AUTHORIZATION, format!("Basic {login}"))
+    }
+}
+
+impl Adapter for Toss<'_> {
+    fn approve(&self, attempt: &Attempt, won: i64) -> Outgoing {
+        // Toss replays the answer to a key, refusals too, whatever the body is.
+        let request = self.request("POST", "/v1/payments/confirm");
+        let body = Confirm {
+            payment_key: attempt.gateway_key.as_deref()?,
+            order_id: &attempt.reference,
+            amount: won,
+        };
+        json(request.header("idempotency-key", &attempt.idempotency_key), &body)
+    }
+
+    fn approved(&self, attempt: &Attempt, response: &Received) -> Reading {
+        match response.status {
+            200 => match self.found(attempt, response) {
+                Found::Settled(outcome) => Reading::Settled(outcome),
+                Found::NotExecuted | Found::Unclear => Reading::LookUp,
+            },
+            400..500 => match parse::<Refusal>(response) {
+                Some(Refusal { code }) if CODES.meaning(&code) == Meaning::Declined => {
+                    Reading::Settled(Outcome::Declined { code })
+                }
+                _ => Reading::LookUp,
+            },
+            _ => Reading::LookUp,
+        }
+    }
+
+    fn find(&self, attempt: &Attempt) -> Outgoing {
+        let path = format!("/v1/payments/orders/{}", attempt.reference);
+        self.request("GET", &path).body(Vec::new()).ok()
+    }
+
+    fn found(&self, attempt: &Attempt, response: &Received) -> Found {
+        let payment: TossPayment = match (response.status, parse(response)) {
+            (200, Some(payment)) => payment,
+            (404, _) if parse(response).is_some_and(|Refusal { code }| code == "NOT_FOUND_PAYMENT") => {
+                return Found::NotExecuted;
+            }
+            _ => return Found::Unclear,
+        };
+        match (payment.status.as_str(), payment.virtual_account) {
+            ("DONE" | "PARTIAL_CANCELED", _) if payment.balance_amount > 0 => {
+                Found::Settled(attempt.paid_by(Payment {
+                    reference: payment.order_id,
+                    amount: payment.balance_amount,
+                    currency: payment.currency,
+                    external_id: payment.payment_key,
+                }))
+            }
+            _ if payment.order_id != attempt.reference => Found::Unclear,
+            ("WAITING_FOR_DEPOSIT", Some(account)) => match due_at(&account.due_date) {
+                Some(due_at) => Found::Settled(Outcome::Waiting {
+                    due_at,
+                    account: account.shown(),
+                    secret: payment.secret,
+                }),
+                None => Found::Unclear,
+            },
+            ("CANCELED" | "PARTIAL_CANCELED" | "ABORTED" | "EXPIRED", _) => {
+                Found::Settled(Outcome::Declined { code: payment.status })
+            }
+            ("READY" | "IN_PROGRESS", _) => Found::NotExecuted,
+            _ => Found::Unclear,
+        }
+    }
+}
+
+impl VirtualAccount {
+    /// The account as a user needs it: the code of the bank, and the number.
+    fn shown(&self) -> String {
+        match &self.bank_code {
+            Some(bank) => format!("{bank} {}", self.account_number),
+            None => self.account_number.clone(),
+        }
+    }
+}
+
+/// Reads a deadline, with an offset or in Korean time.
+fn due_at(text: &str) -> Option<DateTime<FixedOffset>> {
+    let in_korea = || {
+        let local: NaiveDateTime = text.parse().ok()?;
+        local.and_local_timezone(FixedOffset::east_opt(KOREA * 3600)?).single()
+    };
+    DateTime::parse_from_rfc3339(text).ok().or_else(in_korea)
+}
