@@ -1417,8 +1417,9 @@ end $$;
 
 -- ===== catalogue/search_changes_of_items (course)
 
--- One kind: records periods that move in sugang.search_changes. All else is recorded where sugang.course_search is
--- written, in search_table_of_items.sql, and an item whose words change as well is recorded there alone.
+-- One kind: records periods that move in sugang.search_changes, and items that move in the list. All else is recorded
+-- where sugang.course_search is written, in search_table_of_items.sql, and an item whose words change as well is
+-- recorded there alone.
 
 -- jit as in change_log_of_items.sql.
 create or replace function sugang.record_course_moves() returns trigger language plpgsql
@@ -1427,15 +1428,16 @@ declare
     moved bigint[] := array(
         select id from removed o join added n using (id)
         where (o.title, o.description, o.hidden) is not distinct from (n.title, n.description, n.hidden)
-          and not o.hidden and (o.start_at, o.end_at) <> (n.start_at, n.end_at)
+          and not o.hidden and (o.created_at, o.start_at, o.end_at) <> (n.created_at, n.start_at, n.end_at)
         limit 501);
 begin
     if sugang.records_search_changes('course', 2 * cardinality(moved)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'course', sign, (select search_vector from sugang.course_search where item_id = id), start_at, end_at
-            from (select -1 as sign, id, start_at, end_at from removed
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'course', sign, id, created_at, (select search_vector from sugang.course_search where item_id = id),
+                   start_at, end_at
+            from (select -1 as sign, id, created_at, start_at, end_at from removed
                   union all
-                  select 1, id, start_at, end_at from added) versions
+                  select 1, id, created_at, start_at, end_at from added) versions
             where id = any (moved);
     end if;
     return null;
@@ -1447,8 +1449,9 @@ create or replace trigger sugang_search_changes_move after update on courses
 
 -- ===== catalogue/search_changes_of_items (test)
 
--- One kind: records periods that move in sugang.search_changes. All else is recorded where sugang.test_search is
--- written, in search_table_of_items.sql, and an item whose words change as well is recorded there alone.
+-- One kind: records periods that move in sugang.search_changes, and items that move in the list. All else is recorded
+-- where sugang.test_search is written, in search_table_of_items.sql, and an item whose words change as well is
+-- recorded there alone.
 
 -- jit as in change_log_of_items.sql.
 create or replace function sugang.record_test_moves() returns trigger language plpgsql
@@ -1457,15 +1460,16 @@ declare
     moved bigint[] := array(
         select id from removed o join added n using (id)
         where (o.title, o.description, o.hidden) is not distinct from (n.title, n.description, n.hidden)
-          and not o.hidden and (o.start_at, o.end_at) <> (n.start_at, n.end_at)
+          and not o.hidden and (o.created_at, o.start_at, o.end_at) <> (n.created_at, n.start_at, n.end_at)
         limit 501);
 begin
     if sugang.records_search_changes('test', 2 * cardinality(moved)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'test', sign, (select search_vector from sugang.test_search where item_id = id), start_at, end_at
-            from (select -1 as sign, id, start_at, end_at from removed
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'test', sign, id, created_at, (select search_vector from sugang.test_search where item_id = id),
+                   start_at, end_at
+            from (select -1 as sign, id, created_at, start_at, end_at from removed
                   union all
-                  select 1, id, start_at, end_at from added) versions
+                  select 1, id, created_at, start_at, end_at from added) versions
             where id = any (moved);
     end if;
     return null;
@@ -1481,22 +1485,30 @@ create or replace trigger sugang_search_changes_move after update on tests
 
 -- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is
 -- impossible. Comparing with `is true` keeps the planner from the search index: few items start or end in between.
+-- Stable, so that it sees what the statement sees that calls it.
 create or replace function sugang.course_adjust_search_count(p_known sugang.search_counts, p_query tsquery,
                                                              p_as_of timestamptz, out n bigint,
                                                              out snapshot pg_snapshot)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+language plpgsql stable parallel restricted
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 begin
     select p_known.n
         + coalesce(sum(c.sign) filter (
             where c.search_vector @@ p_query and (not p_known.available
-                or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
+                or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))
+              and (p_known.next_item_id is null
+                or (c.created_at, c.item_id) < (p_known.next_created_at, p_known.next_item_id))), 0)
         + case when p_known.available then
             (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
              where not i.hidden and i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+               and (p_known.next_item_id is null
+                   or (i.created_at, i.id) < (p_known.next_created_at, p_known.next_item_id))
                and (s.search_vector @@ p_query) is true)
           - (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
              where not i.hidden and i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+               and (p_known.next_item_id is null
+                   or (i.created_at, i.id) < (p_known.next_created_at, p_known.next_item_id))
                and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
@@ -1507,6 +1519,7 @@ begin
         having coalesce(bool_and(c.sign <> 0), true) and count(*) = count(c.sign);
 end $$;
 
+-- Null when the time was up before all were counted: what is counted is kept, and the next request goes on.
 create or replace function sugang.course_search_count(p_available boolean, p_query tsquery, p_now timestamptz)
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
@@ -1519,13 +1532,18 @@ declare
     begun timestamptz;
     found_n bigint;
     snapshot_now pg_snapshot;
+    keeps boolean;
+    is_new boolean;
+    late_at timestamptz;
 begin
     if negated_terms is not null then
         found_n := case when p_available then sugang.course_available_count(p_now)
                         else sugang.total_count('course') end
             - sugang.course_search_count(p_available, negated_terms, p_now);
-        if found_n > sugang.search_count_exact_limit() then return found_n; end if;
+        if found_n is null or found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
+    -- A transaction sees its own changes, which no snapshot shows.
+    keeps := pg_current_xact_id_if_assigned() is null and sugang.keeps_counts();
     known := sugang.stored_search_count('course', p_available, fingerprint);
     -- One request counts before the stored count is too old to show, and no other request waits for it. Requests
     -- without a count to show wait for the one that counts, and use its result.
@@ -1537,15 +1555,23 @@ begin
         perform pg_advisory_xact_lock_shared(lock_key);
         known := sugang.stored_search_count('course', p_available, fingerprint);
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
+        -- Another request has just counted a piece, and yet another one may be counting the next.
+        if known.next_item_id is not null and keeps then return null; end if;
+    elsif known.next_item_id is not null then
+        -- Another request may have gone on with it before the lock was free.
+        known := sugang.stored_search_count('course', p_available, fingerprint);
+        if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
     end if;
+    if not keeps and known.next_item_id is not null then known := null; end if;
+    is_new := known.n is null;
     begun := clock_timestamp();
-    if known.n is not null then
-        p_now := greatest(p_now, known.as_of);
+    p_now := greatest(p_now, known.as_of);
+    if known.n is not null and known.next_item_id is null then
         select n, snapshot into found_n, snapshot_now
             from sugang.course_adjust_search_count(known, p_query, p_now);
     -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
     -- all.)
-    elsif querytree(p_query) <> 'T' then
+    elsif known.n is null and querytree(p_query) <> 'T' then
         with found as materialized (
             select from sugang.course_search s
             where search_vector @@ p_query
@@ -1554,30 +1580,33 @@ begin
         select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
-    if snapshot_now is null then
-        -- Planned for these very words: for some of them reading the whole table is faster.
-        perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from sugang.course_search s'
-            || case when p_available then ' join courses i on (i.created_at, i.id) = (s.created_at, s.item_id)
-                                              and not i.hidden and i.start_at <= $2 and i.end_at >= $2' else '' end
-            || ' where s.search_vector @@ $1'
-            into found_n, snapshot_now using p_query, p_now;
+    late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
+    if snapshot_now is null and known.next_item_id is null then
+        known := null;
+        select n, snapshot into found_n, snapshot_now
+            from sugang.course_count_at_once(p_available, p_query, p_now, late_at);
     end if;
-    -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
-    if found_n > sugang.search_count_exact_limit() then
-        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
+    if snapshot_now is null then
+        known := sugang.course_count_pieces(known, p_available, p_query, p_now, late_at);
+        found_n := known.n;
+        snapshot_now := known.snapshot;
+    end if;
+    if not keeps then return found_n; end if;
+    if known.next_item_id is not null or found_n > sugang.search_count_exact_limit() then
+        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
+                                          next_created_at, next_item_id)
             values ('course', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
-                    'sugang.search_counts'::regclass, p_query)
+                    'sugang.search_counts'::regclass, p_query, known.next_created_at, known.next_item_id)
             on conflict (kind, available, query) do update
             set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
-                table_oid = excluded.table_oid;
-    elsif known.n is not null then
+                table_oid = excluded.table_oid, next_created_at = excluded.next_created_at,
+                next_item_id = excluded.next_item_id;
+    elsif not is_new then
         delete from sugang.search_counts
             where kind = 'course' and available = p_available and query = fingerprint;
     end if;
-    if known.n is null or random() < 0.1 then perform sugang.prune_search_counts('course'); end if;
-    return found_n;
+    if is_new or random() < 0.1 then perform sugang.prune_search_counts('course'); end if;
+    return case when known.next_item_id is null then found_n end;
 end $$;
 
 -- ===== catalogue/search_count_of_items (test)
@@ -1586,22 +1615,30 @@ end $$;
 
 -- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is
 -- impossible. Comparing with `is true` keeps the planner from the search index: few items start or end in between.
+-- Stable, so that it sees what the statement sees that calls it.
 create or replace function sugang.test_adjust_search_count(p_known sugang.search_counts, p_query tsquery,
                                                              p_as_of timestamptz, out n bigint,
                                                              out snapshot pg_snapshot)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+language plpgsql stable parallel restricted
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 set max_parallel_workers_per_gather = 0 as $$
 begin
     select p_known.n
         + coalesce(sum(c.sign) filter (
             where c.search_vector @@ p_query and (not p_known.available
-                or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))), 0)
+                or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))
+              and (p_known.next_item_id is null
+                or (c.created_at, c.item_id) < (p_known.next_created_at, p_known.next_item_id))), 0)
         + case when p_known.available then
             (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
              where not i.hidden and i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
+               and (p_known.next_item_id is null
+                   or (i.created_at, i.id) < (p_known.next_created_at, p_known.next_item_id))
                and (s.search_vector @@ p_query) is true)
           - (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
              where not i.hidden and i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
+               and (p_known.next_item_id is null
+                   or (i.created_at, i.id) < (p_known.next_created_at, p_known.next_item_id))
                and (s.search_vector @@ p_query) is true)
           else 0 end,
         pg_current_snapshot()
@@ -1612,6 +1649,7 @@ begin
         having coalesce(bool_and(c.sign <> 0), true) and count(*) = count(c.sign);
 end $$;
 
+-- Null when the time was up before all were counted: what is counted is kept, and the next request goes on.
 create or replace function sugang.test_search_count(p_available boolean, p_query tsquery, p_now timestamptz)
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
@@ -1624,13 +1662,18 @@ declare
     begun timestamptz;
     found_n bigint;
     snapshot_now pg_snapshot;
+    keeps boolean;
+    is_new boolean;
+    late_at timestamptz;
 begin
     if negated_terms is not null then
         found_n := case when p_available then sugang.test_available_count(p_now)
                         else sugang.total_count('test') end
             - sugang.test_search_count(p_available, negated_terms, p_now);
-        if found_n > sugang.search_count_exact_limit() then return found_n; end if;
+        if found_n is null or found_n > sugang.search_count_exact_limit() then return found_n; end if;
     end if;
+    -- A transaction sees its own changes, which no snapshot shows.
+    keeps := pg_current_xact_id_if_assigned() is null and sugang.keeps_counts();
     known := sugang.stored_search_count('test', p_available, fingerprint);
     -- One request counts before the stored count is too old to show, and no other request waits for it. Requests
     -- without a count to show wait for the one that counts, and use its result.
@@ -1642,15 +1685,23 @@ begin
         perform pg_advisory_xact_lock_shared(lock_key);
         known := sugang.stored_search_count('test', p_available, fingerprint);
         if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
+        -- Another request has just counted a piece, and yet another one may be counting the next.
+        if known.next_item_id is not null and keeps then return null; end if;
+    elsif known.next_item_id is not null then
+        -- Another request may have gone on with it before the lock was free.
+        known := sugang.stored_search_count('test', p_available, fingerprint);
+        if known.counted_at > clock_timestamp() - sugang.search_count_max_age() then return known.n; end if;
     end if;
+    if not keeps and known.next_item_id is not null then known := null; end if;
+    is_new := known.n is null;
     begun := clock_timestamp();
-    if known.n is not null then
-        p_now := greatest(p_now, known.as_of);
+    p_now := greatest(p_now, known.as_of);
+    if known.n is not null and known.next_item_id is null then
         select n, snapshot into found_n, snapshot_now
             from sugang.test_adjust_search_count(known, p_query, p_now);
     -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
     -- all.)
-    elsif querytree(p_query) <> 'T' then
+    elsif known.n is null and querytree(p_query) <> 'T' then
         with found as materialized (
             select from sugang.test_search s
             where search_vector @@ p_query
@@ -1659,30 +1710,167 @@ begin
         select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
         if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
     end if;
-    if snapshot_now is null then
-        -- Planned for these very words: for some of them reading the whole table is faster.
-        perform set_config('enable_seqscan', 'on', true);
-        execute 'select count(*), pg_current_snapshot() from sugang.test_search s'
-            || case when p_available then ' join tests i on (i.created_at, i.id) = (s.created_at, s.item_id)
-                                              and not i.hidden and i.start_at <= $2 and i.end_at >= $2' else '' end
-            || ' where s.search_vector @@ $1'
-            into found_n, snapshot_now using p_query, p_now;
+    late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
+    if snapshot_now is null and known.next_item_id is null then
+        known := null;
+        select n, snapshot into found_n, snapshot_now
+            from sugang.test_count_at_once(p_available, p_query, p_now, late_at);
     end if;
-    -- A transaction sees its own changes, which no snapshot shows.
-    if pg_current_xact_id_if_assigned() is not null or not sugang.keeps_counts() then return found_n; end if;
-    if found_n > sugang.search_count_exact_limit() then
-        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
+    if snapshot_now is null then
+        known := sugang.test_count_pieces(known, p_available, p_query, p_now, late_at);
+        found_n := known.n;
+        snapshot_now := known.snapshot;
+    end if;
+    if not keeps then return found_n; end if;
+    if known.next_item_id is not null or found_n > sugang.search_count_exact_limit() then
+        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
+                                          next_created_at, next_item_id)
             values ('test', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
-                    'sugang.search_counts'::regclass, p_query)
+                    'sugang.search_counts'::regclass, p_query, known.next_created_at, known.next_item_id)
             on conflict (kind, available, query) do update
             set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
-                table_oid = excluded.table_oid;
-    elsif known.n is not null then
+                table_oid = excluded.table_oid, next_created_at = excluded.next_created_at,
+                next_item_id = excluded.next_item_id;
+    elsif not is_new then
         delete from sugang.search_counts
             where kind = 'test' and available = p_available and query = fingerprint;
     end if;
-    if known.n is null or random() < 0.1 then perform sugang.prune_search_counts('test'); end if;
-    return found_n;
+    if is_new or random() < 0.1 then perform sugang.prune_search_counts('test'); end if;
+    return case when known.next_item_id is null then found_n end;
+end $$;
+
+-- ===== catalogue/search_count_pieces_of_items (course)
+
+-- One kind: how a search counts what it matches, at once, or in pieces where that takes too long. A piece is a stretch
+-- of the order of the list, in which the rows of sugang.course_search lie. It reads all of its rows, and not those
+-- alone that match, so counting at once is faster.
+
+-- Counts all matches, unless that takes until p_until or longer: then nulls. Planned for these very words: for some of
+-- them reading the whole table is faster.
+create or replace function sugang.course_count_at_once(p_available boolean, p_query tsquery, p_as_of timestamptz,
+                                                       p_until timestamptz, out n bigint, out snapshot pg_snapshot)
+language plpgsql set enable_seqscan = on as $$
+begin
+    execute 'select count(*), pg_current_snapshot() from sugang.course_search s'
+        || case when p_available then ' join courses i on (i.created_at, i.id) = (s.created_at, s.item_id)
+                                          and not i.hidden and i.start_at <= $2 and i.end_at >= $2' else '' end
+        || ' where s.search_vector @@ $1 and (clock_timestamp() < $3 or sugang.search_count_is_late(s.item_id))'
+        into n, snapshot using p_query, p_as_of, p_until;
+exception when sqlstate 'SG002' then
+    return;
+end $$;
+
+-- Adds the next piece to a count. One statement both counts it and adjusts what is counted, so both have one snapshot.
+-- The count is null when it cannot be adjusted.
+create or replace function sugang.course_count_piece(inout p_known sugang.search_counts, p_query tsquery,
+                                                     p_as_of timestamptz)
+language plpgsql set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off as $$
+declare
+    end_created_at timestamptz;
+    end_item_id bigint;
+begin
+    select created_at, item_id into end_created_at, end_item_id from sugang.course_search
+        where (created_at, item_id) >= (p_known.next_created_at, p_known.next_item_id)
+        order by created_at, item_id offset sugang.search_count_piece() limit 1;
+    execute 'select a.n + (select count(*) from sugang.course_search s'
+        || case when p_known.available then ' join courses i on (i.created_at, i.id) = (s.created_at, s.item_id)
+                                                and not i.hidden and i.start_at <= $3 and i.end_at >= $3' else '' end
+        || ' where s.search_vector @@ $2 and (s.created_at, s.item_id) >= ($4, $5)'
+        || case when end_item_id is not null then ' and (s.created_at, s.item_id) < ($6, $7)' else '' end
+        || '), a.snapshot from sugang.course_adjust_search_count($1, $2, $3) a'
+        into p_known.n, p_known.snapshot
+        using p_known, p_query, p_as_of, p_known.next_created_at, p_known.next_item_id, end_created_at, end_item_id;
+    p_known.as_of := p_as_of;
+    p_known.next_created_at := end_created_at;
+    p_known.next_item_id := end_item_id;
+end $$;
+
+-- Counts pieces until none is left or p_until has passed. Begins again where nothing is counted, or that cannot be
+-- adjusted.
+create or replace function sugang.course_count_pieces(inout p_known sugang.search_counts, p_available boolean,
+                                                      p_query tsquery, p_as_of timestamptz, p_until timestamptz)
+language plpgsql as $$
+begin
+    loop
+        if p_known.n is null then
+            p_known.available := p_available;
+            p_known.n := 0;
+            p_known.as_of := p_as_of;
+            p_known.snapshot := pg_current_snapshot();
+            p_known.next_created_at := '-infinity';
+            p_known.next_item_id := -9223372036854775808;
+        end if;
+        p_known := sugang.course_count_piece(p_known, p_query, p_as_of);
+        exit when p_known.n is not null and (p_known.next_item_id is null or clock_timestamp() > p_until);
+    end loop;
+end $$;
+
+-- ===== catalogue/search_count_pieces_of_items (test)
+
+-- One kind: how a search counts what it matches, at once, or in pieces where that takes too long. A piece is a stretch
+-- of the order of the list, in which the rows of sugang.test_search lie. It reads all of its rows, and not those
+-- alone that match, so counting at once is faster.
+
+-- Counts all matches, unless that takes until p_until or longer: then nulls. Planned for these very words: for some of
+-- them reading the whole table is faster.
+create or replace function sugang.test_count_at_once(p_available boolean, p_query tsquery, p_as_of timestamptz,
+                                                       p_until timestamptz, out n bigint, out snapshot pg_snapshot)
+language plpgsql set enable_seqscan = on as $$
+begin
+    execute 'select count(*), pg_current_snapshot() from sugang.test_search s'
+        || case when p_available then ' join tests i on (i.created_at, i.id) = (s.created_at, s.item_id)
+                                          and not i.hidden and i.start_at <= $2 and i.end_at >= $2' else '' end
+        || ' where s.search_vector @@ $1 and (clock_timestamp() < $3 or sugang.search_count_is_late(s.item_id))'
+        into n, snapshot using p_query, p_as_of, p_until;
+exception when sqlstate 'SG002' then
+    return;
+end $$;
+
+-- Adds the next piece to a count. One statement both counts it and adjusts what is counted, so both have one snapshot.
+-- The count is null when it cannot be adjusted.
+create or replace function sugang.test_count_piece(inout p_known sugang.search_counts, p_query tsquery,
+                                                     p_as_of timestamptz)
+language plpgsql set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off as $$
+declare
+    end_created_at timestamptz;
+    end_item_id bigint;
+begin
+    select created_at, item_id into end_created_at, end_item_id from sugang.test_search
+        where (created_at, item_id) >= (p_known.next_created_at, p_known.next_item_id)
+        order by created_at, item_id offset sugang.search_count_piece() limit 1;
+    execute 'select a.n + (select count(*) from sugang.test_search s'
+        || case when p_known.available then ' join tests i on (i.created_at, i.id) = (s.created_at, s.item_id)
+                                                and not i.hidden and i.start_at <= $3 and i.end_at >= $3' else '' end
+        || ' where s.search_vector @@ $2 and (s.created_at, s.item_id) >= ($4, $5)'
+        || case when end_item_id is not null then ' and (s.created_at, s.item_id) < ($6, $7)' else '' end
+        || '), a.snapshot from sugang.test_adjust_search_count($1, $2, $3) a'
+        into p_known.n, p_known.snapshot
+        using p_known, p_query, p_as_of, p_known.next_created_at, p_known.next_item_id, end_created_at, end_item_id;
+    p_known.as_of := p_as_of;
+    p_known.next_created_at := end_created_at;
+    p_known.next_item_id := end_item_id;
+end $$;
+
+-- Counts pieces until none is left or p_until has passed. Begins again where nothing is counted, or that cannot be
+-- adjusted.
+create or replace function sugang.test_count_pieces(inout p_known sugang.search_counts, p_available boolean,
+                                                      p_query tsquery, p_as_of timestamptz, p_until timestamptz)
+language plpgsql as $$
+begin
+    loop
+        if p_known.n is null then
+            p_known.available := p_available;
+            p_known.n := 0;
+            p_known.as_of := p_as_of;
+            p_known.snapshot := pg_current_snapshot();
+            p_known.next_created_at := '-infinity';
+            p_known.next_item_id := -9223372036854775808;
+        end if;
+        p_known := sugang.test_count_piece(p_known, p_query, p_as_of);
+        exit when p_known.n is not null and (p_known.next_item_id is null or clock_timestamp() > p_until);
+    end loop;
 end $$;
 
 -- ===== catalogue/search_counts
@@ -1696,6 +1884,23 @@ $$;
 create or replace function sugang.search_count_max_age() returns interval language sql immutable as $$
     select interval '30 seconds'
 $$;
+
+-- A statement that has counted for this long goes on in pieces of as many items, and ends with the next one: however
+-- slowly the table is read, a request then leaves what it has counted to the next one.
+create or replace function sugang.search_count_patience() returns interval language sql immutable as $$
+    select interval '3 seconds'
+$$;
+create or replace function sugang.search_count_piece() returns bigint language sql immutable as $$
+    select 100000::bigint
+$$;
+
+-- Ends a count that takes too long. The argument, a column, makes PostgreSQL ask for each match.
+create or replace function sugang.search_count_is_late(p_item bigint) returns boolean
+language plpgsql parallel safe as $$
+begin
+    raise sqlstate 'SG002'
+        using message = format('counting takes too long, and goes on in pieces: it has come to item %s', p_item);
+end $$;
 
 -- A count that has not been refreshed for this long is deleted.
 create or replace function sugang.search_count_lifetime() returns interval language sql immutable as $$
@@ -1728,8 +1933,8 @@ begin
     return words::tsquery;
 end $$;
 
--- The stored count of a search, whatever its age; nulls when there is none. A count from the future is none: the clock
--- was set back. Volatile, so that it sees what was committed before it.
+-- The stored count of a search, whatever its age; nulls when there is none. One that is not complete is too old to
+-- show. A count from the future is none: the clock was set back. Volatile, so that it sees what was committed before.
 create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
 returns sugang.search_counts language plpgsql as $$
 declare
@@ -1741,6 +1946,7 @@ begin
         where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
           and counted_at > clock_timestamp() - sugang.search_count_lifetime()
           and greatest(counted_at, as_of) <= clock_timestamp();
+    if known.next_item_id is not null then known.counted_at := '-infinity'; end if;
     return known;
 end $$;
 
@@ -1799,8 +2005,9 @@ begin
         order by created_at;
     if sugang.records_search_changes('course', (select count(*) from (
             select from changed where not hidden limit 1001) c)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'course', 1, (select search_vector from sugang.course_search where item_id = id), start_at, end_at
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'course', 1, id, created_at, (select search_vector from sugang.course_search where item_id = id),
+                   start_at, end_at
             from changed where not hidden;
     end if;
     return null;
@@ -1812,9 +2019,9 @@ declare
         (2 - old.hidden::integer - new.hidden::integer) * case when old.id = new.id then 1 else 1001 end);
 begin
     if is_recorded and not old.hidden then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'course', -1, search_vector, old.start_at, old.end_at from sugang.course_search
-            where item_id = old.id;
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'course', -1, old.id, old.created_at, search_vector, old.start_at, old.end_at
+            from sugang.course_search where item_id = old.id;
     end if;
     if old.id <> new.id or new.hidden then delete from sugang.course_search where item_id = old.id; end if;
     if new.hidden then return null; end if;
@@ -1823,9 +2030,9 @@ begin
         on conflict (item_id) do update
         set created_at = excluded.created_at, search_vector = excluded.search_vector;
     if is_recorded then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'course', 1, search_vector, new.start_at, new.end_at from sugang.course_search
-            where item_id = new.id;
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'course', 1, new.id, new.created_at, search_vector, new.start_at, new.end_at
+            from sugang.course_search where item_id = new.id;
     end if;
     return null;
 end $$;
@@ -1842,8 +2049,9 @@ create or replace function sugang.course_search_deleted() returns trigger langua
 begin
     if sugang.records_search_changes('course', (select count(*) from (
             select from changed where not hidden limit 1001) c)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'course', -1, (select search_vector from sugang.course_search where item_id = id), start_at, end_at
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'course', -1, id, created_at, (select search_vector from sugang.course_search where item_id = id),
+                   start_at, end_at
             from changed where not hidden;
     end if;
     delete from sugang.course_search where item_id in (select id from changed);
@@ -1892,8 +2100,9 @@ begin
         order by created_at;
     if sugang.records_search_changes('test', (select count(*) from (
             select from changed where not hidden limit 1001) c)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'test', 1, (select search_vector from sugang.test_search where item_id = id), start_at, end_at
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'test', 1, id, created_at, (select search_vector from sugang.test_search where item_id = id),
+                   start_at, end_at
             from changed where not hidden;
     end if;
     return null;
@@ -1905,9 +2114,9 @@ declare
         (2 - old.hidden::integer - new.hidden::integer) * case when old.id = new.id then 1 else 1001 end);
 begin
     if is_recorded and not old.hidden then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'test', -1, search_vector, old.start_at, old.end_at from sugang.test_search
-            where item_id = old.id;
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'test', -1, old.id, old.created_at, search_vector, old.start_at, old.end_at
+            from sugang.test_search where item_id = old.id;
     end if;
     if old.id <> new.id or new.hidden then delete from sugang.test_search where item_id = old.id; end if;
     if new.hidden then return null; end if;
@@ -1916,9 +2125,9 @@ begin
         on conflict (item_id) do update
         set created_at = excluded.created_at, search_vector = excluded.search_vector;
     if is_recorded then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'test', 1, search_vector, new.start_at, new.end_at from sugang.test_search
-            where item_id = new.id;
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'test', 1, new.id, new.created_at, search_vector, new.start_at, new.end_at
+            from sugang.test_search where item_id = new.id;
     end if;
     return null;
 end $$;
@@ -1935,8 +2144,9 @@ create or replace function sugang.test_search_deleted() returns trigger language
 begin
     if sugang.records_search_changes('test', (select count(*) from (
             select from changed where not hidden limit 1001) c)) then
-        insert into sugang.search_changes (kind, sign, search_vector, start_at, end_at)
-            select 'test', -1, (select search_vector from sugang.test_search where item_id = id), start_at, end_at
+        insert into sugang.search_changes (kind, sign, item_id, created_at, search_vector, start_at, end_at)
+            select 'test', -1, id, created_at, (select search_vector from sugang.test_search where item_id = id),
+                   start_at, end_at
             from changed where not hidden;
     end if;
     delete from sugang.test_search where item_id in (select id from changed);
@@ -5881,7 +6091,7 @@ alter domain sugang.outcome add constraint known check (value in (
     -- the idempotency key
     'in_progress', 'key_reused',
     -- lists and details
-    'invalid_page', 'not_found',
+    'invalid_page', 'not_found', 'counting',
     -- registering and completing
     'already_registered', 'invalid_fields', 'not_open', 'amount_mismatch', 'amount_out_of_bounds', 'sold_out',
     'not_registered', 'already_completed', 'cancelled',
@@ -5900,12 +6110,16 @@ alter domain sugang.outcome add constraint known check (value in (
 create or replace function sugang.page_size() returns integer language sql immutable parallel safe as $$ select 20 $$;
 
 -- Fills count, page and pages of a list; the outcome is null when the page exists. Page 0 is the last page. An empty
--- list has one page.
+-- list has one page. The count is null while it is being taken.
 create or replace function sugang.paginate(p_count bigint, p_page bigint) returns sugang.function_row
 language plpgsql immutable as $$
 declare
     a sugang.function_row;
 begin
+    if p_count is null then
+        a.outcome := 'counting';
+        return a;
+    end if;
     a.count := p_count;
     a.pages := greatest((p_count + sugang.page_size() - 1) / sugang.page_size(), 1);
     a.page := case p_page when 0 then a.pages else p_page end;
@@ -6198,11 +6412,13 @@ begin
         ('sugang.clock', 'update', 'seen_at,jumped_at,jumped_by'),
         ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
-        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
-        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words'),
-        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid'),
+        ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words,'
+                                            'next_created_at,next_item_id'),
+        ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words,'
+                                            'next_created_at,next_item_id'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,next_created_at,next_item_id'),
         ('sugang.search_counts', 'delete', null),
-        ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at'),
+        ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at,created_at,item_id'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
         ('sugang.search_changes', 'delete', null);
     for known in select kind from sugang.kinds loop
@@ -8166,6 +8382,8 @@ select concat_ws(' ', l.words, case when l.available then '(available)' end) fro
 cross join lateral (select (sugang.course_adjust_search_count(l.known, l.words, l.until)).n) a
 where a.n <> (select count(*) from sugang.course_search s join courses i on i.id = s.item_id
               where s.search_vector @@ l.words
+                and (l.next_item_id is null
+                    or (s.created_at, s.item_id) < (l.next_created_at, l.next_item_id))
                 and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)))
 $query$),
 (9::bigint, 'search_count', 'test',
@@ -8181,6 +8399,8 @@ select concat_ws(' ', l.words, case when l.available then '(available)' end) fro
 cross join lateral (select (sugang.test_adjust_search_count(l.known, l.words, l.until)).n) a
 where a.n <> (select count(*) from sugang.test_search s join tests i on i.id = s.item_id
               where s.search_vector @@ l.words
+                and (l.next_item_id is null
+                    or (s.created_at, s.item_id) < (l.next_created_at, l.next_item_id))
                 and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)))
 $query$),
 (10::bigint, 'guards', null::text,

@@ -1333,7 +1333,22 @@ drop index if exists idx_test_dates, idx_test_composite;
 create index idx_test_dates on tests (start_at, end_at) include (hidden);
 create index idx_test_composite on tests (start_at, end_at, created_at desc) where hidden;
 
--- ===== V34__orders
+-- ===== V34__partial_search_counts
+
+-- The count of a search may be taken in pieces, along the order of the list, so that a request which runs out of time
+-- leaves what it has counted to the next one.
+
+alter table sugang.search_counts
+    -- The first item that is not counted yet; null when all are.
+    add column next_created_at timestamptz,
+    add column next_item_id bigint;
+
+-- The place of the item decides whether it is counted already.
+alter table sugang.search_changes
+    add column created_at timestamptz,
+    add column item_id bigint;
+
+-- ===== V35__orders
 
 -- Orders: the wish of one user to register for one item at one price, from the pre-order to its end; and the attempts
 -- to pay them. See functions/orders.sql.
@@ -1423,13 +1438,13 @@ create index payment_attempts_of_order on sugang.payment_attempts (order_id, id)
 create index payment_attempts_due on sugang.payment_attempts ((coalesce(lease_until, due_at)))
     where status in ('sent', 'waiting');
 
--- ===== V35__held_seats (course)
+-- ===== V36__held_seats (course)
 
 -- One kind: the seats that orders hold, without a registration yet. Kept by the triggers of
 -- functions/orders_of_kind.sql.
 alter table courses add column held_count integer not null default 0;
 
--- ===== V35__held_seats (test)
+-- ===== V36__held_seats (test)
 
 -- One kind: the seats that orders hold, without a registration yet. Kept by the triggers of
 -- functions/orders_of_kind.sql.
