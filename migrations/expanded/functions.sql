@@ -4207,8 +4207,10 @@ declare
     o sugang.orders;
 begin
     o := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
-    a.outcome := case when o.id is null then 'not_found' when o.gateway <> 'manual' then 'gateway_decides' end;
-    if a.outcome is not null then return a; end if;
+    if o.id is null then
+        a.outcome := 'not_found';
+        return a;
+    end if;
     update sugang.refunds set status = 'done', reference = p_reference
         where status = 'requested'
           and payment_id in (select payment_id from sugang.payment_attempts where order_id = p_id);
@@ -4221,7 +4223,7 @@ begin
     return a;
 end $$;
 
--- Notes that what is owed back of an order was paid out by hand.
+-- Notes that what is owed back of an order was paid out: by hand, or in the gateway's own console.
 create or replace function sugang.refund_order(p_function text, p_user bigint, p_order bigint, p_reference text,
                                                p_request_id text, p_key text, p_fingerprint text,
                                                p_epoch bigint default null)
@@ -5403,9 +5405,9 @@ begin
     update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
-        execute format('select * from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
+        execute format('select outcome, body from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
                        'do_register_' || o.kind)
-            into a using o.user_id, o.item_id, paid, o.payment_method, external_id, o.is_live, o.id;
+            into a.outcome, a.body using o.user_id, o.item_id, paid, o.payment_method, external_id, o.is_live, o.id;
     end if;
     if a.outcome is distinct from 'ok' then return sugang.set_aside(o, t, paid, external_id); end if;
     update sugang.payment_attempts

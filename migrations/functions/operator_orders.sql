@@ -165,8 +165,10 @@ declare
     o sugang.orders;
 begin
     o := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
-    a.outcome := case when o.id is null then 'not_found' when o.gateway <> 'manual' then 'gateway_decides' end;
-    if a.outcome is not null then return a; end if;
+    if o.id is null then
+        a.outcome := 'not_found';
+        return a;
+    end if;
     update sugang.refunds set status = 'done', reference = p_reference
         where status = 'requested'
           and payment_id in (select payment_id from sugang.payment_attempts where order_id = p_id);
@@ -179,7 +181,7 @@ begin
     return a;
 end $$;
 
--- Notes that what is owed back of an order was paid out by hand.
+-- Notes that what is owed back of an order was paid out: by hand, or in the gateway's own console.
 create or replace function sugang.refund_order(p_function text, p_user bigint, p_order bigint, p_reference text,
                                                p_request_id text, p_key text, p_fingerprint text,
                                                p_epoch bigint default null)

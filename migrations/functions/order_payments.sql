@@ -158,9 +158,9 @@ begin
     update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
-        execute format('select * from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
+        execute format('select outcome, body from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
                        'do_register_' || o.kind)
-            into a using o.user_id, o.item_id, paid, o.payment_method, external_id, o.is_live, o.id;
+            into a.outcome, a.body using o.user_id, o.item_id, paid, o.payment_method, external_id, o.is_live, o.id;
     end if;
     if a.outcome is distinct from 'ok' then return sugang.set_aside(o, t, paid, external_id); end if;
     update sugang.payment_attempts

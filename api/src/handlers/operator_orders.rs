@@ -243,11 +243,7 @@ mod description {
         Description {
             summary: "Note that what is owed back of an order was paid out".into(),
             more: "For orders of the gateway `manual`: whether late money, or a payment that was cancelled.".into(),
-            ..change(
-                RefundOrder::name(),
-                "reference",
-                [(&GATEWAY_DECIDES).into(), (&NO_REFUND_DUE).into()],
-            )
+            ..change(RefundOrder::name(), "reference", [(&NO_REFUND_DUE).into()])
         }
     }
 

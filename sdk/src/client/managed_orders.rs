@@ -65,10 +65,10 @@ impl ManagedOrders {
         Keyed::new(self.0.clone(), format!("api/operator/orders/{id}/cancel/"), cancel)
     }
 
-    /// Notes that what is owed back of an order was paid out.
+    /// Notes that what is owed back of an order was paid out, by hand or in the gateway's own console.
     ///
     /// # Errors
-    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `GatewayDecides`, `NoRefundDue`.
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `NoRefundDue`.
     pub fn refund(&self, id: OrderId, refund: RefundOrder) -> Keyed<RefundOrder, ManagedOrder> {
         Keyed::new(self.0.clone(), format!("api/operator/orders/{id}/refund/"), refund)
     }
