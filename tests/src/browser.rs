@@ -164,9 +164,16 @@ impl Browser {
             const names = (e) => [e.textContent.trim(), e.getAttribute('aria-label')];
             return [...(scope || dialog).querySelectorAll('button, a, input[type=checkbox]')]
                 .find((e) => e.getClientRects().length && !e.disabled && names(e).includes(name));";
-        let element = self.wait(script, json!([row, name])).await;
-        let id = element[ELEMENT].as_str().expect("an element has an id");
-        self.send(&format!("/element/{id}/click"), Some(json!({}))).await;
+        loop {
+            let element = self.wait(script, json!([row, name])).await;
+            let id = element[ELEMENT].as_str().expect("an element has an id");
+            let clicked = self.try_send(&format!("/element/{id}/click"), Some(json!({}))).await;
+            match clicked {
+                // The page has drawn itself again meanwhile, and nothing was clicked.
+                Err(answer) if answer["error"] == "stale element reference" => {}
+                clicked => return drop(clicked.unwrap_or_else(|answer| panic!("{name}: {answer}"))),
+            }
+        }
     }
 
     /// Sets the field with this label.
@@ -283,6 +290,12 @@ impl Browser {
 
     /// Sends a command of the protocol: a POST with a body, a GET without one.
     async fn send(&self, command: &str, body: Option<Value>) -> Value {
+        let answer = self.try_send(command, body).await;
+        answer.unwrap_or_else(|answer| panic!("{command}: {answer}"))
+    }
+
+    /// Sends a command that the driver may refuse. Its error is an object with `error` and `message`.
+    async fn try_send(&self, command: &str, body: Option<Value>) -> Result<Value, Value> {
         let url = format!("{}{command}", self.session);
         let request = match &body {
             Some(body) => self.client.post(&url).body(body.to_string()),
@@ -294,8 +307,8 @@ impl Browser {
         let text = answer.text().await.expect("a text");
         let mut answer: Value =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{command}: {error}: {text}"));
-        assert!(status.is_success(), "{command}: {text}");
-        answer["value"].take()
+        let value = answer["value"].take();
+        if status.is_success() { Ok(value) } else { Err(value) }
     }
 }
 
