@@ -116,7 +116,7 @@ pub(crate) static REFUND: Operation = Operation {
     describe: description::refund,
 };
 
-/// Notes that what is owed back of an order was paid out by hand.
+/// Notes that what is owed back of an order was paid out, by hand or in the gateway's own console.
 pub(crate) async fn refund(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
     let body = ctx.body().await?;
     let idempotency = ctx.idempotency(&body)?;
@@ -242,7 +242,8 @@ mod description {
     pub(super) fn refund() -> Description {
         Description {
             summary: "Note that what is owed back of an order was paid out".into(),
-            more: "For orders of the gateway `manual`: whether late money, or a payment that was cancelled.".into(),
+            more: "By hand, or in the gateway's own console: whether late money, or a payment that was cancelled."
+                .into(),
             ..change(RefundOrder::name(), "reference", [(&NO_REFUND_DUE).into()])
         }
     }
