@@ -47,6 +47,11 @@ impl ItemKind {
     pub(crate) fn functions(&'static self) -> &'static KindFunctions {
         &self.functions
     }
+
+    /// The lock that every request takes which gives a user a seat of an item.
+    pub(crate) fn lock(&self, user: i64, item: i64) -> String {
+        format!("register:{}:{user}:{item}", self.payment_type)
+    }
 }
 
 /// Every kind.

@@ -66,8 +66,7 @@ pub(crate) async fn preorder(
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),
     };
-    // The lock of a registration in one step.
-    let lock = format!("register:{}:{}:{}", kind.payment_type, caller.id(), ctx.id);
+    let lock = kind.lock(caller.id(), ctx.id);
     let work = ctx.execute(kind.functions(), call);
     let row = with_lock(&ctx.state.redis, &lock, config.lock_ttl, work).await?;
     let replayed = row.replayed;

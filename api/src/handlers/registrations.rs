@@ -56,7 +56,7 @@ pub(crate) async fn register(
         epoch: caller.epoch(),
         one_step: ctx.state.config.one_step_payment,
     };
-    let lock = format!("register:{}:{}:{}", kind.payment_type, caller.id(), ctx.id);
+    let lock = kind.lock(caller.id(), ctx.id);
     let work = ctx.execute(kind.functions(), call);
     let row = with_lock(&ctx.state.redis, &lock, ctx.state.config.lock_ttl, work).await?;
     ctx.mark_replay(row.replayed, registered(ctx, kind, &form, &row))
