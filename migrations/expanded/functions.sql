@@ -4960,9 +4960,21 @@ returns setof users language sql stable as $$
            or sugang.begins_with(sugang.username_key(username), sugang.username_key(p_username)))
 $$;
 
--- The latest first. A page is read from the nearer end of the list. All users who match may be old: they are found by
--- the index of what they match, never along that of the ids (`id + 0`), because a key takes long to compute. The
--- planner takes it for cheap, therefore cpu_operator_cost.
+-- The ids of one page, counted from the latest or the oldest one. All who match may be old: they are found by the index
+-- of what they match, never along that of the ids (a sum is in no index), because a key takes long to compute.
+create or replace function sugang.page_of_users(p_key text, p_typed_key text, p_ascii_key text, p_username text,
+                                                p_low bigint, p_high bigint, p_from_oldest boolean, p_skipped bigint,
+                                                p_wanted bigint)
+returns setof bigint language sql stable as $$
+    select id from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
+    where (p_low is null or id >= p_low) and (p_high is null or id <= p_high)
+    order by case when coalesce(p_key, p_username) is not null then case when p_from_oldest then id + 0 else 0 - id end end,
+        case when p_from_oldest then id end, id desc
+    offset p_skipped limit p_wanted
+$$;
+
+-- The latest first. A page is read from the nearer end of the list. Where many match, it is probably among the users at
+-- that end, who are looked through first. The planner takes a key for cheap, therefore cpu_operator_cost.
 create or replace function sugang.list_users(p_function text, p_user bigint, p_page bigint, p_key text,
                                              p_typed_key text, p_ascii_key text, p_username text,
                                              p_epoch bigint default null)
@@ -4970,10 +4982,14 @@ returns sugang.function_row language plpgsql stable set plan_cache_mode = force_
 set max_parallel_workers_per_gather = 0 set cpu_operator_cost = 0.1 as $$
 declare
     a sugang.function_row;
+    looked_through constant integer := 2000;
     found_n bigint;
     skipped bigint;
+    wanted bigint;
+    from_oldest boolean;
+    low bigint;
+    high bigint;
     ids bigint[];
-    narrows boolean := coalesce(p_key, p_username) is not null;
 begin
     if p_function is distinct from 'list_users' then perform sugang.misrouted(p_function, 'list_users'); end if;
     a.outcome := sugang.operator_error(p_user, p_epoch);
@@ -4982,15 +4998,21 @@ begin
     a := sugang.paginate(found_n, p_page);
     if a.outcome is not null then return a; end if;
     skipped := (a.page - 1) * sugang.page_size();
-    if skipped > found_n / 2 then
-        ids := array(select id from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
-                     order by case when narrows then id + 0 end, id
-                     offset greatest(found_n - skipped - sugang.page_size(), 0)
-                     limit least(found_n - skipped, sugang.page_size()));
-    else
-        ids := array(select id from sugang.found_users(p_key, p_typed_key, p_ascii_key, p_username)
-                     order by case when narrows then id + 0 end desc, id desc
-                     offset skipped limit sugang.page_size());
+    wanted := least(found_n - skipped, sugang.page_size());
+    from_oldest := skipped > found_n / 2;
+    if from_oldest then skipped := found_n - skipped - wanted; end if;
+    if found_n > 20 * looked_through and skipped < looked_through then
+        if from_oldest then
+            select max(id) into high from (select id from users order by id limit looked_through) oldest;
+        else
+            select min(id) into low from (select id from users order by id desc limit looked_through) newest;
+        end if;
+        ids := array(select * from sugang.page_of_users(p_key, p_typed_key, p_ascii_key, p_username, low, high,
+                                                        from_oldest, skipped, wanted));
+    end if;
+    if cardinality(ids) is distinct from wanted then
+        ids := array(select * from sugang.page_of_users(p_key, p_typed_key, p_ascii_key, p_username, null, null,
+                                                        from_oldest, skipped, wanted));
     end if;
     a.outcome := 'ok';
     a.body := (select coalesce(json_agg(sugang.user_for_operator_json(u) order by id desc), '[]')

@@ -170,6 +170,7 @@ const OBSTACLES: &[(&str, &[&str])] = &[
     ("time_too_early (test)", &["test 207"]),
     ("title_too_long (course)", &["course 201: 300 characters"]),
     ("user_gone", &["user 404: payments 109"]),
+    ("user_too_long", &["user 403: 2710 bytes"]),
     ("username_twice", &["민수: users 401, 402"]),
     ("value_missing", &["payment 111"]),
     ("value_missing (test)", &["tests 208"]),
@@ -201,7 +202,7 @@ const REPAIRS: &[(&str, &[&str])] = &[
         &[
             "django_content_type_id_seq: at 11, the largest id is 902",
             "payments_id_seq: at 1, the largest id is 113",
-            "users_id_seq: at 2, the largest id is 402",
+            "users_id_seq: at 2, the largest id is 403",
         ],
     ),
     ("sequences (course)", &["courses_id_seq: at 1, the largest id is 201"]),
