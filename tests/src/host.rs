@@ -24,6 +24,8 @@ pub struct HostOptions<'a> {
     pub database_url: Option<&'a str>,
     /// Further arguments.
     pub arguments: &'a [&'a str],
+    /// Further variables of the component.
+    pub variables: &'a [(&'a str, &'a str)],
 }
 
 /// The port at which a host says that it serves, or what it says instead.
@@ -34,6 +36,13 @@ fn port_of(process: &mut Child) -> Result<u16, String> {
         .expect("the host says where it serves");
     let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
     port.ok_or(line)
+}
+
+/// Variables of the component, as the host takes them.
+fn environment<'a>(variables: &'a [(&str, &str)]) -> impl Iterator<Item = (String, &'a str)> {
+    variables
+        .iter()
+        .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), *value))
 }
 
 impl HostProcess {
@@ -63,6 +72,7 @@ impl HostProcess {
             .env("SPIN_VARIABLE_LOCK_TTL_MS", "500")
             .env("SPIN_VARIABLE_LOCK_TIMEOUT_MS", "30000")
             .env("SPIN_VARIABLE_LOG_REQUESTS", "false")
+            .envs(environment(options.variables))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -96,9 +106,6 @@ impl HostProcess {
     /// # Panics
     /// It does not start.
     pub fn logging(app: &App, log: impl Into<Stdio>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), *value));
         let listen: &[&str] = match arguments.contains(&"--listen") {
             true => &[],
             false => &["--listen", "127.0.0.1:0"],
@@ -109,7 +116,7 @@ impl HostProcess {
             .env("SPIN_VARIABLE_DATABASE_URL", app.service_url())
             .env("SPIN_VARIABLE_REDIS_URL", app.redis_url())
             .env("SPIN_VARIABLE_JWT_SECRET", token::SECRET)
-            .envs(variables)
+            .envs(environment(variables))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -7,6 +7,7 @@
 //!   its own. All apps share one engine and one compiled component, so a test costs milliseconds.
 //! - [`Answer`] checks what every answer must hold before a test sees it (ids, codes, headers, no internal text), and
 //!   in a snapshot hides only what differs from run to run, after it has checked what that is.
+//! - [`TossServer`] and [`PortOneServer`] are stand-ins for payment gateways, with books of their own.
 //! - [`Kind`] describes exams and courses: what is written for a kind runs for both.
 //! - [`ENDPOINTS`] is the one list of paths for everything that must hold on all of them.
 //! - [`Browser`] is a Chromium that shows the service's pages.
@@ -41,7 +42,7 @@ pub use arrange::{Item, PASSWORD, User};
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use call::Call;
 pub use endpoints::{ENDPOINTS, Endpoint, OWN_METHODS, spellings};
-pub use gateway::{Plan, TOSS_SECRET, TossServer};
+pub use gateway::{PORTONE_SECRET, PORTONE_WEBHOOK_SECRET, PortOneServer, StandInProcess, TOSS_SECRET, TossServer};
 pub use host::{HostOptions, HostProcess, host_program};
 pub use kind::{COURSE, EXAM, Kind, Says};
 pub use pgbouncer::PgBouncer;
@@ -49,6 +50,7 @@ pub use proxy::{Link, Proxy};
 pub use raw::{RawClient, RawResponse};
 pub use redis_server::RedisServer;
 pub use standby::Replicated;
+pub use sugang_gateway::{Entry, Event, Plan, StandIn, Way};
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]
 pub use {insta, serde_json};

@@ -7,6 +7,7 @@ mod database;
 mod deny;
 mod down;
 mod explain;
+mod gateway;
 mod local_state;
 mod migrate;
 mod operator;
@@ -48,6 +49,7 @@ enum Command {
     Build(wasm::Arguments),
     Down(down::Arguments),
     Explain(explain::Arguments),
+    Gateway(gateway::Arguments),
     Migrate(migrate::Arguments),
     Operator(operator::Arguments),
     Reset(reset::Arguments),
@@ -68,6 +70,7 @@ async fn main() -> ExitCode {
         Command::Build(arguments) => wasm::run(&arguments).await,
         Command::Down(arguments) => down::run(&arguments).await,
         Command::Explain(arguments) => explain::run(&arguments).await,
+        Command::Gateway(arguments) => gateway::run(&arguments).await,
         Command::Migrate(arguments) => migrate::run(&arguments).await,
         Command::Operator(arguments) => operator::run(&arguments).await,
         Command::Reset(arguments) => reset::run(&arguments).await,

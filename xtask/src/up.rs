@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use crate::{
+    gateway,
     local_state::LocalState,
     migrate::migrate,
     project, spin,
@@ -39,6 +40,9 @@ pub struct Arguments {
     /// Leave out the demo account, exams and courses.
     #[arg(long)]
     no_demo: bool,
+    /// Run a stand-in for payment gateways beside it, with a payment window and a small shop.
+    #[arg(long)]
+    gateway: bool,
     #[command(flatten)]
     stores: StoresChoice,
     #[command(flatten)]
@@ -85,11 +89,18 @@ async fn serve(
     if let Some(role) = &role {
         stores.database_url = as_role(&owner_url, role)?;
     }
-    let mut server = server::start(program, address, &stores, &LocalState::open()?)?;
+    let stand_in = match arguments.gateway {
+        true => Some(gateway::start_beside(address, LocalState::make_folder()?.join("gateway.json")).await?),
+        false => None,
+    };
+    let mut server = server::start(program, address, &stores, &LocalState::open()?, stand_in.as_ref())?;
     let served = async {
         let client = server::wait_until_ready(address, &mut server).await?;
         if !arguments.no_demo {
             demo::add(address, &client, &owner_url).await?;
+        }
+        if let Some(stand_in) = &stand_in {
+            eprintln!("\nTry a payment: {}", stand_in.url());
         }
         eprintln!("\nServing on http://{address}  (API: {address}/api/docs/, for operators: {address}/console/)  Ctrl-C stops.");
         wait_for_end(&mut server, supervisor).await

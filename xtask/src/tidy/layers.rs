@@ -42,6 +42,24 @@ const CRATES: &[Crate] = &[
         denies_circles: true,
         since: "",
     },
+    // A server answers by the books, which have all gateways, which have payments.
+    Crate {
+        sources: "gateway/src",
+        layers: &[
+            &["stand_in"],
+            &["deliver", "server"],
+            &["control", "pages"],
+            &["shared"],
+            &["books"],
+            &["portone", "toss"],
+            &["gateway"],
+            &["desk"],
+            &["event", "payment", "plan", "request"],
+            &["http"],
+        ],
+        denies_circles: true,
+        since: "",
+    },
     // A run and the audit take scripts, which are expanded for each kind. One of them has the checks of the audit.
     Crate {
         sources: "migrations/src",

@@ -9,6 +9,7 @@ const FOLDERS: &[&str] = &[
     "bench/src",
     "connect/src",
     "console/src",
+    "gateway/src",
     "host/src",
     "migrations/src",
     "output/src",

@@ -25,6 +25,7 @@ const ROOTS: &[&str] = &[
     "connect/src",
     "console/src",
     "docs",
+    "gateway/src",
     "host/src",
     "migrations",
     "output/src",

@@ -9,10 +9,11 @@ use std::{
 
 use anyhow::{bail, ensure};
 use sugang_bench::process::ServerProcess;
+use sugang_gateway::StandIn;
 use sugang_sdk::{Client, RetryPolicy};
 use tokio::time::sleep;
 
-use crate::{local_state::LocalState, progress::Step, project, stores::RunningStores};
+use crate::{gateway, local_state::LocalState, progress::Step, project, stores::RunningStores};
 
 /// For the server to answer after its start: the first one compiles the component.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -33,6 +34,7 @@ pub fn start(
     address: SocketAddr,
     stores: &RunningStores,
     state: &LocalState,
+    stand_in: Option<&StandIn>,
 ) -> anyhow::Result<ServerProcess> {
     let root = project::root()?;
     let (program, subcommand) = match program {
@@ -47,6 +49,11 @@ pub fn start(
             .env("SPIN_VARIABLE_DATABASE_URL", &stores.database_url)
             .env("SPIN_VARIABLE_REDIS_URL", &stores.redis_url)
             .env("SPIN_VARIABLE_JWT_SECRET", &state.jwt_secret);
+        for (name, value) in stand_in.into_iter().flat_map(gateway::settings) {
+            if env::var_os(name).is_none() {
+                command.env(name, value);
+            }
+        }
         // As in a deployment, unless it was set.
         let name = "SPIN_VARIABLE_REFUSE_WEAK_PASSWORDS";
         if env::var_os(name).is_none() {

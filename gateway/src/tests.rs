@@ -1,0 +1,183 @@
+//! What the stand-ins do by themselves.
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+
+use crate::{Books, Event, Options, StandIn, Way, desk::Answer, request::Asked};
+
+const TOSS: (&str, &str) = ("authorization", "Basic dGVzdF9za18wMTIzNDU2Nzg5Og==");
+const PORTONE: (&str, &str) = ("authorization", "PortOne portone_secret_0123456789");
+const ORDER: &str = "sugang_0123456789abcdef";
+
+fn post(books: &mut Books, path: &str, key: &str, body: &Value) -> Answer {
+    let login = if path.starts_with("/v1/") { TOSS } else { PORTONE };
+    let headers = [login, ("idempotency-key", key)];
+    books.answer(&Asked::new("POST", path, &headers, body)).unwrap()
+}
+
+fn get(books: &mut Books, path: &str) -> Answer {
+    let login = if path.starts_with("/v1/") { TOSS } else { PORTONE };
+    books.answer(&Asked::new("GET", path, &[login], &Value::Null)).unwrap()
+}
+
+/// Books with one payment of Toss that was confirmed, and its key.
+fn confirmed(way: Way) -> (Books, String) {
+    let mut books = Books::default();
+    let key = books.agree("toss", ORDER, 45_000, way).unwrap();
+    let body = json!({ "paymentKey": key, "orderId": ORDER, "amount": 45_000 });
+    assert_eq!(post(&mut books, "/v1/payments/confirm", "a", &body).0, 200);
+    (books, key)
+}
+
+#[test]
+fn toss_gives_back_parts_and_decides_by_the_balance() {
+    let (mut books, key) = confirmed(Way::Card);
+    let path = format!("/v1/payments/{key}/cancel");
+    let part = json!({ "cancelReason": "r", "cancelAmount": 15_000 });
+    let (status, shown) = post(&mut books, &path, "b", &part);
+    assert_eq!((status, &shown["balanceAmount"]), (200, &json!(30_000)));
+    assert_eq!(shown["cancels"][0]["refundableAmount"], 30_000);
+    assert_eq!(post(&mut books, &path, "b", &part), (200, shown), "the key is known");
+    let rest = json!({ "cancelReason": "r" });
+    let (_, shown) = post(&mut books, &path, "c", &rest);
+    assert_eq!(
+        (&shown["status"], &shown["balanceAmount"]),
+        (&json!("PARTIAL_CANCELED"), &json!(0))
+    );
+    let (status, refused) = post(&mut books, &path, "d", &rest);
+    assert_eq!((status, &refused["code"]), (403, &json!("NOT_CANCELABLE_AMOUNT")));
+    assert_eq!(books.entries("toss")[ORDER].given, 45_000);
+    let (_, transactions) = get(&mut books, "/v1/transactions");
+    let amounts = transactions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|transaction| &transaction["amount"]);
+    assert_eq!(amounts.collect::<Vec<_>>(), [45_000, -15_000, -30_000]);
+}
+
+#[test]
+fn a_refusal_is_answered_again_until_its_key_is_forgotten() {
+    let (mut books, _) = confirmed(Way::Card);
+    let early = json!({ "paymentKey": "unknown", "orderId": "order-2", "amount": 45_000 });
+    assert_eq!(post(&mut books, "/v1/payments/confirm", "b", &early).0, 404);
+    let key = books.agree("toss", "order-2", 45_000, Way::Card).unwrap();
+    let body = json!({ "paymentKey": key, "orderId": "order-2", "amount": 45_000 });
+    assert_eq!(
+        post(&mut books, "/v1/payments/confirm", "b", &body).0,
+        404,
+        "the body is not compared"
+    );
+    books.desk.advance(16 * 86_400);
+    assert_eq!(
+        post(&mut books, "/v1/payments/confirm", "b", &body).0,
+        404,
+        "the consent is over"
+    );
+    let (_, shown) = get(&mut books, "/v1/payments/orders/order-2");
+    assert_eq!(shown["status"], "EXPIRED");
+}
+
+#[test]
+fn a_deposit_comes_is_taken_back_and_is_late() {
+    let (mut books, key) = confirmed(Way::VirtualAccount);
+    let path = format!("/v1/payments/{key}");
+    let (_, waiting) = get(&mut books, &path);
+    assert_eq!(waiting["status"], "WAITING_FOR_DEPOSIT");
+    books.desk.events.clear();
+    for (arrives, status, taken) in [(true, "DONE", 45_000), (false, "WAITING_FOR_DEPOSIT", 0)] {
+        assert!(books.deposit("toss", ORDER, arrives));
+        assert!(!books.deposit("toss", ORDER, arrives), "once");
+        assert_eq!(get(&mut books, &path).1["status"], status);
+        assert_eq!(books.entries("toss")[ORDER].taken, taken);
+        let events: Vec<Value> = books
+            .desk
+            .events
+            .drain(..)
+            .map(|event| event.body.parse().unwrap())
+            .collect();
+        assert_eq!(
+            (&events[0]["data"]["status"], &events[1]["status"]),
+            (&json!(status), &json!(status))
+        );
+        assert_eq!(events[1]["secret"], waiting["secret"]);
+    }
+    books.desk.advance(169 * 3600);
+    assert!(!books.deposit("toss", ORDER, true));
+    assert!(books.desk.events.is_empty(), "a deposit that expires sends no event");
+}
+
+#[test]
+fn a_deposit_goes_back_to_an_account_alone() {
+    let (mut books, key) = confirmed(Way::VirtualAccount);
+    books.deposit("toss", ORDER, true);
+    let path = format!("/v1/payments/{key}/cancel");
+    let (status, refused) = post(&mut books, &path, "b", &json!({ "cancelReason": "r" }));
+    assert_eq!((status, &refused["code"]), (400, &json!("INVALID_REFUND_ACCOUNT_INFO")));
+    let account = json!({ "bank": "20", "accountNumber": "1", "holderName": "김수강" });
+    let body = json!({ "cancelReason": "r", "refundReceiveAccount": account });
+    assert_eq!(post(&mut books, &path, "c", &body).1["status"], "CANCELED");
+}
+
+#[test]
+fn portone_wants_keys_in_quotes_and_compares_what_is_left() {
+    let mut books = Books::default();
+    let token = books.agree("portone", ORDER, 45_000, Way::Card).unwrap();
+    let (path, key) = (format!("/payments/{ORDER}/confirm"), "\"0123456789abcdef\"");
+    let body = |amount: i64| json!({ "paymentToken": token, "totalAmount": amount, "currency": "KRW" });
+    assert_eq!(post(&mut books, &path, "0123456789abcdef", &body(45_000)).0, 400);
+    let (_, refused) = post(&mut books, &path, "\"0123456789abcdee\"", &body(1));
+    assert_eq!(refused["type"], "INFORMATION_MISMATCH");
+    let confirmed = post(&mut books, &path, key, &body(45_000));
+    assert_eq!(confirmed.0, 200);
+    assert_eq!(post(&mut books, &path, key, &body(45_000)), confirmed);
+    books.desk.advance(3 * 3600 + 1);
+    assert_eq!(
+        post(&mut books, &path, key, &body(45_000)).1["type"],
+        "ALREADY_PAID",
+        "the key is forgotten"
+    );
+
+    let path = format!("/payments/{ORDER}/cancel");
+    let cancel = |expected: i64| json!({ "reason": "r", "amount": 15_000, "currentCancellableAmount": expected });
+    assert_eq!(post(&mut books, &path, "\"1123456789abcdef\"", &cancel(45_000)).0, 200);
+    let (_, refused) = post(&mut books, &path, "\"2123456789abcdef\"", &cancel(45_000));
+    assert_eq!(refused["type"], "CANCELLABLE_AMOUNT_CONSISTENCY_BROKEN");
+    let (_, shown) = get(&mut books, &format!("/payments/{ORDER}"));
+    assert_eq!(
+        (&shown["status"], &shown["amount"]["cancelled"]),
+        (&json!("PARTIAL_CANCELLED"), &json!(15_000))
+    );
+}
+
+/// The example of Standard Webhooks.
+#[test]
+fn events_are_signed_as_others_verify_them() {
+    let event = Event {
+        gateway: "portone".to_owned(),
+        id: "msg_p5jXN8AQM9LWM0D4loKWxJek".to_owned(),
+        body: r#"{"test": 2432232314}"#.to_owned(),
+        secret: Some("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
+        tries: 0,
+    };
+    let headers = event.headers(DateTime::from_timestamp(1_614_265_330, 0).unwrap());
+    let signature = headers.iter().find(|(name, _)| name == "webhook-signature").unwrap();
+    assert_eq!(signature.1, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    let forged = event.forged(&json!({})).headers(DateTime::UNIX_EPOCH);
+    assert_ne!(forged, event.headers(DateTime::UNIX_EPOCH));
+}
+
+#[tokio::test]
+async fn the_books_survive() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        journal: Some(folder.path().join("books.json")),
+        ..Options::default()
+    };
+    let first = StandIn::start(options.clone()).await.unwrap();
+    let key = first.agree("toss", ORDER, 45_000, Way::Card);
+    drop(first);
+    let second = StandIn::start(options).await.unwrap();
+    assert!(second.entries("toss").contains_key(ORDER));
+    assert_ne!(second.agree("toss", "order-2", 45_000, Way::Card), key);
+}
