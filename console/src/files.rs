@@ -47,6 +47,7 @@ files! {
     "/app/items.js" = "/app/items.js" SCRIPT;
     "/app/login.js" = "/app/login.js" SCRIPT;
     "/app/main.js" = "/app/main.js" SCRIPT;
+    "/app/orders.js" = "/app/orders.js" SCRIPT;
     "/app/payments.js" = "/app/payments.js" SCRIPT;
     "/app/registrations.js" = "/app/registrations.js" SCRIPT;
     "/app/texts.js" = "/app/texts.js" SCRIPT;

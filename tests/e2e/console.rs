@@ -1,5 +1,7 @@
 //! `/console/`: its files by HTTP, and the page in a browser.
 
+mod orders;
+
 use std::{path::Path, time::Duration};
 
 use futures::future::join_all;
@@ -9,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     storm::assert_audit,
-    support::{cancel, operator, paid, register, while_registering},
+    support::{approve, cancel, cancel_order, confirm, operator, ordered, paid, preorder, register, while_registering},
 };
 
 /// A tablet on its side.
@@ -516,9 +518,13 @@ async fn pictures() {
     let Some(browser) = Browser::start("ko", TABLET).await else {
         return;
     };
-    let app = App::start().await;
+    let app = App::with("payment_gateways", "bank_transfer=manual")
+        .with("manual_account", "국민은행 123456-01-123456")
+        .start()
+        .await;
     let ujin = operator(&app).await;
     arrange_pictures(&app).await;
+    arrange_orders(&app).await;
     let take = async |name: &str| browser.picture(&Path::new(&folder).join(name)).await;
     log_in(&browser, &app, &ujin, KOREAN).await;
     browser.sees("러스트 입문").await;
@@ -544,6 +550,9 @@ async fn pictures() {
     browser.click("통계").await;
     browser.sees("날짜별 금액").await;
     take("figures.png").await;
+    browser.click("주문").await;
+    browser.sees("입금 대기").await;
+    take("orders.png").await;
 }
 
 /// Courses, users, and registrations and cancellations of some weeks.
@@ -586,4 +595,24 @@ async fn arrange_pictures(app: &App) {
         )
         .await
         .expect("a history that lies back");
+}
+
+/// Orders in several states.
+async fn arrange_orders(app: &App) {
+    let operator = app.user("hana").await;
+    app.run("update users set is_staff = true where id = $1", &[&operator.id])
+        .await;
+    for n in 31..=36 {
+        let user = app.user(&format!("minsu{n}")).await;
+        let order = ordered(&preorder(app, COURSE, 1, &user).await);
+        if n % 3 == 0 {
+            continue;
+        }
+        assert_eq!(approve(app, order, &user).await.status, 202);
+        match n {
+            31 => assert_eq!(confirm(app, order, &operator).await.status, 200),
+            34 => assert_eq!(cancel_order(app, order, &user).await.status, 200),
+            _ => {}
+        }
+    }
 }

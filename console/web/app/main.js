@@ -9,6 +9,7 @@ import * as figures from "./figures.js";
 import * as item from "./item.js";
 import * as items from "./items.js";
 import { login } from "./login.js";
+import * as orders from "./orders.js";
 import * as payments from "./payments.js";
 import { texts } from "./texts.js";
 import * as users from "./users.js";
@@ -20,6 +21,7 @@ const VIEWS = [
   [/^\/(courses|tests)$/, items.list],
   [/^\/(courses|tests)\/new$/, items.create],
   [/^\/(courses|tests)\/(\d+)$/, item.show],
+  [/^\/orders$/, orders.list],
   [/^\/payments$/, payments.list],
   [/^\/payments\/(\d+)$/, payments.show],
   [/^\/users$/, users.list],
@@ -27,7 +29,7 @@ const VIEWS = [
   [/^\/figures$/, figures.show],
   [/^\/audit$/, audit.show],
 ];
-const SECTIONS = ["courses", "tests", "payments", "users", "figures", "audit"];
+const SECTIONS = ["courses", "tests", "orders", "payments", "users", "figures", "audit"];
 const FIRST = "#/courses";
 
 const api = new Api(() => frame(t("session_ended")));

@@ -3,7 +3,7 @@
 import { Intent } from "../common/api.js";
 import { confirm, openDialog } from "../common/dialog.js";
 import { button, el } from "../common/dom.js";
-import { money, time } from "../common/format.js";
+import { money, number, time } from "../common/format.js";
 import { filters, form } from "../common/form.js";
 import { t, word } from "../common/i18n.js";
 import { pager, table } from "../common/table.js";
@@ -62,6 +62,7 @@ export async function registrations(page, kind, id) {
       { class: "heading" },
       el("h2", { id: "registrations" }, t("registrations")),
       completeChosen,
+      button(t("complete_file"), () => completeListed(page, path)),
       button(t("csv"), () => download(page, `${path}.csv`, { ...query, page: "" }, "registrations.csv")),
       button(t("register"), () => register(page, path), { class: "primary" }),
     ),
@@ -162,6 +163,40 @@ function completeMany(page, path, ids) {
       return () => page.again(t("completed_done"));
     },
   });
+}
+
+/** Asks for a file with the ids of registrations, then completes these. */
+function completeListed(page, path) {
+  const made = form({
+    fields: [
+      {
+        name: "file",
+        label: t("file"),
+        type: "file",
+        required: true,
+        hint: t("complete_file_hint"),
+        attributes: { accept: ".csv" },
+      },
+    ],
+    action: t("continue"),
+    cancel: () => close(),
+    submit({ file = new File([], "") }) {
+      const intent = new Intent();
+      confirm({
+        title: t("complete_file"),
+        text: t("complete_file_text", { name: file.name }),
+        action: t("complete"),
+        async act() {
+          const { completed } = await page.api.upload(`${path}/complete/`, file, intent);
+          return () => {
+            close();
+            return page.again(t("completed_many", { n: number(completed) }));
+          };
+        },
+      });
+    },
+  });
+  const close = openDialog(t("complete_file"), made);
 }
 
 /** Asks for the reason and what goes back, then names the amount, then cancels. */
