@@ -4067,7 +4067,8 @@ returns setof sugang.orders language sql stable as $$
       and (p_before is null or created_at < p_before)
 $$;
 
--- Newest first. p_from and p_to are days in UTC, both inclusive.
+-- Newest first. A page is read along an index in the order of the list, from the nearer end of it. p_from and p_to are
+-- days in UTC, both inclusive.
 create or replace function sugang.list_orders_for_operator(p_function text, p_user bigint, p_page bigint, p_owner text,
                                                            p_key text, p_typed_key text, p_ascii_key text,
                                                            p_status text, p_type text, p_item text, p_from text,
@@ -4077,6 +4078,8 @@ set max_parallel_workers_per_gather = 0 as $$
 declare
     a sugang.function_row;
     found_n bigint;
+    skipped bigint;
+    ids bigint[];
     owners bigint[];
     item bigint := p_item::bigint;
     not_before timestamptz;
@@ -4096,13 +4099,19 @@ begin
     select count(*) into found_n from sugang.found_orders(owners, p_status, p_type, item, not_before, before);
     a := sugang.paginate(found_n, p_page);
     if a.outcome is not null then return a; end if;
+    skipped := (a.page - 1) * sugang.page_size();
+    if skipped > found_n / 2 then
+        ids := array(select id from sugang.found_orders(owners, p_status, p_type, item, not_before, before)
+                     order by created_at, id offset greatest(found_n - skipped - sugang.page_size(), 0)
+                     limit least(found_n - skipped, sugang.page_size()));
+    else
+        ids := array(select id from sugang.found_orders(owners, p_status, p_type, item, not_before, before)
+                     order by created_at desc, id desc offset skipped limit sugang.page_size());
+    end if;
     a.outcome := 'ok';
-    a.body := '[' || coalesce((select string_agg(body, ',' order by created_at desc, id desc) from (
-        select f as o, f.created_at, f.id
-        from sugang.found_orders(owners, p_status, p_type, item, not_before, before) f
-        order by f.created_at desc, f.id desc
-        offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) p,
-        sugang.order_for_operator_json(o)), '') || ']';
+    a.body := '[' || coalesce((select string_agg(body, ',' order by o.created_at desc, o.id desc)
+        from sugang.orders o cross join lateral sugang.order_for_operator_json(o)
+        where o.id = any (ids)), '') || ']';
     return a;
 end $$;
 
