@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     desk::{Answer, Desk},
     gateway::Gateway,
+    kakaopay::KakaoPay,
     payment::{Payment, Way},
     plan::Plan,
     portone::PortOne,
@@ -29,12 +30,14 @@ pub struct Books {
     pub(crate) desk: Desk,
     pub(crate) toss: Toss,
     pub(crate) portone: PortOne,
+    #[serde(default)]
+    pub(crate) kakaopay: KakaoPay,
 }
 
 impl Books {
     /// All gateways, and what they share.
-    pub(crate) fn gateways(&mut self) -> ([&mut dyn Gateway; 2], &mut Desk) {
-        ([&mut self.toss, &mut self.portone], &mut self.desk)
+    pub(crate) fn gateways(&mut self) -> ([&mut dyn Gateway; 3], &mut Desk) {
+        ([&mut self.toss, &mut self.portone, &mut self.kakaopay], &mut self.desk)
     }
 
     /// One gateway, and what it shares with the others.

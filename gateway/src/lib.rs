@@ -4,7 +4,7 @@
 //!   what was taken and given back, whatever the service believes. They survive its end if there is a journal.
 //! - [`Plan`] says what becomes of a call: it, or its answer, may be lost, late, doubled or garbled.
 //! - [`Event`] is a message of a gateway to the service, which the caller delivers: once, seven times, late or forged.
-//! - A gateway is one file ([`toss`], [`portone`]), which keeps [`Payment`]s and shows them in the gateway's words.
+//! - A gateway is one file ([`toss`], [`portone`], [`kakaopay`]), which keeps [`Payment`]s and shows them in the gateway's words.
 
 mod books;
 mod control;
@@ -13,6 +13,7 @@ mod desk;
 mod event;
 mod gateway;
 mod http;
+pub mod kakaopay;
 mod pages;
 mod payment;
 mod plan;

@@ -144,6 +144,12 @@ impl StandIn {
         self.shared
             .change(|books| books.toss.refusal = Some((status, code.to_owned())));
     }
+
+    /// Has the method of payment refuse the next approval at KakaoPay, with this code.
+    pub fn refuse_at_kakaopay(&self, code: &str) {
+        self.shared
+            .change(|books| books.kakaopay.refusal = Some(code.to_owned()));
+    }
 }
 
 impl Drop for StandIn {

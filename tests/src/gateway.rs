@@ -7,7 +7,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use sugang_gateway::{Options, Plan, StandIn, Way, portone, toss};
+use sugang_gateway::{Options, Plan, StandIn, Way, kakaopay, portone, toss};
 
 use crate::{runtime, xtask};
 
@@ -19,6 +19,12 @@ pub const PORTONE_SECRET: &str = portone::SECRET;
 
 /// The secret with which PortOne signs events.
 pub const PORTONE_WEBHOOK_SECRET: &str = portone::WEBHOOK_SECRET;
+
+/// The secret key of the contract with KakaoPay.
+pub const KAKAOPAY_SECRET: &str = kakaopay::SECRET;
+
+/// The shop's id at KakaoPay.
+pub const KAKAOPAY_CID: &str = kakaopay::CID;
 
 /// Declares the handle of one gateway. Plans, calls, events and the clock are those of the [`StandIn`].
 macro_rules! handle {
@@ -89,6 +95,19 @@ handle!(
     PortOneServer,
     "portone"
 );
+
+handle!(
+    /// A stand-in for KakaoPay.
+    KakaoPayServer,
+    "kakaopay"
+);
+
+impl KakaoPayServer {
+    /// Has the method of payment refuse the next approval that gets through, with this code.
+    pub fn refuse(&self, code: &str) {
+        self.refuse_at_kakaopay(code);
+    }
+}
 
 impl TossServer {
     /// Plans the next confirmation that is not planned yet.

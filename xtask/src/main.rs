@@ -9,6 +9,7 @@ mod down;
 mod explain;
 mod gateway;
 mod local_state;
+mod localstripe;
 mod migrate;
 mod operator;
 mod progress;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    apt, deny,
+    apt, deny, localstripe,
     progress::{self, Step},
     project, sql,
     stores::{Access, StoresChoice, Supervisor, local},
@@ -52,6 +52,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let pooler = pooler().await;
     let browser = browser().await;
+    let localstripe = localstripe::find_or_install().await;
     let supervisor = Supervisor::start(arguments.stores, Access::Throwaway, "test").await?;
     let checked = sql::check_functions(&supervisor.stores).await;
     let tested = match checked {
@@ -60,6 +61,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 host: &host,
                 pooler: pooler.as_ref().ok(),
                 browser: browser.as_ref().ok(),
+                localstripe: localstripe.as_ref().ok(),
             };
             end_to_end_tests(arguments, programs, &supervisor).await
         }
@@ -71,6 +73,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Err(error) = browser {
         eprintln!("The tests in a browser tested nothing, because there is no Chromium with its driver: {error:#}");
     }
+    if let Err(error) = localstripe {
+        eprintln!("The tests over Stripe tested nothing, because there is no localstripe: {error:#}");
+    }
     tested.and(supervisor.stop().await)
 }
 
@@ -80,6 +85,8 @@ struct Programs<'a> {
     host: &'a Path,
     pooler: Option<&'a PathBuf>,
     browser: Option<&'a Browser>,
+    /// The folder of its modules.
+    localstripe: Option<&'a PathBuf>,
 }
 
 /// A browser, and the program that drives it.
@@ -140,7 +147,12 @@ async fn browser() -> anyhow::Result<Browser> {
 
 async fn end_to_end_tests(
     arguments: &Arguments,
-    Programs { host, pooler, browser }: Programs<'_>,
+    Programs {
+        host,
+        pooler,
+        browser,
+        localstripe,
+    }: Programs<'_>,
     supervisor: &Supervisor,
 ) -> anyhow::Result<()> {
     let stores = &supervisor.stores;
@@ -159,6 +171,7 @@ async fn end_to_end_tests(
         .envs(pooler.map(|program| ("SUGANG_TEST_PGBOUNCER", program)))
         .envs(browser.map(|browser| ("SUGANG_TEST_CHROMIUM", &browser.chromium)))
         .envs(browser.map(|browser| ("SUGANG_TEST_CHROMEDRIVER", &browser.driver)))
+        .envs(localstripe.map(|folder| ("SUGANG_TEST_LOCALSTRIPE", folder)))
         // A snapshot that differs fails the test. INSTA_UPDATE=new also records it for `cargo insta review`.
         .env(
             "INSTA_UPDATE",

@@ -46,12 +46,13 @@ const CRATES: &[Crate] = &[
     Crate {
         sources: "gateway/src",
         layers: &[
+            &["tests"],
             &["stand_in"],
             &["deliver", "server"],
             &["control", "pages"],
             &["shared"],
             &["books"],
-            &["portone", "toss"],
+            &["kakaopay", "portone", "toss"],
             &["gateway"],
             &["desk"],
             &["event", "payment", "plan", "request"],
@@ -81,7 +82,7 @@ const CRATES: &[Crate] = &[
         sources: "xtask/src",
         layers: &[
             &["audit", "bench", "down", "explain", "operator", "seed", "test", "up"],
-            &["migrate", "reset", "deny", "sql"],
+            &["migrate", "reset", "deny", "sql", "gateway", "localstripe"],
             &["database"],
             &["stores", "wasm", "workspace", "spin"],
             &["stores::supervisor"],

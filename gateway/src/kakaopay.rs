@@ -1,0 +1,222 @@
+//! KakaoPay: what it prepares has a `tid`, which is approved once, with the `pg_token` of the user's consent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    desk::{Answer, Desk},
+    gateway::Gateway,
+    payment::{Payment, Payments, State},
+    plan::Plan,
+    request::Asked,
+};
+
+/// The secret key of the contract.
+pub const SECRET: &str = "dev_secret_0123456789";
+
+/// By which KakaoPay knows the shop: that of its tests.
+pub const CID: &str = "TC0ONETIME";
+
+const PATHS: &str = "/online/v1/payment/";
+
+/// The books of KakaoPay.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct KakaoPay {
+    payments: Payments,
+    /// What was prepared last for each reference.
+    prepared: BTreeMap<String, Prepared>,
+    /// Refuses the next approval with this `method_result_code`.
+    pub(crate) refusal: Option<String>,
+}
+
+/// A payment that no user has agreed to yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Prepared {
+    tid: String,
+    user: String,
+    amount: i64,
+    /// Whether its approval was refused.
+    has_failed: bool,
+}
+
+impl Gateway for KakaoPay {
+    fn name(&self) -> &'static str {
+        "kakaopay"
+    }
+
+    fn has(&self, path: &str) -> bool {
+        path.starts_with(PATHS)
+    }
+
+    fn answer(&mut self, asked: &Asked, desk: &mut Desk) -> Answer {
+        if asked.header("authorization") != Some(&format!("SECRET_KEY {SECRET}")) {
+            return refusal(401, -401);
+        }
+        let body = asked.json();
+        if asked.method != "POST" || body["cid"] != CID {
+            return refusal(400, -2);
+        }
+        match asked.path.trim_start_matches(PATHS) {
+            "ready" => self.ready(&body, desk),
+            "approve" => self.approve(&body, desk),
+            "order" => self.order(&body),
+            "cancel" => self.cancel(&body, desk),
+            _ => refusal(404, -3),
+        }
+    }
+
+    fn trouble(&self, plan: Plan) -> Answer {
+        match plan {
+            Plan::Conflict => refusal(409, -1),
+            _ => refusal(500, -1),
+        }
+    }
+
+    fn payments(&mut self) -> &mut Payments {
+        &mut self.payments
+    }
+
+    fn key(&self) -> &'static str {
+        "pg_token_"
+    }
+
+    /// It sends no events.
+    fn notify(&self, _: &Payment, _: &mut Desk) {}
+}
+
+impl KakaoPay {
+    fn ready(&mut self, body: &Value, desk: &mut Desk) -> Answer {
+        let texts = [
+            "partner_order_id",
+            "partner_user_id",
+            "item_name",
+            "approval_url",
+            "cancel_url",
+            "fail_url",
+        ];
+        let is_whole = texts
+            .iter()
+            .all(|name| body[*name].as_str().is_some_and(|text| !text.is_empty()));
+        let (Some(amount), true) = (body["total_amount"].as_i64().filter(|amount| *amount > 0), is_whole) else {
+            return refusal(400, -2);
+        };
+        if !body["quantity"].is_i64() || !body["tax_free_amount"].is_i64() {
+            return refusal(400, -2);
+        }
+        let prepared = Prepared {
+            tid: desk.id("T"),
+            user: text(body, "partner_user_id"),
+            amount,
+            has_failed: false,
+        };
+        let url = |device: &str| format!("https://mockup-pg-web.example/{}/{device}", prepared.tid);
+        let answer = json!({
+            "tid": prepared.tid, "next_redirect_pc_url": url("pc"), "next_redirect_mobile_url": url("mobile"),
+            "next_redirect_app_url": url("app"), "android_app_scheme": "kakaotalk://", "ios_app_scheme": "kakaotalk://",
+            "created_at": desk.now().format("%Y-%m-%dT%H:%M:%S").to_string(),
+        });
+        self.prepared.insert(text(body, "partner_order_id"), prepared);
+        (200, answer)
+    }
+
+    fn approve(&mut self, body: &Value, desk: &mut Desk) -> Answer {
+        let reference = text(body, "partner_order_id");
+        let Some(prepared) = self.prepared.get_mut(&reference) else {
+            return refusal(400, -721);
+        };
+        let amount = body["total_amount"].as_i64().unwrap_or(prepared.amount);
+        if body["tid"] != *prepared.tid || body["partner_user_id"] != *prepared.user || amount != prepared.amount {
+            return refusal(400, -721);
+        }
+        let Some(payment) = self.payments.get(&reference) else {
+            return refusal(400, -704);
+        };
+        if payment.state != State::Agreed || prepared.has_failed || body["pg_token"] != *payment.key {
+            return refusal(400, -702);
+        }
+        if let Some(code) = self.refusal.take() {
+            prepared.has_failed = true;
+            let extras = json!({ "method_result_code": code, "method_result_message": "…" });
+            let body = json!({ "error_code": -780, "error_message": "approval failure!", "extras": extras });
+            return (400, body);
+        }
+        payment.confirm(desk.now());
+        let answer = json!({
+            "aid": desk.id("A"), "tid": prepared.tid, "cid": CID, "partner_order_id": reference,
+            "partner_user_id": prepared.user, "payment_method_type": "MONEY", "amount": amounts(payment.amount),
+        });
+        (200, answer)
+    }
+
+    fn order(&mut self, body: &Value) -> Answer {
+        let prepared = self.prepared.iter().find(|(_, prepared)| body["tid"] == *prepared.tid);
+        let Some((reference, prepared)) = prepared else {
+            return refusal(400, -721);
+        };
+        let payment = self.payments.get(reference);
+        (200, shown(reference, prepared, payment.as_deref()))
+    }
+
+    fn cancel(&mut self, body: &Value, desk: &mut Desk) -> Answer {
+        let prepared = self.prepared.iter().find(|(_, prepared)| body["tid"] == *prepared.tid);
+        let Some((reference, prepared)) = prepared else {
+            return refusal(400, -721);
+        };
+        let payment = self
+            .payments
+            .get(reference)
+            .filter(|payment| payment.state == State::Taken);
+        let (Some(payment), Some(amount)) = (payment, body["cancel_amount"].as_i64()) else {
+            return refusal(400, -2);
+        };
+        let left = payment.balance();
+        let expected = body["cancel_available_amount"].as_i64().unwrap_or(left);
+        if !(1..=left).contains(&amount) || expected != left || !body["cancel_tax_free_amount"].is_i64() {
+            return refusal(400, -761);
+        }
+        payment.cancel(desk.id("A"), amount, String::new(), desk.now());
+        let mut answer = shown(reference, prepared, Some(payment));
+        answer["approved_cancel_amount"] = amounts(amount);
+        (200, answer)
+    }
+}
+
+fn shown(reference: &str, prepared: &Prepared, payment: Option<&Payment>) -> Value {
+    let status = match payment.map(|payment| (payment.state, payment.given(), payment.balance())) {
+        _ if prepared.has_failed => "FAIL_PAYMENT",
+        None => "READY",
+        Some((State::Agreed, ..)) => "AUTH_PASSWORD",
+        Some((State::Taken, 0, _)) => "SUCCESS_PAYMENT",
+        Some((State::Taken, _, 1..)) => "PART_CANCEL_PAYMENT",
+        Some((State::Taken | State::Cancelled | State::Waiting, ..)) => "CANCEL_PAYMENT",
+        Some((State::Expired, ..)) => "QUIT_PAYMENT",
+    };
+    let actions = payment.map_or(&[][..], |payment| &payment.cancels);
+    let actions = actions.iter().map(|cancel| {
+        json!({
+            "aid": cancel.id, "payment_action_type": "CANCEL", "amount": cancel.amount,
+            "approved_at": cancel.at.format("%Y-%m-%dT%H:%M:%S").to_string(),
+        })
+    });
+    let given = payment.map_or(0, Payment::given);
+    json!({
+        "tid": prepared.tid, "cid": CID, "status": status, "partner_order_id": reference,
+        "partner_user_id": prepared.user, "payment_method_type": "MONEY", "amount": amounts(prepared.amount),
+        "canceled_amount": amounts(given), "cancel_available_amount": amounts(prepared.amount - given),
+        "payment_action_details": actions.collect::<Value>(),
+    })
+}
+
+fn amounts(total: i64) -> Value {
+    json!({ "total": total, "tax_free": 0, "vat": 0, "point": 0, "discount": 0, "green_deposit": 0 })
+}
+
+fn text(body: &Value, name: &str) -> String {
+    body[name].as_str().unwrap_or_default().to_owned()
+}
+
+fn refusal(status: u16, code: i64) -> Answer {
+    (status, json!({ "error_code": code, "error_message": "…" }))
+}
