@@ -4046,7 +4046,7 @@ end $$;
 create or replace function sugang.order_for_operator_json(o sugang.orders) returns table (body text)
 language sql stable as $$
     select (object::jsonb || jsonb_build_object(
-            'user_id', o.user_id, 'email', (select email from users where id = o.user_id),
+            'window', null, 'user_id', o.user_id, 'email', (select email from users where id = o.user_id),
             'attempts', coalesce((select jsonb_agg(jsonb_build_object(
                 'id', id, 'gateway', gateway, 'status', status, 'reference', reference, 'gateway_key', gateway_key,
                 'captured', captured::text, 'payment_id', payment_id, 'code', code,
@@ -5288,12 +5288,13 @@ $$;
 -- Changes an order that waits for its user, who keeps the seat as long as before. What was opened at the gateway for
 -- another amount or method is void.
 create or replace function sugang.change_order(o sugang.orders, p_title text, p_price numeric, p_method text,
-                                               p_gateway text)
+                                               p_gateway text, p_window_keys jsonb, p_needs_opening boolean)
 returns sugang.orders language plpgsql as $$
 begin
     if (o.price, o.payment_method, o.gateway) = (p_price, p_method, p_gateway) then return o; end if;
     update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = o.id and is_live;
-    update sugang.orders set title = p_title, price = p_price, payment_method = p_method, gateway = p_gateway
+    update sugang.orders set title = p_title, price = p_price, payment_method = p_method, gateway = p_gateway,
+            window_keys = p_window_keys, needs_opening = p_needs_opening
         where id = o.id returning * into o;
     perform sugang.open_attempt(o);
     return o;
@@ -5305,8 +5306,8 @@ language sql stable as $$
     select json_build_object(
         'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
         'status', t.status, 'reference', t.reference, 'idempotency_key', t.idempotency_key,
-        'gateway_key', t.gateway_key, 'amount', t.amount::text, 'currency', t.currency, 'tries', t.tries,
-        'facts', t.facts)
+        'gateway_key', t.gateway_key, 'window_key', t.window_key, 'amount', t.amount::text, 'currency', t.currency,
+        'tries', t.tries, 'facts', t.facts)
 $$;
 
 -- Step 1. The outcome `send` has the attempt to send; `accepted`, and `ok` for one that is paid, have the order as it
@@ -5345,7 +5346,9 @@ begin
     if a.outcome is not null then return a; end if;
 
     select * into t from sugang.payment_attempts where order_id = p_id and is_live for update;
-    if o.gateway = 'manual' then
+    if o.needs_opening and t.gateway_key is null then
+        a.outcome := 'not_opened';
+    elsif o.gateway = 'manual' then
         execute format('select sugang.%I($1)', o.kind || '_end') into due using o.item_id;
         due := least(due, clock_timestamp() + p_deposit);
         update sugang.payment_attempts
@@ -5357,7 +5360,8 @@ begin
         a.body := (select object from sugang.order_json(o));
     else
         update sugang.payment_attempts
-            set status = 'sent', gateway_key = p_gateway_key, tries = tries + 1, sent_at = clock_timestamp(),
+            set status = 'sent', window_key = p_gateway_key, tries = tries + 1, sent_at = clock_timestamp(),
+                gateway_key = case when o.needs_opening then gateway_key else p_gateway_key end,
                 idempotency_key = coalesce(idempotency_key, gen_random_uuid()::text),
                 lease_until = clock_timestamp() + p_lease
             where id = t.id returning * into t;
@@ -5384,7 +5388,7 @@ begin
     a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
                                   make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
                                   p_account);
-    if a.outcome in ('send', 'accepted') then return a; end if;
+    if a.outcome in ('send', 'accepted', 'not_opened') then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
 
@@ -5646,6 +5650,7 @@ create or replace function sugang.order_json(o sugang.orders) returns table (obj
         o.id, o.kind as item_type, o.item_id, o.title, o.price::text as amount, o.payment_method, o.gateway, o.status,
         sugang.iso(o.created_at) as created_at, sugang.iso(o.expires_at) as expires_at,
         sugang.iso(o.ended_at) as ended_at, o.payment_id, o.registration_id, t.reference,
+        sugang.window_json(o, t) as "window",
         (select code from sugang.payment_attempts
          where order_id = o.id and status = 'declined' order by id desc limit 1) as declined_code,
         case when t.due_at is not null then json_build_object(
@@ -5856,7 +5861,8 @@ $$;
 
 -- The checks are those of do_register_course, in their order.
 create or replace function sugang.do_preorder_course(p_user bigint, p_id bigint, p_amount numeric, p_method text,
-                                                     p_gateway text, p_min numeric, p_max numeric, p_hold interval)
+                                                     p_gateway text, p_min numeric, p_max numeric, p_hold interval,
+                                                     p_window_keys jsonb, p_needs_opening boolean)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
@@ -5895,7 +5901,7 @@ begin
     end if;
     if o.id is not null then
         a.outcome := 'held_before';
-        o := sugang.change_order(o, item.title, item.price, p_method, p_gateway);
+        o := sugang.change_order(o, item.title, item.price, p_method, p_gateway, p_window_keys, p_needs_opening);
     elsif coalesce(item.registration_count + item.held_count >= item.capacity, false)
         and (item.held_count = 0 or not sugang.frees_course_seat(p_id)) then
         a.outcome := 'sold_out';
@@ -5903,9 +5909,10 @@ begin
     else
         a.outcome := 'ok';
         insert into sugang.orders
-            (user_id, kind, item_id, title, price, payment_method, gateway, created_at, expires_at)
-            values (p_user, 'course', p_id, item.title, item.price, p_method, p_gateway, happened_at,
-                    least(happened_at + p_hold, item.end_at))
+            (user_id, kind, item_id, title, price, payment_method, gateway, window_keys, needs_opening, created_at,
+             expires_at)
+            values (p_user, 'course', p_id, item.title, item.price, p_method, p_gateway, p_window_keys, p_needs_opening,
+                    happened_at, least(happened_at + p_hold, item.end_at))
             returning * into o;
         perform sugang.open_attempt(o);
         -- As in do_register_course: what has decided is read again under the lock of the item's row.
@@ -5921,7 +5928,8 @@ end $$;
 
 create or replace function sugang.preorder_course(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_gateway text, p_min text, p_max text,
-                                                  p_hold_seconds bigint, p_request_id text, p_key text,
+                                                  p_hold_seconds bigint, p_window_keys text,
+                                                  p_needs_opening boolean, p_request_id text, p_key text,
                                                   p_fingerprint text, p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
@@ -5939,7 +5947,7 @@ begin
     end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_preorder_course(
         p_user, p_id, p_amount::numeric, p_method, p_gateway, p_min::numeric, p_max::numeric,
-        make_interval(secs => p_hold_seconds)));
+        make_interval(secs => p_hold_seconds), p_window_keys::jsonb, p_needs_opening));
 end $$;
 
 -- ===== orders_of_kind (test)
@@ -6026,7 +6034,8 @@ $$;
 
 -- The checks are those of do_register_test, in their order.
 create or replace function sugang.do_preorder_test(p_user bigint, p_id bigint, p_amount numeric, p_method text,
-                                                     p_gateway text, p_min numeric, p_max numeric, p_hold interval)
+                                                     p_gateway text, p_min numeric, p_max numeric, p_hold interval,
+                                                     p_window_keys jsonb, p_needs_opening boolean)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
@@ -6065,7 +6074,7 @@ begin
     end if;
     if o.id is not null then
         a.outcome := 'held_before';
-        o := sugang.change_order(o, item.title, item.price, p_method, p_gateway);
+        o := sugang.change_order(o, item.title, item.price, p_method, p_gateway, p_window_keys, p_needs_opening);
     elsif coalesce(item.registration_count + item.held_count >= item.capacity, false)
         and (item.held_count = 0 or not sugang.frees_test_seat(p_id)) then
         a.outcome := 'sold_out';
@@ -6073,9 +6082,10 @@ begin
     else
         a.outcome := 'ok';
         insert into sugang.orders
-            (user_id, kind, item_id, title, price, payment_method, gateway, created_at, expires_at)
-            values (p_user, 'test', p_id, item.title, item.price, p_method, p_gateway, happened_at,
-                    least(happened_at + p_hold, item.end_at))
+            (user_id, kind, item_id, title, price, payment_method, gateway, window_keys, needs_opening, created_at,
+             expires_at)
+            values (p_user, 'test', p_id, item.title, item.price, p_method, p_gateway, p_window_keys, p_needs_opening,
+                    happened_at, least(happened_at + p_hold, item.end_at))
             returning * into o;
         perform sugang.open_attempt(o);
         -- As in do_register_test: what has decided is read again under the lock of the item's row.
@@ -6091,7 +6101,8 @@ end $$;
 
 create or replace function sugang.preorder_test(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_gateway text, p_min text, p_max text,
-                                                  p_hold_seconds bigint, p_request_id text, p_key text,
+                                                  p_hold_seconds bigint, p_window_keys text,
+                                                  p_needs_opening boolean, p_request_id text, p_key text,
                                                   p_fingerprint text, p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
@@ -6109,7 +6120,7 @@ begin
     end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_preorder_test(
         p_user, p_id, p_amount::numeric, p_method, p_gateway, p_min::numeric, p_max::numeric,
-        make_interval(secs => p_hold_seconds)));
+        make_interval(secs => p_hold_seconds), p_window_keys::jsonb, p_needs_opening));
 end $$;
 
 -- ===== outcomes
@@ -6130,7 +6141,7 @@ alter domain sugang.outcome add constraint known check (value in (
     'not_registered', 'already_completed', 'cancelled',
     -- orders
     'payment_required', 'held_before', 'send', 'accepted', 'order_in_progress', 'order_ended', 'already_paid',
-    'gateway_decides', 'no_refund_due', 'method_unavailable',
+    'gateway_decides', 'not_opened', 'no_refund_due', 'method_unavailable',
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do
@@ -6294,6 +6305,69 @@ create or replace trigger sugang_payment_title_insert before insert on payments
 create or replace trigger sugang_payment_title_update before update of target_title on payments
     for each row when (old.target_title is distinct from new.target_title) execute function sugang.payment_title();
 
+-- ===== payment_windows
+
+-- Payment windows. Most are opened in the browser, with the public keys of the contract and the reference of the
+-- attempt. Some gateways open them on a request of ours, which is sent once the order is committed, while no
+-- transaction is open.
+
+-- What a client needs to open the window of an attempt that waits for its user; null as long as it is not opened.
+create or replace function sugang.window_json(o sugang.orders, t sugang.payment_attempts) returns jsonb
+language sql stable as $$
+    select jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', o.title,
+                              'amount', t.amount::text, 'currency', t.currency)
+           || coalesce(o.window_keys, '{}') || coalesce(t.opened, '{}')
+        where o.status = 'held' and t.status = 'open' and t.gateway <> 'manual'
+          and (t.opened is not null or not o.needs_opening)
+$$;
+
+-- The outcome `send` has the attempt whose window is to be opened; `ok` has the order whose window is open, or is being
+-- opened by another request. The reference, by which a gateway recognizes a request that is sent again, is stored
+-- before, and the gateway's key is stored once: an attempt has one window.
+create or replace function sugang.begin_opening(p_function text, p_user bigint, p_order bigint, p_lease_ms bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+    t sugang.payment_attempts;
+begin
+    if p_function is distinct from 'begin_opening' then perform sugang.misrouted(p_function, 'begin_opening'); end if;
+    if exists (select from sugang.orders where id = p_order and user_id = p_user and needs_opening) then
+        o := sugang.lock_order(p_order);
+    end if;
+    if o.status is distinct from 'held' then
+        a.outcome := 'order_ended';
+        return a;
+    end if;
+    select * into t from sugang.payment_attempts where order_id = p_order and is_live for update;
+    if t.gateway_key is not null or t.lease_until > clock_timestamp() then
+        a.outcome := 'ok';
+        a.body := (select object from sugang.order_json(o));
+    else
+        update sugang.payment_attempts set lease_until = clock_timestamp() + make_interval(secs => p_lease_ms / 1e3)
+            where id = t.id;
+        a.outcome := 'send';
+        a.body := sugang.attempt_json(t, o)::text;
+    end if;
+    return a;
+end $$;
+
+-- Keeps what the gateway has opened, or that it has opened nothing: then the next request may try again.
+create or replace function sugang.end_opening(p_function text, p_attempt bigint, p_gateway_key text, p_opened text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+begin
+    if p_function is distinct from 'end_opening' then perform sugang.misrouted(p_function, 'end_opening'); end if;
+    o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
+    update sugang.payment_attempts set gateway_key = p_gateway_key, opened = p_opened::jsonb, lease_until = null
+        where id = p_attempt and status = 'open' and gateway_key is null;
+    a.outcome := 'ok';
+    a.body := (select object from sugang.order_json(o));
+    return a;
+end $$;
+
 -- ===== payments
 
 -- The payments of one user.
@@ -6412,15 +6486,19 @@ begin
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
         ('sugang.refunds', 'update', 'keeps_registration,status,reference'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
-                                    'created_at,expires_at,ended_at,payment_id,registration_id,history_entries'),
-        ('sugang.orders', 'insert', 'user_id,kind,item_id,title,price,payment_method,gateway,created_at,expires_at'),
-        ('sugang.orders', 'update', 'title,price,payment_method,gateway,status,expires_at,payment_id,registration_id'),
+                                    'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
+                                    'window_keys,needs_opening'),
+        ('sugang.orders', 'insert', 'user_id,kind,item_id,title,price,payment_method,gateway,created_at,expires_at,'
+                                    'window_keys,needs_opening'),
+        ('sugang.orders', 'update', 'title,price,payment_method,gateway,status,expires_at,payment_id,registration_id,'
+                                    'window_keys,needs_opening'),
         ('sugang.payment_attempts', 'select', 'id,order_id,gateway,status,is_live,reference,idempotency_key,'
                                               'gateway_key,amount,currency,captured,payment_id,tries,lease_until,due_at,secret,'
-                                              'code,facts,created_at,sent_at,ended_at'),
+                                              'code,facts,created_at,sent_at,ended_at,opened,window_key'),
         ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount'),
         ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
-                                              'lease_until,due_at,secret,code,facts,sent_at,ended_at'),
+                                              'lease_until,due_at,secret,code,facts,sent_at,ended_at,opened,'
+                                              'window_key'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),

@@ -4,7 +4,7 @@
 create or replace function sugang.order_for_operator_json(o sugang.orders) returns table (body text)
 language sql stable as $$
     select (object::jsonb || jsonb_build_object(
-            'user_id', o.user_id, 'email', (select email from users where id = o.user_id),
+            'window', null, 'user_id', o.user_id, 'email', (select email from users where id = o.user_id),
             'attempts', coalesce((select jsonb_agg(jsonb_build_object(
                 'id', id, 'gateway', gateway, 'status', status, 'reference', reference, 'gateway_key', gateway_key,
                 'captured', captured::text, 'payment_id', payment_id, 'code', code,

@@ -10,12 +10,13 @@ $$;
 -- Changes an order that waits for its user, who keeps the seat as long as before. What was opened at the gateway for
 -- another amount or method is void.
 create or replace function sugang.change_order(o sugang.orders, p_title text, p_price numeric, p_method text,
-                                               p_gateway text)
+                                               p_gateway text, p_window_keys jsonb, p_needs_opening boolean)
 returns sugang.orders language plpgsql as $$
 begin
     if (o.price, o.payment_method, o.gateway) = (p_price, p_method, p_gateway) then return o; end if;
     update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = o.id and is_live;
-    update sugang.orders set title = p_title, price = p_price, payment_method = p_method, gateway = p_gateway
+    update sugang.orders set title = p_title, price = p_price, payment_method = p_method, gateway = p_gateway,
+            window_keys = p_window_keys, needs_opening = p_needs_opening
         where id = o.id returning * into o;
     perform sugang.open_attempt(o);
     return o;
@@ -27,8 +28,8 @@ language sql stable as $$
     select json_build_object(
         'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
         'status', t.status, 'reference', t.reference, 'idempotency_key', t.idempotency_key,
-        'gateway_key', t.gateway_key, 'amount', t.amount::text, 'currency', t.currency, 'tries', t.tries,
-        'facts', t.facts)
+        'gateway_key', t.gateway_key, 'window_key', t.window_key, 'amount', t.amount::text, 'currency', t.currency,
+        'tries', t.tries, 'facts', t.facts)
 $$;
 
 -- Step 1. The outcome `send` has the attempt to send; `accepted`, and `ok` for one that is paid, have the order as it
@@ -67,7 +68,9 @@ begin
     if a.outcome is not null then return a; end if;
 
     select * into t from sugang.payment_attempts where order_id = p_id and is_live for update;
-    if o.gateway = 'manual' then
+    if o.needs_opening and t.gateway_key is null then
+        a.outcome := 'not_opened';
+    elsif o.gateway = 'manual' then
         execute format('select sugang.%I($1)', o.kind || '_end') into due using o.item_id;
         due := least(due, clock_timestamp() + p_deposit);
         update sugang.payment_attempts
@@ -79,7 +82,8 @@ begin
         a.body := (select object from sugang.order_json(o));
     else
         update sugang.payment_attempts
-            set status = 'sent', gateway_key = p_gateway_key, tries = tries + 1, sent_at = clock_timestamp(),
+            set status = 'sent', window_key = p_gateway_key, tries = tries + 1, sent_at = clock_timestamp(),
+                gateway_key = case when o.needs_opening then gateway_key else p_gateway_key end,
                 idempotency_key = coalesce(idempotency_key, gen_random_uuid()::text),
                 lease_until = clock_timestamp() + p_lease
             where id = t.id returning * into t;
@@ -106,7 +110,7 @@ begin
     a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
                                   make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
                                   p_account);
-    if a.outcome in ('send', 'accepted') then return a; end if;
+    if a.outcome in ('send', 'accepted', 'not_opened') then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
 

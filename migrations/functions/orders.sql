@@ -113,6 +113,7 @@ create or replace function sugang.order_json(o sugang.orders) returns table (obj
         o.id, o.kind as item_type, o.item_id, o.title, o.price::text as amount, o.payment_method, o.gateway, o.status,
         sugang.iso(o.created_at) as created_at, sugang.iso(o.expires_at) as expires_at,
         sugang.iso(o.ended_at) as ended_at, o.payment_id, o.registration_id, t.reference,
+        sugang.window_json(o, t) as "window",
         (select code from sugang.payment_attempts
          where order_id = o.id and status = 'declined' order by id desc limit 1) as declined_code,
         case when t.due_at is not null then json_build_object(

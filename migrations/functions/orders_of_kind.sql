@@ -80,7 +80,8 @@ $$;
 
 -- The checks are those of do_register_{kind}, in their order.
 create or replace function sugang.do_preorder_{kind}(p_user bigint, p_id bigint, p_amount numeric, p_method text,
-                                                     p_gateway text, p_min numeric, p_max numeric, p_hold interval)
+                                                     p_gateway text, p_min numeric, p_max numeric, p_hold interval,
+                                                     p_window_keys jsonb, p_needs_opening boolean)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
@@ -119,7 +120,7 @@ begin
     end if;
     if o.id is not null then
         a.outcome := 'held_before';
-        o := sugang.change_order(o, item.title, item.price, p_method, p_gateway);
+        o := sugang.change_order(o, item.title, item.price, p_method, p_gateway, p_window_keys, p_needs_opening);
     elsif coalesce(item.registration_count + item.held_count >= item.capacity, false)
         and (item.held_count = 0 or not sugang.frees_{kind}_seat(p_id)) then
         a.outcome := 'sold_out';
@@ -127,9 +128,10 @@ begin
     else
         a.outcome := 'ok';
         insert into sugang.orders
-            (user_id, kind, item_id, title, price, payment_method, gateway, created_at, expires_at)
-            values (p_user, '{kind}', p_id, item.title, item.price, p_method, p_gateway, happened_at,
-                    least(happened_at + p_hold, item.end_at))
+            (user_id, kind, item_id, title, price, payment_method, gateway, window_keys, needs_opening, created_at,
+             expires_at)
+            values (p_user, '{kind}', p_id, item.title, item.price, p_method, p_gateway, p_window_keys, p_needs_opening,
+                    happened_at, least(happened_at + p_hold, item.end_at))
             returning * into o;
         perform sugang.open_attempt(o);
         -- As in do_register_{kind}: what has decided is read again under the lock of the item's row.
@@ -145,7 +147,8 @@ end $$;
 
 create or replace function sugang.preorder_{kind}(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                   p_method text, p_gateway text, p_min text, p_max text,
-                                                  p_hold_seconds bigint, p_request_id text, p_key text,
+                                                  p_hold_seconds bigint, p_window_keys text,
+                                                  p_needs_opening boolean, p_request_id text, p_key text,
                                                   p_fingerprint text, p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
@@ -163,5 +166,5 @@ begin
     end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_preorder_{kind}(
         p_user, p_id, p_amount::numeric, p_method, p_gateway, p_min::numeric, p_max::numeric,
-        make_interval(secs => p_hold_seconds)));
+        make_interval(secs => p_hold_seconds), p_window_keys::jsonb, p_needs_opening));
 end $$;

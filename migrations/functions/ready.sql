@@ -28,15 +28,19 @@ begin
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
         ('sugang.refunds', 'update', 'keeps_registration,status,reference'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
-                                    'created_at,expires_at,ended_at,payment_id,registration_id,history_entries'),
-        ('sugang.orders', 'insert', 'user_id,kind,item_id,title,price,payment_method,gateway,created_at,expires_at'),
-        ('sugang.orders', 'update', 'title,price,payment_method,gateway,status,expires_at,payment_id,registration_id'),
+                                    'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
+                                    'window_keys,needs_opening'),
+        ('sugang.orders', 'insert', 'user_id,kind,item_id,title,price,payment_method,gateway,created_at,expires_at,'
+                                    'window_keys,needs_opening'),
+        ('sugang.orders', 'update', 'title,price,payment_method,gateway,status,expires_at,payment_id,registration_id,'
+                                    'window_keys,needs_opening'),
         ('sugang.payment_attempts', 'select', 'id,order_id,gateway,status,is_live,reference,idempotency_key,'
                                               'gateway_key,amount,currency,captured,payment_id,tries,lease_until,due_at,secret,'
-                                              'code,facts,created_at,sent_at,ended_at'),
+                                              'code,facts,created_at,sent_at,ended_at,opened,window_key'),
         ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount'),
         ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
-                                              'lease_until,due_at,secret,code,facts,sent_at,ended_at'),
+                                              'lease_until,due_at,secret,code,facts,sent_at,ended_at,opened,'
+                                              'window_key'),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),

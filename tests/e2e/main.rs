@@ -39,6 +39,7 @@ mod items {
     mod register;
     mod search;
 }
+mod kakaopay;
 mod ledger;
 mod lock;
 mod locked;
@@ -104,6 +105,7 @@ mod standby;
 mod statements;
 mod store_urls;
 mod storm;
+mod stripe;
 mod support;
 mod sweep;
 mod tls;

@@ -7,7 +7,8 @@
 //!   its own. All apps share one engine and one compiled component, so a test costs milliseconds.
 //! - [`Answer`] checks what every answer must hold before a test sees it (ids, codes, headers, no internal text), and
 //!   in a snapshot hides only what differs from run to run, after it has checked what that is.
-//! - [`TossServer`] and [`PortOneServer`] are stand-ins for payment gateways, with books of their own.
+//! - [`TossServer`], [`PortOneServer`] and [`KakaoPayServer`] are stand-ins for payment gateways, with books of their own;
+//!   [`LocalStripe`] is one from PyPI.
 //! - [`Kind`] describes exams and courses: what is written for a kind runs for both.
 //! - [`ENDPOINTS`] is the one list of paths for everything that must hold on all of them.
 //! - [`Browser`] is a Chromium that shows the service's pages.
@@ -25,6 +26,7 @@ mod endpoints;
 mod gateway;
 mod host;
 mod kind;
+mod localstripe;
 mod pgbouncer;
 mod proxy;
 mod raw;
@@ -42,9 +44,13 @@ pub use arrange::{Item, PASSWORD, User};
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use call::Call;
 pub use endpoints::{ENDPOINTS, Endpoint, OWN_METHODS, spellings};
-pub use gateway::{PORTONE_SECRET, PORTONE_WEBHOOK_SECRET, PortOneServer, StandInProcess, TOSS_SECRET, TossServer};
+pub use gateway::{
+    KAKAOPAY_CID, KAKAOPAY_SECRET, KakaoPayServer, PORTONE_SECRET, PORTONE_WEBHOOK_SECRET, PortOneServer,
+    StandInProcess, TOSS_SECRET, TossServer,
+};
 pub use host::{HostOptions, HostProcess, host_program};
 pub use kind::{COURSE, EXAM, Kind, Says};
+pub use localstripe::{LocalStripe, STRIPE_SECRET};
 pub use pgbouncer::PgBouncer;
 pub use proxy::{Link, Proxy};
 pub use raw::{RawClient, RawResponse};

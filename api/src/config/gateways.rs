@@ -1,5 +1,6 @@
 //! Which gateway moves the money of which payment method.
 
+use serde_json::Value;
 use sugang_sdk::types::PaymentMethod;
 
 /// What moves money.
@@ -11,10 +12,14 @@ pub(crate) enum Gateway {
     Toss,
     /// PortOne, version 2.
     PortOne,
+    /// KakaoPay.
+    KakaoPay,
+    /// Stripe.
+    Stripe,
 }
 
 impl Gateway {
-    const ALL: [Self; 3] = [Self::Manual, Self::Toss, Self::PortOne];
+    const ALL: [Self; 5] = [Self::Manual, Self::Toss, Self::PortOne, Self::KakaoPay, Self::Stripe];
 
     /// The word in the configuration, in the database and on the wire.
     pub(crate) fn as_str(self) -> &'static str {
@@ -22,7 +27,14 @@ impl Gateway {
             Self::Manual => "manual",
             Self::Toss => "toss",
             Self::PortOne => "portone",
+            Self::KakaoPay => "kakaopay",
+            Self::Stripe => "stripe",
         }
+    }
+
+    /// Whether the gateway itself opens the payment window, on a request of ours.
+    pub(crate) fn opens_windows(self) -> bool {
+        matches!(self, Self::KakaoPay | Self::Stripe)
     }
 }
 
@@ -34,11 +46,50 @@ pub(crate) struct Credentials {
     pub(crate) secret: String,
 }
 
+/// The contract with KakaoPay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KakaoPayContract {
+    pub(crate) credentials: Credentials,
+    /// By which KakaoPay knows the shop.
+    pub(crate) cid: String,
+    /// The page of the shop to which KakaoPay sends the user back.
+    pub(crate) return_url: String,
+}
+
 /// The contracts with gateways. `manual` needs none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contracts {
     pub(crate) toss: Option<Credentials>,
     pub(crate) portone: Option<Credentials>,
+    pub(crate) kakaopay: Option<KakaoPayContract>,
+    pub(crate) stripe: Option<Credentials>,
+}
+
+/// The public keys of contracts, with which the gateways' scripts open their windows in the browser; empty for none.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct PublicKeys {
+    pub(super) toss_client_key: String,
+    pub(super) portone_store_id: String,
+    pub(super) portone_channel_key: String,
+    pub(super) stripe_publishable_key: String,
+}
+
+impl PublicKeys {
+    /// The keys that the window of a gateway needs, by the names of [`sugang_sdk::types::PaymentWindow`].
+    pub(crate) fn of(&self, gateway: Gateway) -> Value {
+        let keys: &[(&str, &String)] = match gateway {
+            Gateway::Toss => &[("client_key", &self.toss_client_key)],
+            Gateway::PortOne => &[
+                ("store_id", &self.portone_store_id),
+                ("channel_key", &self.portone_channel_key),
+            ],
+            Gateway::Stripe => &[("publishable_key", &self.stripe_publishable_key)],
+            Gateway::Manual | Gateway::KakaoPay => &[],
+        };
+        let set = keys.iter().filter(|(_, key)| !key.is_empty());
+        set.map(|(name, key)| ((*name).to_owned(), Value::from(key.as_str())))
+            .collect()
+    }
 }
 
 /// The gateways of the payment methods that have one.
@@ -101,7 +152,10 @@ mod tests {
             ("card", "must be method=gateway"),
             ("cash=manual", "must name payment methods"),
             ("free=manual", "must name payment methods"),
-            ("card=piggybank", "must name gateways: manual, toss, portone"),
+            (
+                "card=piggybank",
+                "must name gateways: manual, toss, portone, kakaopay, stripe",
+            ),
             ("card=manual,card=manual", "must name each payment method once"),
         ] {
             let error = PaymentGateways::parse(text).unwrap_err();

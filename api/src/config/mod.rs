@@ -1,5 +1,6 @@
 //! The configuration: the variables of `spin.toml`, read once per instance, and the rules that their values keep.
 
+mod contracts;
 mod gateways;
 pub(crate) mod types;
 mod values;
@@ -10,7 +11,7 @@ use sugang_protocol::{AllowedHosts, Cors};
 
 use crate::error::Misconfigured;
 
-pub(crate) use gateways::{Contracts, Credentials, Gateway, PaymentGateways};
+pub(crate) use gateways::{Contracts, Credentials, Gateway, KakaoPayContract, PaymentGateways, PublicKeys};
 pub(crate) use types::{JwtKeys, MaxHashCost, RateLimits};
 use values::Values;
 
@@ -75,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) sweep_secret: String,
     /// How the gateways are reached.
     pub(crate) contracts: Contracts,
+    /// What the payment windows of the gateways are opened with.
+    pub(crate) public_keys: PublicKeys,
     /// The time for a gateway's answer, with a look-up if the answer is unclear.
     pub(crate) gateway_timeout: Duration,
 }
@@ -82,7 +85,7 @@ pub(crate) struct Config {
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 44] = [
+const VARIABLES: [&str; 54] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -124,8 +127,18 @@ const VARIABLES: [&str; 44] = [
     "sweep_secret",
     "toss_url",
     "toss_secret",
+    "toss_client_key",
     "portone_url",
     "portone_secret",
+    "portone_store_id",
+    "portone_channel_key",
+    "kakaopay_url",
+    "kakaopay_secret",
+    "kakaopay_cid",
+    "kakaopay_return_url",
+    "stripe_url",
+    "stripe_secret",
+    "stripe_publishable_key",
     "gateway_timeout_ms",
 ];
 
@@ -183,6 +196,7 @@ impl Config {
             one_step_payment: values.switch("one_step_payment")?,
             sweep_secret: values.sweep_secret()?,
             contracts: values.contracts()?,
+            public_keys: values.public_keys()?,
             // The host answers 504 after 30 seconds, unless it is told otherwise.
             gateway_timeout: Duration::from_millis(values.number("gateway_timeout_ms", 100, 60_000)?),
         })
@@ -247,25 +261,72 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_has_both_of_its_settings_or_none() {
-        let with = |url: &str, secret: &str| {
+    fn a_gateway_has_all_of_its_settings_or_none() {
+        let with = |set_values: &[(&str, &str)]| {
             let mut values = manifest();
-            set(&mut values, "toss_url", url);
-            set(&mut values, "toss_secret", secret);
-            Config::parse(&values, &MAX_COST).map(|config| config.contracts.toss)
+            for (name, value) in set_values {
+                set(&mut values, name, value);
+            }
+            Config::parse(&values, &MAX_COST)
         };
-        let whole = with("https://api.example/", "test_sk_1").ok().unwrap().unwrap();
+        let toss = [("toss_url", "https://api.example/"), ("toss_secret", "test_sk_1")];
+        let toss = with(&toss).ok().unwrap().contracts.toss.unwrap();
         assert_eq!(
-            (whole.url.as_str(), whole.secret.as_str()),
+            (toss.url.as_str(), toss.secret.as_str()),
             ("https://api.example", "test_sk_1")
         );
-        assert!(with("", "").ok().unwrap().is_none());
-        for (url, secret, expected) in [
-            ("https://api.example", "", "toss_secret must be set"),
-            ("", "test_sk_1", "toss_url must be set"),
-            ("https://api.example", "test sk", "toss_secret must be printable"),
+        assert_eq!(with(&[]).ok().unwrap().contracts, Contracts::default());
+        let kakaopay = [
+            ("kakaopay_url", "https://api.example"),
+            ("kakaopay_secret", "dev_1"),
+            ("kakaopay_cid", "TC0ONETIME"),
+            ("kakaopay_return_url", "https://app.example/paid"),
+        ];
+        let whole = with(&kakaopay).ok().unwrap().contracts.kakaopay.unwrap();
+        assert_eq!(
+            (whole.cid.as_str(), whole.credentials.secret.as_str()),
+            ("TC0ONETIME", "dev_1")
+        );
+        for (name, _) in kakaopay {
+            let mut values = kakaopay;
+            values.iter_mut().find(|(known, _)| *known == name).unwrap().1 = "";
+            let Misconfigured(why) = with(&values).err().unwrap();
+            assert!(why.starts_with(&format!("{name} must be")), "{why}");
+        }
+        for (values, expected) in [
+            (&[("toss_url", "https://api.example")][..], "toss_secret must be set"),
+            (&[("toss_secret", "test_sk_1")], "toss_url must be set"),
+            (
+                &[("toss_url", "https://api.example"), ("toss_secret", "test sk")],
+                "toss_secret must be printable",
+            ),
+            (
+                &[("toss_client_key", "test_ck_1")],
+                "toss_url must be set, as toss_client_key is",
+            ),
+            (
+                &[("stripe_publishable_key", "pk_1")],
+                "stripe_url must be set, as stripe_publishable_key is",
+            ),
+            (
+                &[("portone_store_id", "store-1")],
+                "portone_channel_key must be set, as portone_store_id is",
+            ),
+            (
+                &[("kakaopay_cid", "TC0ONETIME")],
+                "kakaopay_url must be set, as kakaopay_cid is",
+            ),
+            (
+                &[
+                    kakaopay[0],
+                    kakaopay[1],
+                    kakaopay[2],
+                    ("kakaopay_return_url", "app.example"),
+                ],
+                "kakaopay_return_url must be an address",
+            ),
         ] {
-            let Misconfigured(why) = with(url, secret).err().unwrap();
+            let Misconfigured(why) = with(values).err().unwrap();
             assert!(why.starts_with(expected), "{why}");
         }
     }
@@ -321,7 +382,9 @@ mod tests {
             ("toss_url", "api.tosspayments.com"),
             ("toss_url", "https://api.example/v1"),
             ("portone_url", "ftp://api.example"),
+            ("stripe_url", "https://api.example/v1"),
             ("payment_gateways", "card=toss"),
+            ("payment_gateways", "kakaopay=kakaopay"),
             ("gateway_timeout_ms", "0"),
         ] {
             let why = why(name, value);

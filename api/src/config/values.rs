@@ -2,12 +2,12 @@
 
 use http::HeaderName;
 use sugang_protocol::{
-    AllowedHosts, Cors, is_authority,
+    AllowedHosts, Cors,
     store_url::{PostgresUrl, RedisUrl},
 };
 
 use super::{
-    gateways::{Contracts, Credentials, Gateway, PaymentGateways},
+    gateways::{Gateway, PaymentGateways},
     types::{JwtKey, JwtKeys, MaxHashCost},
 };
 use crate::error::Misconfigured;
@@ -21,7 +21,7 @@ const MIN_SWEEP_SECRET_BYTES: usize = 16;
 pub(super) struct Values(pub(super) Vec<(&'static str, String)>);
 
 impl Values {
-    fn text(&self, name: &str) -> &str {
+    pub(super) fn text(&self, name: &str) -> &str {
         self.exact(name).trim()
     }
 
@@ -172,46 +172,6 @@ impl Values {
         }
     }
 
-    /// Reads how the gateways are reached.
-    pub(super) fn contracts(&self) -> Result<Contracts, Misconfigured> {
-        let contracts = Contracts {
-            toss: self.credentials("toss_url", "toss_secret")?,
-            portone: self.credentials("portone_url", "portone_secret")?,
-        };
-        let gateways = self.payment_gateways()?;
-        for (gateway, contract) in [(Gateway::Toss, &contracts.toss), (Gateway::PortOne, &contracts.portone)] {
-            if gateways.has(gateway) && contract.is_none() {
-                let name = gateway.as_str();
-                return Err(Misconfigured(format!(
-                    "payment_gateways has {name}, so {name}_url and {name}_secret must be set"
-                )));
-            }
-        }
-        Ok(contracts)
-    }
-
-    /// Reads the two settings of a gateway, of which either both are set or none.
-    fn credentials(&self, url_name: &str, secret_name: &str) -> Result<Option<Credentials>, Misconfigured> {
-        let (url, secret) = (self.text(url_name).trim_end_matches('/'), self.text(secret_name));
-        let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        let fault = match (url, secret) {
-            ("", "") => return Ok(None),
-            ("", _) => format!("{url_name} must be set, as {secret_name} is"),
-            _ if !authority.is_some_and(is_authority) => {
-                format!("{url_name} must be https:// or http:// with a host and without a path")
-            }
-            (_, "") => format!("{secret_name} must be set, as {url_name} is"),
-            _ if !is_printable(secret) => format!("{secret_name} must be printable characters of ASCII"),
-            _ => {
-                return Ok(Some(Credentials {
-                    url: url.to_owned(),
-                    secret: secret.to_owned(),
-                }));
-            }
-        };
-        Err(Misconfigured(fault))
-    }
-
     pub(super) fn allowed_hosts(&self) -> Result<AllowedHosts, Misconfigured> {
         AllowedHosts::parse(self.text("allowed_hosts")).ok_or_else(|| {
             Misconfigured(
@@ -228,11 +188,6 @@ impl Values {
             )
         })
     }
-}
-
-/// Whether a secret fits into a header.
-fn is_printable(secret: &str) -> bool {
-    secret.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn key_id(name: &str, id: &str) -> Result<Option<String>, Misconfigured> {

@@ -2,6 +2,7 @@
 
 use http::{Request, header::CONTENT_TYPE};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::attempt::{Attempt, Outcome};
 use crate::http::outgoing::Received;
@@ -11,6 +12,16 @@ pub(super) type Outgoing = Option<Request<Vec<u8>>>;
 
 /// What differs between gateways. Everything here is computed; nothing is sent.
 pub(super) trait Adapter {
+    /// The request that opens a payment window. Most windows are opened by the gateway's own script in the browser.
+    fn open(&self, _attempt: &Attempt, _won: i64) -> Outgoing {
+        None
+    }
+
+    /// Reads the response to it.
+    fn opened(&self, _response: &Received) -> Option<Opened> {
+        None
+    }
+
     /// The request that takes the money of this attempt.
     fn approve(&self, attempt: &Attempt, won: i64) -> Outgoing;
 
@@ -24,10 +35,23 @@ pub(super) trait Adapter {
     fn found(&self, attempt: &Attempt, response: &Received) -> Found;
 }
 
+/// A payment window that a gateway has opened.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// The gateway's own id of the payment.
+    pub(crate) gateway_key: String,
+    /// What the client needs for the window, by the names of [`sugang_sdk::types::PaymentWindow`].
+    pub(crate) window: Value,
+}
+
 /// What the response to an approval says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     Settled(Outcome),
+    /// The gateway refuses with this code, which counts once a look-up shows that no money was taken.
+    Refused(String),
+    /// The same with a code that proves little: it counts once the gateway is known to be idle as well.
+    Doubtful(String),
     /// The money may or may not have moved: only a look-up tells.
     LookUp,
 }
@@ -36,9 +60,16 @@ pub(super) enum Reading {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Settled(Outcome),
+    /// The user has not agreed to pay: no approval can have taken the money.
+    NotAgreed,
     /// The gateway has not taken the money, and still may.
     NotExecuted,
     Unclear,
+}
+
+/// Whether a status says that the gateway has dealt with the request, and refuses it.
+pub(super) fn is_refusal(status: u16) -> bool {
+    (400..500).contains(&status) && ![408, 409, 425, 429].contains(&status)
 }
 
 /// Builds a request with a body in JSON.

@@ -10,13 +10,18 @@ use sugang_sdk::types::Money;
 pub(crate) struct Attempt {
     #[serde(rename = "attempt")]
     pub(crate) id: i64,
+    pub(crate) order: i64,
+    /// The title of what is paid.
+    pub(super) title: String,
     pub(crate) gateway: String,
     /// By which the gateway knows the attempt.
     pub(crate) reference: String,
-    /// The same for each try.
-    pub(super) idempotency_key: String,
-    /// What the payment window has returned to the client.
+    /// The same for each try; none before the first.
+    pub(super) idempotency_key: Option<String>,
+    /// The gateway's own id of the payment: from the opening of the payment window, or returned by it to the client.
     pub(super) gateway_key: Option<String>,
+    /// What the payment window has returned to the client.
+    pub(super) window_key: Option<String>,
     pub(super) amount: Money,
     pub(super) currency: String,
 }
@@ -26,6 +31,11 @@ impl Attempt {
     pub(super) fn won(&self) -> Option<i64> {
         let amount = self.amount.decimal();
         amount.is_integer().then(|| amount.to_i64())?
+    }
+
+    /// Whether only the payment window knows the key that an approval needs. Stripe's window returns none.
+    pub(crate) fn needs_window_key(&self) -> bool {
+        self.gateway != "stripe"
     }
 
     /// The outcome, where the gateway shows a payment. What belongs to another attempt says nothing of this one. Another

@@ -7,7 +7,9 @@
 mod adapter;
 mod attempt;
 mod codes;
+mod kakaopay;
 mod portone;
+mod stripe;
 #[cfg(test)]
 mod tests;
 mod toss;
@@ -21,20 +23,31 @@ use crate::{
     http::outgoing::{self, Received, SendError},
     store::within,
 };
+pub(crate) use adapter::Opened;
 use adapter::{Adapter, Found, Reading};
 pub(crate) use attempt::{Attempt, Outcome};
+use kakaopay::KakaoPay;
 use portone::PortOne;
+use stripe::Stripe;
 use toss::Toss;
 
 /// Bytes of a gateway's response. A payment has a few thousand.
 const MAX_RESPONSE_BYTES: usize = 256 << 10;
+
+/// Opens the payment window of an attempt, at a gateway that is to be asked for one. Without an answer the window can be
+/// opened again: what the gateway has opened in vain takes no money, since nothing approves it.
+pub(crate) async fn open(contracts: &Contracts, attempt: &Attempt, limit: Duration) -> Option<Opened> {
+    let adapter = adapter(contracts, &attempt.gateway)?;
+    let sender = Sender { limit };
+    within(limit, open_by(&*adapter, attempt, &sender)).await?
+}
 
 /// Approves an attempt at its gateway. What this does not learn within `limit`, a later look-up does.
 pub(crate) async fn approve(contracts: &Contracts, attempt: &Attempt, limit: Duration) -> Outcome {
     match adapter(contracts, &attempt.gateway) {
         Some(adapter) => {
             let sender = Sender::new(limit);
-            let outcome = within(limit, approve_by(&*adapter, attempt, &sender)).await;
+            let outcome = within(limit, approve_by(&*adapter, attempt, &sender, Try::First)).await;
             outcome.unwrap_or(Outcome::Unknown {})
         }
         // An operator has removed the gateway while the user was paying.
@@ -60,6 +73,8 @@ fn adapter<'a>(contracts: &'a Contracts, name: &str) -> Option<Box<dyn Adapter +
     match name {
         "toss" => Some(Box::new(Toss(contracts.toss.as_ref()?))),
         "portone" => Some(Box::new(PortOne(contracts.portone.as_ref()?))),
+        "kakaopay" => Some(Box::new(KakaoPay(contracts.kakaopay.as_ref()?))),
+        "stripe" => Some(Box::new(Stripe(contracts.stripe.as_ref()?))),
         _ => None,
     }
 }
@@ -88,7 +103,20 @@ impl Transport for Sender {
     }
 }
 
-async fn approve_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Outcome {
+/// Whether an approval was sent before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Try {
+    First,
+    /// A look-up has shown meanwhile that the gateway has not executed it.
+    Again,
+}
+
+async fn open_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Option<Opened> {
+    let request = adapter.open(attempt, attempt.won()?)?;
+    adapter.opened(&sender.send(request).await.ok()?)
+}
+
+async fn approve_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport, time: Try) -> Outcome {
     let Some(won) = attempt.won() else {
         return Outcome::Declined {
             code: "fraction_of_a_won".to_owned(),
@@ -100,9 +128,18 @@ async fn approve_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Tran
     match sender.send(request).await {
         Err(SendError::NotSent) => Outcome::NotSent {},
         Err(SendError::Unknown) => look_up(adapter, attempt, sender).await,
-        Ok(response) => match adapter.approved(attempt, &response) {
-            Reading::Settled(outcome) => outcome,
-            Reading::LookUp => look_up(adapter, attempt, sender).await,
+        Ok(response) => match (adapter.approved(attempt, &response), time) {
+            // What was sent before may have been executed meanwhile, which can be the very reason of a refusal.
+            (Reading::Settled(Outcome::Declined { code }), Try::Again)
+            | (Reading::Refused(code), _)
+            | (Reading::Doubtful(code), Try::Again) => confirm_refusal(adapter, attempt, sender, code).await,
+            (Reading::Doubtful(code), Try::First) => match find(adapter, attempt, sender).await {
+                Found::NotAgreed | Found::Settled(Outcome::Declined { .. }) => Outcome::Declined { code },
+                Found::Settled(outcome) => outcome,
+                Found::NotExecuted | Found::Unclear => Outcome::Unknown {},
+            },
+            (Reading::Settled(outcome), _) => outcome,
+            (Reading::LookUp, _) => look_up(adapter, attempt, sender).await,
         },
     }
 }
@@ -112,7 +149,7 @@ async fn approve_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Tran
 async fn look_up(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Outcome {
     match find(adapter, attempt, sender).await {
         Found::Settled(outcome) => outcome,
-        Found::NotExecuted | Found::Unclear => Outcome::Unknown {},
+        Found::NotAgreed | Found::NotExecuted | Found::Unclear => Outcome::Unknown {},
     }
 }
 
@@ -129,26 +166,19 @@ async fn find(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport)
 async fn resume_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Outcome {
     match find(adapter, attempt, sender).await {
         Found::Settled(outcome) => outcome,
-        Found::NotExecuted => match approve_by(adapter, attempt, sender).await {
+        Found::NotAgreed | Found::NotExecuted => match approve_by(adapter, attempt, sender, Try::Again).await {
             // An earlier try may still be on its way.
             Outcome::NotSent {} => Outcome::Unknown {},
-            refusal @ Outcome::Declined { .. } => confirm_refusal(adapter, attempt, sender, refusal).await,
             outcome => outcome,
         },
         Found::Unclear => Outcome::Unknown {},
     }
 }
 
-/// Looks up an attempt whose repetition was refused: an earlier try may have been executed meanwhile, which can be the very
-/// reason.
-async fn confirm_refusal(
-    adapter: &dyn Adapter,
-    attempt: &Attempt,
-    sender: &impl Transport,
-    refusal: Outcome,
-) -> Outcome {
+/// Looks up an attempt that was refused: only where no money was taken is it declined.
+async fn confirm_refusal(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport, code: String) -> Outcome {
     match find(adapter, attempt, sender).await {
-        Found::NotExecuted | Found::Settled(Outcome::Declined { .. }) => refusal,
+        Found::NotAgreed | Found::NotExecuted | Found::Settled(Outcome::Declined { .. }) => Outcome::Declined { code },
         Found::Settled(outcome) => outcome,
         Found::Unclear => Outcome::Unknown {},
     }

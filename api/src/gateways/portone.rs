@@ -81,7 +81,7 @@ impl Adapter for PortOne<'_> {
             currency: &attempt.currency,
         };
         // The quotes belong to the value.
-        let key = format!("\"{}\"", attempt.idempotency_key);
+        let key = format!("\"{}\"", attempt.idempotency_key.as_deref()?);
         json(request.header("idempotency-key", key), &body)
     }
 

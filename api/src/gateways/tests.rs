@@ -6,7 +6,7 @@ use futures::executor::block_on;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Credentials;
+use crate::config::{Credentials, KakaoPayContract};
 
 const REFERENCE: &str = "sugang_0123456789abcdef";
 
@@ -20,12 +20,18 @@ fn contracts() -> Contracts {
     Contracts {
         toss: credentials("toss"),
         portone: credentials("portone"),
+        kakaopay: credentials("kakaopay").map(|credentials| KakaoPayContract {
+            credentials,
+            cid: "TC0ONETIME".to_owned(),
+            return_url: "https://app.example/paid".to_owned(),
+        }),
+        stripe: credentials("stripe"),
     }
 }
 
 fn attempt(gateway: &str) -> Attempt {
     serde_json::from_value(json!({
-        "attempt": 1, "gateway": gateway, "reference": REFERENCE, "gateway_key": "from_window",
+        "attempt": 1, "gateway": gateway, "reference": REFERENCE, "gateway_key": "key_1", "window_key": "token_1",
         "idempotency_key": "0b1c2d3e-0000-4000-8000-000000000000", "amount": "45000.00", "currency": "KRW",
         "order": 2, "user": 3, "kind": "test", "title": "정보처리기사", "status": "sent", "tries": 1, "facts": null,
     }))
@@ -74,6 +80,7 @@ fn approval(gateway: &str, answers: Vec<Result<Received, SendError>>) -> Outcome
             &*adapter(&contracts(), gateway).unwrap(),
             &attempt(gateway),
             script,
+            Try::First,
         ))
     })
 }
@@ -119,6 +126,17 @@ fn payment(gateway: &str, status: &str, amount: i64) -> Value {
             "balanceAmount": amount, "currency": "KRW", "method": "카드", "secret": "ps_1",
             "virtualAccount": null,
         }),
+        "kakaopay" => json!({
+            "cid": "TC0ONETIME", "tid": "paid_1", "status": status, "partner_order_id": REFERENCE,
+            "partner_user_id": REFERENCE, "payment_method_type": "CARD", "amount": { "total": 45_000, "tax_free": 0 },
+            "canceled_amount": { "total": 45_000 - amount }, "cancel_available_amount": { "total": amount },
+        }),
+        "stripe" => json!({
+            "id": "paid_1", "object": "payment_intent", "status": status, "amount": 45_000, "currency": "krw",
+            "amount_received": if status == "succeeded" { 45_000 } else { 0 },
+            "metadata": { "reference": REFERENCE },
+            "latest_charge": { "id": "ch_1", "amount": 45_000, "amount_refunded": 45_000 - amount },
+        }),
         _ => json!({
             "id": REFERENCE, "status": status, "currency": "KRW", "transactionId": "paid_1",
             "amount": { "total": 45_000, "paid": amount, "cancelled": 45_000 - amount },
@@ -131,16 +149,28 @@ fn payment(gateway: &str, status: &str, amount: i64) -> Value {
 fn words(gateway: &str) -> [&'static str; 4] {
     match gateway {
         "toss" => ["DONE", "IN_PROGRESS", "EXPIRED", "PARTIAL_CANCELED"],
+        "kakaopay" => [
+            "SUCCESS_PAYMENT",
+            "AUTH_PASSWORD",
+            "QUIT_PAYMENT",
+            "PART_CANCEL_PAYMENT",
+        ],
+        "stripe" => ["succeeded", "requires_capture", "canceled", "succeeded"],
         _ => ["PAID", "READY", "FAILED", "PARTIAL_CANCELLED"],
     }
 }
 
 fn refusal(gateway: &str, status: u16, code: &str) -> Result<Received, SendError> {
-    let name = if gateway == "toss" { "code" } else { "type" };
-    answer(status, &json!({ name: code, "message": "…" }))
+    let body = match gateway {
+        "toss" => json!({ "code": code, "message": "…" }),
+        "kakaopay" => json!({ "error_code": -1, "error_message": code }),
+        "stripe" => json!({ "error": { "type": "invalid_request_error", "code": code } }),
+        _ => json!({ "type": code, "message": "…" }),
+    };
+    answer(status, &body)
 }
 
-const GATEWAYS: [&str; 2] = ["toss", "portone"];
+const GATEWAYS: [&str; 4] = ["toss", "portone", "kakaopay", "stripe"];
 
 #[test]
 fn the_requests_of_each_gateway() {
@@ -150,6 +180,7 @@ fn the_requests_of_each_gateway() {
             &*adapter(&contracts(), gateway).unwrap(),
             &attempt(gateway),
             &script,
+            Try::First,
         ));
         script.requests.take()
     };
@@ -160,7 +191,7 @@ fn the_requests_of_each_gateway() {
              authorization: Basic c2VjcmV0Og==\n\
              idempotency-key: 0b1c2d3e-0000-4000-8000-000000000000\n\
              content-type: application/json\n\
-             {\"paymentKey\":\"from_window\",\"orderId\":\"sugang_0123456789abcdef\",\"amount\":45000}",
+             {\"paymentKey\":\"key_1\",\"orderId\":\"sugang_0123456789abcdef\",\"amount\":45000}",
             "GET https://toss.example/v1/payments/orders/sugang_0123456789abcdef\n\
              authorization: Basic c2VjcmV0Og==\n",
         ]
@@ -172,9 +203,35 @@ fn the_requests_of_each_gateway() {
              authorization: PortOne secret\n\
              idempotency-key: \"0b1c2d3e-0000-4000-8000-000000000000\"\n\
              content-type: application/json\n\
-             {\"paymentToken\":\"from_window\",\"totalAmount\":45000,\"currency\":\"KRW\"}",
+             {\"paymentToken\":\"key_1\",\"totalAmount\":45000,\"currency\":\"KRW\"}",
             "GET https://portone.example/payments/sugang_0123456789abcdef\n\
              authorization: PortOne secret\n",
+        ]
+    );
+    assert_eq!(
+        requests("kakaopay"),
+        [
+            "POST https://kakaopay.example/online/v1/payment/approve\n\
+             authorization: SECRET_KEY secret\n\
+             content-type: application/json\n\
+             {\"cid\":\"TC0ONETIME\",\"tid\":\"key_1\",\"partner_order_id\":\"sugang_0123456789abcdef\",\
+             \"partner_user_id\":\"sugang_0123456789abcdef\",\"pg_token\":\"token_1\",\"total_amount\":45000}",
+            "POST https://kakaopay.example/online/v1/payment/order\n\
+             authorization: SECRET_KEY secret\n\
+             content-type: application/json\n\
+             {\"cid\":\"TC0ONETIME\",\"tid\":\"key_1\"}",
+        ]
+    );
+    assert_eq!(
+        requests("stripe"),
+        [
+            "POST https://stripe.example/v1/payment_intents/key_1/capture\n\
+             authorization: Bearer secret\n\
+             idempotency-key: 0b1c2d3e-0000-4000-8000-000000000000\n\
+             content-type: application/x-www-form-urlencoded\n\
+             amount_to_capture=45000&expand%5B%5D=latest_charge",
+            "GET https://stripe.example/v1/payment_intents/key_1?expand%5B%5D=latest_charge.refunds\n\
+             authorization: Bearer secret\n",
         ]
     );
 }
@@ -243,6 +300,16 @@ fn a_definite_refusal_is_not_looked_up() {
             "{gateway}"
         );
     }
+    for (error, code) in [
+        (
+            json!({ "type": "card_error", "code": "card_declined" }),
+            "card_declined",
+        ),
+        (json!({ "type": "card_error" }), "card_error"),
+    ] {
+        let refused = answer(402, &json!({ "error": error }));
+        assert_eq!(approval("stripe", vec![refused]), declined(code));
+    }
 }
 
 #[test]
@@ -254,7 +321,11 @@ fn what_a_look_up_shows() {
             // The database sets another amount aside.
             (partly, 30_000, captured(30_000, "KRW")),
             // Decided by the balance.
-            (partly, 0, declined(partly)),
+            (
+                partly,
+                0,
+                declined(if gateway == "stripe" { "refunded" } else { partly }),
+            ),
             (ended, 0, declined(ended)),
             ("A_STATUS_OF_NEXT_YEAR", 45_000, Outcome::Unknown {}),
         ] {
@@ -267,24 +338,173 @@ fn what_a_look_up_shows() {
         }
         let mut foreign = payment(gateway, paid, 45_000);
         foreign["currency"] = json!("USD");
+        // KakaoPay knows no other currency, and names none.
+        let currency = if gateway == "kakaopay" { "KRW" } else { "USD" };
         assert_eq!(
             resumption(gateway, vec![answer(200, &foreign)]),
-            captured(45_000, "USD"),
+            captured(45_000, currency),
             "{gateway}"
         );
-        for name in ["orderId", "id"] {
-            for status in [paid, ended] {
-                let mut another = payment(gateway, status, if status == paid { 45_000 } else { 0 });
-                if another.get(name).is_some() {
-                    another[name] = json!("sugang_another");
-                    let outcome = resumption(gateway, vec![answer(200, &another)]);
-                    assert_eq!(
-                        outcome,
-                        Outcome::Unknown {},
-                        "{gateway}: another attempt's payment proves nothing"
-                    );
-                }
-            }
+        for status in [paid, ended] {
+            let text = payment(gateway, status, if status == paid { 45_000 } else { 0 }).to_string();
+            let another = serde_json::from_str(&text.replace(REFERENCE, "sugang_another")).unwrap();
+            assert_eq!(
+                resumption(gateway, vec![answer(200, &another)]),
+                Outcome::Unknown {},
+                "{gateway}: another attempt's payment proves nothing"
+            );
+        }
+    }
+}
+
+/// Refusals that count only with a look-up, at gateways whose codes say too little.
+#[test]
+fn a_doubtful_refusal_counts_where_the_gateway_is_idle() {
+    for (gateway, not_agreed) in [
+        (
+            "kakaopay",
+            &["READY", "SEND_TMS", "OPEN_PAYMENT", "SELECT_METHOD", "ARS_WAITING"][..],
+        ),
+        (
+            "stripe",
+            &["requires_payment_method", "requires_confirmation", "requires_action"],
+        ),
+    ] {
+        let [paid, pending, ended, _] = words(gateway);
+        let refused = || refusal(gateway, 400, "payment_intent_unexpected_state");
+        let expected = declined(if gateway == "stripe" {
+            "payment_intent_unexpected_state"
+        } else {
+            "-1"
+        });
+        let shown = |status| answer(200, &payment(gateway, status, 0));
+        for status in not_agreed.iter().chain([&ended]) {
+            assert_eq!(
+                approval(gateway, vec![refused(), shown(status)]),
+                expected,
+                "{gateway}: {status}"
+            );
+        }
+        let is_paid = || answer(200, &payment(gateway, paid, 45_000));
+        for (afterwards, outcome) in [
+            (shown(pending), Outcome::Unknown {}),
+            (Err(SendError::Unknown), Outcome::Unknown {}),
+            (is_paid(), captured(45_000, "KRW")),
+        ] {
+            assert_eq!(approval(gateway, vec![refused(), afterwards]), outcome, "{gateway}");
+        }
+        let again = vec![shown(pending), refused(), shown(pending)];
+        assert_eq!(
+            resumption(gateway, again),
+            expected,
+            "{gateway}: nothing was executed before either"
+        );
+        let meanwhile = vec![shown(pending), refused(), is_paid()];
+        assert_eq!(resumption(gateway, meanwhile), captured(45_000, "KRW"), "{gateway}");
+        // A request that is lost may still come, and the user may agree meanwhile.
+        let lost = vec![Err(SendError::Unknown), shown(not_agreed[0])];
+        assert_eq!(approval(gateway, lost), Outcome::Unknown {}, "{gateway}");
+        for busy in [409, 429] {
+            let answers = vec![refusal(gateway, busy, "lock_timeout"), shown(not_agreed[0])];
+            assert_eq!(approval(gateway, answers), Outcome::Unknown {}, "{gateway}: {busy}");
+        }
+    }
+}
+
+#[test]
+fn kakaopays_method_of_payment_refuses_once_a_look_up_confirms_it() {
+    let refused = |extras: Value| {
+        let body = json!({ "error_code": -780, "error_message": "approval failure!", "extras": extras });
+        answer(400, &body)
+    };
+    let method = || refused(json!({ "method_result_code": "USER_LOCKED", "method_result_message": "…" }));
+    let shown = |status, left| answer(200, &payment("kakaopay", status, left));
+    for (answers, expected) in [
+        (vec![method(), shown("AUTH_PASSWORD", 0)], declined("USER_LOCKED")),
+        (vec![method(), shown("FAIL_PAYMENT", 0)], declined("USER_LOCKED")),
+        (
+            vec![method(), shown("SUCCESS_PAYMENT", 45_000)],
+            captured(45_000, "KRW"),
+        ),
+        (vec![method(), refusal("kakaopay", 500, "")], Outcome::Unknown {}),
+        (vec![refused(json!({})), shown("AUTH_PASSWORD", 0)], Outcome::Unknown {}),
+        (
+            vec![refused(json!(null)), shown("AUTH_PASSWORD", 0)],
+            Outcome::Unknown {},
+        ),
+    ] {
+        assert_eq!(approval("kakaopay", answers), expected);
+    }
+}
+
+#[test]
+fn a_payment_window_is_opened_where_the_gateway_opens_it() {
+    let open = |gateway: &str, answers: Vec<Result<Received, SendError>>| {
+        let script = Script::new(answers);
+        let opened = block_on(open_by(
+            &*adapter(&contracts(), gateway).unwrap(),
+            &attempt(gateway),
+            &script,
+        ));
+        (opened, script.requests.take())
+    };
+    for gateway in ["toss", "portone"] {
+        assert_eq!(
+            open(gateway, Vec::new()),
+            (None, Vec::new()),
+            "{gateway}: the browser opens it"
+        );
+    }
+    let urls = json!({
+        "redirect_pc_url": "https://pay.example/pc", "redirect_mobile_url": "https://pay.example/mobile",
+        "redirect_app_url": "kakaotalk://pay",
+    });
+    let ready = json!({
+        "tid": "T1", "next_redirect_pc_url": "https://pay.example/pc", "next_redirect_app_url": "kakaotalk://pay",
+        "next_redirect_mobile_url": "https://pay.example/mobile", "created_at": "2026-11-26T21:18:22",
+    });
+    let (opened, requests) = open("kakaopay", vec![answer(200, &ready)]);
+    let kakaopay = Opened {
+        gateway_key: "T1".to_owned(),
+        window: urls,
+    };
+    assert_eq!(opened, Some(kakaopay));
+    assert_eq!(
+        requests,
+        ["POST https://kakaopay.example/online/v1/payment/ready\n\
+             authorization: SECRET_KEY secret\n\
+             content-type: application/json\n\
+             {\"cid\":\"TC0ONETIME\",\"partner_order_id\":\"sugang_0123456789abcdef\",\
+             \"partner_user_id\":\"sugang_0123456789abcdef\",\"item_name\":\"정보처리기사\",\"quantity\":1,\
+             \"total_amount\":45000,\"tax_free_amount\":0,\
+             \"approval_url\":\"https://app.example/paid?order=2&result=approved\",\
+             \"cancel_url\":\"https://app.example/paid?order=2&result=cancelled\",\
+             \"fail_url\":\"https://app.example/paid?order=2&result=failed\"}"]
+    );
+    let created = json!({ "id": "pi_1", "client_secret": "pi_1_secret_2", "status": "requires_payment_method" });
+    let (opened, requests) = open("stripe", vec![answer(200, &created)]);
+    let stripe = Opened {
+        gateway_key: "pi_1".to_owned(),
+        window: json!({ "client_secret": "pi_1_secret_2" }),
+    };
+    assert_eq!(opened, Some(stripe));
+    assert_eq!(
+        requests,
+        ["POST https://stripe.example/v1/payment_intents\n\
+          authorization: Bearer secret\n\
+          idempotency-key: sugang_0123456789abcdef\n\
+          content-type: application/x-www-form-urlencoded\n\
+          amount=45000&currency=krw&capture_method=manual&metadata%5Breference%5D=sugang_0123456789abcdef"]
+    );
+    for gateway in ["kakaopay", "stripe"] {
+        for answer in [
+            Err(SendError::NotSent),
+            Err(SendError::Unknown),
+            refusal(gateway, 500, ""),
+            refusal(gateway, 400, ""),
+            answer(200, &json!({})),
+        ] {
+            assert_eq!(open(gateway, vec![answer]).0, None, "{gateway}");
         }
     }
 }
@@ -294,14 +514,19 @@ fn what_was_not_executed_is_sent_again_and_only_then() {
     for gateway in GATEWAYS {
         let [paid, pending, ..] = words(gateway);
         let not_found = match gateway {
-            "toss" => refusal(gateway, 404, "NOT_FOUND_PAYMENT"),
-            _ => refusal(gateway, 404, "PAYMENT_NOT_FOUND"),
+            "toss" => Some(refusal(gateway, 404, "NOT_FOUND_PAYMENT")),
+            "portone" => Some(refusal(gateway, 404, "PAYMENT_NOT_FOUND")),
+            // They have told us their own id of the payment, which is never forgotten.
+            _ => None,
         };
-        for not_executed in [answer(200, &payment(gateway, pending, 0)), not_found] {
+        for not_executed in not_found
+            .into_iter()
+            .chain([answer(200, &payment(gateway, pending, 0))])
+        {
             let paid = || answer(200, &payment(gateway, paid, 45_000));
             let answers = match gateway {
-                "toss" => vec![not_executed, paid()],
-                _ => vec![not_executed, answer(200, &json!({})), paid()],
+                "portone" => vec![not_executed, answer(200, &json!({})), paid()],
+                _ => vec![not_executed, paid()],
             };
             assert_eq!(resumption(gateway, answers), captured(45_000, "KRW"), "{gateway}");
         }
@@ -314,6 +539,10 @@ fn what_was_not_executed_is_sent_again_and_only_then() {
         let pending = || answer(200, &payment(gateway, pending, 0));
         let refused = || match gateway {
             "toss" => refusal(gateway, 404, "NOT_FOUND_PAYMENT_SESSION"),
+            "stripe" => answer(
+                402,
+                &json!({ "error": { "type": "card_error", "code": "card_declined" } }),
+            ),
             _ => refusal(gateway, 400, "INVALID_PAYMENT_TOKEN"),
         };
         for (afterwards, expected) in [
@@ -335,6 +564,7 @@ fn what_was_not_executed_is_sent_again_and_only_then() {
             Err(SendError::Unknown),
             refusal(gateway, 404, "NOT_FOUND"),
             refusal(gateway, 500, ""),
+            answer(200, &json!({})),
         ] {
             assert_eq!(resumption(gateway, vec![unclear]), Outcome::Unknown {}, "{gateway}");
         }
@@ -360,12 +590,18 @@ fn a_deposit_is_waited_for_until_its_deadline() {
 #[test]
 fn a_fraction_of_a_won_is_not_sent() {
     let attempt: Attempt = serde_json::from_value(json!({
-        "attempt": 1, "gateway": "toss", "reference": REFERENCE, "gateway_key": "k", "idempotency_key": "i",
-        "amount": "45000.50", "currency": "KRW",
+        "attempt": 1, "order": 2, "title": "정보처리기사", "gateway": "toss", "reference": REFERENCE, "gateway_key": "k",
+        "idempotency_key": "i", "amount": "45000.50", "currency": "KRW",
     }))
     .unwrap();
     let script = Script::new(Vec::new());
-    let outcome = block_on(approve_by(&*adapter(&contracts(), "toss").unwrap(), &attempt, &script));
+    let toss = contracts();
+    let outcome = block_on(approve_by(
+        &*adapter(&toss, "toss").unwrap(),
+        &attempt,
+        &script,
+        Try::First,
+    ));
     assert_eq!(outcome, declined("fraction_of_a_won"));
 }
 

@@ -94,14 +94,17 @@ impl Adapter for Toss<'_> {
             order_id: &attempt.reference,
             amount: won,
         };
-        json(request.header("idempotency-key", &attempt.idempotency_key), &body)
+        json(
+            request.header("idempotency-key", attempt.idempotency_key.as_deref()?),
+            &body,
+        )
     }
 
     fn approved(&self, attempt: &Attempt, response: &Received) -> Reading {
         match response.status {
             200 => match self.found(attempt, response) {
                 Found::Settled(outcome) => Reading::Settled(outcome),
-                Found::NotExecuted | Found::Unclear => Reading::LookUp,
+                Found::NotAgreed | Found::NotExecuted | Found::Unclear => Reading::LookUp,
             },
             400..500 => match parse::<Refusal>(response) {
                 Some(Refusal { code }) if CODES.meaning(&code) == Meaning::Declined => {

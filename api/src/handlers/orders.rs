@@ -22,7 +22,9 @@ use crate::{
     store::{
         FunctionRow, Outcome,
         functions::PreorderItem,
-        order_functions::{BeginApproval, CancelOrderCall, GetOrder, ListOrders, SettleAttempt, orders},
+        order_functions::{
+            BeginApproval, BeginOpening, CancelOrderCall, EndOpening, GetOrder, ListOrders, SettleAttempt, orders,
+        },
         with_lock,
     },
 };
@@ -61,6 +63,8 @@ pub(crate) async fn preorder(
         min: accepted.start().to_string(),
         max: accepted.end().to_string(),
         hold_seconds: config.hold_seconds,
+        window_keys: config.public_keys.of(gateway.unwrap_or(Gateway::Manual)).to_string(),
+        needs_opening: gateway.is_some_and(Gateway::opens_windows),
         request_id: ctx.ids.own.clone(),
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
@@ -68,7 +72,10 @@ pub(crate) async fn preorder(
     };
     let lock = kind.lock(caller.id(), ctx.id);
     let work = ctx.execute(kind.functions(), call);
-    let row = with_lock(&ctx.state.redis, &lock, config.lock_ttl, work).await?;
+    let mut row = with_lock(&ctx.state.redis, &lock, config.lock_ttl, work).await?;
+    if gateway.is_some_and(Gateway::opens_windows) && [Outcome::Ok, Outcome::HeldBefore].contains(&row.outcome) {
+        row.body = open(ctx, &caller, &row).await?;
+    }
     let replayed = row.replayed;
     let done = match row.outcome {
         Outcome::Ok => Ok(Response::text(201, "application/json", row.body)),
@@ -85,6 +92,40 @@ pub(crate) async fn preorder(
         _ => Err(row.idempotency_error()),
     };
     ctx.mark_replay(replayed, done)
+}
+
+/// Has the gateway open the payment window of an order that is held. Between both statements, no transaction is open.
+/// Returns the order, without a window if the gateway has opened none.
+async fn open(ctx: &RequestContext<'_>, caller: &Caller, held: &FunctionRow) -> Result<String, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Held {
+        id: i64,
+    }
+
+    let config = &ctx.state.config;
+    let begin = BeginOpening {
+        user: caller.id(),
+        order: held.payload::<Held>()?.id,
+        lease_ms: lease_ms(config),
+    };
+    let row = ctx.execute(orders(), begin).await?;
+    match row.outcome {
+        Outcome::Send => {}
+        Outcome::Ok => return Ok(row.body),
+        // An answer that is repeated may be about an order that has ended since.
+        _ => return Ok(held.body.clone()),
+    }
+    let attempt: Attempt = row.payload()?;
+    let opened = gateways::open(&config.contracts, &attempt, config.gateway_timeout).await;
+    let (gateway_key, opened) = opened
+        .map(|opened| (opened.gateway_key, opened.window.to_string()))
+        .unzip();
+    let end = EndOpening {
+        attempt: attempt.id,
+        gateway_key,
+        opened,
+    };
+    Ok(ctx.execute(orders(), end).await?.body)
 }
 
 pub(crate) static LIST: Operation = Operation {
@@ -176,6 +217,8 @@ pub(crate) async fn approve(ctx: &RequestContext<'_>, caller: Caller) -> Result<
         Outcome::Accepted => Ok(Response::text(202, "application/json", row.body)),
         Outcome::AlreadyRegistered => Err((&kind_of(&row)?.already_registered).into()),
         Outcome::AmountMismatch => Err((&kind_of(&row)?.amount_mismatch).into()),
+        // A window that was never opened has returned no key either.
+        Outcome::NotOpened => Err(key_required()),
         _ => Err(refusal(&row)),
     };
     ctx.mark_replay(replayed, done)
@@ -199,13 +242,15 @@ async fn pay(
     );
     let row = row.await?;
     match not_sent {
-        true if !has_key => Err(ApiError::Fields(FieldProblems::of(
-            "payment_key",
-            FieldProblem::Required,
-        ))),
+        true if !has_key && attempt.needs_window_key() => Err(key_required()),
         true => Err(ApiError::unavailable(format!("{} was not reached", attempt.gateway))),
         false => Ok(row),
     }
+}
+
+/// The refusal of an approval that comes before its payment window was closed with success.
+fn key_required() -> ApiError {
+    ApiError::Fields(FieldProblems::of("payment_key", FieldProblem::Required))
 }
 
 /// The call that settles an attempt.
@@ -319,7 +364,8 @@ mod description {
             summary: format!("Hold a seat of one {one}, to pay it afterwards"),
             more: "The seat is held until `expires_at`; count down from `now`, the server's time. While the user has \
                    such an order, it is answered again, with the method and the price of this request; `expires_at` \
-                   stays."
+                   stays. `window` is what the gateway's payment window is opened with; if it is null at a gateway that \
+                   has one, the gateway was not reached, and the same request opens it."
                 .into(),
             parameters: vec![id(one), idempotency_key()],
             body: Some(Body {

@@ -5,10 +5,11 @@ use sugang_sdk::types::{
     CompleteRegistrations, ConfirmOrder, Course, CourseId, DayFigures, Deposit, EditItem, Every, Exam, ExamId, Figures,
     ItemFigures, ItemsCreated, Login, ManagedCourse, ManagedExam, ManagedOrder, ManagedPayment, ManagedRegistration,
     ManagedUser, Money, MoneySum, NewItem, NewRegistration, Order, OrderAttempt, OrderId, OrderRefund, OrderStatus,
-    Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType, Preorder, Refresh, Refund, RefundChoice, RefundId,
-    RefundOrder, RefundPayment, RefundStatus, Refunded, Register, RegistrationCancelled, RegistrationChanged,
-    RegistrationCounts, RegistrationId, RegistrationStatus, RegistrationsCompleted, RepeatItem, RowError, Secret,
-    SignedUp, Signup, Tokens, TransactionMetadata, User, UserDetails, UserId, UserRegistration, UserRights,
+    Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType, PaymentWindow, Preorder, Refresh, Refund,
+    RefundChoice, RefundId, RefundOrder, RefundPayment, RefundStatus, Refunded, Register, RegistrationCancelled,
+    RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus, RegistrationsCompleted, RepeatItem,
+    RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserDetails, UserId, UserRegistration,
+    UserRights,
 };
 use utoipa::{
     PartialSchema,
@@ -90,6 +91,7 @@ pub(super) fn components() -> Components {
         .schema_from::<OrderId>()
         .schema_from::<Deposit>()
         .schema_from::<OrderRefund>()
+        .schema_from::<PaymentWindow>()
         .schema_from::<ApproveOrder>()
         .schema_from::<ManagedOrder>()
         .schema_from::<OrderAttempt>()

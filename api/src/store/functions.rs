@@ -215,6 +215,8 @@ functions! {
             min: String,
             max: String,
             hold_seconds: i64,
+            window_keys: String,
+            needs_opening: bool,
             request_id: String,
             key: Option<String>,
             fingerprint: Option<String>,
@@ -383,7 +385,7 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 37;
+pub(crate) const SCHEMA: i64 = 38;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {

@@ -40,6 +40,20 @@ functions! {
             epoch: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
+        /// Begins to open the payment window of an order at its gateway: what is sent, or the order whose window is open.
+        begin_opening BeginOpening = "begin_opening" Change {
+            user: i64,
+            order: i64,
+            lease_ms: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Keeps what the gateway has opened; without a key, that it has opened nothing.
+        end_opening EndOpening = "end_opening" Change {
+            attempt: i64,
+            gateway_key: Option<String>,
+            opened: Option<String>,
+        } retry(self) Retry::Idempotent;
+
         /// Begins to pay an order: what is sent to the gateway, or the order as it is. Sent again, it finds the order
         /// under way.
         begin_approval BeginApproval = "begin_approval" Change {

@@ -74,6 +74,7 @@ outcomes! {
     OrderEnded = "order_ended",
     AlreadyPaid = "already_paid",
     GatewayDecides = "gateway_decides",
+    NotOpened = "not_opened",
     NoRefundDue = "no_refund_due",
     MethodUnavailable = "method_unavailable",
 

@@ -36,7 +36,7 @@ pub use money::{Money, MoneyError};
 pub use operator::{EditItem, ManagedCourse, ManagedExam, ManagedItem, ManagedRegistration, NewItem, UserRights};
 pub use order::{
     ApproveOrder, AttemptStatus, CancelOrder, ConfirmOrder, Deposit, ManagedOrder, Order, OrderAttempt, OrderRefund,
-    OrderStatus, Preorder, RefundOrder,
+    OrderStatus, PaymentWindow, Preorder, RefundOrder,
 };
 pub use payment::{
     Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, RefundChoice, RefundStatus,

@@ -79,6 +79,50 @@ pub struct Deposit {
     pub due_at: DateTime,
 }
 
+/// What a client opens the payment window of a gateway with. Beside the common members, each gateway has its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PaymentWindow {
+    /// Whose window it is.
+    #[cfg_attr(feature = "openapi", schema(examples("toss")))]
+    pub gateway: String,
+    /// By which the gateway knows the attempt: `orderId` at Toss, `paymentId` at PortOne.
+    #[cfg_attr(feature = "openapi", schema(examples("sugang_0f8e7c1a5b2d4e6f9a3c8b7d6e5f4a3b")))]
+    pub reference: String,
+    /// What the window shows as the order.
+    #[cfg_attr(feature = "openapi", schema(examples("정보처리기사 실기 모의시험")))]
+    pub order_name: String,
+    /// How much.
+    pub amount: Money,
+    /// The currency.
+    #[cfg_attr(feature = "openapi", schema(examples("KRW")))]
+    pub currency: String,
+    /// Toss: the client key, if it is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<String>,
+    /// PortOne: the id of the store, if it is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_id: Option<String>,
+    /// PortOne: the key of the channel, if it is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_key: Option<String>,
+    /// Stripe: the publishable key, if it is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publishable_key: Option<String>,
+    /// Stripe: lets the browser confirm this one payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// KakaoPay: where a browser on a computer is sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_pc_url: Option<String>,
+    /// KakaoPay: where a browser on a phone is sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_mobile_url: Option<String>,
+    /// KakaoPay: where an app sends its user to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_app_url: Option<String>,
+}
+
 /// Money of an order that goes back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -135,6 +179,10 @@ pub struct Order {
     #[cfg_attr(feature = "openapi", schema(required = true))]
     #[cfg_attr(feature = "openapi", schema(examples("sugang_0f8e7c1a5b2d4e6f9a3c8b7d6e5f4a3b")))]
     pub reference: Option<String>,
+    /// What the payment window is opened with, while the user is to pay in one. Null as well while the gateway has not
+    /// opened it; then the same pre-order opens it.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub window: Option<PaymentWindow>,
     /// Why the gateway has declined the latest attempt that it has declined.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub declined_code: Option<String>,
@@ -163,7 +211,8 @@ pub struct ApproveOrder {
     /// The amount that the gateway has shown to the user. Another one than the price is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Money>,
-    /// The gateway's own id of the payment, with which it has sent the user back.
+    /// What the payment window has returned: Toss's `paymentKey`, PortOne's `paymentToken`, KakaoPay's `pg_token`. Stripe
+    /// returns nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_key: Option<String>,
 }

@@ -61,7 +61,8 @@ async fn confirms_what_has_arrived(#[values(EXAM, COURSE)] kind: Kind) {
         "registration_id": 1,
         "status": "paid",
         "title": "정보처리기사 실기",
-        "user_id": 2
+        "user_id": 2,
+        "window": null
       }
     }
     "#);
@@ -289,7 +290,8 @@ async fn lists_the_orders_of_all_users() {
             "registration_id": null,
             "status": "held",
             "title": "정보처리기사 실기",
-            "user_id": 2
+            "user_id": 2,
+            "window": null
           }
         ]
       }

@@ -44,7 +44,8 @@ async fn tells_what_to_pay_in_where_and_by_when(#[values(EXAM, COURSE)] kind: Ki
         "refund": null,
         "registration_id": null,
         "status": "awaiting_deposit",
-        "title": "정보처리기사 실기"
+        "title": "정보처리기사 실기",
+        "window": null
       }
     }
     "#);
@@ -192,7 +193,8 @@ async fn a_paid_order_is_answered_as_it_is(#[values(EXAM, COURSE)] kind: Kind) {
         "refund": null,
         "registration_id": 1,
         "status": "paid",
-        "title": "정보처리기사 실기"
+        "title": "정보처리기사 실기",
+        "window": null
       }
     }
     "#);

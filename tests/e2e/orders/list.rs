@@ -61,7 +61,8 @@ async fn lists_the_orders_of_the_caller() {
             "refund": null,
             "registration_id": null,
             "status": "held",
-            "title": "정보처리기사 실기"
+            "title": "정보처리기사 실기",
+            "window": null
           }
         ]
       }

@@ -58,7 +58,8 @@ async fn holds_a_seat(#[values(EXAM, COURSE)] kind: Kind) {
         "refund": null,
         "registration_id": null,
         "status": "held",
-        "title": "정보처리기사 실기"
+        "title": "정보처리기사 실기",
+        "window": null
       }
     }
     "#);

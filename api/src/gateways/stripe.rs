@@ -1,0 +1,170 @@
+//! Stripe: a payment intent that we capture, once the user has confirmed it in the browser.
+
+use form_urlencoded::Serializer;
+use http::{
+    Request,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request::Builder,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    adapter::{Adapter, Found, Opened, Outgoing, Reading, is_refusal, parse},
+    attempt::{Attempt, Outcome, Payment},
+};
+use crate::{config::Credentials, http::outgoing::Received};
+
+pub(super) struct Stripe<'a>(pub(super) &'a Credentials);
+
+#[derive(Deserialize)]
+struct Created {
+    id: String,
+    client_secret: String,
+}
+
+#[derive(Deserialize)]
+struct Intent {
+    id: String,
+    status: String,
+    currency: String,
+    amount_received: Option<i64>,
+    metadata: Metadata,
+    latest_charge: Option<Charge>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    reference: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Charge {
+    amount: i64,
+    amount_refunded: i64,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: StripeError,
+}
+
+#[derive(Deserialize)]
+struct StripeError {
+    #[serde(rename = "type")]
+    kind: String,
+    code: Option<String>,
+}
+
+impl Stripe<'_> {
+    fn request(&self, method: &str, path: &str) -> Builder {
+        Request::builder()
+            .method(method)
+            .uri(format!("{}/v1/payment_intents{path}", self.0.url))
+            .header(AUTHORIZATION, format!("Bearer {}", self.0.secret))
+    }
+
+    fn form(request: Builder, key: &str, fields: &[(&str, &str)]) -> Outgoing {
+        let body = Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = request.header("idempotency-key", key);
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        request.body(body.into_bytes()).ok()
+    }
+}
+
+impl Adapter for Stripe<'_> {
+    /// Stripe compares the body of what is sent again with the same key: it has nothing that can change meanwhile.
+    fn open(&self, attempt: &Attempt, won: i64) -> Outgoing {
+        let fields = [
+            // Won have no decimals: their smallest unit is one.
+            ("amount", &*won.to_string()),
+            ("currency", &attempt.currency.to_ascii_lowercase()),
+            ("capture_method", "manual"),
+            ("metadata[reference]", &attempt.reference),
+        ];
+        Self::form(self.request("POST", ""), &attempt.reference, &fields)
+    }
+
+    fn opened(&self, response: &Received) -> Option<Opened> {
+        let created: Created = (response.status == 200).then(|| parse(response))??;
+        Some(Opened {
+            gateway_key: created.id,
+            window: json!({ "client_secret": created.client_secret }),
+        })
+    }
+
+    fn approve(&self, attempt: &Attempt, won: i64) -> Outgoing {
+        let path = format!("/{}/capture", attempt.gateway_key.as_deref()?);
+        let fields = [("amount_to_capture", &*won.to_string()), ("expand[]", "latest_charge")];
+        Self::form(
+            self.request("POST", &path),
+            attempt.idempotency_key.as_deref()?,
+            &fields,
+        )
+    }
+
+    fn approved(&self, attempt: &Attempt, response: &Received) -> Reading {
+        match response.status {
+            200 => match self.found(attempt, response) {
+                Found::Settled(outcome) => Reading::Settled(outcome),
+                Found::NotAgreed | Found::NotExecuted | Found::Unclear => Reading::LookUp,
+            },
+            status if is_refusal(status) => match parse::<Refusal>(response) {
+                Some(Refusal { error }) => error.reading(status),
+                None => Reading::LookUp,
+            },
+            _ => Reading::LookUp,
+        }
+    }
+
+    fn find(&self, attempt: &Attempt) -> Outgoing {
+        let path = format!(
+            "/{}?expand%5B%5D=latest_charge.refunds",
+            attempt.gateway_key.as_deref()?
+        );
+        self.request("GET", &path).body(Vec::new()).ok()
+    }
+
+    fn found(&self, attempt: &Attempt, response: &Received) -> Found {
+        let intent: Intent = match (response.status, parse(response)) {
+            (200, Some(intent)) => intent,
+            _ => return Found::Unclear,
+        };
+        let is_ours = intent.metadata.reference.as_deref() == Some(&*attempt.reference);
+        match (intent.status.as_str(), intent.left()) {
+            ("succeeded", Some(left)) if left > 0 => Found::Settled(attempt.paid_by(Payment {
+                reference: intent.metadata.reference.unwrap_or_default(),
+                amount: left,
+                currency: intent.currency.to_ascii_uppercase(),
+                external_id: intent.id,
+            })),
+            _ if !is_ours => Found::Unclear,
+            ("succeeded", Some(_)) => Found::Settled(Outcome::Declined {
+                code: "refunded".to_owned(),
+            }),
+            ("canceled", _) => Found::Settled(Outcome::Declined { code: intent.status }),
+            ("requires_payment_method" | "requires_confirmation" | "requires_action", _) => Found::NotAgreed,
+            ("requires_capture", _) => Found::NotExecuted,
+            _ => Found::Unclear,
+        }
+    }
+}
+
+impl Intent {
+    /// What has been captured and not been refunded.
+    fn left(&self) -> Option<i64> {
+        let charge = self.latest_charge.as_ref()?;
+        Some(self.amount_received.unwrap_or(charge.amount) - charge.amount_refunded)
+    }
+}
+
+impl StripeError {
+    fn reading(self, status: u16) -> Reading {
+        match (status, self.kind.as_str(), self.code) {
+            (402, "card_error", code) => Reading::Settled(Outcome::Declined {
+                code: code.unwrap_or(self.kind),
+            }),
+            (_, _, code) => Reading::Doubtful(code.unwrap_or(self.kind)),
+        }
+    }
+}
