@@ -87,6 +87,15 @@ impl Payment {
         self.amount - self.given()
     }
 
+    /// When it expires, unless something happens.
+    fn expires_at(&self) -> Option<DateTime<Utc>> {
+        match self.state {
+            State::Agreed => Some(self.agreed_at + CONSENT),
+            State::Waiting => self.due_at,
+            _ => None,
+        }
+    }
+
     /// Takes the money, or waits for a deposit.
     pub(crate) fn confirm(&mut self, now: DateTime<Utc>) {
         match self.way {
@@ -108,7 +117,12 @@ impl Payment {
 
 /// The payments of one gateway, by the merchant's reference.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Payments(BTreeMap<String, Payment>);
+pub(crate) struct Payments {
+    by_reference: BTreeMap<String, Payment>,
+    /// Before this time, none expires; `None` if that is not known.
+    #[serde(skip)]
+    next_expiry: Option<DateTime<Utc>>,
+}
 
 impl Payments {
     /// What the window does: the user agrees to pay. A payment that has gone further stays as it is.
@@ -131,7 +145,10 @@ impl Payments {
             due_at: None,
             cancels: Vec::new(),
         };
-        let payment = self.0.entry(reference.to_owned()).or_insert_with(|| agreed.clone());
+        let payment = self
+            .by_reference
+            .entry(reference.to_owned())
+            .or_insert_with(|| agreed.clone());
         if [State::Agreed, State::Expired].contains(&payment.state) && payment.due_at.is_none() {
             *payment = agreed;
         }
@@ -139,7 +156,7 @@ impl Payments {
     }
 
     pub(crate) fn get(&mut self, reference: &str) -> Option<&mut Payment> {
-        self.0.get_mut(reference)
+        self.by_reference.get_mut(reference)
     }
 
     pub(crate) fn of_key(&mut self, key: &str) -> Option<&mut Payment> {
@@ -147,25 +164,27 @@ impl Payments {
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Payment> {
-        self.0.values()
+        self.by_reference.values()
     }
 
     fn all_mut(&mut self) -> impl Iterator<Item = &mut Payment> {
-        self.0.values_mut()
+        self.by_reference.values_mut()
     }
 
     /// Ends what has waited for too long.
     pub(crate) fn expire(&mut self, now: DateTime<Utc>) {
+        if self.next_expiry.is_some_and(|next| now < next) {
+            return;
+        }
+        let mut next = now + CONSENT;
         for payment in self.all_mut() {
-            let is_late = match payment.state {
-                State::Agreed => payment.agreed_at + CONSENT < now,
-                State::Waiting => payment.due_at.is_some_and(|due_at| due_at < now),
-                _ => false,
-            };
-            if is_late {
-                payment.state = State::Expired;
+            match payment.expires_at() {
+                Some(at) if at < now => payment.state = State::Expired,
+                Some(at) => next = next.min(at),
+                None => {}
             }
         }
+        self.next_expiry = Some(next);
     }
 
     /// The user pays in. Returns the payment, if one waits for it.
@@ -187,6 +206,7 @@ impl Payments {
             return None;
         }
         (payment.state, payment.taken_at) = (State::Waiting, None);
-        Some(payment)
+        self.next_expiry = None;
+        self.by_reference.get(reference)
     }
 }

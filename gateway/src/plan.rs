@@ -40,6 +40,8 @@ impl Plan {
 pub(crate) struct Plans {
     /// By the beginning of their lines.
     queue: VecDeque<(String, Plan)>,
+    /// Of all other calls.
+    others: Option<Plan>,
     chaos: Option<Chaos>,
 }
 
@@ -57,6 +59,10 @@ impl Plans {
         self.queue.push_back((line.to_owned(), plan));
     }
 
+    pub(crate) fn set_others(&mut self, plan: Option<Plan>) {
+        self.others = plan;
+    }
+
     pub(crate) fn set_chaos(&mut self, seed: u64, percent: u8, millis: u64) {
         let rng = Rng::with_seed(seed);
         self.chaos = Some(Chaos { rng, percent, millis });
@@ -67,7 +73,7 @@ impl Plans {
         let planned = self.queue.iter().position(|(begin, _)| line.starts_with(begin));
         match planned.and_then(|index| self.queue.remove(index)) {
             Some((_, plan)) => Some(plan),
-            None => self.chaos.as_mut()?.draw(),
+            None => self.others.or_else(|| self.chaos.as_mut()?.draw()),
         }
     }
 }

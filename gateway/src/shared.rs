@@ -49,10 +49,12 @@ impl Shared {
 
     /// Takes the events that are to be delivered.
     pub(crate) fn take_events(&self) -> Vec<Event> {
-        match self.lock().books.desk.events.is_empty() {
-            true => Vec::new(),
-            false => self.change(|books| books.desk.take_events()),
+        // Its own statement: a lock in the head of a `match` would be held while `change` waits for it.
+        let is_empty = self.lock().books.desk.events.is_empty();
+        if is_empty {
+            return Vec::new();
         }
+        self.change(|books| books.desk.take_events())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -79,6 +81,11 @@ impl Shared {
     /// Plans a call that is yet to come.
     pub(crate) fn plan(&self, line: &str, plan: Plan) {
         self.lock().plans.push(line, plan);
+    }
+
+    /// Plans all calls that nothing else is planned for.
+    pub(crate) fn plan_all(&self, plan: Option<Plan>) {
+        self.lock().plans.set_others(plan);
     }
 
     /// Takes the calls that have come.

@@ -85,6 +85,11 @@ impl StandIn {
         self.shared.plan(line, plan);
     }
 
+    /// Plans all calls, from now on, that nothing else is planned for.
+    pub fn plan_all(&self, plan: Option<Plan>) {
+        self.shared.plan_all(plan);
+    }
+
     /// Takes the calls that have come: method and path of each.
     pub fn calls(&self) -> Vec<String> {
         self.shared.calls()

@@ -3,7 +3,14 @@
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use crate::{Books, Event, Options, StandIn, Way, desk::Answer, request::Asked};
+use crate::{
+    books::Books,
+    desk::Answer,
+    event::Event,
+    payment::Way,
+    request::Asked,
+    stand_in::{Options, StandIn},
+};
 
 const TOSS: (&str, &str) = ("authorization", "Basic dGVzdF9za18wMTIzNDU2Nzg5Og==");
 const PORTONE: (&str, &str) = ("authorization", "PortOne portone_secret_0123456789");

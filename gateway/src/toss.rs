@@ -236,7 +236,8 @@ fn shown(payment: &Payment) -> Value {
     let cancel = |cancel: &Cancel, left: i64| {
         json!({
             "transactionKey": cancel.id, "cancelReason": cancel.reason, "cancelAmount": cancel.amount,
-            "canceledAt": shown_at(cancel.at), "refundableAmount": left, "taxFreeAmount": 0, "taxExemptionAmount": 0,
+            "canceledAt": shown_at(cancel.at), "refundableAmount": left, "taxAmount": 0, "taxFreeAmount": 0,
+            "taxExemptionAmount": 0,
             "easyPayDiscountAmount": 0, "cancelStatus": "DONE", "cancelRequestId": null, "receiptKey": null,
         })
     };
@@ -257,9 +258,15 @@ fn shown(payment: &Payment) -> Value {
     let account = payment.due_at.map(|due_at| {
         json!({
             "accountType": "일반", "accountNumber": format!("X{}", payment.key), "bankCode": "20",
+            "bank": "우리",
             "customerName": "김토스", "dueDate": shown_at(due_at), "refundStatus": "NONE",
             "expired": payment.state == State::Expired, "settlementStatus": "INCOMPLETED",
         })
+    });
+    let card = json!({
+        "company": "국민", "number": "1234560000007890", "cardType": "신용", "ownerType": "개인", "acquireStatus": "READY",
+        "approveNo": "00000000", "installmentPlanMonths": 0, "isInterestFree": false, "useCardPoint": false,
+        "receiptUrl": "https://receipt.example/", "amount": payment.amount,
     });
     json!({
         "version": "2022-11-16", "mId": "tosspayments", "type": "NORMAL", "paymentKey": payment.key,
@@ -267,6 +274,10 @@ fn shown(payment: &Payment) -> Value {
         "method": method(payment), "currency": "KRW", "totalAmount": payment.amount, "balanceAmount": balance,
         "requestedAt": shown_at(payment.agreed_at), "approvedAt": payment.taken_at.map(shown_at),
         "lastTransactionKey": transaction_key(payment), "isPartialCancelable": true, "useEscrow": false,
+        "transactionKey": transaction_key(payment), "suppliedAmount": payment.amount - payment.amount / 11,
+        "vat": payment.amount / 11, "taxFreeAmount": 0, "taxExemptionAmount": 0, "cultureExpense": false,
+        "card": (payment.way == Way::Card).then_some(card), "easyPay": null, "discount": null, "giftCertificate": null,
+        "mobilePhone": null, "transfer": null, "cashReceipt": null, "failure": null,
         "secret": account.as_ref().map(|_| secret(payment)), "virtualAccount": account,
         "cancels": (!cancels.is_empty()).then_some(cancels),
     })
