@@ -1,7 +1,7 @@
 //! Orders that are paid over KakaoPay, which opens the payment window itself and knows no idempotency keys. A stand-in with
 //! books of its own takes KakaoPay's place.
 
-use std::future::IntoFuture;
+use std::{future::IntoFuture, time::Duration};
 
 use futures::future::join_all;
 use rstest::rstest;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sugang_tests::{
     Answer, App, COURSE, Call, EXAM, Item, KAKAOPAY_CID, KAKAOPAY_SECRET, KakaoPayServer, Kind, Plan, User,
 };
+use tokio::time::sleep;
 
 use crate::{
     storm::assert_audit,
@@ -131,19 +132,44 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
     assert_books(&app, &kakaopay, 45_000).await;
 }
 
+/// Sends ten equal pre-orders while the gateway opens the window, and returns how often it was asked for one.
+async fn preorder_ten_times(app: &App, kakaopay: &KakaoPayServer) -> usize {
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    kakaopay.plan(READY, Plan::AnswerLate(1_000));
+    // One after another, since the lock of the user and the item refuses what comes at the same moment.
+    let minsu = &minsu;
+    let staggered = (0..10).map(async |turn| {
+        sleep(Duration::from_millis(50 * turn)).await;
+        preorder(app, EXAM, item, minsu).await
+    });
+    let answers = join_all(staggered).await;
+    let is_open = |answer: &Answer| answer.json()["window"].is_object();
+    assert!(answers.iter().any(is_open), "{answers:?}");
+    assert!(is_open(&preorder(app, EXAM, item, minsu).await));
+    kakaopay.calls().len()
+}
+
 #[tokio::test]
 async fn a_window_is_opened_once() {
     let (kakaopay, app) = start().await;
-    let minsu = app.user("minsu").await;
-    let item = app.add(EXAM, Item::default()).await;
-    kakaopay.plan(READY, Plan::AnswerLate(300));
-    let at_once = (0..10).map(|_| preorder(&app, EXAM, item, &minsu).into_future());
-    let answers = join_all(at_once).await;
-    let windows = answers.iter().filter(|answer| answer.json()["window"].is_object());
-    assert!(windows.count() > 0, "{answers:?}");
-    let again = preorder(&app, EXAM, item, &minsu).await;
-    assert!(again.json()["window"].is_object(), "{again:?}");
-    assert_eq!(kakaopay.calls(), [READY]);
+    assert_eq!(preorder_ten_times(&app, &kakaopay).await, 1);
+}
+
+/// The negative control: a request opens a window that another one is opening.
+#[tokio::test]
+async fn without_the_lease_a_window_is_opened_again() {
+    let (kakaopay, app) = start().await;
+    let function: String = app
+        .one("select pg_get_functiondef('sugang.begin_opening'::regproc)", &[])
+        .await;
+    let without = function.replace(" or t.lease_until > clock_timestamp()", "");
+    assert_ne!(without, function);
+    app.run(&without, &[]).await;
+    assert!(
+        preorder_ten_times(&app, &kakaopay).await > 1,
+        "the test would not see a window that is opened twice"
+    );
 }
 
 /// An answer that is repeated under its key has the window as well, and opens it if it has to.
