@@ -15,6 +15,7 @@
 //! | `auth` | tokens, passwords, rate limits |
 //! | `extract` | read bodies, query strings and idempotency keys |
 //! | `gateways` | payment gateways: what is sent to them, and what their answers mean |
+//! | `webhooks` | the receivers of webhooks, in the same way |
 //! | `store` | PostgreSQL, and locks in Redis |
 //! | `config` | the variables of `spin.toml` |
 //! | `error` | every refusal with its text |
@@ -44,3 +45,4 @@ mod service;
 mod state;
 mod store;
 mod text;
+mod webhooks;

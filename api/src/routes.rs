@@ -13,7 +13,7 @@ use crate::{
     handlers::{
         accounts, docs, figures, health, items, operator_audit, operator_exports, operator_imports, operator_items,
         operator_orders, operator_payments, operator_registrations, operator_repeats, operator_seats, operator_users,
-        operators, orders, payments, registrations, sweep,
+        operator_webhooks, operators, orders, payments, registrations, sweep,
     },
     http::Response,
     kind::{ItemKind, KINDS},
@@ -47,6 +47,9 @@ const ACCOUNTS: Option<&str> = Some("/api/auth");
 
 /// What the path of every operation for operators begins with. For other clients there is nothing below it.
 const OPERATOR: &str = "/api/operator/";
+
+const WEBHOOKS: &str = "/api/operator/webhooks/";
+const WEBHOOK: &str = "/api/operator/webhooks/{id}/";
 
 /// The path of the sweep. The embedded host reads it from `spin.toml`.
 const SWEEP: &str = "/internal/sweep/";
@@ -189,6 +192,35 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
             "/api/operator/orders/{id}/refund/",
             None,
             &operator_orders::REFUND,
+        ),
+        route(Method::GET, WEBHOOKS, None, &operator_webhooks::LIST),
+        route(Method::POST, WEBHOOKS, None, &operator_webhooks::CREATE),
+        route(Method::GET, WEBHOOK, None, &operator_webhooks::GET),
+        route(Method::PATCH, WEBHOOK, None, &operator_webhooks::EDIT),
+        route(Method::DELETE, WEBHOOK, None, &operator_webhooks::DELETE),
+        route(
+            Method::POST,
+            "/api/operator/webhooks/{id}/rotate/",
+            None,
+            &operator_webhooks::ROTATE,
+        ),
+        route(
+            Method::POST,
+            "/api/operator/webhooks/{id}/ping/",
+            None,
+            &operator_webhooks::PING,
+        ),
+        route(
+            Method::GET,
+            "/api/operator/webhooks/{id}/deliveries/",
+            None,
+            &operator_webhooks::DELIVERIES,
+        ),
+        route(
+            Method::POST,
+            "/api/operator/webhooks/{id}/redeliver/",
+            None,
+            &operator_webhooks::REDELIVER,
         ),
         route(Method::GET, "/api/operator/users/", None, &operator_users::LIST),
         route(Method::GET, "/api/operator/users.csv", None, &operator_users::EXPORT),

@@ -2612,6 +2612,151 @@ create or replace function sugang.server_major() returns text language sql stabl
     select (current_setting('server_version_num')::integer / 10000)::text
 $$;
 
+-- ===== deliveries
+
+-- What the sweep sends to webhooks: claimed, sent while no transaction is open, and settled.
+
+-- How long after each failed try the next one comes, as Standard Webhooks recommends. After the last one it has failed.
+create or replace function sugang.retry_after(p_tries integer) returns interval language sql immutable as $$
+    select (array['5 s', '5 min', '30 min', '2 h', '5 h', '10 h', '14 h', '20 h', '24 h']::interval[])[p_tries]
+$$;
+
+-- What is sent. The same text for each try, since it is stored so.
+create or replace function sugang.delivery_json(d sugang.deliveries, w sugang.webhooks) returns json
+language sql stable as $$
+    select json_build_object(
+        'id', d.id, 'try', d.tries, 'url', w.url, 'event', 'evt_' || replace(e.key::text, '-', ''),
+        'secrets', array_remove(array[
+            w.secret, case when w.old_secret_until > clock_timestamp() then w.old_secret end], null),
+        'body', json_build_object('type', e.type, 'timestamp', sugang.iso(e.at), 'data', e.data)::text)
+        from sugang.outbox e where e.id = d.event_id
+$$;
+
+-- Removes up to 500 events that are older than that, with what became of them.
+create or replace function sugang.remove_old_events(p_keep interval) returns void language plpgsql as $$
+declare
+    old_events bigint[];
+begin
+    old_events := array(
+        select id from (select id, at from sugang.outbox order by id limit 500) o
+        where at < (select sugang.steady_now()) - p_keep);
+    if old_events = '{}' then return; end if;
+    update sugang.webhooks set first_change = c.id
+        from (select max(change_id) as id from sugang.outbox where id = any (old_events)) c where first_change < c.id;
+    delete from sugang.deliveries where event_id = any (old_events);
+    delete from sugang.outbox where id = any (old_events);
+end $$;
+
+-- Notes from where on each webhook is told of every change: what gets an id of the history after that, finds it.
+create or replace function sugang.note_first_changes() returns void language plpgsql
+security definer set search_path = public, pg_temp as $$
+begin
+    -- A copy of the rows alone: the triggers look at the sequence.
+    if pg_sequence_last_value('sugang.webhooks_id_seq') is null then
+        perform setval('sugang.webhooks_id_seq', (select max(id) from sugang.webhooks));
+    end if;
+    update sugang.webhooks set first_change = coalesce(
+        (select pg_sequence_last_value(pg_get_serial_sequence('sugang.audit_log', 'id'))), 0)
+        where first_change is null;
+end $$;
+
+-- Claims what is due: for each webhook as many as are not under way, so that one that hangs delays no other. Of one
+-- subject, the next one waits until the one before is settled. p_first: also looks for what the time has brought.
+create or replace function sugang.claim_deliveries(p_function text, p_each bigint, p_lease_ms bigint,
+                                                   p_keep_days bigint, p_first boolean)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan
+set enable_sort = off set jit = off as $$
+declare
+    a sugang.function_row;
+    w sugang.webhooks;
+    taken json[] := array[]::json[];
+    more json[];
+    again timestamptz;
+    soonest timestamptz;
+    -- An index finds what is due by a value that stays the same.
+    moment timestamptz;
+begin
+    if p_function is distinct from 'claim_deliveries' then
+        perform sugang.misrouted(p_function, 'claim_deliveries');
+    end if;
+    if p_first and sugang.has_webhooks() then
+        perform sugang.note_first_changes();
+        perform sugang.publish_openings();
+    end if;
+    if p_first then perform sugang.remove_old_events(make_interval(days => p_keep_days::integer)); end if;
+    moment := clock_timestamp();
+    for w in select * from sugang.webhooks where status = 'active' order by id for no key update skip locked loop
+        with due as (
+            select d.id from sugang.deliveries d
+            where d.webhook_id = w.id and d.status = 'pending' and d.next_at <= moment
+              -- With a limit, so that the index finds it for each row that is looked at: few of a long backlog.
+              and (select b.event_id from sugang.deliveries b
+                   where b.webhook_id = w.id and b.status = 'pending'
+                     and (b.subject, b.subject_id) = (d.subject, d.subject_id) and b.event_id < d.event_id
+                   order by b.event_id limit 1) is null
+            order by d.next_at
+            limit greatest(0, p_each - (select count(*) from sugang.deliveries
+                                        where webhook_id = w.id and lease_until > moment))
+            for update skip locked
+        ), claimed as (
+            update sugang.deliveries d
+                set tries = tries + 1, last_at = moment,
+                    lease_until = moment + make_interval(secs => p_lease_ms / 1e3),
+                    next_at = moment + make_interval(secs => p_lease_ms / 1e3)
+                from due where d.id = due.id returning d as delivery
+        )
+        select array_agg(j) into more from claimed c, sugang.delivery_json(c.delivery, w) j where j is not null;
+        taken := taken || coalesce(more, array[]::json[]);
+        select min(next_at) into soonest from sugang.deliveries
+            where webhook_id = w.id and status = 'pending' and next_at > moment;
+        -- What another program changes is told soon.
+        again := least(again, soonest, moment + interval '5 s');
+    end loop;
+    a.outcome := 'ok';
+    a.body := json_build_object(
+        'deliveries', to_json(taken),
+        'again_in_seconds', case when again is not null
+            then greatest(1, ceil(extract(epoch from again - moment))) end::bigint)::text;
+    return a;
+end $$;
+
+-- Settles a try, once: p_status is the receiver's, if it has answered. What was delivered counts even if another sweep
+-- has taken over; a failure counts for the try that it belongs to.
+create or replace function sugang.settle_delivery(p_function text, p_id bigint, p_try bigint, p_status bigint,
+                                                  p_error text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    d sugang.deliveries;
+    pause interval;
+    delivered boolean := coalesce(p_status between 200 and 299, false);
+begin
+    if p_function is distinct from 'settle_delivery' then
+        perform sugang.misrouted(p_function, 'settle_delivery');
+    end if;
+    a.outcome := 'ok';
+    select * into d from sugang.deliveries where id = p_id for update;
+    if d.status is distinct from 'pending' or not delivered and d.tries <> p_try then return a; end if;
+    if p_status is distinct from 410 and d.subject <> 'ping' then pause := sugang.retry_after(d.tries); end if;
+    update sugang.deliveries
+        set status = case when delivered then 'delivered' when pause is null then 'failed' else 'pending' end,
+            next_at = clock_timestamp() + coalesce(pause, '0') * (1 + random() / 5),
+            ended_at = case when delivered or pause is null then clock_timestamp() end,
+            lease_until = null, last_status = p_status, last_error = p_error
+        where id = p_id;
+    -- Without a change, the webhook is not written, so that many deliveries do not wait for each other.
+    if delivered then
+        update sugang.webhooks set failing_since = null where id = d.webhook_id and failing_since is not null;
+    elsif p_status = 410 then
+        update sugang.webhooks set status = 'ended', paused_by = null where id = d.webhook_id and status <> 'ended';
+    elsif d.subject <> 'ping' then
+        update sugang.webhooks set failing_since = clock_timestamp() where id = d.webhook_id and failing_since is null;
+        update sugang.webhooks set status = 'paused', paused_by = 'failures'
+            where id = d.webhook_id and status = 'active' and failing_since < clock_timestamp() - interval '5 days';
+    end if;
+    return a;
+end $$;
+
 -- ===== derived
 
 -- What the triggers of all kinds have in common.
@@ -6123,6 +6268,218 @@ begin
         make_interval(secs => p_hold_seconds), p_window_keys::jsonb, p_needs_opening));
 end $$;
 
+-- ===== outbox
+
+-- The outbox: triggers write each change that a webhook is told of, in its transaction, whichever program makes the
+-- change. See docs/decisions/outbox-by-triggers.md.
+--
+-- The history has a row for each change of a payment, a registration or an order, so one trigger on it writes the
+-- events of all three. As long as there has never been a webhook, its sequence says so, which costs a trigger less than
+-- a look at the table.
+
+create or replace function sugang.has_webhooks() returns boolean language plpgsql stable as $$
+begin
+    return exists (select from sugang.webhooks where status <> 'ended');
+end $$;
+
+-- Writes an event, and what each webhook is told of it. A webhook that is paused is told later.
+create or replace function sugang.publish(p_type text, p_subject text, p_subject_id bigint, p_data json,
+                                          p_change bigint default null)
+returns void language plpgsql as $$
+begin
+    with receivers as (
+        select id from sugang.webhooks where status <> 'ended' and (types = '{}' or p_type = any (types))
+    ), event as (
+        insert into sugang.outbox (type, subject, subject_id, data, change_id)
+            select p_type, p_subject, p_subject_id, p_data, p_change where exists (select from receivers)
+            returning id
+    )
+    insert into sugang.deliveries (webhook_id, event_id, subject, subject_id)
+        select r.id, e.id, p_subject, p_subject_id from receivers r cross join event e;
+end $$;
+
+-- The status that a row of the history has changed; null if there was none before.
+create or replace function sugang.status_before(p sugang.audit_log) returns text
+language plpgsql stable set enable_seqscan = off as $$
+declare
+    found_status text;
+begin
+    select status into found_status from sugang.audit_log
+        where subject = p.subject and subject_id = p.subject_id and entry = p.entry - 1 and id < p.id order by id desc;
+    return found_status;
+end $$;
+
+-- What a row of the history is told as. A payment or registration that comes to another user or item is deleted there,
+-- and created here.
+create or replace function sugang.event_type(p sugang.audit_log) returns text language sql stable as $$
+    select case when p.subject in ('payment', 'order') then p.subject else 'registration' end || '.' || case
+        when p.status in ('deleted', 'moved') then 'deleted'
+        when p.entry > 1 and p.status = sugang.status_before(p) then 'updated'
+        when p.subject in ('payment', 'order') or p.status in ('completed', 'cancelled') then p.status
+        else 'created'
+    end
+$$;
+
+create or replace function sugang.publish_change() returns trigger language plpgsql as $$
+begin
+    if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
+    perform sugang.publish(
+        sugang.event_type(new), new.subject, new.subject_id,
+        json_build_object(
+            case when new.subject in ('payment', 'order') then new.subject else 'registration' end || '_id',
+            new.subject_id, 'user_id', new.user_id, 'item_type', new.item_kind, 'item_id', new.item_id,
+            'status', new.status),
+        new.id);
+    return null;
+end $$;
+create or replace trigger sugang_outbox after insert on sugang.audit_log
+    for each row execute function sugang.publish_change();
+
+create or replace function sugang.publish_refund() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'UPDATE' and new.status = old.status
+       or pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then
+        return null;
+    end if;
+    perform sugang.publish(
+        'refund.' || new.status, 'refund', new.id,
+        json_build_object('refund_id', new.id, 'payment_id', new.payment_id, 'status', new.status));
+    return null;
+end $$;
+create or replace trigger sugang_outbox after insert or update of status on sugang.refunds
+    for each row execute function sugang.publish_refund();
+
+create or replace function sugang.publish_item(p_kind text, p_id bigint, p_change text) returns void
+language sql as $$
+    select sugang.publish('item.' || p_change, p_kind || ' item', p_id,
+                          json_build_object('item_type', p_kind, 'item_id', p_id, 'status', p_change))
+$$;
+
+-- Writes the events of items whose period has begun since the latest look, once for each. What was missed while there
+-- was no webhook is not told.
+create or replace function sugang.publish_openings() returns void language plpgsql as $$
+declare
+    k record;
+    since timestamptz;
+    until timestamptz := clock_timestamp();
+begin
+    select greatest(known_until, (select min(created_at) from sugang.webhooks)) into since
+        from sugang.openings for update skip locked;
+    if since is null or since >= until then return; end if;
+    for k in select kind from sugang.kinds order by kind loop
+        execute format('select sugang.%I($1, $2)', 'publish_' || k.kind || '_openings') using since, until;
+    end loop;
+    update sugang.openings set known_until = until;
+end $$;
+
+-- ===== outbox_of_kind (course)
+
+-- One kind: the events of its items, for the outbox.
+
+-- Whether users can register for an item at this time, as far as the item alone decides.
+create or replace function sugang.course_is_open(i courses, p_at timestamptz) returns boolean language sql stable as $$
+    select not i.hidden and p_at between i.start_at and i.end_at
+$$;
+
+create or replace function sugang.course_is_full(i courses) returns boolean language sql stable as $$
+    select coalesce(i.registration_count + i.held_count >= i.capacity, false)
+$$;
+
+-- An item that fills up or gets a free seat, and one that an edit opens.
+create or replace function sugang.publish_course_edit() returns trigger language plpgsql as $$
+declare
+    happened_at timestamptz;
+begin
+    if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
+    happened_at := clock_timestamp();
+    if sugang.course_is_open(new, happened_at) and not sugang.course_is_open(old, happened_at) then
+        perform sugang.publish_item('course', new.id, 'opened');
+    end if;
+    if not new.hidden and sugang.course_is_full(new) <> sugang.course_is_full(old) then
+        perform sugang.publish_item('course', new.id,
+                                    case when sugang.course_is_full(new) then 'sold_out' else 'seat_available' end);
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_outbox_update after update on courses
+    for each row execute function sugang.publish_course_edit();
+
+create or replace function sugang.publish_course_creation() returns trigger language plpgsql as $$
+begin
+    if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
+    perform sugang.publish_item('course', id, 'opened')
+        from added a where sugang.course_is_open(a::courses, clock_timestamp()) order by id;
+    return null;
+end $$;
+create or replace trigger sugang_outbox_insert after insert on courses
+    referencing new table as added
+    for each statement execute function sugang.publish_course_creation();
+
+-- The items whose period has begun between these times. One that was opened by an edit since then was told.
+create or replace function sugang.publish_course_openings(p_since timestamptz, p_until timestamptz) returns void
+language sql as $$
+    select sugang.publish_item('course', i.id, 'opened') from courses i
+    where i.start_at > p_since and i.start_at <= p_until and i.end_at >= p_until and not i.hidden
+      and not exists (select from sugang.outbox
+                      where type = 'item.opened' and subject = 'course item' and subject_id = i.id
+                        and at >= i.start_at)
+    order by i.start_at, i.id
+$$;
+
+-- ===== outbox_of_kind (test)
+
+-- One kind: the events of its items, for the outbox.
+
+-- Whether users can register for an item at this time, as far as the item alone decides.
+create or replace function sugang.test_is_open(i tests, p_at timestamptz) returns boolean language sql stable as $$
+    select not i.hidden and p_at between i.start_at and i.end_at
+$$;
+
+create or replace function sugang.test_is_full(i tests) returns boolean language sql stable as $$
+    select coalesce(i.registration_count + i.held_count >= i.capacity, false)
+$$;
+
+-- An item that fills up or gets a free seat, and one that an edit opens.
+create or replace function sugang.publish_test_edit() returns trigger language plpgsql as $$
+declare
+    happened_at timestamptz;
+begin
+    if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
+    happened_at := clock_timestamp();
+    if sugang.test_is_open(new, happened_at) and not sugang.test_is_open(old, happened_at) then
+        perform sugang.publish_item('test', new.id, 'opened');
+    end if;
+    if not new.hidden and sugang.test_is_full(new) <> sugang.test_is_full(old) then
+        perform sugang.publish_item('test', new.id,
+                                    case when sugang.test_is_full(new) then 'sold_out' else 'seat_available' end);
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_outbox_update after update on tests
+    for each row execute function sugang.publish_test_edit();
+
+create or replace function sugang.publish_test_creation() returns trigger language plpgsql as $$
+begin
+    if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
+    perform sugang.publish_item('test', id, 'opened')
+        from added a where sugang.test_is_open(a::tests, clock_timestamp()) order by id;
+    return null;
+end $$;
+create or replace trigger sugang_outbox_insert after insert on tests
+    referencing new table as added
+    for each statement execute function sugang.publish_test_creation();
+
+-- The items whose period has begun between these times. One that was opened by an edit since then was told.
+create or replace function sugang.publish_test_openings(p_since timestamptz, p_until timestamptz) returns void
+language sql as $$
+    select sugang.publish_item('test', i.id, 'opened') from tests i
+    where i.start_at > p_since and i.start_at <= p_until and i.end_at >= p_until and not i.hidden
+      and not exists (select from sugang.outbox
+                      where type = 'item.opened' and subject = 'test item' and subject_id = i.id
+                        and at >= i.start_at)
+    order by i.start_at, i.id
+$$;
+
 -- ===== outcomes
 
 -- Every word that a function may return as its outcome. The API turns each into a status and a message.
@@ -6146,7 +6503,7 @@ alter domain sugang.outcome add constraint known check (value in (
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do
     'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows',
-    'busy'
+    'busy', 'too_many_webhooks'
 ));
 
 -- ===== pagination
@@ -6531,7 +6888,23 @@ begin
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at,created_at,item_id'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
-        ('sugang.search_changes', 'delete', null);
+        ('sugang.search_changes', 'delete', null),
+        ('sugang.webhooks', 'select', 'id,url,types,status,paused_by,secret,old_secret,old_secret_until,'
+                                      'failing_since,first_change,created_at,created_by'),
+        ('sugang.webhooks', 'insert', 'url,types,secret,created_by'),
+        ('sugang.webhooks', 'update', 'url,types,status,paused_by,secret,old_secret,old_secret_until,'
+                                      'failing_since,first_change'),
+        ('sugang.webhooks', 'delete', null),
+        ('sugang.outbox', 'select', 'id,key,type,subject,subject_id,data,at,change_id'),
+        ('sugang.outbox', 'insert', 'type,subject,subject_id,data,change_id'),
+        ('sugang.outbox', 'delete', null),
+        ('sugang.deliveries', 'select', 'id,webhook_id,event_id,subject,subject_id,status,tries,next_at,'
+                                        'lease_until,last_at,last_status,last_error,ended_at'),
+        ('sugang.deliveries', 'insert', 'webhook_id,event_id,subject,subject_id,tries,next_at,lease_until,last_at'),
+        ('sugang.deliveries', 'update', 'status,tries,next_at,lease_until,last_at,last_status,last_error,ended_at'),
+        ('sugang.deliveries', 'delete', null),
+        ('sugang.openings', 'select', 'known_until'),
+        ('sugang.openings', 'update', 'known_until');
     for known in select kind from sugang.kinds loop
         return query execute 'select * from sugang.' || quote_ident(known.kind || '_rights') || '()';
     end loop;
@@ -8075,7 +8448,8 @@ begin
     perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
             sugang.advance_sequence('sugang.audit_log'), sugang.advance_sequence('sugang.change_log'),
             sugang.advance_sequence('sugang.refunds'), sugang.advance_sequence('sugang.orders'),
-            sugang.advance_sequence('sugang.payment_attempts');
+            sugang.advance_sequence('sugang.payment_attempts'), sugang.advance_sequence('sugang.webhooks'),
+            sugang.advance_sequence('sugang.outbox'), sugang.advance_sequence('sugang.deliveries');
     for kind in select k.kind from sugang.kinds k loop
         execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
     end loop;
@@ -8309,6 +8683,249 @@ begin
         where id = p_user and (token_epoch > p_epoch) is not true;
     a.outcome := 'ok';
     return a;
+end $$;
+
+-- ===== webhooks
+
+-- What operators do with webhooks. To say where events go is for superusers, as to make operators is.
+
+create or replace function sugang.new_webhook_secret() returns text language sql volatile as $$
+    select 'whsec_' || encode(sha256(convert_to(concat(gen_random_uuid(), gen_random_uuid(), gen_random_uuid()),
+                                                'UTF8')), 'base64')
+$$;
+
+-- Without its secrets.
+create or replace function sugang.webhook_json(w sugang.webhooks) returns jsonb language sql stable as $$
+    select jsonb_build_object(
+        'id', w.id, 'url', w.url, 'types', w.types, 'status', w.status, 'paused_by', w.paused_by,
+        'created_at', sugang.iso(w.created_at), 'created_by', w.created_by,
+        'failing_since', sugang.iso(w.failing_since),
+        'old_secret_until', case when w.old_secret_until > clock_timestamp() then sugang.iso(w.old_secret_until) end,
+        'pending', (select count(*) from sugang.deliveries where webhook_id = w.id and status = 'pending'))
+$$;
+
+-- What is logged of a webhook.
+create or replace function sugang.webhook_fields(w sugang.webhooks) returns jsonb language sql stable as $$
+    select jsonb_build_object('url', w.url, 'types', w.types, 'status', w.status)
+$$;
+
+create or replace function sugang.log_webhook() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'INSERT' then
+        perform sugang.log_change('webhook', new.id, 'created', null, sugang.webhook_fields(new));
+    elsif tg_op = 'DELETE' then
+        perform sugang.log_change('webhook', old.id, 'deleted', sugang.webhook_fields(old), null);
+    -- A new secret is logged without a field.
+    elsif sugang.webhook_fields(new) <> sugang.webhook_fields(old) or new.secret <> old.secret then
+        perform sugang.log_change('webhook', new.id, 'edited', sugang.webhook_fields(old), sugang.webhook_fields(new));
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_change_log after insert or update or delete on sugang.webhooks
+    for each row execute function sugang.log_webhook();
+
+create or replace function sugang.list_webhooks(p_function text, p_user bigint, p_page bigint,
+                                                p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'list_webhooks' then perform sugang.misrouted(p_function, 'list_webhooks'); end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a := sugang.paginate((select count(*) from sugang.webhooks), p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := '[' || coalesce((select string_agg(sugang.webhook_json(w::sugang.webhooks)::text, ',' order by id) from (
+        select * from sugang.webhooks order by id
+        offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) w), '') || ']';
+    return a;
+end $$;
+
+create or replace function sugang.get_webhook(p_function text, p_user bigint, p_id bigint,
+                                              p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'get_webhook' then perform sugang.misrouted(p_function, 'get_webhook'); end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is not null then return a; end if;
+    a.body := (select sugang.webhook_json(w)::text from sugang.webhooks w where id = p_id);
+    a.outcome := case when a.body is null then 'not_found' else 'ok' end;
+    return a;
+end $$;
+
+-- One that does not exist yet has no id. p_change: `create`, `edit`, `rotate` or `delete`; p_fields has those of
+-- the form.
+create or replace function sugang.do_change_webhook(p_user bigint, p_epoch bigint, p_id bigint, p_change text,
+                                                    p_fields jsonb)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    w sugang.webhooks;
+    wanted text[];
+begin
+    perform sugang.lock_user(p_user);
+    -- Few are changed, and rarely: one lock counts them.
+    perform pg_advisory_xact_lock(hashtextextended('webhooks', 0));
+    if p_change <> 'create' then select * into w from sugang.webhooks where id = p_id for update; end if;
+    perform sugang.check_operator(p_user, p_epoch);
+    a.outcome := case
+        when not exists (select from users where id = p_user and is_superuser) then 'not_superuser'
+        when p_change = 'create' and (select count(*) >= 16 from sugang.webhooks) then 'too_many_webhooks'
+        when p_change <> 'create' and w.id is null then 'not_found'
+    end;
+    if a.outcome is not null then return a; end if;
+    wanted := array(select jsonb_array_elements_text(p_fields -> 'types') order by 1);
+    if p_change = 'create' then
+        insert into sugang.webhooks (url, types, secret, created_by)
+            values (p_fields ->> 'url', wanted, sugang.new_webhook_secret(), p_user) returning * into w;
+    elsif p_change = 'edit' then
+        -- One that is told of more from now on, is not told of what was before.
+        if p_fields ? 'types' or w.status = 'ended' then w.first_change := null; end if;
+        if (p_fields ->> 'paused')::boolean then
+            w.paused_by := coalesce(w.paused_by, 'operator');
+            w.status := 'paused';
+        elsif p_fields ? 'paused' then
+            w.paused_by := null;
+            w.status := 'active';
+            w.failing_since := null;
+        end if;
+        update sugang.webhooks
+            set url = coalesce(p_fields ->> 'url', w.url),
+                types = case when p_fields ? 'types' then wanted else w.types end,
+                status = w.status, paused_by = w.paused_by, failing_since = w.failing_since,
+                first_change = w.first_change
+            where id = p_id returning * into w;
+    elsif p_change = 'rotate' then
+        update sugang.webhooks
+            set secret = sugang.new_webhook_secret(), old_secret = secret,
+                old_secret_until = clock_timestamp() + interval '1 day'
+            where id = p_id returning * into w;
+    else
+        delete from sugang.deliveries where webhook_id = p_id;
+        delete from sugang.webhooks where id = p_id;
+    end if;
+    a.outcome := 'ok';
+    a.body := case when p_change in ('create', 'rotate')
+                   then (sugang.webhook_json(w) || jsonb_build_object('secret', w.secret))::text
+                   when p_change = 'edit' then sugang.webhook_json(w)::text end;
+    return a;
+end $$;
+
+create or replace function sugang.change_webhook(p_function text, p_user bigint, p_webhook bigint, p_change text,
+                                                 p_fields text, p_request_id text, p_key text, p_fingerprint text,
+                                                 p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'change_webhook' then perform sugang.misrouted(p_function, 'change_webhook'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_change_webhook(
+        p_user, p_epoch, p_webhook, p_change, p_fields::jsonb));
+end $$;
+
+-- Writes an event for this webhook alone, paused or not, and claims it: the caller sends it.
+create or replace function sugang.ping_webhook(p_function text, p_user bigint, p_webhook bigint, p_lease_ms bigint,
+                                               p_request_id text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    w sugang.webhooks;
+    d sugang.deliveries;
+    event bigint;
+begin
+    if p_function is distinct from 'ping_webhook' then perform sugang.misrouted(p_function, 'ping_webhook'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, null, null);
+    if a.outcome is not null then return a; end if;
+    select * into w from sugang.webhooks where id = p_webhook;
+    if w.id is null then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    insert into sugang.outbox (type, subject, subject_id, data)
+        values ('ping', 'ping', w.id, json_build_object('webhook_id', w.id, 'status', w.status))
+        returning id into event;
+    insert into sugang.deliveries (webhook_id, event_id, subject, subject_id, tries, last_at, lease_until, next_at)
+        values (w.id, event, 'ping', w.id, 1, clock_timestamp(),
+                clock_timestamp() + make_interval(secs => p_lease_ms / 1e3),
+                clock_timestamp() + make_interval(secs => p_lease_ms / 1e3)) returning * into d;
+    a.outcome := 'ok';
+    a.body := sugang.delivery_json(d, w)::text;
+    return a;
+end $$;
+
+create or replace function sugang.delivery_for_operator_json(d sugang.deliveries) returns text language sql stable as $$
+    select jsonb_build_object(
+        'id', d.id, 'event_id', 'evt_' || replace(e.key::text, '-', ''), 'type', e.type, 'timestamp', sugang.iso(e.at),
+        'data', e.data, 'status', d.status, 'tries', d.tries,
+        'next_at', case when d.status = 'pending' then sugang.iso(d.next_at) end, 'last_at', sugang.iso(d.last_at),
+        'last_status', d.last_status, 'last_error', d.last_error, 'ended_at', sugang.iso(d.ended_at))::text
+        from sugang.outbox e where e.id = d.event_id
+$$;
+
+-- Newest first.
+create or replace function sugang.list_deliveries(p_function text, p_user bigint, p_id bigint, p_page bigint,
+                                                  p_status text, p_epoch bigint default null)
+returns sugang.function_row language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    found_n bigint;
+begin
+    if p_function is distinct from 'list_deliveries' then
+        perform sugang.misrouted(p_function, 'list_deliveries');
+    end if;
+    a.outcome := sugang.operator_error(p_user, p_epoch);
+    if a.outcome is null and not exists (select from sugang.webhooks where id = p_id) then
+        a.outcome := 'not_found';
+    end if;
+    if a.outcome is not null then return a; end if;
+    select count(*) into found_n from sugang.deliveries
+        where webhook_id = p_id and (p_status is null or status = p_status);
+    a := sugang.paginate(found_n, p_page);
+    if a.outcome is not null then return a; end if;
+    a.outcome := 'ok';
+    a.body := '[' || coalesce((select string_agg(sugang.delivery_for_operator_json(d::sugang.deliveries), ','
+                                                 order by id desc) from (
+        select * from sugang.deliveries where webhook_id = p_id and (p_status is null or status = p_status)
+        order by id desc offset (a.page - 1) * sugang.page_size() limit sugang.page_size()) d), '') || ']';
+    return a;
+end $$;
+
+-- Sends again what has failed since a time; of one delivery that is named, whatever became of it.
+create or replace function sugang.redeliver(p_function text, p_user bigint, p_webhook bigint, p_delivery bigint,
+                                            p_since text, p_request_id text, p_key text, p_fingerprint text,
+                                            p_epoch bigint default null)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    n bigint;
+begin
+    if p_function is distinct from 'redeliver' then perform sugang.misrouted(p_function, 'redeliver'); end if;
+    a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is not null then return a; end if;
+    perform sugang.lock_user(p_user);
+    with chosen as (
+        select id from sugang.deliveries
+        where webhook_id = p_webhook and status <> 'pending'
+          and case when p_delivery is not null then id = p_delivery
+                   else status = 'failed' and ended_at >= p_since::timestamptz end
+        order by id for update
+    ), again as (
+        update sugang.deliveries d
+            set status = 'pending', tries = 0, next_at = clock_timestamp(), ended_at = null
+            from chosen c where c.id = d.id returning d.id
+    )
+    select count(*) into n from again;
+    a.outcome := case when exists (
+        select from sugang.webhooks w where w.id = p_webhook and (p_delivery is null or exists (
+            select from sugang.deliveries where webhook_id = w.id and id = p_delivery))) then 'ok'
+        else 'not_found' end;
+    a.body := case a.outcome when 'ok' then json_build_object('deliveries', n)::text end;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
 
 -- ===== audit_checks
@@ -9292,5 +9909,21 @@ from looked_at join payments p using (id)
 where p.target_title is not null
   and (p.search_vector is distinct from to_tsvector('simple', p.target_title)
        or p.title_vector <> sugang.search_vector(p.target_title, null))
+$query$),
+(76::bigint, 'outbox_of_change', null::text,
+'A change was written while the trigger of the history was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the registration, order or payment.',
+$query$
+select concat(h.subject, ' ', h.subject_id, ' entry ', h.entry, ' for ', w.id)
+from sugang.webhooks w
+join sugang.audit_log h on h.id > w.first_change
+where w.status <> 'ended' and (w.types = '{}' or sugang.event_type(h) = any (w.types))
+  and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
+                  where e.change_id = h.id)
+$query$),
+(77::bigint, 'delivery_without_event', null::text,
+'It can never be sent: delete it, or restore the event from a backup.',
+$query$
+select d.id::text from sugang.deliveries d
+where d.status = 'pending' and not exists (select from sugang.outbox where id = d.event_id)
 $query$)
 $$;

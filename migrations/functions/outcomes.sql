@@ -19,5 +19,5 @@ alter domain sugang.outcome add constraint known check (value in (
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do
     'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows',
-    'busy'
+    'busy', 'too_many_webhooks'
 ));

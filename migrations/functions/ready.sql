@@ -73,7 +73,23 @@ begin
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at,created_at,item_id'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
-        ('sugang.search_changes', 'delete', null);
+        ('sugang.search_changes', 'delete', null),
+        ('sugang.webhooks', 'select', 'id,url,types,status,paused_by,secret,old_secret,old_secret_until,'
+                                      'failing_since,first_change,created_at,created_by'),
+        ('sugang.webhooks', 'insert', 'url,types,secret,created_by'),
+        ('sugang.webhooks', 'update', 'url,types,status,paused_by,secret,old_secret,old_secret_until,'
+                                      'failing_since,first_change'),
+        ('sugang.webhooks', 'delete', null),
+        ('sugang.outbox', 'select', 'id,key,type,subject,subject_id,data,at,change_id'),
+        ('sugang.outbox', 'insert', 'type,subject,subject_id,data,change_id'),
+        ('sugang.outbox', 'delete', null),
+        ('sugang.deliveries', 'select', 'id,webhook_id,event_id,subject,subject_id,status,tries,next_at,'
+                                        'lease_until,last_at,last_status,last_error,ended_at'),
+        ('sugang.deliveries', 'insert', 'webhook_id,event_id,subject,subject_id,tries,next_at,lease_until,last_at'),
+        ('sugang.deliveries', 'update', 'status,tries,next_at,lease_until,last_at,last_status,last_error,ended_at'),
+        ('sugang.deliveries', 'delete', null),
+        ('sugang.openings', 'select', 'known_until'),
+        ('sugang.openings', 'update', 'known_until');
     for known in select kind from sugang.kinds loop
         return query execute 'select * from sugang.' || quote_ident(known.kind || '_rights') || '()';
     end loop;

@@ -24,7 +24,8 @@ begin
     perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
             sugang.advance_sequence('sugang.audit_log'), sugang.advance_sequence('sugang.change_log'),
             sugang.advance_sequence('sugang.refunds'), sugang.advance_sequence('sugang.orders'),
-            sugang.advance_sequence('sugang.payment_attempts');
+            sugang.advance_sequence('sugang.payment_attempts'), sugang.advance_sequence('sugang.webhooks'),
+            sugang.advance_sequence('sugang.outbox'), sugang.advance_sequence('sugang.deliveries');
     for kind in select k.kind from sugang.kinds k loop
         execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
     end loop;

@@ -1,6 +1,8 @@
 //! The SDK of Sugang, the enrolment service: its wire types and, with the default feature `client`, a client.
 
 pub mod types;
+#[cfg(feature = "webhooks")]
+pub mod webhooks;
 
 #[cfg(feature = "client")]
 mod client;
@@ -8,5 +10,6 @@ mod client;
 pub use client::{
     ApiError, Builder, Client, Error, FiguresOf, FileFormat, Filter, IdempotencyKey, Import, InvalidKey, ItemId, Items,
     Keyed, List, ManagedItems, ManagedOrderFilter, ManagedOrders, ManagedPaymentFilter, ManagedPayments, ManagedUsers,
-    Operator, OrderFilter, Orders, PaymentFilter, Payments, RegistrationFilter, RetryPolicy, Session, UserFilter,
+    ManagedWebhooks, Operator, OrderFilter, Orders, PaymentFilter, Payments, RegistrationFilter, RetryPolicy, Session,
+    UserFilter,
 };

@@ -114,3 +114,4 @@ mod tokens;
 mod toss;
 mod traps;
 mod upgrades;
+mod webhooks;

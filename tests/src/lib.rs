@@ -15,6 +15,7 @@
 //! - [`HostProcess`] is a further host on an app's stores, and [`Call::at`] sends a request there.
 //! - [`PgBouncer`] is a pooler before PostgreSQL.
 //! - [`Proxy`] stands between the service and a store, to cut, hang or slow down the link.
+//! - [`Receiver`] gets webhooks.
 //! - [`RedisServer`] is a Redis of one test's own, in any mode.
 
 mod answer;
@@ -30,6 +31,7 @@ mod localstripe;
 mod pgbouncer;
 mod proxy;
 mod raw;
+mod receiver;
 mod redis_server;
 mod standby;
 mod stores;
@@ -54,6 +56,7 @@ pub use localstripe::{LocalStripe, STRIPE_SECRET};
 pub use pgbouncer::PgBouncer;
 pub use proxy::{Link, Proxy};
 pub use raw::{RawClient, RawResponse};
+pub use receiver::{Got, Receiver, Reply};
 pub use redis_server::RedisServer;
 pub use standby::Replicated;
 pub use sugang_gateway::{Entry, Event, Plan, StandIn, Way};

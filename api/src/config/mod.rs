@@ -80,12 +80,18 @@ pub(crate) struct Config {
     pub(crate) public_keys: PublicKeys,
     /// The time for a gateway's answer, with a look-up if the answer is unclear.
     pub(crate) gateway_timeout: Duration,
+    /// The time for the answer of a webhook's receiver.
+    pub(crate) webhook_timeout: Duration,
+    /// For how many days events, and what became of them, are kept.
+    pub(crate) webhook_keep_days: i64,
+    /// Whether the URL of a webhook may be without encryption.
+    pub(crate) webhook_http: bool,
 }
 
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 54] = [
+const VARIABLES: [&str; 57] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -140,6 +146,9 @@ const VARIABLES: [&str; 54] = [
     "stripe_secret",
     "stripe_publishable_key",
     "gateway_timeout_ms",
+    "webhook_timeout_ms",
+    "webhook_keep_days",
+    "webhook_http",
 ];
 
 impl Config {
@@ -199,6 +208,9 @@ impl Config {
             public_keys: values.public_keys()?,
             // The host answers 504 after 30 seconds, unless it is told otherwise.
             gateway_timeout: Duration::from_millis(values.number("gateway_timeout_ms", 100, 60_000)?),
+            webhook_timeout: Duration::from_millis(values.number("webhook_timeout_ms", 100, 60_000)?),
+            webhook_keep_days: values.number("webhook_keep_days", 4, 3650)?,
+            webhook_http: values.switch("webhook_http")?,
         })
     }
 }

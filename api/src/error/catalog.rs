@@ -35,9 +35,15 @@ errors! {
     USER_INACTIVE = detail UserInactive "User is inactive" "User is inactive";
     /// The payment is another user's.
     NOT_OWNER = error NotOwner "본인의 결제만 취소할 수 있습니다" "You can cancel your own payments only";
+    /// A superuser would create one webhook more than there may be.
+    TOO_MANY_WEBHOOKS = detail TooManyWebhooks
+        "웹훅은 16개까지 만들 수 있습니다." "There may be 16 webhooks at most.";
     /// An operator who is not a superuser would make operators, or change one.
     NOT_SUPERUSER = detail NotSuperuser
         "최고 관리자만 운영자를 지정하거나 변경할 수 있습니다." "Only a superuser makes operators, or changes them.";
+    /// An operator who is not a superuser would say where events go.
+    WEBHOOKS_OF_SUPERUSER = detail NotSuperuser
+        "최고 관리자만 웹훅을 변경할 수 있습니다." "Only a superuser changes webhooks.";
     /// An operator would deactivate their own account.
     OWN_ACCOUNT = detail OwnAccount
         "자신의 계정은 비활성화할 수 없습니다." "You cannot deactivate your own account.";

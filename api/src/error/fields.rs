@@ -22,6 +22,8 @@ pub(crate) enum FieldProblem {
     /// The text has fewer than this many characters.
     TooShort(usize),
     InvalidEmail,
+    /// The text is not the URL of a server, or not one with HTTPS where that is required.
+    InvalidUrl,
     /// Another account has this e-mail address.
     EmailTaken,
     /// Another account has this username.
@@ -98,6 +100,10 @@ impl FieldProblem {
                 Language::English => format!("Ensure this field has at least {least} characters.").into(),
             },
             Self::InvalidEmail => text("유효한 이메일 주소를 입력하십시오.", "Enter a valid email address."),
+            Self::InvalidUrl => text(
+                "https://로 시작하는 유효한 URL을 입력하십시오.",
+                "Enter a valid URL that begins with https://.",
+            ),
             Self::EmailTaken => text("이미 사용 중인 이메일입니다.", "This email is in use already."),
             Self::UsernameTaken => text("이미 사용 중인 사용자 이름입니다.", "This username is in use already."),
             Self::InvalidUsername => text(

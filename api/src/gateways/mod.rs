@@ -126,7 +126,7 @@ async fn approve_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Tran
         return Outcome::NotSent {};
     };
     match sender.send(request).await {
-        Err(SendError::NotSent) => Outcome::NotSent {},
+        Err(SendError::NotSent | SendError::Denied) => Outcome::NotSent {},
         Err(SendError::Unknown) => look_up(adapter, attempt, sender).await,
         Ok(response) => match (adapter.approved(attempt, &response), time) {
             // What was sent before may have been executed meanwhile, which can be the very reason of a refusal.

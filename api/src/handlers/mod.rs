@@ -1,6 +1,7 @@
 //! The operations: each reads its request, makes one SQL call and builds its response.
 
 pub(crate) mod accounts;
+mod deliveries;
 pub(crate) mod docs;
 mod export;
 pub(crate) mod figures;
@@ -16,6 +17,7 @@ pub(crate) mod operator_registrations;
 pub(crate) mod operator_repeats;
 pub(crate) mod operator_seats;
 pub(crate) mod operator_users;
+pub(crate) mod operator_webhooks;
 pub(crate) mod operators;
 pub(crate) mod orders;
 mod page;

@@ -1,6 +1,6 @@
 //! The sweep: work that no request of a client causes. A clock requests it, such as that of the embedded host.
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -19,7 +19,10 @@ use crate::{
     },
 };
 
-use super::orders::{lease_ms, settlement};
+use super::{
+    deliveries::deliver,
+    orders::{lease_ms, settlement},
+};
 
 /// The most orders that one call ends, so that it is short.
 const LIMIT: i64 = 200;
@@ -40,6 +43,18 @@ pub(crate) async fn sweep(ctx: &RequestContext<'_>) -> Result<Response, ApiError
     if !is_same(sent.as_bytes(), format!("Bearer {secret}").as_bytes()) {
         return Err((&TOKEN_NOT_VALID).into());
     }
+    // A receiver that hangs keeps no seat from being released.
+    let (done, delivered) = join(settle_and_expire(ctx), deliver(ctx)).await;
+    let (mut done, delivered) = (done?, delivered?);
+    done.insert("delivered".to_owned(), delivered.tries.into());
+    let again = done.get("again_in_seconds").and_then(Value::as_u64);
+    let again = again.into_iter().chain(delivered.again_in_seconds).min();
+    done.insert("again_in_seconds".to_owned(), again.into());
+    Ok(Response::json(200, &done))
+}
+
+/// Settles what gateways know, and ends what has expired.
+async fn settle_and_expire(ctx: &RequestContext<'_>) -> Result<Map<String, Value>, ApiError> {
     let looked_up = look_up(ctx).await?;
     let row = expect(ctx.execute(orders(), Sweep { limit: LIMIT }).await?)?;
     let mut done: Map<String, Value> = row.payload()?;
@@ -47,7 +62,7 @@ pub(crate) async fn sweep(ctx: &RequestContext<'_>) -> Result<Response, ApiError
     if looked_up as i64 == LOOK_UPS {
         done.insert("again_in_seconds".to_owned(), 0.into());
     }
-    Ok(Response::json(200, &done))
+    Ok(done)
 }
 
 /// Finds out at the gateways what has become of attempts that no other request looks after.

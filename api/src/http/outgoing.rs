@@ -26,6 +26,9 @@ pub(crate) struct Received {
 /// Why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendError {
+    /// The host does not let the component ask this server: its configuration does not name it, or its address is not
+    /// public.
+    Denied,
     /// Surely nothing has reached the server.
     NotSent,
     /// The server may have done what it was asked for.
@@ -96,15 +99,14 @@ fn kind_of(error: &ErrorCode) -> SendError {
         | ErrorCode::DnsError(_)
         | ErrorCode::DestinationNotFound
         | ErrorCode::DestinationUnavailable
-        | ErrorCode::DestinationIpProhibited
         | ErrorCode::DestinationIpUnroutable
         | ErrorCode::ConnectionRefused
         | ErrorCode::ConnectionTimeout
         | ErrorCode::ConnectionLimitReached
         | ErrorCode::TlsProtocolError
         | ErrorCode::TlsCertificateError
-        | ErrorCode::HttpRequestDenied
         | ErrorCode::HttpRequestUriInvalid => SendError::NotSent,
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => SendError::Denied,
         _ => SendError::Unknown,
     }
 }
@@ -141,7 +143,7 @@ mod tests {
             (ErrorCode::ConnectionRefused, SendError::NotSent),
             (ErrorCode::ConnectionTimeout, SendError::NotSent),
             (ErrorCode::TlsProtocolError, SendError::NotSent),
-            (ErrorCode::HttpRequestDenied, SendError::NotSent),
+            (ErrorCode::HttpRequestDenied, SendError::Denied),
             (ErrorCode::ConnectionReadTimeout, SendError::Unknown),
             (ErrorCode::ConnectionTerminated, SendError::Unknown),
             (ErrorCode::HttpResponseIncomplete, SendError::Unknown),

@@ -2,14 +2,15 @@
 
 use sugang_sdk::types::{
     AccessToken, ApproveOrder, AttemptStatus, AuditCheck, Cancel, CancelOrder, CancelRegistration, Cancelled,
-    CompleteRegistrations, ConfirmOrder, Course, CourseId, DayFigures, Deposit, EditItem, Every, Exam, ExamId, Figures,
-    ItemFigures, ItemsCreated, Login, ManagedCourse, ManagedExam, ManagedOrder, ManagedPayment, ManagedRegistration,
-    ManagedUser, Money, MoneySum, NewItem, NewRegistration, Order, OrderAttempt, OrderId, OrderRefund, OrderStatus,
-    Payment, PaymentId, PaymentMethod, PaymentStatus, PaymentType, PaymentWindow, Preorder, Refresh, Refund,
-    RefundChoice, RefundId, RefundOrder, RefundPayment, RefundStatus, Refunded, Register, RegistrationCancelled,
-    RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus, RegistrationsCompleted, RepeatItem,
-    RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User, UserDetails, UserId, UserRegistration,
-    UserRights,
+    CompleteRegistrations, ConfirmOrder, Course, CourseId, DayFigures, Delivery, DeliveryId, DeliveryStatus, Deposit,
+    EditItem, EditWebhook, Event, EventData, EventType, Every, Exam, ExamId, Figures, ItemFigures, ItemsCreated, Login,
+    ManagedCourse, ManagedExam, ManagedOrder, ManagedPayment, ManagedRegistration, ManagedUser, Money, MoneySum,
+    NewItem, NewRegistration, NewWebhook, Order, OrderAttempt, OrderId, OrderRefund, OrderStatus, PausedBy, Payment,
+    PaymentId, PaymentMethod, PaymentStatus, PaymentType, PaymentWindow, Pinged, Preorder, Redeliver, Redelivered,
+    Refresh, Refund, RefundChoice, RefundId, RefundOrder, RefundPayment, RefundStatus, Refunded, Register,
+    RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus,
+    RegistrationsCompleted, RepeatItem, RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User,
+    UserDetails, UserId, UserRegistration, UserRights, Webhook, WebhookId, WebhookStatus,
 };
 use utoipa::{
     PartialSchema,
@@ -73,6 +74,21 @@ pub(super) fn components() -> Components {
         .schema_from::<Refunded>()
         .schema_from::<RefundStatus>()
         .schema_from::<RefundId>()
+        .schema_from::<Delivery>()
+        .schema_from::<DeliveryId>()
+        .schema_from::<DeliveryStatus>()
+        .schema_from::<EditWebhook>()
+        .schema_from::<Event>()
+        .schema_from::<EventData>()
+        .schema_from::<EventType>()
+        .schema_from::<NewWebhook>()
+        .schema_from::<PausedBy>()
+        .schema_from::<Pinged>()
+        .schema_from::<Redeliver>()
+        .schema_from::<Redelivered>()
+        .schema_from::<Webhook>()
+        .schema_from::<WebhookId>()
+        .schema_from::<WebhookStatus>()
         .schema_from::<NewItem>()
         .schema_from::<RepeatItem>()
         .schema_from::<Every>()

@@ -62,6 +62,7 @@ macro_rules! sql_types {
 
 sql_types! {
     i64 = "bigint",
+    Option<i64> = "bigint",
     bool = "boolean",
     String = "text",
     Option<String> = "text",

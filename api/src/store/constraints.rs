@@ -68,6 +68,14 @@ const VIOLATIONS: &[(&str, Violation)] = &[
     ("ledger_pkey", SequenceBehind),
     ("ledger_amount_positive", Defect),
     ("ledger_accounts_known", Defect),
+    // Webhooks.
+    ("webhooks_pkey", SequenceBehind),
+    ("webhooks_status_known", Defect),
+    ("outbox_pkey", SequenceBehind),
+    ("outbox_change", Defect),
+    ("deliveries_pkey", SequenceBehind),
+    ("deliveries_of_event", Defect),
+    ("deliveries_status_known", Defect),
     // Orders. The triggers of functions/orders.sql raise `orders_status_follows` and `orders_outcome_known`.
     ("orders_pkey", SequenceBehind),
     ("orders_user_id_fkey", Overtaken(&USER_NOT_FOUND)),

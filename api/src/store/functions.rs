@@ -23,6 +23,7 @@ use super::{
     operator_functions::OperatorFunctions,
     order_functions::OrderFunctions,
     retry::Retry,
+    webhook_functions::WebhookFunctions,
 };
 
 functions! {
@@ -385,7 +386,7 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 38;
+pub(crate) const SCHEMA: i64 = 39;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {
@@ -393,6 +394,7 @@ pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String
         .iter()
         .chain(OperatorFunctions::DECLARATIONS)
         .chain(OrderFunctions::DECLARATIONS)
+        .chain(WebhookFunctions::DECLARATIONS)
         .map(|function| function.signature(""));
     let of_kind = kinds.into_iter().flat_map(|kind| {
         let functions = KindFunctions::DECLARATIONS.iter();
@@ -506,6 +508,7 @@ mod tests {
             .iter()
             .chain(OperatorFunctions::DECLARATIONS)
             .chain(OrderFunctions::DECLARATIONS)
+            .chain(WebhookFunctions::DECLARATIONS)
             .chain(KindFunctions::DECLARATIONS);
         let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.word()).collect();
         let list = json!({ "functions": functions.map(declared).collect::<Vec<_>>(), "outcomes": outcomes,

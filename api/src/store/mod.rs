@@ -15,6 +15,7 @@ mod redis;
 mod redis_failure;
 mod retry;
 mod row;
+pub(crate) mod webhook_functions;
 
 pub(crate) use deadline::within;
 pub(crate) use lock::{probe_lock, with_lock};

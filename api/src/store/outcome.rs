@@ -93,6 +93,7 @@ outcomes! {
     OwnAccount = "own_account",
     InvalidRows = "invalid_rows",
     Busy = "busy",
+    TooManyWebhooks = "too_many_webhooks",
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::OrderEnded
         | ErrorCode::AlreadyPaid
         | ErrorCode::GatewayDecides
-        | ErrorCode::NoRefundDue => 409,
+        | ErrorCode::NoRefundDue
+        | ErrorCode::TooManyWebhooks => 409,
         ErrorCode::PreconditionFailed => 412,
         ErrorCode::PayloadTooLarge => 413,
         ErrorCode::UriTooLong => 414,

@@ -14,6 +14,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod users;
+mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,6 +38,7 @@ pub use payments::{PaymentFilter, Payments};
 pub use retry::RetryPolicy;
 pub use session::{IdempotencyKey, InvalidKey, Keyed, Session};
 pub use users::{ManagedUsers, UserFilter};
+pub use webhooks::ManagedWebhooks;
 
 use retry::{Outcome, decide};
 

@@ -5,7 +5,8 @@ use std::{marker::PhantomData, time::Duration};
 use reqwest::Method;
 
 use super::{
-    Error, FileFormat, Filter, Import, ItemId, Keyed, List, ManagedOrders, ManagedUsers, Request, Session, list::given,
+    Error, FileFormat, Filter, Import, ItemId, Keyed, List, ManagedOrders, ManagedUsers, ManagedWebhooks, Request,
+    Session, list::given,
 };
 use crate::types::{
     AuditCheck, CancelRegistration, CompleteRegistrations, CourseId, Date, EditItem, ExamId, Figures, ItemFigures,
@@ -50,6 +51,11 @@ impl Operator {
     /// Returns the endpoints by which users are found, deactivated and activated.
     pub fn users(&self) -> ManagedUsers {
         ManagedUsers::new(self.0.clone())
+    }
+
+    /// Returns the endpoints of webhooks.
+    pub fn webhooks(&self) -> ManagedWebhooks {
+        ManagedWebhooks::new(self.0.clone())
     }
 
     /// Returns registrations and money by day, for at most 366 days.

@@ -100,6 +100,8 @@ codes! {
     GatewayDecides = "gateway_decides",
     /// No money of the order waits to be given back by hand.
     NoRefundDue = "no_refund_due",
+    /// No further webhook can be created.
+    TooManyWebhooks = "too_many_webhooks",
     /// Some of many rows are wrong, and nothing was done.
     InvalidRows = "invalid_rows",
     /// No token came with the request.
@@ -114,7 +116,7 @@ codes! {
     UserInactive = "user_inactive",
     /// The payment is another user's.
     NotOwner = "not_owner",
-    /// Only a superuser makes operators, or changes them.
+    /// Only a superuser makes operators or changes them, and only a superuser changes webhooks.
     NotSuperuser = "not_superuser",
     /// An operator would deactivate their own account.
     OwnAccount = "own_account",

@@ -49,4 +49,8 @@ ids! {
     RefundId;
     /// Id of a user.
     UserId;
+    /// Id of a webhook.
+    WebhookId;
+    /// Id of a delivery to a webhook.
+    DeliveryId;
 }

@@ -19,13 +19,14 @@ mod payment;
 mod refund;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 pub use account::{AccessToken, Login, Refresh, Secret, SignedUp, Signup, Tokens, User};
 pub use audit::AuditCheck;
 pub use creation::{Every, ItemsCreated, RepeatItem};
 pub use error::{ErrorBody, ErrorCode, ErrorText, FieldErrors, RowError};
 pub use figures::{DayFigures, Figures, ItemFigures, MoneySum};
-pub use id::{CourseId, ExamId, OrderId, PaymentId, RefundId, RegistrationId, UserId};
+pub use id::{CourseId, DeliveryId, ExamId, OrderId, PaymentId, RefundId, RegistrationId, UserId, WebhookId};
 pub use item::{Completed, Course, Exam, Item, Page, PageOf, Register, Registered, Registration, Sort};
 pub use managed_registration::{
     CancelRegistration, CompleteRegistrations, NewRegistration, RegistrationCancelled, RegistrationChanged,
@@ -43,6 +44,10 @@ pub use payment::{
     RegistrationStatus, TransactionMetadata, UnknownWord, Word,
 };
 pub use refund::{ManagedPayment, Refund, RefundPayment, Refunded};
+pub use webhook::{
+    Delivery, DeliveryStatus, EditWebhook, Event, EventData, EventType, NewWebhook, PausedBy, Pinged, Redeliver,
+    Redelivered, Webhook, WebhookStatus,
+};
 
 /// An instant in UTC, sent as RFC 3339 with `Z`.
 pub type DateTime = chrono::DateTime<chrono::Utc>;

@@ -85,6 +85,17 @@ pub const FALSIFICATIONS: &[Falsification] = &[
             select user_id, payment_type, content_type_id, object_id, amount, payment_method, 'cancelled', now()
             from payments where id = 1",
     ),
+    // Webhooks.
+    by(
+        "outbox_of_change",
+        "payment 1 entry 1 for 1",
+        "insert into sugang.webhooks (url, types, secret, first_change) values ('https://a.example', '{}', '', 0)",
+    ),
+    by(
+        "delivery_without_event",
+        "1",
+        "insert into sugang.deliveries (webhook_id, event_id, subject, subject_id) values (1, 1, 'payment', 1)",
+    ),
     // Orders, their seats and their money.
     by("held_count", "5", "update {items} set held_count = 0 where id = 5"),
     by("held_count", "5", "delete from sugang.orders where id = 2"),

@@ -110,7 +110,7 @@ const CRATES: &[Crate] = &[
             &["kind", "payment_rules"],
             &["context"],
             &["state"],
-            &["auth", "extract", "gateways"],
+            &["auth", "extract", "gateways", "webhooks"],
             &["config", "store"],
             &["error"],
             &["http"],

@@ -130,7 +130,7 @@ fn time(form: &mut FormReader<'_>, name: &'static str) -> Option<DateTime> {
 }
 
 /// Reads a time with its offset, to the microsecond, as PostgreSQL keeps it.
-fn instant(raw: &RawValue) -> Result<DateTime, FieldProblem> {
+pub(super) fn instant(raw: &RawValue) -> Result<DateTime, FieldProblem> {
     use chrono::{Datelike, SubsecRound};
 
     let text = text(raw).map_err(|_| FieldProblem::InvalidTime)?;

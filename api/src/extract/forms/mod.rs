@@ -18,6 +18,7 @@ pub(crate) mod signup;
 #[cfg(test)]
 mod tests;
 mod text;
+mod webhook;
 
 pub(crate) use amount::parse_amount;
 pub(crate) use cancel::cancel;
@@ -32,3 +33,4 @@ pub(crate) use refund::refund;
 pub(crate) use register::{RegisterForm, register};
 pub(crate) use repeat::{MAX_COPIES, repeat};
 pub(crate) use signup::signup;
+pub(crate) use webhook::{edit_webhook, new_webhook, redeliver};
