@@ -19,6 +19,8 @@ mod failover;
 mod faults;
 mod forms;
 mod functions;
+mod gateway;
+mod gateway_clients;
 mod growth;
 mod half_close;
 mod health;
@@ -81,6 +83,13 @@ mod other_writers;
 mod overload;
 mod overtaken;
 mod paths;
+mod payment_storm {
+    mod controls;
+    mod kills;
+    mod place;
+    mod storm;
+    mod users;
+}
 mod payments {
     mod cancel;
     mod get;

@@ -65,13 +65,15 @@ pub async fn start_beside(service: SocketAddr, journal: PathBuf) -> anyhow::Resu
 
 /// The settings with which the service uses a stand-in, and lets its pages call it.
 pub fn settings(stand_in: &StandIn) -> [(&'static str, String); 4] {
+    let url = stand_in.url();
+    let origins = format!("{url},{}", url.replace("127.0.0.1", "localhost"));
     [
         (
             "SPIN_VARIABLE_PAYMENT_GATEWAYS",
             "card=toss,bank_transfer=toss".to_owned(),
         ),
-        ("SPIN_VARIABLE_TOSS_URL", stand_in.url().to_owned()),
+        ("SPIN_VARIABLE_TOSS_URL", url.to_owned()),
         ("SPIN_VARIABLE_TOSS_SECRET", toss::SECRET.to_owned()),
-        ("SPIN_VARIABLE_CORS_ALLOWED_ORIGINS", stand_in.url().to_owned()),
+        ("SPIN_VARIABLE_CORS_ALLOWED_ORIGINS", origins),
     ]
 }

@@ -3,13 +3,13 @@
 mod apt;
 mod audit;
 mod bench;
+mod clients;
 mod database;
 mod deny;
 mod down;
 mod explain;
 mod gateway;
 mod local_state;
-mod localstripe;
 mod migrate;
 mod operator;
 mod progress;

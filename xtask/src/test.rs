@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    apt, deny, localstripe,
+    apt, clients, deny,
     progress::{self, Step},
     project, sql,
     stores::{Access, StoresChoice, Supervisor, local},
@@ -52,7 +52,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let pooler = pooler().await;
     let browser = browser().await;
-    let localstripe = localstripe::find_or_install().await;
+    let localstripe = clients::localstripe().await;
+    let portone = clients::portone().await;
     let supervisor = Supervisor::start(arguments.stores, Access::Throwaway, "test").await?;
     let checked = sql::check_functions(&supervisor.stores).await;
     let tested = match checked {
@@ -62,6 +63,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 pooler: pooler.as_ref().ok(),
                 browser: browser.as_ref().ok(),
                 localstripe: localstripe.as_ref().ok(),
+                portone: portone.as_ref().ok(),
             };
             end_to_end_tests(arguments, programs, &supervisor).await
         }
@@ -76,6 +78,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Err(error) = localstripe {
         eprintln!("The tests over Stripe tested nothing, because there is no localstripe: {error:#}");
     }
+    if let Err(error) = portone {
+        eprintln!("The test with PortOne's own client tested nothing, because it cannot be installed: {error:#}");
+    }
     tested.and(supervisor.stop().await)
 }
 
@@ -87,6 +92,8 @@ struct Programs<'a> {
     browser: Option<&'a Browser>,
     /// The folder of its modules.
     localstripe: Option<&'a PathBuf>,
+    /// The folder with PortOne's own client.
+    portone: Option<&'a PathBuf>,
 }
 
 /// A browser, and the program that drives it.
@@ -152,6 +159,7 @@ async fn end_to_end_tests(
         pooler,
         browser,
         localstripe,
+        portone,
     }: Programs<'_>,
     supervisor: &Supervisor,
 ) -> anyhow::Result<()> {
@@ -172,6 +180,7 @@ async fn end_to_end_tests(
         .envs(browser.map(|browser| ("SUGANG_TEST_CHROMIUM", &browser.chromium)))
         .envs(browser.map(|browser| ("SUGANG_TEST_CHROMEDRIVER", &browser.driver)))
         .envs(localstripe.map(|folder| ("SUGANG_TEST_LOCALSTRIPE", folder)))
+        .envs(portone.map(|folder| ("SUGANG_TEST_PORTONE_SDK", folder)))
         // A snapshot that differs fails the test. INSTA_UPDATE=new also records it for `cargo insta review`.
         .env(
             "INSTA_UPDATE",

@@ -9,6 +9,7 @@ const DOCUMENTS: &[&str] = &["docs/guarantees.md", "docs/security.md"];
 const UNIT_TESTS: &[&str] = &[
     "api/src",
     "console/src",
+    "gateway/src",
     "host/src",
     "migrations/src",
     "output/src",

@@ -1,0 +1,64 @@
+//! The negative controls: without one of its guards, a storm does harm, and is seen to do it.
+
+use sugang_tests::{COURSE, EXAM};
+
+use super::storm::{Storm, seed};
+
+/// Expects one of the complaints to contain this.
+fn assert_complains(wrong: &[String], about: &str) {
+    assert!(wrong.iter().any(|wrong| wrong.contains(about)), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn approving_orders_that_expire_lose_seats_and_money() {
+    let storm = Storm::gather(40).await;
+    let held = "status = 'held' or";
+    let control = storm.break_function("expire_orders", held, "status in ('held', 'approving') or");
+    control.await;
+    assert_complains(&storm.blow(seed(), 5).await, "ours None, theirs Some");
+}
+
+#[tokio::test]
+async fn silence_that_is_taken_for_a_refusal_loses_money() {
+    let storm = Storm::gather(40).await;
+    let settle = "if p_outcome = 'captured' and t.payment_id is null then";
+    let control = format!("if p_outcome = 'unknown' then p_outcome := 'declined'; end if; {settle}");
+    storm.break_function("settle", settle, &control).await;
+    assert_complains(&storm.blow(seed(), 5).await, "ours None, theirs Some");
+}
+
+#[tokio::test]
+async fn seats_that_are_held_and_not_counted_are_sold_twice() {
+    let storm = Storm::gather(60).await;
+    for kind in [EXAM, COURSE].map(|kind| kind.payment_type) {
+        let counted = "new.registration_count + new.held_count <=";
+        let guard = format!("guard_{kind}_seats");
+        storm.break_function(&guard, counted, "new.registration_count <=").await;
+        for function in [format!("do_register_{kind}"), format!("do_preorder_{kind}")] {
+            let counted = "item.registration_count + item.held_count";
+            storm
+                .break_function(&function, counted, "item.registration_count")
+                .await;
+        }
+    }
+    assert_complains(&storm.blow(seed(), 5).await, "capacity");
+}
+
+#[tokio::test]
+async fn an_amount_that_is_not_compared_gives_seats_away() {
+    let mut storm = Storm::gather(40).await;
+    storm.gateway.take_what_users_agree_to();
+    storm.crowd.tampering = 50;
+    let wrong = storm.blow(seed(), 3).await;
+    assert!(wrong.is_empty(), "what is too little is set aside: {wrong:#?}");
+
+    let mut storm = Storm::gather(40).await;
+    storm.gateway.take_what_users_agree_to();
+    storm.crowd.tampering = 50;
+    let constraint = "alter table sugang.payment_attempts drop constraint payment_attempts_captured_is_price";
+    storm.app.run(constraint, &[]).await;
+    storm
+        .break_function("capture", "and paid = o.price and paid = t.amount", "")
+        .await;
+    assert_complains(&storm.blow(seed(), 3).await, "captured_is_price");
+}
