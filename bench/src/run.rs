@@ -20,6 +20,9 @@ use crate::{
 /// How long each phase of the unmeasured first round takes.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// The name by which the goals of orders are measured alone.
+const ORDERS: &str = "orders";
+
 /// What to measure, and for how long.
 #[derive(clap::Args)]
 pub struct Options {
@@ -44,7 +47,7 @@ pub struct Options {
     /// Another server of this API that has the demo users, as NAME=URL. May be repeated.
     #[arg(long, value_name = "NAME=URL", value_parser = named_url)]
     against: Vec<(String, Url)>,
-    /// Only the requests with this in their name. May be repeated. No report is written then.
+    /// Only the requests with this in their name, or `orders`: those at a payment gateway. May be repeated. No report is written then.
     #[arg(long)]
     only: Vec<String>,
 }
@@ -84,7 +87,7 @@ fn named_url(text: &str) -> anyhow::Result<(String, Url)> {
 pub async fn run(options: &Options, environment: &Environment) -> anyhow::Result<()> {
     let is_wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|part| name.contains(part));
     let scenarios: Vec<_> = SCENARIOS.iter().filter(|scenario| is_wanted(scenario.name)).collect();
-    ensure!(!scenarios.is_empty(), "no request has such a name");
+    ensure!(!scenarios.is_empty() || is_wanted(ORDERS), "no request has such a name");
 
     let mut bench = Bench::set_up(options, environment).await?;
     let mut report = Report::new(bench.conditions().await?, &bench.targets, &scenarios);
@@ -197,6 +200,9 @@ impl<'a> Bench<'a> {
             let duration = Duration::from_secs(self.options.soak);
             report.add_goals([goals::soak(&mut self.targets[0], duration).await?]);
         }
+        if self.options.only.iter().any(|part| ORDERS.contains(part.as_str())) {
+            report.add_goals(self.orders().await?);
+        }
         // Last: the allocator keeps the memory that the overload takes.
         if self.options.only.is_empty() {
             heading("Counts, overload and start-up");
@@ -220,9 +226,15 @@ impl<'a> Bench<'a> {
         reached.extend(goals::operators(server, secret, &database, user, rows).await?);
         reached.push(goals::import(url, secret, &database).await?);
         reached.push(goals::overload(url, secret, &database).await?);
+        reached.extend(self.orders().await?);
         reached.push(goals::starts(host, &self.stores, user).await?);
         reached.push(goals::component_size(component)?);
         Ok(reached)
+    }
+
+    async fn orders(&self) -> anyhow::Result<Vec<Goal>> {
+        let database = postgres::connect(&self.stores.database_url).await?;
+        goals::orders(&self.environment.host, &self.stores, &database).await
     }
 
     async fn stop(self) -> anyhow::Result<()> {

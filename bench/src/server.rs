@@ -38,12 +38,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the host on a free port and waits until it listens.
     pub async fn start_host(program: &Path, stores: &Stores) -> anyhow::Result<Self> {
+        Self::start_host_with(program, stores, &[]).await
+    }
+
+    /// The same with further variables in its environment.
+    pub async fn start_host_with(program: &Path, stores: &Stores, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let log_path = program.with_file_name("bench-host.log");
         let log = fs::File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
         let mut process = ServerProcess::start(program, |command| {
             stores.configure(command);
             command
                 .args(["--listen", "127.0.0.1:0"])
+                .envs(variables.iter().copied())
                 .stdout(Stdio::piped())
                 .stderr(log);
         })?;
