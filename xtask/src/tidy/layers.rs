@@ -82,7 +82,7 @@ const CRATES: &[Crate] = &[
         sources: "xtask/src",
         layers: &[
             &["audit", "bench", "down", "explain", "operator", "seed", "test", "up"],
-            &["migrate", "reset", "deny", "sql", "gateway", "localstripe"],
+            &["migrate", "reset", "deny", "sql", "gateway", "clients"],
             &["database"],
             &["stores", "wasm", "workspace", "spin"],
             &["stores::supervisor"],
