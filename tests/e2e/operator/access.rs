@@ -222,6 +222,15 @@ async fn to_operators_they_do() {
       DELETE /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
       POST /api/operator/users/1/operator/ 403 not_superuser | Only a superuser makes operators, or changes them.
       GET /api/operator/users/1/registrations/ 200
+      GET /api/operator/webhooks/ 200
+      POST /api/operator/webhooks/ 400 invalid | url: This field is required.
+      DELETE /api/operator/webhooks/1/ 403 not_superuser | Only a superuser changes webhooks.
+      GET /api/operator/webhooks/1/ 404 not_found | Not found.
+      PATCH /api/operator/webhooks/1/ 403 not_superuser | Only a superuser changes webhooks.
+      GET /api/operator/webhooks/1/deliveries/ 404 not_found | Not found.
+      POST /api/operator/webhooks/1/ping/ 404 not_found | Not found.
+      POST /api/operator/webhooks/1/redeliver/ 400 invalid | delivery: This field is required.
+      POST /api/operator/webhooks/1/rotate/ 403 not_superuser | Only a superuser changes webhooks.
     superuser
       GET /api/operator/audit/ 200
       GET /api/operator/courses.csv 200
@@ -274,6 +283,15 @@ async fn to_operators_they_do() {
       DELETE /api/operator/users/1/operator/ 200
       POST /api/operator/users/1/operator/ 200
       GET /api/operator/users/1/registrations/ 200
+      GET /api/operator/webhooks/ 200
+      POST /api/operator/webhooks/ 400 invalid | url: This field is required.
+      DELETE /api/operator/webhooks/1/ 404 not_found | Not found.
+      GET /api/operator/webhooks/1/ 404 not_found | Not found.
+      PATCH /api/operator/webhooks/1/ 404 not_found | Not found.
+      GET /api/operator/webhooks/1/deliveries/ 404 not_found | Not found.
+      POST /api/operator/webhooks/1/ping/ 404 not_found | Not found.
+      POST /api/operator/webhooks/1/redeliver/ 400 invalid | delivery: This field is required.
+      POST /api/operator/webhooks/1/rotate/ 404 not_found | Not found.
     ");
 
     let authorization = Some(format!("Bearer {}", callers.operator.access));
