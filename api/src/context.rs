@@ -87,6 +87,12 @@ impl RequestContext<'_> {
         text.in_language(self.language).to_owned()
     }
 
+    /// Scheme and authority of links to this service.
+    pub(crate) fn base(&self) -> &str {
+        let origin = self.head.origin.as_deref();
+        self.state.config.public_url.as_deref().or(origin).unwrap_or_default()
+    }
+
     /// Notes who the user is, for the log.
     pub(crate) fn identify(&self, user: i64) {
         let source = self.source.get();
@@ -109,6 +115,15 @@ impl RequestContext<'_> {
         let incoming = self.incoming()?;
         let (length, media_type) = (self.head.header("content-length"), self.head.header("content-type"));
         Body::read(incoming, self.state.config.max_body_bytes, length, media_type).await
+    }
+
+    /// Reads the body as it came, whatever it is, once.
+    ///
+    /// # Errors
+    /// 415 if it is compressed; those of [`Body::read_file`].
+    pub(crate) async fn bytes(&self) -> Result<Body, ApiError> {
+        let length = self.head.header("content-length");
+        Body::read_file(self.incoming()?, self.state.config.max_body_bytes, length).await
     }
 
     /// Reads a file. Unless it is short, the caller is proven to be an operator before any of it

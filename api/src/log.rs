@@ -4,9 +4,10 @@
 //! address from the header that the settings name; never its path, its body or another header.
 
 use std::{
+    cell::Cell,
     io::Write,
     net::IpAddr,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::Serialize;
@@ -55,6 +56,34 @@ pub(crate) enum SecurityEvent<'a> {
         /// `None` if no host can have such a name.
         host: Option<&'a str>,
     },
+    /// Nothing proves an event of a gateway that has a proof.
+    GatewayEventForged {
+        gateway: &'a str,
+        /// Since the last such line.
+        times: u64,
+    },
+}
+
+/// Lets one line a minute through, and counts the others.
+#[derive(Default)]
+pub(crate) struct Throttle {
+    last: Cell<Option<Instant>>,
+    times: Cell<u64>,
+}
+
+impl Throttle {
+    /// Counts one. Returns how often that was since the last line, if there may be one now.
+    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
+        const PAUSE: Duration = Duration::from_secs(60);
+        let times = self.times.get() + 1;
+        self.times.set(times);
+        if self.last.get().is_some_and(|last| now.duration_since(last) < PAUSE) {
+            return None;
+        }
+        self.last.set(Some(now));
+        self.times.set(0);
+        Some(times)
+    }
 }
 
 /// One line: the fields of all events, of which each has some.
@@ -84,6 +113,10 @@ struct Line<'a> {
     retry_after_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<u64>,
     /// The one in the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -144,6 +177,11 @@ impl<'a> Line<'a> {
             SecurityEvent::HostNotAllowed { host } => Self {
                 host,
                 ..line("host_not_allowed")
+            },
+            SecurityEvent::GatewayEventForged { gateway, times } => Self {
+                gateway: Some(gateway),
+                times: Some(times),
+                ..line("gateway_event_forged")
             },
         }
     }
@@ -210,6 +248,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_throttle_lets_a_line_a_minute_through() {
+        let (throttle, begin) = (Throttle::default(), Instant::now());
+        let at = |seconds| throttle.admit(begin + Duration::from_secs(seconds));
+        assert_eq!(
+            [at(0), at(1), at(59), at(60), at(61)],
+            [Some(1), None, None, Some(3), None]
+        );
+    }
 
     #[test]
     fn an_event_has_both_ids_and_its_source() {

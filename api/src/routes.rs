@@ -13,7 +13,7 @@ use crate::{
     handlers::{
         accounts, docs, figures, health, items, operator_audit, operator_exports, operator_imports, operator_items,
         operator_orders, operator_payments, operator_registrations, operator_repeats, operator_seats, operator_users,
-        operator_webhooks, operators, orders, payments, registrations, sweep,
+        operator_webhooks, operators, orders, payments, registrations, returns, sweep, webhooks,
     },
     http::Response,
     kind::{ItemKind, KINDS},
@@ -33,7 +33,7 @@ pub(crate) enum Action {
 /// An operation with its method and its path.
 pub(crate) struct Route {
     pub(crate) method: Method,
-    /// The path with `{id}` as a placeholder, and `{registration}` behind it. Paths of resources end in a slash.
+    /// The path with `{id}` as a placeholder, and `{registration}` behind it; `{state}` is a text. Paths of resources end in a slash.
     pub(crate) path: Cow<'static, str>,
     /// The prefix of the path in its second spelling, if it has one.
     pub(crate) alias: Option<&'static str>,
@@ -270,6 +270,10 @@ pub(crate) static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route(Method::GET, "/orders/{id}/", API, &orders::GET),
         route(Method::POST, "/orders/{id}/approve/", API, &orders::APPROVE),
         route(Method::POST, "/orders/{id}/cancel/", API, &orders::CANCEL),
+        route(Method::GET, "/orders/return/{state}/", None, &returns::RETURN),
+        route(Method::POST, "/webhooks/toss/", None, &webhooks::TOSS),
+        route(Method::POST, "/webhooks/portone/", None, &webhooks::PORTONE),
+        route(Method::POST, "/webhooks/stripe/", None, &webhooks::STRIPE),
         Route {
             method: Method::POST,
             path: SWEEP.into(),
@@ -448,7 +452,11 @@ fn ids_in(pattern: &str, path: &str) -> Option<[i64; 2]> {
     };
     let path = path.strip_prefix(before)?;
     let (id, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
-    let [next, _] = ids_in(after.split_once('}')?.1, rest)?;
+    let (name, after) = after.split_once('}')?;
+    let [next, _] = ids_in(after, rest)?;
+    if name == "state" {
+        return (!id.is_empty()).then_some([0; 2]);
+    }
     let id = id
         .bytes()
         .all(|byte| byte.is_ascii_digit())

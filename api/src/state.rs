@@ -8,6 +8,7 @@ use crate::{
     auth::{passwords, tokens::Keys},
     config::Config,
     error::Misconfigured,
+    log::Throttle,
     store::{Database, Redis},
 };
 
@@ -19,6 +20,8 @@ pub(crate) struct AppState {
     pub(crate) redis: Redis,
     /// Locked by the request that has a long file in memory.
     pub(crate) long_file: Mutex<()>,
+    /// Of events that are forged.
+    pub(crate) forged_events: Throttle,
 }
 
 thread_local! {
@@ -49,6 +52,7 @@ impl AppState {
                 config.redis_timeout,
             ),
             long_file: Mutex::new(()),
+            forged_events: Throttle::default(),
             config,
         });
         // A concurrent first request may have been faster; all requests then share its state.

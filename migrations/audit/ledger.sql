@@ -70,6 +70,7 @@ select concat_ws(' ', source, source_id, step) from sugang.ledger
 where (amount > 0 and debit <> credit and debit in ('cash', 'sales', 'sales_returns')
        and credit in ('cash', 'sales', 'sales_returns')
        and (source, step) in (('payment', 'captured'), ('refund', 'done'), ('refund', 'external'),
+                              ('refund', 'reversed'),
                               ('refund', 'refused'), ('history', 'corrected'))) is not true
 union all
 select concat_ws(' ', l.source, l.source_id, l.step) from sugang.ledger l

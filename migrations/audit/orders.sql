@@ -85,3 +85,25 @@ where o.status = 'paid' and o.kind = '{kind}' and p.status = 'paid'
                   where r.user_id = o.user_id and r.{item_id} = o.item_id)
   and not exists (select from sugang.audit_log h
                   where h.subject = '{kind}' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'));
+
+-- An order that was paid is unpaid again only if the ledger says that its deposit was taken back.
+-- check: unpaid_without_reversal
+-- advice: Compare the history of the order (select * from sugang.audit_log where subject = 'order' and subject_id =
+-- <id>) with its attempts and the gateway's books. If the money is there, restore the order.
+select o.id::text from sugang.orders o
+where o.status <> 'paid'
+  and exists (select from sugang.audit_log h where h.subject = 'order' and h.subject_id = o.id and h.status = 'paid')
+  and not exists (select from sugang.payment_attempts t join sugang.ledger l
+                      on l.source = 'refund' and l.step = 'reversed'
+                         and t.facts -> 'taken_back' @> to_jsonb(l.payment_id)
+                  where t.order_id = o.id);
+
+-- An event takes effect once.
+-- check: second_event
+-- advice: An event was stored twice. Delete all but its first row, and create the missing unique index again.
+select concat(gateway, ' ', event_key) from sugang.gateway_events group by gateway, event_key having count(*) > 1;
+
+-- check: event_never_looked_up
+-- advice: Nothing has looked up what a gateway has told. See that the sweep runs, and that the gateway can be reached.
+select id::text from sugang.gateway_events
+where status = 'due' and lease_until < clock_timestamp() - interval '1 day';

@@ -2757,6 +2757,56 @@ begin
     return a;
 end $$;
 
+-- ===== deposit_reversal
+
+-- A deposit that its bank takes back after it has arrived: the gateway waits for it again. Nothing else makes an order
+-- that was paid unpaid.
+
+-- The order whose deposit is being taken back; null in every other statement.
+create or replace function sugang.reversed_order() returns bigint language sql stable as $$
+    select nullif(current_setting('sugang.reversed_order', true), '')::bigint
+$$;
+
+-- Books the money out, ends the payment, and cancels the registration unless it is completed: that is for operators to
+-- decide. While there is time for another deposit, the order holds its seat again. Returns whether anything was done: a
+-- payment that has ended otherwise stays as it is.
+create or replace function sugang.take_deposit_back(o sugang.orders, t sugang.payment_attempts, p_facts jsonb)
+returns boolean language plpgsql as $$
+declare
+    payment payments;
+    due timestamptz := (p_facts ->> 'due_at')::timestamptz;
+    keeps_seat boolean;
+begin
+    select * into payment from payments where id = t.payment_id for update;
+    if payment.status is distinct from 'paid' or o.payment_id is distinct from payment.id
+       or exists (select from sugang.payment_attempts where order_id = o.id and is_live) then
+        return false;
+    end if;
+    perform set_config('sugang.reversed_order', o.id::text, true);
+    perform from users where id = o.user_id for key share;
+    -- First, so that no gateway holds the money any more when the payment ends.
+    update sugang.payment_attempts
+        set status = 'void', payment_id = null, captured = null, due_at = due, code = 'deposit_taken_back',
+            facts = facts || jsonb_build_object(
+                'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id))
+        where id = t.id;
+    execute format('select sugang.%I($1)', 'release_' || o.kind || '_of_order') into keeps_seat using o;
+    update payments
+        set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), paid_at),
+            refund_reason = 'the deposit was taken back', history_entries = history_entries + 1
+        where id = payment.id;
+    if keeps_seat and due > clock_timestamp() then
+        update sugang.orders
+            set status = 'awaiting_deposit', expires_at = due, payment_id = null, registration_id = null
+            where id = o.id;
+        update sugang.payment_attempts set status = 'waiting', ended_at = null, lease_until = null where id = t.id;
+    else
+        update sugang.orders set status = 'expired', payment_id = null, registration_id = null where id = o.id;
+    end if;
+    perform set_config('sugang.reversed_order', '', true);
+    return true;
+end $$;
+
 -- ===== derived
 
 -- What the triggers of all kinds have in common.
@@ -2928,6 +2978,127 @@ begin
     return a;
 end $$;
 
+-- ===== gateway_events
+
+-- Events of the gateways. Each is stored once, and has its attempt looked up; only what the look-up says is settled, by
+-- the function that settles everything else. An event brings good news of an attempt that is under way, and any news
+-- of a deposit. A refusal that its sender, or the sweep, is about to learn is left to them.
+
+-- The secret that the gateway gave with the approval proves an event that has no signature. Digests are compared, so
+-- that the time tells nothing.
+create or replace function sugang.is_forged(t sugang.payment_attempts, p_secret text) returns boolean
+language sql immutable as $$
+    select coalesce(sha256(convert_to(t.secret, 'UTF8')) <> sha256(convert_to(p_secret, 'UTF8')), false)
+$$;
+
+-- What is looked up because of an event. `event` and `look_up` say what the answer is to.
+create or replace function sugang.due_event_json(e sugang.gateway_events) returns json language sql stable as $$
+    select json_build_object('event', e.id, 'look_up', e.tries, 'attempt', sugang.attempt_json(t, o))
+    from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id where t.id = e.attempt_id
+$$;
+
+-- Stores an event. `ok` has the attempt to look up, which the caller looks after until p_lease_ms have passed;
+-- `repeated` was stored before; `ignored` is about nothing that is known; `forged` is not stored.
+create or replace function sugang.receive_event(p_function text, p_gateway text, p_key text, p_reference text,
+                                                p_gateway_key text, p_secret text, p_signed boolean, p_body text,
+                                                p_lease_ms bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    t sugang.payment_attempts;
+    e sugang.gateway_events;
+begin
+    if p_function is distinct from 'receive_event' then perform sugang.misrouted(p_function, 'receive_event'); end if;
+    select * into t from sugang.payment_attempts where reference = p_reference and gateway = p_gateway;
+    if t.id is null then
+        select * into t from sugang.payment_attempts where gateway_key = p_gateway_key and gateway = p_gateway;
+    end if;
+    if sugang.is_forged(t, p_secret) then
+        a.outcome := 'forged';
+        return a;
+    end if;
+    insert into sugang.gateway_events (gateway, event_key, status, attempt_id, body, is_signed, lease_until)
+        values (p_gateway, p_key, case when t.id is null then 'ignored' else 'due' end, t.id, p_body, p_signed,
+                clock_timestamp() + make_interval(secs => p_lease_ms / 1e3))
+        on conflict (gateway, event_key) do nothing returning * into e;
+    a.outcome := case when e.id is null then 'repeated' when e.status = 'ignored' then 'ignored' else 'ok' end;
+    if a.outcome = 'ok' then a.body := sugang.due_event_json(e)::text; end if;
+    return a;
+end $$;
+
+-- Claims up to p_limit events whose look-up nothing has settled within its lease; each failure doubles the lease, up to
+-- an hour. Removes as many that are older than p_days.
+create or replace function sugang.claim_events(p_function text, p_limit bigint, p_lease_ms bigint, p_days bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'claim_events' then perform sugang.misrouted(p_function, 'claim_events'); end if;
+    delete from sugang.gateway_events where id in (
+        select id from sugang.gateway_events
+        where received_at < clock_timestamp() - make_interval(days => p_days::integer)
+        order by received_at limit p_limit for update skip locked);
+    -- An event whose attempt was deleted is about nothing any more.
+    with due as (
+        select id, exists (select from sugang.payment_attempts t where t.id = attempt_id) as is_known
+        from sugang.gateway_events where status = 'due' and lease_until < clock_timestamp()
+        order by lease_until limit p_limit for update skip locked
+    ), claimed as (
+        update sugang.gateway_events e
+            set status = case when is_known then 'due' else 'ignored' end, tries = tries + 1,
+                claimed_at = clock_timestamp(),
+                lease_until = clock_timestamp()
+                    + least(make_interval(secs => p_lease_ms / 1e3 * 2 ^ least(tries, 20)), interval '1 hour')
+            from due where e.id = due.id returning e as event, e.id, e.status
+    )
+    select 'ok', coalesce(json_agg(sugang.due_event_json(event) order by id) filter (where status = 'due'), '[]')::text
+        into a.outcome, a.body from claimed;
+    return a;
+end $$;
+
+-- Settles what a look-up because of an event has found. An answer that is not to the last look-up, or to one that began
+-- before the money was there, may be older than what is known: it takes nothing back.
+create or replace function sugang.do_settle_event(p_event bigint, p_look_up bigint, p_outcome text, p_facts jsonb)
+returns void language plpgsql as $$
+declare
+    e sugang.gateway_events;
+    o sugang.orders;
+    t sugang.payment_attempts;
+    is_news boolean := false;
+begin
+    o := sugang.lock_order((
+        select order_id from sugang.payment_attempts
+        where id = (select attempt_id from sugang.gateway_events where id = p_event)));
+    select * into e from sugang.gateway_events where id = p_event for update;
+    if e.status is distinct from 'due' or e.tries <> p_look_up or p_outcome = 'unknown' then return; end if;
+    select * into t from sugang.payment_attempts where id = e.attempt_id for update;
+    if p_outcome = 'waiting' and t.status = 'captured' and t.ended_at < e.claimed_at then
+        is_news := sugang.take_deposit_back(o, t, p_facts);
+    elsif p_outcome = 'captured' and t.payment_id is null or p_outcome = 'declined' and t.status = 'waiting'
+          or p_outcome = 'waiting' and t.status = 'sent' then
+        perform sugang.settle(t.id, p_outcome, p_facts);
+        is_news := true;
+    end if;
+    -- The gateway may tell of what its look-ups show a moment later: the sweep looks once more.
+    if not is_news and p_look_up = 1 and (t.status in ('sent', 'waiting') or t.due_at is not null) then return; end if;
+    update sugang.gateway_events set status = 'done', outcome = p_outcome where id = p_event;
+end $$;
+
+create or replace function sugang.settle_event(p_function text, p_event bigint, p_look_up bigint, p_outcome text,
+                                               p_facts text, p_request_id text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'settle_event' then perform sugang.misrouted(p_function, 'settle_event'); end if;
+    perform sugang.set_actor(o.user_id, p_request_id)
+        from sugang.gateway_events e join sugang.payment_attempts t on t.id = e.attempt_id
+        join sugang.orders o on o.id = t.order_id where e.id = p_event;
+    perform sugang.do_settle_event(p_event, p_look_up, p_outcome, p_facts::jsonb);
+    a.outcome := 'ok';
+    return a;
+end $$;
+
 -- ===== idempotency
 
 -- What every change has in common: authorization, the actor for the audit log, and the idempotency key.
@@ -3048,7 +3219,8 @@ begin
             returning id, status
     )
     insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
-        select p_at, 'refund', id, 'done', p_payment, 'sales_returns', 'cash', p_rest, p_actor, p_request_id
+        select p_at, 'refund', id, case when sugang.reversed_order() is null then 'done' else 'reversed' end, p_payment,
+               'sales_returns', 'cash', p_rest, p_actor, p_request_id
         from refund where status = 'done';
 end $$;
 
@@ -5582,6 +5754,8 @@ declare
     paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
+    -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
+    external_id := external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), '');
     update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
@@ -5678,6 +5852,36 @@ begin
     return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);
 end $$;
 
+-- Step 1 for a browser that comes back from the payment window of an attempt, and has no token. Without the window's
+-- key, and for an attempt that is not the one to be paid now, nothing begins. But for `send`, the row has the order as
+-- it is.
+create or replace function sugang.begin_return(p_function text, p_order bigint, p_reference text, p_gateway_key text,
+                                               p_amount text, p_lease_ms bigint, p_request_id text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+    t sugang.payment_attempts;
+begin
+    if p_function is distinct from 'begin_return' then perform sugang.misrouted(p_function, 'begin_return'); end if;
+    o := sugang.lock_order(p_order);
+    select * into t from sugang.payment_attempts where order_id = p_order and reference = p_reference;
+    a.outcome := case
+        when t.id is null then 'not_found'
+        when p_gateway_key is null or t.status <> 'open' or o.gateway = 'manual'
+            or sugang.authorization_error(o.user_id, null) is not null then 'ok'
+    end;
+    if a.outcome is null then
+        perform sugang.set_actor(o.user_id, p_request_id);
+        a := sugang.do_begin_approval(o.user_id, p_order, p_gateway_key, p_amount::numeric,
+                                      make_interval(secs => p_lease_ms / 1e3), null, null);
+    end if;
+    if a.outcome <> 'send' then
+        select object into a.body from sugang.orders c, sugang.order_json(c) where c.id = p_order;
+    end if;
+    return a;
+end $$;
+
 -- ===== orders
 
 -- Orders: their states, their history, and what a client is shown of them.
@@ -5708,13 +5912,17 @@ language sql immutable parallel safe as $$
         -- Late money.
         when 'expired' then array['paid', 'refund_due']
         when 'cancelled' then array['paid', 'refund_due']
+        -- A deposit that was taken back: see deposit_reversal.sql.
+        when 'paid' then array['awaiting_deposit', 'expired']
         else array[]::text[]
     end)
 $$;
 
 create or replace function sugang.follow_order() returns trigger language plpgsql as $$
 begin
-    if new.status <> old.status and not sugang.order_may_become(old.status, new.status) then
+    if new.status <> old.status
+       and (not sugang.order_may_become(old.status, new.status)
+            or old.status = 'paid' and sugang.reversed_order() is distinct from old.id) then
         raise check_violation using message = format('an order that is %s cannot become %s', old.status, new.status),
             table = 'orders', constraint = 'orders_status_follows';
     end if;
@@ -6000,6 +6208,20 @@ language sql stable as $$
     end
 $$;
 
+-- Cancels the registration of an order whose deposit was taken back, unless it is completed. Returns whether the order
+-- may hold a seat again.
+create or replace function sugang.release_course_of_order(o sugang.orders) returns boolean language plpgsql as $$
+begin
+    update course_registrations
+        set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), enrolled_at),
+            history_entries = history_entries + 1
+        where id = o.registration_id and status = 'enrolled';
+    return found and exists (
+        select from courses
+        where id = o.item_id and end_at > clock_timestamp()
+          and coalesce(registration_count + held_count < capacity, true));
+end $$;
+
 create or replace function sugang.course_end(p_id bigint) returns timestamptz language sql stable as $$
     select end_at from courses where id = p_id
 $$;
@@ -6172,6 +6394,20 @@ language sql stable as $$
         when not exists (select from tests where id = o.item_id and end_at >= clock_timestamp()) then 'order_ended'
     end
 $$;
+
+-- Cancels the registration of an order whose deposit was taken back, unless it is completed. Returns whether the order
+-- may hold a seat again.
+create or replace function sugang.release_test_of_order(o sugang.orders) returns boolean language plpgsql as $$
+begin
+    update test_registrations
+        set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), applied_at),
+            history_entries = history_entries + 1
+        where id = o.registration_id and status = 'applied';
+    return found and exists (
+        select from tests
+        where id = o.item_id and end_at > clock_timestamp()
+          and coalesce(registration_count + held_count < capacity, true));
+end $$;
 
 create or replace function sugang.test_end(p_id bigint) returns timestamptz language sql stable as $$
     select end_at from tests where id = p_id
@@ -6499,6 +6735,8 @@ alter domain sugang.outcome add constraint known check (value in (
     -- orders
     'payment_required', 'held_before', 'send', 'accepted', 'order_in_progress', 'order_ended', 'already_paid',
     'gateway_decides', 'not_opened', 'no_refund_due', 'method_unavailable',
+    -- events of gateways
+    'repeated', 'ignored', 'forged',
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do
@@ -6856,6 +7094,11 @@ begin
         ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
                                               'lease_until,due_at,secret,code,facts,sent_at,ended_at,opened,'
                                               'window_key'),
+        ('sugang.gateway_events', 'select', 'id,gateway,event_key,status,attempt_id,body,is_signed,tries,claimed_at,'
+                                            'lease_until,received_at,outcome'),
+        ('sugang.gateway_events', 'insert', 'gateway,event_key,status,attempt_id,body,is_signed,lease_until'),
+        ('sugang.gateway_events', 'update', 'status,tries,claimed_at,lease_until,outcome'),
+        ('sugang.gateway_events', 'delete', null),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),
@@ -9473,6 +9716,7 @@ select concat_ws(' ', source, source_id, step) from sugang.ledger
 where (amount > 0 and debit <> credit and debit in ('cash', 'sales', 'sales_returns')
        and credit in ('cash', 'sales', 'sales_returns')
        and (source, step) in (('payment', 'captured'), ('refund', 'done'), ('refund', 'external'),
+                              ('refund', 'reversed'),
                               ('refund', 'refused'), ('history', 'corrected'))) is not true
 union all
 select concat_ws(' ', l.source, l.source_id, l.step) from sugang.ledger l
@@ -9596,13 +9840,35 @@ where o.status = 'paid' and o.kind = 'test' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'test' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(42::bigint, 'second_active_payment', null::text,
+(42::bigint, 'unpaid_without_reversal', null::text,
+'Compare the history of the order (select * from sugang.audit_log where subject = ''order'' and subject_id = <id>) with its attempts and the gateway''s books. If the money is there, restore the order.',
+$query$
+select o.id::text from sugang.orders o
+where o.status <> 'paid'
+  and exists (select from sugang.audit_log h where h.subject = 'order' and h.subject_id = o.id and h.status = 'paid')
+  and not exists (select from sugang.payment_attempts t join sugang.ledger l
+                      on l.source = 'refund' and l.step = 'reversed'
+                         and t.facts -> 'taken_back' @> to_jsonb(l.payment_id)
+                  where t.order_id = o.id)
+$query$),
+(43::bigint, 'second_event', null::text,
+'An event was stored twice. Delete all but its first row, and create the missing unique index again.',
+$query$
+select concat(gateway, ' ', event_key) from sugang.gateway_events group by gateway, event_key having count(*) > 1
+$query$),
+(44::bigint, 'event_never_looked_up', null::text,
+'Nothing has looked up what a gateway has told. See that the sweep runs, and that the gateway can be reached.',
+$query$
+select id::text from sugang.gateway_events
+where status = 'due' and lease_until < clock_timestamp() - interval '1 day'
+$query$),
+(45::bigint, 'second_active_payment', null::text,
 'The user has paid twice. Give one payment back and set its status to ''refunded''.',
 $query$
 select string_agg(id::text, '+' order by id) from payments where status = 'paid'
 group by user_id, content_type_id, object_id having count(*) > 1
 $query$),
-(43::bigint, 'active_payment_without_active_registration', 'course',
+(46::bigint, 'active_payment_without_active_registration', 'course',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -9613,7 +9879,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(44::bigint, 'active_payment_without_active_registration', 'test',
+(47::bigint, 'active_payment_without_active_registration', 'test',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -9624,39 +9890,39 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(45::bigint, 'payment_of_unknown_kind', null::text,
+(48::bigint, 'payment_of_unknown_kind', null::text,
 'Set the payment type to the kind of the content type: select * from sugang.kinds;',
 $query$
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
 where k.kind is distinct from p.payment_type
 $query$),
-(46::bigint, 'payment_without_user', null::text,
+(49::bigint, 'payment_without_user', null::text,
 'Restore the user from a backup; the history has the id.',
 $query$
 select p.id::text from payments p where not exists (select from users u where u.id = p.user_id)
 $query$),
-(47::bigint, 'payment_value_unknown', null::text,
+(50::bigint, 'payment_value_unknown', null::text,
 'Set a status that is known, and the amount and the method that the history and the gateway have.',
 $query$
 select id::text from payments
 where status not in ('paid', 'cancelled', 'refunded')
    or (amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free') is not true
 $query$),
-(48::bigint, 'payment_points_to_another_registration', 'course',
+(51::bigint, 'payment_points_to_another_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join course_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
   and (r.user_id, r.course_id) <> (p.user_id, p.object_id)
 $query$),
-(49::bigint, 'payment_points_to_another_registration', 'test',
+(52::bigint, 'payment_points_to_another_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join test_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
   and (r.user_id, r.test_id) <> (p.user_id, p.object_id)
 $query$),
-(50::bigint, 'payment_points_to_no_registration', 'course',
+(53::bigint, 'payment_points_to_no_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -9667,7 +9933,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'course' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(51::bigint, 'payment_points_to_no_registration', 'test',
+(54::bigint, 'payment_points_to_no_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -9678,19 +9944,19 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'test' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(52::bigint, 'external_id_twice', null::text,
+(55::bigint, 'external_id_twice', null::text,
 'Compare both payments with the gateway''s books; one of them is not what was paid.',
 $query$
 select string_agg(id::text, '+' order by id) from payments
 where starts_with(external_transaction_id, 'sugang_') group by external_transaction_id having count(*) > 1
 $query$),
-(53::bigint, 'payment_time_against_status', null::text,
+(56::bigint, 'payment_time_against_status', null::text,
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from payments
 where status = 'paid' and cancelled_at is not null or status = 'cancelled' and cancelled_at is null
 $query$),
-(54::bigint, 'payment_times_out_of_order', null::text,
+(57::bigint, 'payment_times_out_of_order', null::text,
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select p.id::text from payments p
@@ -9701,17 +9967,17 @@ where (p.cancelled_at < p.paid_at - interval '5 minutes'
                   where h.subject = 'payment' and h.subject_id = p.id and h.entry = p.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(55::bigint, 'second_registration', 'course',
+(58::bigint, 'second_registration', 'course',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from course_registrations group by user_id, course_id having count(*) > 1
 $query$),
-(56::bigint, 'second_registration', 'test',
+(59::bigint, 'second_registration', 'test',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from test_registrations group by user_id, test_id having count(*) > 1
 $query$),
-(57::bigint, 'active_registration_without_active_payment', 'course',
+(60::bigint, 'active_registration_without_active_payment', 'course',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from course_registrations r
@@ -9725,7 +9991,7 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.enrolled_at)))
 $query$),
-(58::bigint, 'active_registration_without_active_payment', 'test',
+(61::bigint, 'active_registration_without_active_payment', 'test',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from test_registrations r
@@ -9739,43 +10005,43 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.applied_at)))
 $query$),
-(59::bigint, 'registration_without_user_or_item', 'course',
+(62::bigint, 'registration_without_user_or_item', 'course',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from course_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from courses i where i.id = r.course_id)
 $query$),
-(60::bigint, 'registration_without_user_or_item', 'test',
+(63::bigint, 'registration_without_user_or_item', 'test',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from test_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from tests i where i.id = r.test_id)
 $query$),
-(61::bigint, 'registration_status_unknown', 'course',
+(64::bigint, 'registration_status_unknown', 'course',
 'Set the status that the history has.',
 $query$
 select id::text from course_registrations where status not in ('enrolled', 'completed', 'cancelled')
 $query$),
-(62::bigint, 'registration_status_unknown', 'test',
+(65::bigint, 'registration_status_unknown', 'test',
 'Set the status that the history has.',
 $query$
 select id::text from test_registrations where status not in ('applied', 'completed', 'cancelled')
 $query$),
-(63::bigint, 'registration_time_against_status', 'course',
+(66::bigint, 'registration_time_against_status', 'course',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from course_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(64::bigint, 'registration_time_against_status', 'test',
+(67::bigint, 'registration_time_against_status', 'test',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from test_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(65::bigint, 'registration_times_out_of_order', 'course',
+(68::bigint, 'registration_times_out_of_order', 'course',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from course_registrations r
@@ -9787,7 +10053,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.enrolled_at - interval '5 mi
                   where h.subject = 'course' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(66::bigint, 'registration_times_out_of_order', 'test',
+(69::bigint, 'registration_times_out_of_order', 'test',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from test_registrations r
@@ -9799,7 +10065,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.applied_at - interval '5 min
                   where h.subject = 'test' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(67::bigint, 'registration_count', 'course',
+(70::bigint, 'registration_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -9807,7 +10073,7 @@ left join (select course_id as id, count(*) as n from course_registrations where
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(68::bigint, 'registration_count', 'test',
+(71::bigint, 'registration_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -9815,7 +10081,7 @@ left join (select test_id as id, count(*) as n from test_registrations where sta
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(69::bigint, 'capacity', 'course',
+(72::bigint, 'capacity', 'course',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from courses i
@@ -9832,7 +10098,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(70::bigint, 'capacity', 'test',
+(73::bigint, 'capacity', 'test',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from tests i
@@ -9849,7 +10115,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(71::bigint, 'search_table', 'course',
+(74::bigint, 'search_table', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -9857,7 +10123,7 @@ from (select id, created_at from courses where not hidden) i
 full join sugang.course_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(72::bigint, 'search_table', 'test',
+(75::bigint, 'search_table', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -9865,7 +10131,7 @@ from (select id, created_at from tests where not hidden) i
 full join sugang.test_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(73::bigint, 'search_vector', 'course',
+(76::bigint, 'search_vector', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -9880,7 +10146,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
 $query$),
-(74::bigint, 'search_vector', 'test',
+(77::bigint, 'search_vector', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -9895,7 +10161,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
 $query$),
-(75::bigint, 'search_vector_of_payment', null::text,
+(78::bigint, 'search_vector_of_payment', null::text,
 'Write the title again: update payments set target_title = target_title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -9910,7 +10176,7 @@ where p.target_title is not null
   and (p.search_vector is distinct from to_tsvector('simple', p.target_title)
        or p.title_vector <> sugang.search_vector(p.target_title, null))
 $query$),
-(76::bigint, 'outbox_of_change', null::text,
+(79::bigint, 'outbox_of_change', null::text,
 'A change was written while the trigger of the history was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the registration, order or payment.',
 $query$
 select concat(h.subject, ' ', h.subject_id, ' entry ', h.entry, ' for ', w.id)
@@ -9920,7 +10186,7 @@ where w.status <> 'ended' and (w.types = '{}' or sugang.event_type(h) = any (w.t
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where e.change_id = h.id)
 $query$),
-(77::bigint, 'delivery_without_event', null::text,
+(80::bigint, 'delivery_without_event', null::text,
 'It can never be sent: delete it, or restore the event from a backup.',
 $query$
 select d.id::text from sugang.deliveries d

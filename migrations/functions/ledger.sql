@@ -49,7 +49,8 @@ begin
             returning id, status
     )
     insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
-        select p_at, 'refund', id, 'done', p_payment, 'sales_returns', 'cash', p_rest, p_actor, p_request_id
+        select p_at, 'refund', id, case when sugang.reversed_order() is null then 'done' else 'reversed' end, p_payment,
+               'sales_returns', 'cash', p_rest, p_actor, p_request_id
         from refund where status = 'done';
 end $$;
 

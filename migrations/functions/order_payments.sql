@@ -159,6 +159,8 @@ declare
     paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
+    -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
+    external_id := external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), '');
     update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
@@ -253,4 +255,34 @@ begin
     a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
     a.body := (select object from sugang.order_json(o));
     return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);
+end $$;
+
+-- Step 1 for a browser that comes back from the payment window of an attempt, and has no token. Without the window's
+-- key, and for an attempt that is not the one to be paid now, nothing begins. But for `send`, the row has the order as
+-- it is.
+create or replace function sugang.begin_return(p_function text, p_order bigint, p_reference text, p_gateway_key text,
+                                               p_amount text, p_lease_ms bigint, p_request_id text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+    t sugang.payment_attempts;
+begin
+    if p_function is distinct from 'begin_return' then perform sugang.misrouted(p_function, 'begin_return'); end if;
+    o := sugang.lock_order(p_order);
+    select * into t from sugang.payment_attempts where order_id = p_order and reference = p_reference;
+    a.outcome := case
+        when t.id is null then 'not_found'
+        when p_gateway_key is null or t.status <> 'open' or o.gateway = 'manual'
+            or sugang.authorization_error(o.user_id, null) is not null then 'ok'
+    end;
+    if a.outcome is null then
+        perform sugang.set_actor(o.user_id, p_request_id);
+        a := sugang.do_begin_approval(o.user_id, p_order, p_gateway_key, p_amount::numeric,
+                                      make_interval(secs => p_lease_ms / 1e3), null, null);
+    end if;
+    if a.outcome <> 'send' then
+        select object into a.body from sugang.orders c, sugang.order_json(c) where c.id = p_order;
+    end if;
+    return a;
 end $$;

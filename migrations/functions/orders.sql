@@ -26,13 +26,17 @@ language sql immutable parallel safe as $$
         -- Late money.
         when 'expired' then array['paid', 'refund_due']
         when 'cancelled' then array['paid', 'refund_due']
+        -- A deposit that was taken back: see deposit_reversal.sql.
+        when 'paid' then array['awaiting_deposit', 'expired']
         else array[]::text[]
     end)
 $$;
 
 create or replace function sugang.follow_order() returns trigger language plpgsql as $$
 begin
-    if new.status <> old.status and not sugang.order_may_become(old.status, new.status) then
+    if new.status <> old.status
+       and (not sugang.order_may_become(old.status, new.status)
+            or old.status = 'paid' and sugang.reversed_order() is distinct from old.id) then
         raise check_violation using message = format('an order that is %s cannot become %s', old.status, new.status),
             table = 'orders', constraint = 'orders_status_follows';
     end if;

@@ -74,6 +74,20 @@ language sql stable as $$
     end
 $$;
 
+-- Cancels the registration of an order whose deposit was taken back, unless it is completed. Returns whether the order
+-- may hold a seat again.
+create or replace function sugang.release_{kind}_of_order(o sugang.orders) returns boolean language plpgsql as $$
+begin
+    update {registrations}
+        set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), {registered_at}),
+            history_entries = history_entries + 1
+        where id = o.registration_id and status = '{active}';
+    return found and exists (
+        select from {items}
+        where id = o.item_id and end_at > clock_timestamp()
+          and coalesce(registration_count + held_count < capacity, true));
+end $$;
+
 create or replace function sugang.{kind}_end(p_id bigint) returns timestamptz language sql stable as $$
     select end_at from {items} where id = p_id
 $$;

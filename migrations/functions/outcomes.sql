@@ -15,6 +15,8 @@ alter domain sugang.outcome add constraint known check (value in (
     -- orders
     'payment_required', 'held_before', 'send', 'accepted', 'order_in_progress', 'order_ended', 'already_paid',
     'gateway_decides', 'not_opened', 'no_refund_due', 'method_unavailable',
+    -- events of gateways
+    'repeated', 'ignored', 'forged',
     -- cancelling a payment
     'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
     -- what operators do

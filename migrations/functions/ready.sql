@@ -41,6 +41,11 @@ begin
         ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
                                               'lease_until,due_at,secret,code,facts,sent_at,ended_at,opened,'
                                               'window_key'),
+        ('sugang.gateway_events', 'select', 'id,gateway,event_key,status,attempt_id,body,is_signed,tries,claimed_at,'
+                                            'lease_until,received_at,outcome'),
+        ('sugang.gateway_events', 'insert', 'gateway,event_key,status,attempt_id,body,is_signed,lease_until'),
+        ('sugang.gateway_events', 'update', 'status,tries,claimed_at,lease_until,outcome'),
+        ('sugang.gateway_events', 'delete', null),
         ('sugang.kinds', 'select', 'kind,content_type_id'),
         ('django_content_type', 'select', 'id,app_label,model'),
         ('sugang.migrations', 'select', 'script'),

@@ -9,6 +9,7 @@ mod configuration;
 mod connections;
 mod console;
 mod cors;
+mod deposits;
 mod developer;
 mod django;
 mod django_storm;
@@ -21,6 +22,7 @@ mod forms;
 mod functions;
 mod gateway;
 mod gateway_clients;
+mod gateway_events;
 mod growth;
 mod half_close;
 mod health;
@@ -77,6 +79,7 @@ mod orders {
     mod list;
     mod preorder;
     mod races;
+    mod returns;
     mod writers;
 }
 mod other_writers;

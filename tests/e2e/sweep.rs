@@ -41,6 +41,7 @@ async fn ends_what_has_expired(#[values(EXAM, COURSE)] kind: Kind) {
       "body": {
         "again_in_seconds": 60,
         "delivered": 0,
+        "events": 0,
         "expired_deposits": 1,
         "expired_holds": 1,
         "looked_up": 0
@@ -53,6 +54,7 @@ async fn ends_what_has_expired(#[values(EXAM, COURSE)] kind: Kind) {
       "body": {
         "again_in_seconds": 60,
         "delivered": 0,
+        "events": 0,
         "expired_deposits": 0,
         "expired_holds": 0,
         "looked_up": 0

@@ -20,9 +20,11 @@ use crate::{
 };
 
 const CONFIRM: &str = "POST /v1/payments/confirm";
-const SWEEP_SECRET: &str = "0123456789abcdef";
+/// The secret of the sweep.
+pub const SWEEP_SECRET: &str = "0123456789abcdef";
 
-fn with(toss: &TossServer) -> Builder {
+/// The service with Toss for cards.
+pub fn with(toss: &TossServer) -> Builder {
     App::with("payment_gateways", "card=toss")
         .with("toss_url", toss.url())
         .with("toss_secret", TOSS_SECRET)
@@ -30,14 +32,15 @@ fn with(toss: &TossServer) -> Builder {
         .with("sweep_secret", SWEEP_SECRET)
 }
 
-async fn start() -> (TossServer, App) {
+/// The same, with a stand-in of its own.
+pub async fn start() -> (TossServer, App) {
     let toss = TossServer::start().await.expect("there is a free port");
     let app = with(&toss).start().await;
     (toss, app)
 }
 
 /// Holds a seat, and has the user agree in the payment window. Returns the order's id and the window's key.
-async fn agree(app: &App, toss: &TossServer, kind: Kind, item: i64, user: &User) -> (i64, String) {
+pub async fn agree(app: &App, toss: &TossServer, kind: Kind, item: i64, user: &User) -> (i64, String) {
     let path = format!("{}preorder/", kind.item(item));
     let order = app.post(path).by(user).json(&payment("45000.00", "card")).await;
     assert_eq!(order.status, 201, "{order:?}");
@@ -45,22 +48,24 @@ async fn agree(app: &App, toss: &TossServer, kind: Kind, item: i64, user: &User)
 }
 
 /// The key that the payment window hands over for the current attempt of an order.
-fn authenticate(toss: &TossServer, order: &Value) -> String {
+pub fn authenticate(toss: &TossServer, order: &Value) -> String {
     toss.authenticate(order["reference"].as_str().unwrap(), 45_000)
 }
 
-fn approve<'a>(app: &'a App, order: i64, key: &str, user: &User) -> Call<'a> {
+/// A request to pay an order with the key of its window.
+pub fn approve<'a>(app: &'a App, order: i64, key: &str, user: &User) -> Call<'a> {
     app.post(format!("/orders/{order}/approve/"))
         .by(user)
         .json(&json!({ "payment_key": key }))
 }
 
-async fn get(app: &App, order: i64, user: &User) -> Value {
+/// An order, as its user sees it.
+pub async fn get(app: &App, order: i64, user: &User) -> Value {
     app.get(format!("/orders/{order}/")).by(user).await.json().clone()
 }
 
 /// Sweeps, once the time has come to look after what no request has settled.
-async fn sweep(app: &App) -> Answer {
+pub async fn sweep(app: &App) -> Answer {
     app.run(
         "update sugang.payment_attempts set lease_until = clock_timestamp() where lease_until is not null",
         &[],
@@ -72,7 +77,7 @@ async fn sweep(app: &App) -> Answer {
 }
 
 /// Expects that the gateway has taken what the service has been paid, and that everything adds up.
-async fn assert_books(app: &App, toss: &TossServer, expected: i64) {
+pub async fn assert_books(app: &App, toss: &TossServer, expected: i64) {
     let paid: i64 = app
         .one(
             "select coalesce(sum(amount), 0)::bigint from payments where status = 'paid'",

@@ -3,6 +3,7 @@
 mod account_hash;
 pub(crate) mod passwords;
 pub(crate) mod rate_limit;
+pub(crate) mod return_state;
 pub(crate) mod tokens;
 
 pub(crate) use account_hash::account_hash;

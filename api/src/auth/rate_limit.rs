@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use spin_sdk::redis::RedisResult;
 
 use crate::{
-    config::RateLimits,
+    config::{Config, RateLimits},
     error::ApiError,
     store::{
         Database, Limit, Outcome, Redis, RedisFailure,
@@ -52,10 +52,11 @@ for i, key in ipairs(KEYS) do
 end
 return 0";
 
-/// An attempt to log in or to sign up.
+/// An attempt to log in or to sign up, or an event that nothing proves.
 pub(crate) struct Attempt<'a> {
     pub(crate) action: Action,
-    /// The key of the account's e-mail address ([`Address::keys`](crate::text::Address)), by which the database finds it too.
+    /// The key of the account's e-mail address ([`Address::keys`](crate::text::Address)), by which the database finds it too;
+    /// the gateway of an event.
     pub(crate) account: &'a str,
     /// The part of the client's address that counts.
     pub(crate) address: Option<IpAddr>,
@@ -66,6 +67,8 @@ pub(crate) struct Attempt<'a> {
 pub(crate) enum Action {
     Login,
     Signup,
+    /// A gateway tells what nothing proves.
+    GatewayEvent,
 }
 
 /// What is counted for an attempt: the keys of its counters, without those that have no limit.
@@ -185,11 +188,21 @@ pub(crate) async fn reset(redis: &Redis, action: Action, account: &str) -> Strin
 }
 
 impl Action {
+    /// The configured limits of the action.
+    pub(crate) fn limits(self, config: &Config) -> RateLimits {
+        match self {
+            Self::Login => config.login_limits,
+            Self::Signup => config.signup_limits,
+            Self::GatewayEvent => config.unproven_event_limits,
+        }
+    }
+
     /// The action as keys and the log name it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
             Self::Signup => "signup",
+            Self::GatewayEvent => "gateway_event",
         }
     }
 }

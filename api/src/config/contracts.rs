@@ -1,5 +1,6 @@
 //! The settings of gateways: either all of a contract are set, or none.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sugang_protocol::is_authority;
 
 use super::{
@@ -8,15 +9,27 @@ use super::{
 };
 use crate::error::Misconfigured;
 
+/// The length that Standard Webhooks requires of a secret.
+const MIN_WEBHOOK_SECRET_BYTES: usize = 24;
+
 impl Values {
     /// Reads how the gateways are reached.
     pub(super) fn contracts(&self) -> Result<Contracts, Misconfigured> {
-        let contracts = Contracts {
+        let mut contracts = Contracts {
             toss: self.credentials("toss_url", "toss_secret")?,
             portone: self.credentials("portone_url", "portone_secret")?,
             kakaopay: self.kakaopay()?,
             stripe: self.credentials("stripe_url", "stripe_secret")?,
         };
+        self.only_with("portone_webhook_secret", "portone_url")?;
+        self.only_with("stripe_webhook_secret", "stripe_url")?;
+        if let Some(portone) = &mut contracts.portone {
+            portone.webhook_secrets = self.standard_webhooks_secrets("portone_webhook_secret")?;
+        }
+        if let Some(stripe) = &mut contracts.stripe {
+            let secrets = self.webhook_secrets("stripe_webhook_secret");
+            stripe.webhook_secrets = secrets.map(|secret| secret.as_bytes().to_vec()).collect();
+        }
         let gateways = self.payment_gateways()?;
         for (gateway, is_set) in [
             (Gateway::Toss, contracts.toss.is_some()),
@@ -74,10 +87,35 @@ impl Values {
                 return Ok(Some(Credentials {
                     url: url.to_owned(),
                     secret: secret.to_owned(),
+                    webhook_secrets: Vec::new(),
                 }));
             }
         };
         Err(Misconfigured(fault))
+    }
+
+    /// The secrets with which a gateway signs its events: several while they are rotated.
+    fn webhook_secrets(&self, name: &str) -> impl Iterator<Item = &str> {
+        let secrets = self.text(name).split(',').map(str::trim);
+        secrets.filter(|secret| !secret.is_empty())
+    }
+
+    /// Reads the secrets of [Standard Webhooks](https://www.standardwebhooks.com): two while they are rotated.
+    fn standard_webhooks_secrets(&self, name: &str) -> Result<Vec<Vec<u8>>, Misconfigured> {
+        let secrets: Option<Vec<_>> = self
+            .webhook_secrets(name)
+            .map(|secret| {
+                let secret = secret.strip_prefix("whsec_").unwrap_or(secret);
+                let bytes = BASE64_STANDARD.decode(secret).ok()?;
+                (bytes.len() >= MIN_WEBHOOK_SECRET_BYTES).then_some(bytes)
+            })
+            .collect();
+        secrets.filter(|secrets| secrets.len() <= 2).ok_or_else(|| {
+            Misconfigured(format!(
+                "{name} must be empty, or one or two secrets in Base64 (whsec_…) of at least {MIN_WEBHOOK_SECRET_BYTES} \
+                 bytes, with a comma between them"
+            ))
+        })
     }
 
     /// Reads what the gateways' scripts need in the browser. A key without its contract is a mistake.

@@ -44,6 +44,8 @@ pub(crate) struct Credentials {
     /// Scheme and authority, without a slash at the end.
     pub(crate) url: String,
     pub(crate) secret: String,
+    /// What the gateway signs its events with; empty if it does not sign them, or sends none.
+    pub(crate) webhook_secrets: Vec<Vec<u8>>,
 }
 
 /// The contract with KakaoPay.

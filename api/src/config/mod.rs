@@ -2,6 +2,7 @@
 
 mod contracts;
 mod gateways;
+mod return_urls;
 pub(crate) mod types;
 mod values;
 
@@ -12,6 +13,7 @@ use sugang_protocol::{AllowedHosts, Cors};
 use crate::error::Misconfigured;
 
 pub(crate) use gateways::{Contracts, Credentials, Gateway, KakaoPayContract, PaymentGateways, PublicKeys};
+pub(crate) use return_urls::AppReturnUrls;
 pub(crate) use types::{JwtKeys, MaxHashCost, RateLimits};
 use values::Values;
 
@@ -86,12 +88,18 @@ pub(crate) struct Config {
     pub(crate) webhook_keep_days: i64,
     /// Whether the URL of a webhook may be without encryption.
     pub(crate) webhook_http: bool,
+    /// For how many days the events of the gateways are kept.
+    pub(crate) gateway_event_days: i64,
+    /// Limits the events that nothing proves.
+    pub(crate) unproven_event_limits: RateLimits,
+    /// Where a browser may be sent on from a payment window.
+    pub(crate) app_return_urls: AppReturnUrls,
 }
 
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 57] = [
+const VARIABLES: [&str; 62] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -145,10 +153,15 @@ const VARIABLES: [&str; 57] = [
     "stripe_url",
     "stripe_secret",
     "stripe_publishable_key",
+    "portone_webhook_secret",
+    "stripe_webhook_secret",
     "gateway_timeout_ms",
     "webhook_timeout_ms",
     "webhook_keep_days",
     "webhook_http",
+    "gateway_event_days",
+    "unproven_events_per_address",
+    "app_return_urls",
 ];
 
 impl Config {
@@ -211,6 +224,12 @@ impl Config {
             webhook_timeout: Duration::from_millis(values.number("webhook_timeout_ms", 100, 60_000)?),
             webhook_keep_days: values.number("webhook_keep_days", 4, 3650)?,
             webhook_http: values.switch("webhook_http")?,
+            gateway_event_days: values.number("gateway_event_days", 1, 3650)?,
+            unproven_event_limits: RateLimits {
+                per_account: 0,
+                per_address: values.number("unproven_events_per_address", 0, MAX_ATTEMPTS)?,
+            },
+            app_return_urls: values.app_return_urls()?,
         })
     }
 }
@@ -398,6 +417,9 @@ mod tests {
             ("payment_gateways", "card=toss"),
             ("payment_gateways", "kakaopay=kakaopay"),
             ("gateway_timeout_ms", "0"),
+            ("gateway_event_days", "0"),
+            ("unproven_events_per_address", "all"),
+            ("app_return_urls", "app.example/pay"),
         ] {
             let why = why(name, value);
             assert!(why.starts_with(name), "{name}={value}: {why:?}");

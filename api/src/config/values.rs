@@ -8,6 +8,7 @@ use sugang_protocol::{
 
 use super::{
     gateways::{Gateway, PaymentGateways},
+    return_urls::AppReturnUrls,
     types::{JwtKey, JwtKeys, MaxHashCost},
 };
 use crate::error::Misconfigured;
@@ -176,6 +177,16 @@ impl Values {
         AllowedHosts::parse(self.text("allowed_hosts")).ok_or_else(|| {
             Misconfigured(
                 "allowed_hosts must be empty, * or a list of hosts (api.example.com, .example.com, [::1]:8000) with commas"
+                    .into(),
+            )
+        })
+    }
+
+    pub(super) fn app_return_urls(&self) -> Result<AppReturnUrls, Misconfigured> {
+        AppReturnUrls::parse(self.text("app_return_urls")).ok_or_else(|| {
+            Misconfigured(
+                "app_return_urls must be empty, or a list of addresses (https://app.example.com/pay) without a query, \
+                 with commas"
                     .into(),
             )
         })

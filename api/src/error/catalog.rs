@@ -21,6 +21,14 @@ errors! {
     /// The request has no token.
     NOT_AUTHENTICATED = detail NotAuthenticated
         "Authentication credentials were not provided." "Authentication credentials were not provided.";
+    /// A browser comes back with an address that is not one of ours.
+    INVALID_RETURN = detail InvalidReturn
+        "유효하지 않은 주소입니다. 앱에서 주문 상태를 확인해주세요."
+        "This address is not valid. Please look the order up in the app.";
+    /// A browser loads ahead what would pay.
+    PREFETCH_REFUSED = detail PrefetchRefused "미리 불러올 수 없습니다." "This cannot be loaded ahead.";
+    /// An event of a gateway has no valid proof.
+    INVALID_SIGNATURE = detail InvalidSignature "서명이 올바르지 않습니다." "The signature is not valid.";
     /// The password is wrong, the e-mail address unknown, or the user inactive; the response does not tell which.
     INVALID_CREDENTIALS = detail InvalidCredentials
         "No active account found with the given credentials" "No active account found with the given credentials";

@@ -61,6 +61,8 @@ pub(crate) enum FieldProblem {
     BeforeStart,
     /// The word is not one of the choices.
     InvalidChoice,
+    /// The address is none to which a browser may be sent on.
+    UnknownReturnUrl,
     /// No active user has this id or this e-mail address.
     UnknownUser,
     /// The list has more than this many elements, or none.
@@ -164,6 +166,10 @@ impl FieldProblem {
                 "Datetime has wrong format. Use YYYY-MM-DDThh:mm:ss with an offset (+09:00 or Z).",
             ),
             Self::BeforeStart => text("시작 일시보다 빠를 수 없습니다.", "It may not be before the start."),
+            Self::UnknownReturnUrl => text(
+                "돌아갈 수 있는 주소가 아닙니다.",
+                "The service is not configured for this address.",
+            ),
             Self::InvalidChoice => text("유효하지 않은 선택입니다.", "This is not a valid choice."),
             Self::UnknownUser => text("해당하는 활성 사용자가 없습니다.", "There is no such active user."),
             Self::ListLength(most) => match language {

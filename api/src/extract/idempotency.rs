@@ -13,6 +13,7 @@ const HEADER: &str = "Idempotency-Key";
 const MAX_CHARS: usize = 255;
 
 /// The idempotency key of a request, if the client sent one, with the fingerprint of the request.
+#[derive(Default)]
 pub(crate) struct Idempotency {
     pub(crate) key: Option<String>,
     /// SHA-256 of method, path and body, so that a key is not taken for that of a different request.

@@ -4,7 +4,10 @@ use http::{Request, header::CONTENT_TYPE};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::attempt::{Attempt, Outcome};
+use super::{
+    attempt::{Attempt, Outcome},
+    event::{Delivery, Event, NoEvent},
+};
 use crate::http::outgoing::Received;
 
 /// A request to a gateway; `None` if the attempt or the settings cannot be put into one.
@@ -33,6 +36,11 @@ pub(super) trait Adapter {
 
     /// Reads the response to it.
     fn found(&self, attempt: &Attempt, response: &Received) -> Found;
+
+    /// Verifies what the gateway tells by itself, and reads which attempt it is about. A gateway may tell nothing.
+    fn verify(&self, _delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
+        Err(NoEvent::NotExpected)
+    }
 }
 
 /// A payment window that a gateway has opened.

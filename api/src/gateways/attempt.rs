@@ -84,6 +84,8 @@ pub(crate) enum Outcome {
     },
     /// Surely nothing has reached the gateway.
     NotSent {},
+    /// A look-up shows that no money has moved yet.
+    NotExecuted {},
     Unknown {},
 }
 
@@ -95,6 +97,7 @@ impl Outcome {
             Self::Declined { .. } => "declined",
             Self::Waiting { .. } => "waiting",
             Self::NotSent {} => "not_sent",
+            Self::NotExecuted {} => "not_executed",
             Self::Unknown {} => "unknown",
         }
     }

@@ -7,8 +7,10 @@
 mod adapter;
 mod attempt;
 mod codes;
+mod event;
 mod kakaopay;
 mod portone;
+mod signature;
 mod stripe;
 #[cfg(test)]
 mod tests;
@@ -19,13 +21,14 @@ use std::time::Duration;
 use http::Request;
 
 use crate::{
-    config::Contracts,
+    config::{Contracts, Gateway},
     http::outgoing::{self, Received, SendError},
     store::within,
 };
 pub(crate) use adapter::Opened;
 use adapter::{Adapter, Found, Reading};
 pub(crate) use attempt::{Attempt, Outcome};
+pub(crate) use event::{Delivery, Event, NoEvent};
 use kakaopay::KakaoPay;
 use portone::PortOne;
 use stripe::Stripe;
@@ -66,6 +69,34 @@ pub(crate) async fn resume(contracts: &Contracts, attempt: &Attempt, limit: Dura
         }
         None => Outcome::Unknown {},
     }
+}
+
+/// Looks an attempt up, because of an event. Nothing is sent again: what the gateway has not executed may be on its way to
+/// it.
+pub(crate) async fn find_out(contracts: &Contracts, attempt: &Attempt, limit: Duration) -> Outcome {
+    let Some(adapter) = adapter(contracts, &attempt.gateway) else {
+        return Outcome::Unknown {};
+    };
+    let sender = Sender { limit };
+    match within(limit, find(&*adapter, attempt, &sender)).await {
+        Some(Found::Settled(outcome)) => outcome,
+        Some(Found::NotAgreed | Found::NotExecuted) => Outcome::NotExecuted {},
+        Some(Found::Unclear) | None => Outcome::Unknown {},
+    }
+}
+
+/// Whether the settings know a gateway.
+pub(crate) fn is_known(contracts: &Contracts, gateway: Gateway) -> bool {
+    adapter(contracts, gateway.as_str()).is_some()
+}
+
+/// Verifies what a gateway tells by itself.
+///
+/// # Errors
+/// Why it is no event.
+pub(crate) fn verify(contracts: &Contracts, gateway: Gateway, delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
+    let adapter = adapter(contracts, gateway.as_str()).ok_or(NoEvent::NotExpected)?;
+    adapter.verify(delivery)
 }
 
 /// The adapter of a gateway that the settings know.

@@ -8,6 +8,8 @@ use super::{
     adapter::{Adapter, Found, Outgoing, Reading, json, parse},
     attempt::{Attempt, Outcome, Payment},
     codes::{Codes, Meaning},
+    event::{Delivery, Event, NoEvent, bounded},
+    signature,
 };
 use crate::{config::Credentials, http::outgoing::Received};
 
@@ -61,6 +63,18 @@ struct Account {
 struct Refusal {
     #[serde(rename = "type")]
     kind: String,
+}
+
+/// What PortOne tells by itself.
+#[derive(Deserialize)]
+struct Told {
+    data: Option<Subject>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Subject {
+    payment_id: Option<String>,
 }
 
 impl PortOne<'_> {
@@ -134,5 +148,21 @@ impl Adapter for PortOne<'_> {
             ("READY" | "PAY_PENDING", _) => Found::NotExecuted,
             _ => Found::Unclear,
         }
+    }
+
+    fn verify(&self, delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
+        if self.0.webhook_secrets.is_empty() {
+            return Err(NoEvent::NotExpected);
+        }
+        if !signature::standard_webhooks(&self.0.webhook_secrets, delivery) {
+            return Err(NoEvent::Forged);
+        }
+        let Told { data } = delivery.parse()?;
+        Ok(Event {
+            key: delivery.key("webhook-id"),
+            reference: data.and_then(|subject| subject.payment_id).and_then(bounded),
+            is_signed: true,
+            ..Event::default()
+        })
     }
 }

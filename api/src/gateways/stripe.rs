@@ -12,6 +12,8 @@ use serde_json::json;
 use super::{
     adapter::{Adapter, Found, Opened, Outgoing, Reading, is_refusal, parse},
     attempt::{Attempt, Outcome, Payment},
+    event::{Delivery, Event, NoEvent, bounded},
+    signature,
 };
 use crate::{config::Credentials, http::outgoing::Received};
 
@@ -42,6 +44,24 @@ struct Metadata {
 struct Charge {
     amount: i64,
     amount_refunded: i64,
+}
+
+/// What Stripe tells by itself: of an intent, or of what belongs to one.
+#[derive(Deserialize)]
+struct Told {
+    id: String,
+    data: Subject,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    object: Object,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    id: Option<String>,
+    payment_intent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +167,26 @@ impl Adapter for Stripe<'_> {
             ("requires_capture", _) => Found::NotExecuted,
             _ => Found::Unclear,
         }
+    }
+
+    fn verify(&self, delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
+        if self.0.webhook_secrets.is_empty() {
+            return Err(NoEvent::NotExpected);
+        }
+        if !signature::stripe(&self.0.webhook_secrets, delivery) {
+            return Err(NoEvent::Forged);
+        }
+        let Told { id, data } = delivery.parse()?;
+        let Object {
+            id: object,
+            payment_intent,
+        } = data.object;
+        Ok(Event {
+            key: bounded(id).ok_or(NoEvent::Malformed)?,
+            gateway_key: payment_intent.or(object).and_then(bounded),
+            is_signed: true,
+            ..Event::default()
+        })
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::cell::RefCell;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::executor::block_on;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Credentials, KakaoPayContract};
+use crate::{
+    config::{Credentials, KakaoPayContract},
+    http::RequestHead,
+};
 
 const REFERENCE: &str = "sugang_0123456789abcdef";
 
@@ -15,6 +19,7 @@ fn contracts() -> Contracts {
         Some(Credentials {
             url: format!("https://{name}.example"),
             secret: "secret".to_owned(),
+            webhook_secrets: vec![b"0123456789abcdef01234567".to_vec()],
         })
     };
     Contracts {
@@ -609,4 +614,88 @@ fn a_fraction_of_a_won_is_not_sent() {
 fn a_gateway_without_settings_is_not_asked() {
     assert!(adapter(&Contracts::default(), "toss").is_none());
     assert!(adapter(&contracts(), "manual").is_none());
+}
+
+const TOLD: i64 = 1_764_150_000;
+
+/// What becomes of a delivery.
+fn told(gateway: Gateway, headers: &[(&str, &str)], body: &str) -> Result<Event, NoEvent> {
+    let head = RequestHead::with_headers(http::Method::POST, headers);
+    let delivery = Delivery {
+        head: &head,
+        body: body.as_bytes(),
+        now: TOLD,
+    };
+    verify(&contracts(), gateway, &delivery)
+}
+
+#[test]
+fn an_event_of_toss_names_its_attempt_and_proves_nothing() {
+    let payment =
+        r#"{"eventType":"PAYMENT_STATUS_CHANGED","data":{"paymentKey":"p","orderId":"sugang_1","secret":null}}"#;
+    let deposit =
+        r#"{"createdAt":"2026-11-26","secret":"ps_1","status":"DONE","transactionKey":"t","orderId":"sugang_1"}"#;
+    let id = [("TossPayments-Webhook-Transmission-Id", "t-1")];
+    let event = |secret: Option<&str>| Event {
+        key: "t-1".to_owned(),
+        reference: Some("sugang_1".to_owned()),
+        secret: secret.map(str::to_owned),
+        ..Event::default()
+    };
+    assert_eq!(told(Gateway::Toss, &id, payment), Ok(event(None)));
+    assert_eq!(told(Gateway::Toss, &id, deposit), Ok(event(Some("ps_1"))));
+    let key = |headers: &[_], body: &str| told(Gateway::Toss, headers, body).unwrap().key;
+    assert_eq!(key(&[], payment), key(&[], payment), "without an id, the bytes tell");
+    assert_ne!(key(&[], payment), key(&[], deposit));
+    assert_eq!(key(&[(id[0].0, " ")], payment), key(&[], payment));
+    for (body, reference) in [("{}", None), (r#"{"data":{"orderId":"a b"}}"#, None)] {
+        assert_eq!(told(Gateway::Toss, &id, body).unwrap().reference, reference, "{body}");
+    }
+    for body in ["", "{", "[]", "1", r#"{"data":{"orderId":7}}"#] {
+        assert_eq!(told(Gateway::Toss, &id, body), Err(NoEvent::Malformed), "{body}");
+    }
+}
+
+#[test]
+fn an_event_of_portone_is_signed() {
+    let body = r#"{"type":"Transaction.Paid","data":{"paymentId":"sugang_1","transactionId":"t"}}"#;
+    let secret = format!("whsec_{}", BASE64_STANDARD.encode("0123456789abcdef01234567"));
+    let signer = standardwebhooks::Webhook::new(&secret).unwrap();
+    let signature = signer.sign("msg_1", TOLD, body.as_bytes()).unwrap();
+    let time = TOLD.to_string();
+    let headers = [
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", &time),
+        ("webhook-signature", &signature),
+    ];
+    let event = Event {
+        key: "msg_1".to_owned(),
+        reference: Some("sugang_1".to_owned()),
+        is_signed: true,
+        ..Event::default()
+    };
+    assert_eq!(told(Gateway::PortOne, &headers, body), Ok(event));
+    let changed = body.replace("sugang_1", "sugang_2");
+    assert_eq!(told(Gateway::PortOne, &headers, &changed), Err(NoEvent::Forged));
+    assert_eq!(told(Gateway::PortOne, &headers[..2], body), Err(NoEvent::Forged));
+}
+
+#[test]
+fn what_cannot_be_proven_is_not_expected() {
+    let without = Contracts {
+        portone: contracts().portone.map(|contract| Credentials {
+            webhook_secrets: Vec::new(),
+            ..contract
+        }),
+        ..Contracts::default()
+    };
+    let head = RequestHead::with_headers(http::Method::POST, &[]);
+    for gateway in [Gateway::PortOne, Gateway::Toss, Gateway::KakaoPay, Gateway::Manual] {
+        let delivery = Delivery {
+            head: &head,
+            body: b"{}",
+            now: TOLD,
+        };
+        assert_eq!(verify(&without, gateway, &delivery), Err(NoEvent::NotExpected));
+    }
 }

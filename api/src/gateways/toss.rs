@@ -9,6 +9,7 @@ use super::{
     adapter::{Adapter, Found, Outgoing, Reading, json, parse},
     attempt::{Attempt, Outcome, Payment},
     codes::{Codes, Meaning},
+    event::{Delivery, Event, NoEvent, bounded},
 };
 use crate::{config::Credentials, http::outgoing::Received};
 
@@ -73,6 +74,22 @@ struct VirtualAccount {
 #[derive(Deserialize)]
 struct Refusal {
     code: String,
+}
+
+/// What Toss tells by itself. An event of a payment has `data`; one of a deposit has neither that nor a `paymentKey`, and
+/// proves itself with the secret of the payment.
+#[derive(Deserialize)]
+struct Told {
+    data: Option<Subject>,
+    #[serde(flatten)]
+    subject: Subject,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Subject {
+    order_id: Option<String>,
+    secret: Option<String>,
 }
 
 impl Toss<'_> {
@@ -153,6 +170,19 @@ impl Adapter for Toss<'_> {
             ("READY" | "IN_PROGRESS", _) => Found::NotExecuted,
             _ => Found::Unclear,
         }
+    }
+
+    /// Toss signs nothing. The payment in an event has its secret as well, which proves as little as the rest of it if it is
+    /// not the right one.
+    fn verify(&self, delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
+        let Told { data, subject } = delivery.parse()?;
+        let subject = data.unwrap_or(subject);
+        Ok(Event {
+            key: delivery.key("tosspayments-webhook-transmission-id"),
+            reference: subject.order_id.and_then(bounded),
+            secret: subject.secret,
+            ..Event::default()
+        })
     }
 }
 

@@ -307,10 +307,7 @@ fn account_in_log(ctx: &RequestContext<'_>, account: &str) -> String {
 
 async fn check_rate_limit(ctx: &RequestContext<'_>, action: Action, account: &str) -> Result<(), ApiError> {
     let config = &ctx.state.config;
-    let limits = match action {
-        Action::Login => config.login_limits,
-        Action::Signup => config.signup_limits,
-    };
+    let limits = action.limits(config);
     let attempt = Attempt {
         action,
         account,

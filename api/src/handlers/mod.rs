@@ -23,4 +23,12 @@ pub(crate) mod orders;
 mod page;
 pub(crate) mod payments;
 pub(crate) mod registrations;
+mod return_url;
+pub(crate) mod returns;
 pub(crate) mod sweep;
+pub(crate) mod webhooks;
+
+/// Seconds since 1970.
+fn unix_time() -> i64 {
+    jsonwebtoken::get_current_timestamp().cast_signed()
+}

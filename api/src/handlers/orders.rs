@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-use super::page::page;
+use super::{page::page, return_url::with_return_url};
 
 /// The time in which the request that has sent an attempt settles it, beside the time for the gateway; then the sweep looks
 /// it up.
@@ -52,6 +52,13 @@ pub(crate) async fn preorder(
     let idempotency = ctx.idempotency(&body)?;
     let form = forms::preorder(&body.object()?)?;
     let config = &ctx.state.config;
+    let app_url = form.return_url.clone();
+    if app_url.as_ref().is_some_and(|url| !config.app_return_urls.allows(url)) {
+        return Err(ApiError::Fields(FieldProblems::of(
+            "return_url",
+            FieldProblem::UnknownReturnUrl,
+        )));
+    }
     let gateway = config.payment_gateways.of(form.payment_method);
     let accepted = payment_rules::accepted_amounts(form.payment_method);
     let call = PreorderItem {
@@ -78,8 +85,8 @@ pub(crate) async fn preorder(
     }
     let replayed = row.replayed;
     let done = match row.outcome {
-        Outcome::Ok => Ok(Response::text(201, "application/json", row.body)),
-        Outcome::HeldBefore => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::Ok => held(ctx, 201, row, app_url),
+        Outcome::HeldBefore => held(ctx, 200, row, app_url),
         Outcome::MethodUnavailable => Err((&PAYMENT_METHOD_UNAVAILABLE).into()),
         Outcome::NotFound => Err((&NOT_FOUND).into()),
         Outcome::AlreadyRegistered => Err((&kind.already_registered).into()),
@@ -126,6 +133,20 @@ async fn open(ctx: &RequestContext<'_>, caller: &Caller, held: &FunctionRow) -> 
         opened,
     };
     Ok(ctx.execute(orders(), end).await?.body)
+}
+
+/// The response with an order that holds a seat, and with the address to come back to if the client has asked for one.
+fn held(
+    ctx: &RequestContext<'_>,
+    status: u16,
+    row: FunctionRow,
+    app_url: Option<String>,
+) -> Result<Response, ApiError> {
+    let body = match app_url {
+        Some(app_url) => with_return_url(ctx, row, app_url)?,
+        None => row.body,
+    };
+    Ok(Response::text(status, "application/json", body))
 }
 
 pub(crate) static LIST: Operation = Operation {
@@ -225,7 +246,7 @@ pub(crate) async fn approve(ctx: &RequestContext<'_>, caller: Caller) -> Result<
 }
 
 /// Has a gateway move the money, and settles what it says. Between both, no transaction is open.
-async fn pay(
+pub(super) async fn pay(
     ctx: &RequestContext<'_>,
     attempt: &Attempt,
     has_key: bool,
@@ -278,7 +299,7 @@ pub(super) fn lease_ms(config: &Config) -> i64 {
 }
 
 /// Whether an order was settled without money: its payment was declined.
-fn is_declined(row: &FunctionRow) -> Result<bool, ApiError> {
+pub(super) fn is_declined(row: &FunctionRow) -> Result<bool, ApiError> {
     #[derive(serde::Deserialize)]
     struct Payload {
         status: OrderStatus,
@@ -386,6 +407,7 @@ mod description {
                     (&kind.amount_mismatch).into(),
                     (&AMOUNT_OUT_OF_BOUNDS).into(),
                     (&SOLD_OUT).into(),
+                    ApiError::Fields(FieldProblems::of("return_url", FieldProblem::UnknownReturnUrl)),
                 ]
                 .into_iter()
                 .chain(body())

@@ -6,14 +6,7 @@ use crate::{context::RequestContext, extract::Query, http::Response, store::Func
 
 /// Builds the response with one page, and the links to the previous and the next page.
 pub(super) fn page(ctx: &RequestContext<'_>, query: &Query, row: &FunctionRow) -> Response {
-    let base = ctx
-        .state
-        .config
-        .public_url
-        .as_deref()
-        .or(ctx.head.origin.as_deref())
-        .unwrap_or_default();
-    let address = format!("{base}{}", ctx.head.path);
+    let address = format!("{}{}", ctx.base(), ctx.head.path);
     let page = Page {
         count: row.count.unsigned_abs(),
         next: (row.page < row.pages).then(|| query.link(&address, row.page + 1)),

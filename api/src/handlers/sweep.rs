@@ -1,6 +1,6 @@
 //! The sweep: work that no request of a client causes. A clock requests it, such as that of the embedded host.
 
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, try_join};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -15,13 +15,14 @@ use crate::{
     http::Response,
     store::{
         FunctionRow, Outcome,
-        order_functions::{ClaimDue, Sweep, orders},
+        order_functions::{ClaimDue, ClaimEvents, Sweep, orders},
     },
 };
 
 use super::{
     deliveries::deliver,
     orders::{lease_ms, settlement},
+    webhooks::{self, DueEvent},
 };
 
 /// The most orders that one call ends, so that it is short.
@@ -55,11 +56,12 @@ pub(crate) async fn sweep(ctx: &RequestContext<'_>) -> Result<Response, ApiError
 
 /// Settles what gateways know, and ends what has expired.
 async fn settle_and_expire(ctx: &RequestContext<'_>) -> Result<Map<String, Value>, ApiError> {
-    let looked_up = look_up(ctx).await?;
+    let (looked_up, events) = try_join(look_up(ctx), look_up_events(ctx)).await?;
     let row = expect(ctx.execute(orders(), Sweep { limit: LIMIT }).await?)?;
     let mut done: Map<String, Value> = row.payload()?;
     done.insert("looked_up".to_owned(), looked_up.into());
-    if looked_up as i64 == LOOK_UPS {
+    done.insert("events".to_owned(), events.into());
+    if looked_up.max(events) as i64 == LOOK_UPS {
         done.insert("again_in_seconds".to_owned(), 0.into());
     }
     Ok(done)
@@ -83,6 +85,23 @@ async fn look_up(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
         failed.log(ctx.ids);
     }
     Ok(attempts.len())
+}
+
+/// Looks up what the events of gateways are about that no other request looks after, and removes old ones.
+async fn look_up_events(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
+    let config = &ctx.state.config;
+    let claim = ClaimEvents {
+        limit: LOOK_UPS,
+        lease_ms: lease_ms(config),
+        days: config.gateway_event_days,
+    };
+    let events: Vec<DueEvent> = expect(ctx.execute(orders(), claim).await?)?.payload()?;
+    let count = events.len();
+    let settled = events.into_iter().map(|due| webhooks::look_up(ctx.state, ctx.ids, due));
+    for failed in join_all(settled).await.into_iter().filter_map(Result::err) {
+        failed.log(ctx.ids);
+    }
+    Ok(count)
 }
 
 fn expect(row: FunctionRow) -> Result<FunctionRow, ApiError> {

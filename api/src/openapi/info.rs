@@ -61,6 +61,10 @@ pub(super) fn tags() -> Vec<Tag> {
             "What operators do. To every other client these paths do not exist: 404, whatever the request.",
         ),
         tag(
+            "webhooks",
+            "What payment gateways send. An event is answered at once; what has happened is looked up at its gateway.",
+        ),
+        tag(
             "service",
             "This document, the pages that show it, and what an operator's probes ask.",
         ),

@@ -77,7 +77,7 @@ fn success_response(success: &Success) -> Response {
         let text = "`true` where this is an earlier answer again.";
         response = response.header("Idempotency-Replayed", header(text));
     }
-    if success.status == 204 {
+    if matches!(success.status, 204 | 303) {
         return response.build();
     }
     let content = match success.schema.clone() {

@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     extract::forms::signup::{MAX_EMAIL_CHARS, MAX_USERNAME_CHARS, MIN_PASSWORD_CHARS},
-    operation::{description::FILE, parameters::string},
+    operation::{
+        description::{FILE, GATEWAY_EVENT},
+        parameters::string,
+    },
 };
 
 /// Examples of a course, whose type it shares with an exam.
@@ -129,6 +132,12 @@ pub(super) fn components() -> Components {
         .schema("ExamsCreated", ItemsCreated::<ExamId>::schema())
         .schema("CoursesCreated", ItemsCreated::<CourseId>::schema())
         .schema(FILE, string().description(Some("CSV, or JSON Lines.")).build())
+        .schema(
+            GATEWAY_EVENT,
+            Object::builder()
+                .description(Some("What the gateway's own documents say."))
+                .build(),
+        )
         .schema(CODE, errors::error_code())
         .schema(ERROR, errors::error())
         .build();

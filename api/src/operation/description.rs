@@ -30,6 +30,9 @@ pub(crate) const LISTS: [&str; 4] = [BODIES[0], BODIES[1], BODIES[2], FILES[0]];
 /// The name of the schema of a file.
 pub(crate) const FILE: &str = "File";
 
+/// The name of the schema of an event of a gateway.
+pub(crate) const GATEWAY_EVENT: &str = "GatewayEvent";
+
 /// The description of an operation.
 pub(crate) struct Description {
     pub(crate) tag: Cow<'static, str>,
@@ -167,6 +170,14 @@ impl Success {
     pub(crate) fn nothing() -> Self {
         Self {
             status: 204,
+            ..Self::page()
+        }
+    }
+
+    /// The client goes on at another address.
+    pub(crate) fn elsewhere() -> Self {
+        Self {
+            status: 303,
             ..Self::page()
         }
     }

@@ -97,6 +97,10 @@ const VIOLATIONS: &[(&str, Violation)] = &[
     ("payment_attempts_status_known", Defect),
     ("payment_attempts_money_known", Defect),
     ("payment_attempts_captured_is_price", Defect),
+    ("gateway_events_pkey", SequenceBehind),
+    ("gateway_events_key", Overtaken(&BUSY)),
+    ("gateway_events_status_known", Defect),
+    ("gateway_events_due_has_attempt", Defect),
     // What the service keeps for itself.
     ("audit_log_pkey", SequenceBehind),
     ("change_log_pkey", SequenceBehind),

@@ -70,6 +70,16 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
+        /// The same for a browser that comes back from the payment window of an attempt, without a token.
+        begin_return BeginReturn = "begin_return" One {
+            order: i64,
+            reference: String,
+            gateway_key: Option<String>,
+            amount: Option<String>,
+            lease_ms: i64,
+            request_id: String,
+        } retry(self) Retry::Idempotent;
+
         /// Settles an attempt to pay by what its gateway has said, once.
         settle_attempt SettleAttempt = "settle_attempt" Change {
             attempt: i64,
@@ -85,6 +95,34 @@ functions! {
             limit: i64,
             lease_ms: i64,
         } retry(self) Retry::Never;
+
+        /// Stores an event of a gateway, once, and has its attempt looked up.
+        receive_event ReceiveEvent = "receive_event" One {
+            gateway: String,
+            key: String,
+            reference: Option<String>,
+            gateway_key: Option<String>,
+            secret: Option<String>,
+            signed: bool,
+            body: String,
+            lease_ms: i64,
+        } retry(self) Retry::Idempotent;
+
+        /// Claims events whose look-up nothing has settled, so that no other sweep does, and removes old ones.
+        claim_events ClaimEvents = "claim_events" One {
+            limit: i64,
+            lease_ms: i64,
+            days: i64,
+        } retry(self) Retry::Never;
+
+        /// Settles what a look-up because of an event has found, once.
+        settle_event SettleEvent = "settle_event" One {
+            event: i64,
+            look_up: i64,
+            outcome: String,
+            facts: String,
+            request_id: String,
+        } retry(self) Retry::Idempotent;
 
         /// Ends what has expired, up to a limit for each call.
         sweep Sweep = "sweep" One {

@@ -78,6 +78,11 @@ outcomes! {
     NoRefundDue = "no_refund_due",
     MethodUnavailable = "method_unavailable",
 
+    // Events of gateways.
+    Repeated = "repeated",
+    Ignored = "ignored",
+    Forged = "forged",
+
     // Cancelling a payment.
     NotOwner = "not_owner",
     AlreadyCancelled = "already_cancelled",

@@ -19,11 +19,13 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::AlreadyCancelled
         | ErrorCode::ItemCompleted
         | ErrorCode::RefundRefused
+        | ErrorCode::InvalidReturn
         | ErrorCode::InvalidRows => 400,
         ErrorCode::NotAuthenticated
         | ErrorCode::InvalidCredentials
         | ErrorCode::TokenNotValid
         | ErrorCode::UserNotFound
+        | ErrorCode::InvalidSignature
         | ErrorCode::UserInactive => 401,
         ErrorCode::PaymentDeclined => 402,
         ErrorCode::NotOwner | ErrorCode::NotSuperuser | ErrorCode::OwnAccount => 403,
@@ -60,6 +62,7 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::ReadOnly
         | ErrorCode::Locked
         | ErrorCode::Overloaded
+        | ErrorCode::PrefetchRefused
         | ErrorCode::Misconfigured => 503,
         ErrorCode::Timeout => 504,
         ErrorCode::HttpVersionNotSupported => 505,
@@ -77,6 +80,7 @@ pub(super) const fn retry_after_s(code: &ErrorCode) -> Option<&'static str> {
         | ErrorCode::ReadOnly
         | ErrorCode::Locked
         | ErrorCode::Overloaded
+        | ErrorCode::PrefetchRefused
         | ErrorCode::Timeout => Some("1"),
         _ => None,
     }

@@ -108,6 +108,12 @@ codes! {
     NotAuthenticated = "not_authenticated",
     /// No active account has this e-mail and password.
     InvalidCredentials = "invalid_credentials",
+    /// The signature of an event, or the secret that proves it, is missing or wrong.
+    InvalidSignature = "invalid_signature",
+    /// The address to which a browser came back was changed, has expired, or is that of another payment.
+    InvalidReturn = "invalid_return",
+    /// The browser loads a page ahead that it must not load ahead.
+    PrefetchRefused = "prefetch_refused",
     /// The token is expired, forged, malformed or of the wrong type.
     TokenNotValid = "token_not_valid",
     /// The token's user is gone.

@@ -62,6 +62,11 @@ pub struct Preorder {
     pub amount: Money,
     /// How the user will pay.
     pub payment_method: PaymentMethod,
+    /// Where the app goes on once the payment window has sent the browser back to the service; one of the addresses that the
+    /// service is configured for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(examples("https://app.example.com/pay/done")))]
+    pub return_url: Option<String>,
 }
 
 /// Where and until when a deposit is to be paid in.
@@ -192,6 +197,10 @@ pub struct Order {
     /// What goes back of its money, if any does.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub refund: Option<OrderRefund>,
+    /// Where the payment window has to send the browser back to, if the pre-order has asked for that: as successUrl and
+    /// failUrl, or as redirectUrl. Only the response to the pre-order has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_url: Option<String>,
     /// The server's time, from which a client counts down to `expires_at`.
     #[cfg_attr(feature = "openapi", schema(examples("2026-11-23T03:21:26.123456Z")))]
     pub now: DateTime,

@@ -178,6 +178,24 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "1",
         "delete from {registrations} where id = 5",
     ),
+    by(
+        "unpaid_without_reversal",
+        "1",
+        "update sugang.orders set status = 'expired', ended_at = now(), payment_id = null, registration_id = null where id = 1",
+    ),
+    by(
+        "second_event",
+        "toss event-1",
+        "drop index sugang.gateway_events_key;
+         insert into sugang.gateway_events (gateway, event_key, status, body, is_signed)
+            select 'toss', 'event-1', 'ignored', '{}', false from generate_series(1, 2)",
+    ),
+    by(
+        "event_never_looked_up",
+        "1",
+        "insert into sugang.gateway_events (id, gateway, event_key, attempt_id, body, is_signed, lease_until)
+            overriding system value values (1, 'toss', 'event-1', 1, '{}', false, now() - interval '2 days')",
+    ),
     by("audit_log_of_order", "1 was changed", "update sugang.orders set title = 'x' where id = 1"),
     by(
         "audit_log_of_order",

@@ -50,7 +50,7 @@ impl Body {
         Self::of(receive(request, limit, declared).await?, media_type)
     }
 
-    /// Reads a file of at most `limit` bytes, as it is.
+    /// Reads a body of at most `limit` bytes, as it is.
     ///
     /// # Errors
     /// 413 as soon as the limit is exceeded, 400 if the client breaks off.

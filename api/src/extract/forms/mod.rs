@@ -27,7 +27,7 @@ pub(crate) use login::login;
 pub(crate) use managed_registration::{
     MAX_REGISTRATIONS, cancel_registration, complete_registrations, new_registration,
 };
-pub(crate) use order::{approve_order, cancel_order, confirm_order, preorder, refund_order};
+pub(crate) use order::{MAX_KEY_CHARS, approve_order, cancel_order, confirm_order, preorder, refund_order};
 pub(crate) use refresh::refresh;
 pub(crate) use refund::refund;
 pub(crate) use register::{RegisterForm, register};

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The longest id that a gateway gives a payment.
-const MAX_KEY_CHARS: usize = 300;
+pub(crate) const MAX_KEY_CHARS: usize = 300;
 
 /// Reads a pre-order. What costs nothing needs none.
 ///
@@ -23,8 +23,13 @@ pub(crate) fn preorder(object: &Object<'_>) -> Result<Preorder, ApiError> {
         let method = word.parse().ok().filter(|method| !free.contains(method));
         form.keep("payment_method", method.ok_or(FieldProblem::InvalidChoice))
     });
+    let return_url = form.nullable("return_url", |raw| text(raw).map(Some)).flatten();
     match (amount, method) {
-        (Some(amount), Some(payment_method)) => Ok(Preorder { amount, payment_method }),
+        (Some(amount), Some(payment_method)) if form.problems.is_empty() => Ok(Preorder {
+            amount,
+            payment_method,
+            return_url,
+        }),
         _ => Err(ApiError::Fields(form.problems)),
     }
 }

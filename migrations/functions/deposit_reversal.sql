@@ -1,0 +1,47 @@
+-- A deposit that its bank takes back after it has arrived: the gateway waits for it again. Nothing else makes an order
+-- that was paid unpaid.
+
+-- The order whose deposit is being taken back; null in every other statement.
+create or replace function sugang.reversed_order() returns bigint language sql stable as $$
+    select nullif(current_setting('sugang.reversed_order', true), '')::bigint
+$$;
+
+-- Books the money out, ends the payment, and cancels the registration unless it is completed: that is for operators to
+-- decide. While there is time for another deposit, the order holds its seat again. Returns whether anything was done: a
+-- payment that has ended otherwise stays as it is.
+create or replace function sugang.take_deposit_back(o sugang.orders, t sugang.payment_attempts, p_facts jsonb)
+returns boolean language plpgsql as $$
+declare
+    payment payments;
+    due timestamptz := (p_facts ->> 'due_at')::timestamptz;
+    keeps_seat boolean;
+begin
+    select * into payment from payments where id = t.payment_id for update;
+    if payment.status is distinct from 'paid' or o.payment_id is distinct from payment.id
+       or exists (select from sugang.payment_attempts where order_id = o.id and is_live) then
+        return false;
+    end if;
+    perform set_config('sugang.reversed_order', o.id::text, true);
+    perform from users where id = o.user_id for key share;
+    -- First, so that no gateway holds the money any more when the payment ends.
+    update sugang.payment_attempts
+        set status = 'void', payment_id = null, captured = null, due_at = due, code = 'deposit_taken_back',
+            facts = facts || jsonb_build_object(
+                'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id))
+        where id = t.id;
+    execute format('select sugang.%I($1)', 'release_' || o.kind || '_of_order') into keeps_seat using o;
+    update payments
+        set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), paid_at),
+            refund_reason = 'the deposit was taken back', history_entries = history_entries + 1
+        where id = payment.id;
+    if keeps_seat and due > clock_timestamp() then
+        update sugang.orders
+            set status = 'awaiting_deposit', expires_at = due, payment_id = null, registration_id = null
+            where id = o.id;
+        update sugang.payment_attempts set status = 'waiting', ended_at = null, lease_until = null where id = t.id;
+    else
+        update sugang.orders set status = 'expired', payment_id = null, registration_id = null where id = o.id;
+    end if;
+    perform set_config('sugang.reversed_order', '', true);
+    return true;
+end $$;

@@ -1,0 +1,302 @@
+//! Deposits to virtual accounts, which come days later, late, never, or are taken back.
+
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use sugang_tests::{
+    Answer, App, EXAM, Item, PORTONE_SECRET, PORTONE_WEBHOOK_SECRET, Plan, TOSS_SECRET, TossServer, User, Way,
+};
+use tokio::time::sleep;
+
+use crate::{
+    storm::assert_audit,
+    support::preorder,
+    toss::{SWEEP_SECRET, get, sweep},
+};
+
+/// The service with a gateway for bank transfers. The stand-in plays every gateway.
+async fn start(gateway: &str) -> (TossServer, App) {
+    let bank = TossServer::start().await.expect("there is a free port");
+    let secret = if gateway == "toss" { TOSS_SECRET } else { PORTONE_SECRET };
+    let mut app = App::with("payment_gateways", format!("bank_transfer={gateway}"))
+        .with(&format!("{gateway}_url"), bank.url())
+        .with(&format!("{gateway}_secret"), secret)
+        .with("sweep_secret", SWEEP_SECRET);
+    if gateway == "portone" {
+        app = app.with("portone_webhook_secret", PORTONE_WEBHOOK_SECRET);
+    }
+    (bank, app.start().await)
+}
+
+/// Holds the one seat of an item, and has the gateway open an account for it. Returns the order.
+async fn wait_for_deposit(app: &App, bank: &TossServer, gateway: &str, user: &User) -> Value {
+    let item = app
+        .add(
+            EXAM,
+            Item {
+                capacity: Some(1),
+                ..Item::default()
+            },
+        )
+        .await;
+    let held = preorder(app, EXAM, item, user).await;
+    let key = bank.agree(gateway, reference(held.json()), 45_000, Way::VirtualAccount);
+    let path = format!("/orders/{}/approve/", held.json()["id"]);
+    let approved = app.post(path).by(user).json(&json!({ "payment_key": key })).await;
+    assert_eq!(
+        (approved.status.as_u16(), &approved.json()["status"]),
+        (202, &json!("awaiting_deposit")),
+        "{approved:?}"
+    );
+    deliver(app, bank).await;
+    approved.json().clone()
+}
+
+fn reference(order: &Value) -> &str {
+    order["reference"].as_str().expect("an order has an attempt")
+}
+
+/// Delivers what the gateway has to tell.
+async fn deliver(app: &App, bank: &TossServer) {
+    for event in bank.events() {
+        assert_eq!(event.deliver(&app.base).await, Some(200));
+    }
+}
+
+/// Waits until the order has this status.
+async fn until(app: &App, expected: &str) {
+    let begun = Instant::now();
+    loop {
+        let status: String = app.one("select status from sugang.orders", &[]).await;
+        if status == expected {
+            return;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "the order is {status}, and never {expected}"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What is booked, in its order.
+async fn ledger(app: &App) -> Value {
+    app.rows("select source, step, debit, credit, amount::text from sugang.ledger order by at, source_id, source")
+        .await
+}
+
+async fn pay_in(app: &App, bank: &TossServer, gateway: &str, order: &Value) {
+    assert!(bank.deposit(gateway, reference(order)), "the account takes it");
+    deliver(app, bank).await;
+    until(app, "paid").await;
+}
+
+async fn take_back(app: &App, bank: &TossServer, gateway: &str, order: &Value) {
+    assert!(bank.take_back(gateway, reference(order)), "there was a deposit");
+    deliver(app, bank).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_deposit_is_waited_for_and_pays(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    assert_eq!(order["deposit"]["amount"], "45000.00");
+    assert_eq!(order["expires_at"], order["deposit"]["due_at"]);
+    assert_eq!(sweep(&app).await.json()["expired_deposits"], 0);
+    pay_in(&app, &bank, gateway, &order).await;
+    assert_eq!(bank.taken(), if gateway == "toss" { 45_000 } else { 0 });
+    assert_audit(&app).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_deposit_without_an_event_is_looked_up_at_its_deadline(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    assert!(bank.deposit(gateway, reference(&order)));
+    bank.events();
+    app.run("update sugang.payment_attempts set due_at = clock_timestamp()", &[])
+        .await;
+    sweep(&app).await;
+    assert_eq!(get(&app, 1, &minsu).await["status"], "paid");
+    assert_audit(&app).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_account_that_is_never_paid_frees_its_seat(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    let (minsu, sora) = (app.user("minsu").await, app.user("sora").await);
+    wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    // What was told of the account may still be looked up.
+    app.run("delete from sugang.gateway_events", &[]).await;
+    bank.advance(60 * 86_400);
+    app.run("update sugang.payment_attempts set due_at = clock_timestamp()", &[])
+        .await;
+    app.run("update sugang.orders set expires_at = clock_timestamp()", &[])
+        .await;
+    assert_eq!(
+        preorder(&app, EXAM, 1, &sora).await.code(),
+        "sold_out",
+        "it was not looked up yet"
+    );
+    sweep(&app).await;
+    assert_eq!(get(&app, 1, &minsu).await["status"], "expired");
+    assert_eq!(preorder(&app, EXAM, 1, &sora).await.status, 201);
+    assert_audit(&app).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_deposit_that_is_taken_back_is_booked_out(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    let (minsu, sora) = (app.user("minsu").await, app.user("sora").await);
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    pay_in(&app, &bank, gateway, &order).await;
+    take_back(&app, &bank, gateway, &order).await;
+    until(&app, "awaiting_deposit").await;
+    let (booked, left) = (ledger(&app).await, registrations(&app).await);
+    insta::allow_duplicates! {
+        insta::assert_json_snapshot!(booked, @r#"
+        [
+          {
+            "amount": "45000.00",
+            "credit": "sales",
+            "debit": "cash",
+            "source": "payment",
+            "step": "captured"
+          },
+          {
+            "amount": "45000.00",
+            "credit": "cash",
+            "debit": "sales_returns",
+            "source": "refund",
+            "step": "reversed"
+          }
+        ]
+        "#);
+        insta::assert_json_snapshot!(left, @r#"
+        [
+          {
+            "held_count": 1,
+            "payment": "cancelled",
+            "refund_reason": "the deposit was taken back",
+            "registration_count": 0,
+            "status": "cancelled"
+          }
+        ]
+        "#);
+    }
+    assert_eq!(
+        preorder(&app, EXAM, 1, &sora).await.code(),
+        "sold_out",
+        "the order holds the seat again"
+    );
+    assert_audit(&app).await;
+    pay_in(&app, &bank, gateway, &order).await;
+    let payments = app.rows("select id, status from payments order by id").await;
+    assert_eq!(
+        payments,
+        json!([{"id": 1, "status": "cancelled"}, {"id": 2, "status": "paid"}])
+    );
+    assert_audit(&app).await;
+}
+
+/// Status of the registration, and of its payment.
+async fn registrations(app: &App) -> Value {
+    app.rows(
+        "select r.status, p.status as payment, p.refund_reason, registration_count, held_count
+         from test_registrations r join payments p on p.registration_id = r.id join tests t on t.id = r.test_id",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_is_completed_stays_without_its_deposit() {
+    let (bank, app) = start("toss").await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, "toss", &minsu).await;
+    pay_in(&app, &bank, "toss", &order).await;
+    assert_eq!(app.post("/tests/1/complete/").by(&minsu).await.status, 200);
+    take_back(&app, &bank, "toss", &order).await;
+    until(&app, "expired").await;
+    insta::assert_json_snapshot!(registrations(&app).await, @r#"
+    [
+      {
+        "held_count": 0,
+        "payment": "cancelled",
+        "refund_reason": "the deposit was taken back",
+        "registration_count": 1,
+        "status": "completed"
+      }
+    ]
+    "#);
+    let codes = app.rows("select status, code from sugang.payment_attempts").await;
+    assert_eq!(codes, json!([{"status": "void", "code": "deposit_taken_back"}]));
+    assert_audit(&app).await;
+}
+
+#[tokio::test]
+async fn a_seat_that_an_operator_has_taken_away_is_not_held_again() {
+    let (bank, app) = start("toss").await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, "toss", &minsu).await;
+    pay_in(&app, &bank, "toss", &order).await;
+    app.run("update tests set end_at = clock_timestamp()", &[]).await;
+    take_back(&app, &bank, "toss", &order).await;
+    until(&app, "expired").await;
+    insta::assert_json_snapshot!(registrations(&app).await, @r#"
+    [
+      {
+        "held_count": 0,
+        "payment": "cancelled",
+        "refund_reason": "the deposit was taken back",
+        "registration_count": 0,
+        "status": "cancelled"
+      }
+    ]
+    "#);
+    assert_audit(&app).await;
+}
+
+/// While a look-up still waits for its answer, which says that no deposit has come, one comes. Returns the order's status
+/// once the old answer is there.
+async fn answer_late(app: &App, bank: &TossServer) -> String {
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(app, bank, "toss", &minsu).await;
+    app.run("delete from sugang.gateway_events", &[]).await;
+    bank.plan_look_up(Plan::AnswerLate(2_000));
+    let early = app
+        .post("/webhooks/toss/")
+        .json(&json!({"data": {"orderId": reference(&order)}}));
+    let answer: Answer = early.await;
+    assert_eq!(answer.status, 200);
+    sleep(Duration::from_millis(500)).await;
+    pay_in(app, bank, "toss", &order).await;
+    sleep(Duration::from_millis(2_500)).await;
+    app.one("select status from sugang.orders", &[]).await
+}
+
+#[tokio::test]
+async fn an_old_answer_takes_nothing_back() {
+    let (bank, app) = start("toss").await;
+    assert_eq!(answer_late(&app, &bank).await, "paid");
+    assert_audit(&app).await;
+}
+
+/// The negative control: the answer is taken for news.
+#[tokio::test]
+async fn without_the_time_of_the_look_up_an_old_answer_takes_a_deposit_back() {
+    let (bank, app) = start("toss").await;
+    let function: String = app
+        .one("select pg_get_functiondef('sugang.do_settle_event'::regproc)", &[])
+        .await;
+    let without = function.replace(" and t.ended_at < e.claimed_at", "");
+    assert_ne!(without, function);
+    app.run(&without, &[]).await;
+    assert_eq!(answer_late(&app, &bank).await, "awaiting_deposit");
+}
