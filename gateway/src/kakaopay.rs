@@ -37,6 +37,7 @@ struct Prepared {
     tid: String,
     user: String,
     amount: i64,
+    approval_url: String,
     /// Whether its approval was refused.
     has_failed: bool,
 }
@@ -87,6 +88,11 @@ impl Gateway for KakaoPay {
 }
 
 impl KakaoPay {
+    /// Where the window sends the user who has agreed, but for the `pg_token`.
+    pub(crate) fn approval_url(&self, reference: &str) -> Option<String> {
+        Some(self.prepared.get(reference)?.approval_url.clone())
+    }
+
     fn ready(&mut self, body: &Value, desk: &mut Desk) -> Answer {
         let texts = [
             "partner_order_id",
@@ -109,6 +115,7 @@ impl KakaoPay {
             tid: desk.id("T"),
             user: text(body, "partner_user_id"),
             amount,
+            approval_url: text(body, "approval_url"),
             has_failed: false,
         };
         let url = |device: &str| format!("https://mockup-pg-web.example/{}/{device}", prepared.tid);

@@ -150,6 +150,11 @@ impl StandIn {
             .change(|books| books.toss.refusal = Some((status, code.to_owned())));
     }
 
+    /// Where KakaoPay's window sends the user who has agreed, but for the `pg_token`.
+    pub fn approval_url(&self, reference: &str) -> Option<String> {
+        self.shared.change(|books| books.kakaopay.approval_url(reference))
+    }
+
     /// Has the method of payment refuse the next approval at KakaoPay, with this code.
     pub fn refuse_at_kakaopay(&self, code: &str) {
         self.shared

@@ -28,6 +28,7 @@ async fn start() -> (KakaoPayServer, App) {
         .with("kakaopay_secret", KAKAOPAY_SECRET)
         .with("kakaopay_cid", KAKAOPAY_CID)
         .with("kakaopay_return_url", "https://app.example/paid")
+        .with("app_return_urls", "https://app.example/pay")
         .with("gateway_timeout_ms", 4000)
         .with("sweep_secret", SWEEP_SECRET)
         .start()
@@ -320,6 +321,34 @@ async fn an_approval_before_the_user_has_agreed_is_declined() {
     assert_eq!(approve(&app, order, "a-token", &minsu).await.status, 402);
     assert_eq!(get(&app, order, &minsu).await["status"], "held");
     assert_books(&app, &kakaopay, 0).await;
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_back_without_a_token_pays_the_order() {
+    let (kakaopay, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let mut body = payment("45000.00", "kakaopay");
+    body["return_url"] = json!("https://app.example/pay");
+    let order = app
+        .post(format!("/tests/{item}/preorder/"))
+        .by(&minsu)
+        .json(&body)
+        .await;
+    let back = order.json()["return_url"].as_str().unwrap();
+    let reference = order.json()["reference"].as_str().unwrap();
+    assert_eq!(kakaopay.approval_url(reference).as_deref(), Some(back));
+    let token = authenticate(&kakaopay, order.json());
+    let path = &back[back.find("/orders/").unwrap()..];
+    let returned = app.get(format!("{path}?pg_token={token}")).await;
+    assert_eq!(
+        (returned.status.as_u16(), returned.header("location")),
+        (
+            303,
+            &*format!("https://app.example/pay?order={}&status=paid", order.json()["id"])
+        )
+    );
+    assert_books(&app, &kakaopay, 45_000).await;
 }
 
 #[tokio::test]

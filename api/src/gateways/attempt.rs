@@ -22,6 +22,9 @@ pub(crate) struct Attempt {
     pub(super) gateway_key: Option<String>,
     /// What the payment window has returned to the client.
     pub(super) window_key: Option<String>,
+    /// Where the payment window is to send the browser back to, if the client has asked for that.
+    #[serde(skip)]
+    pub(crate) return_url: Option<String>,
     pub(super) amount: Money,
     pub(super) currency: String,
 }

@@ -102,8 +102,11 @@ impl KakaoPay<'_> {
             .header(AUTHORIZATION, format!("SECRET_KEY {}", credentials.secret))
     }
 
-    /// Where KakaoPay sends the user back.
+    /// Where KakaoPay sends the user back to: through us, or straight to the page of the shop.
     fn return_url(&self, attempt: &Attempt, result: &str) -> String {
+        if let Some(url) = &attempt.return_url {
+            return url.clone();
+        }
         let url = &self.0.return_url;
         let separator = if url.contains('?') { '&' } else { '?' };
         format!("{url}{separator}order={}&result={result}", attempt.order)

@@ -486,6 +486,17 @@ fn a_payment_window_is_opened_where_the_gateway_opens_it() {
              \"cancel_url\":\"https://app.example/paid?order=2&result=cancelled\",\
              \"fail_url\":\"https://app.example/paid?order=2&result=failed\"}"]
     );
+    let mut returning = attempt("kakaopay");
+    returning.return_url = Some("https://api.example/orders/return/state/".to_owned());
+    let contracts = contracts();
+    let request = adapter(&contracts, "kakaopay")
+        .unwrap()
+        .open(&returning, 45_000)
+        .unwrap();
+    let body: Value = serde_json::from_slice(request.body()).unwrap();
+    for name in ["approval_url", "cancel_url", "fail_url"] {
+        assert_eq!(body[name], "https://api.example/orders/return/state/", "{name}");
+    }
     let created = json!({ "id": "pi_1", "client_secret": "pi_1_secret_2", "status": "requires_payment_method" });
     let (opened, requests) = open("stripe", vec![answer(200, &created)]);
     let stripe = Opened {

@@ -1,6 +1,6 @@
 //! Orders: a seat that is held, and paid afterwards.
 
-use sugang_sdk::types::{OrderStatus, PaymentType};
+use sugang_sdk::types::{DateTime, OrderStatus, PaymentType};
 
 use crate::{
     auth::tokens::Caller,
@@ -29,7 +29,10 @@ use crate::{
     },
 };
 
-use super::{page::page, return_url::with_return_url};
+use super::{
+    page::page,
+    return_url::{return_url, with_return_url},
+};
 
 /// The time in which the request that has sent an attempt settles it, beside the time for the gateway; then the sweep looks
 /// it up.
@@ -81,7 +84,7 @@ pub(crate) async fn preorder(
     let work = ctx.execute(kind.functions(), call);
     let mut row = with_lock(&ctx.state.redis, &lock, config.lock_ttl, work).await?;
     if gateway.is_some_and(Gateway::opens_windows) && [Outcome::Ok, Outcome::HeldBefore].contains(&row.outcome) {
-        row.body = open(ctx, &caller, &row).await?;
+        row.body = open(ctx, &caller, &row, app_url.clone()).await?;
     }
     let replayed = row.replayed;
     let done = match row.outcome {
@@ -103,16 +106,23 @@ pub(crate) async fn preorder(
 
 /// Has the gateway open the payment window of an order that is held. Between both statements, no transaction is open.
 /// Returns the order, without a window if the gateway has opened none.
-async fn open(ctx: &RequestContext<'_>, caller: &Caller, held: &FunctionRow) -> Result<String, ApiError> {
+async fn open(
+    ctx: &RequestContext<'_>,
+    caller: &Caller,
+    held: &FunctionRow,
+    app_url: Option<String>,
+) -> Result<String, ApiError> {
     #[derive(serde::Deserialize)]
     struct Held {
         id: i64,
+        expires_at: DateTime,
     }
 
     let config = &ctx.state.config;
+    let order: Held = held.payload()?;
     let begin = BeginOpening {
         user: caller.id(),
-        order: held.payload::<Held>()?.id,
+        order: order.id,
         lease_ms: lease_ms(config),
     };
     let row = ctx.execute(orders(), begin).await?;
@@ -122,7 +132,9 @@ async fn open(ctx: &RequestContext<'_>, caller: &Caller, held: &FunctionRow) -> 
         // An answer that is repeated may be about an order that has ended since.
         _ => return Ok(held.body.clone()),
     }
-    let attempt: Attempt = row.payload()?;
+    let mut attempt: Attempt = row.payload()?;
+    attempt.return_url =
+        app_url.map(|url| return_url(ctx, order.id, attempt.reference.clone(), &order.expires_at, url));
     let opened = gateways::open(&config.contracts, &attempt, config.gateway_timeout).await;
     let (gateway_key, opened) = opened
         .map(|opened| (opened.gateway_key, opened.window.to_string()))

@@ -19,15 +19,28 @@ pub(super) fn with_return_url(ctx: &RequestContext<'_>, row: FunctionRow, app_ur
     }
 
     let order: Payload = row.payload()?;
-    let config = &ctx.state.config;
-    let state = ReturnState {
-        order: order.id,
-        reference: order.reference,
-        app_url,
-        expires_at: order.expires_at.timestamp() + GRACE_SECONDS,
-    };
-    let url = format!("{}/orders/return/{}/", ctx.base(), state.sign(&config.jwt_keys));
-    let url = Value::from(url);
+    let url = Value::from(return_url(ctx, order.id, order.reference, &order.expires_at, app_url));
     let members = row.body.strip_suffix('}').ok_or_else(|| row.unexpected())?;
     Ok(format!("{members},\"return_url\":{url}}}"))
+}
+
+/// Where a payment window has to send the browser back to, for one attempt to pay an order.
+pub(super) fn return_url(
+    ctx: &RequestContext<'_>,
+    order: i64,
+    reference: String,
+    expires_at: &DateTime,
+    app_url: String,
+) -> String {
+    let state = ReturnState {
+        order,
+        reference,
+        app_url,
+        expires_at: expires_at.timestamp() + GRACE_SECONDS,
+    };
+    format!(
+        "{}/orders/return/{}/",
+        ctx.base(),
+        state.sign(&ctx.state.config.jwt_keys)
+    )
 }
