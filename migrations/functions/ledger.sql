@@ -2,8 +2,8 @@
 --
 -- The triggers of payments write both, whichever program changes a payment: a payment that appears is captured, and one
 -- that is no longer paid gives back what is left of it. Where no gateway holds the money, that is all there is to do,
--- and a refund is `done` when it is written. Only a refund of a part is a row that a function writes; its trigger adds
--- it to the payment.
+-- and a refund is `done` when it is written; else it is `requested`, and gateway_refunds.sql sends it. Only a refund of
+-- a part is a row that a function writes; its trigger adds it to the payment.
 
 create or replace trigger append_only before update or delete or truncate on sugang.ledger
     for each statement execute function sugang.refuse_audit_log_change();
@@ -39,13 +39,17 @@ end $$;
 create or replace function sugang.give_rest_back(p_payment bigint, p_rest numeric, p_reason text, p_at timestamptz,
                                                  p_actor bigint, p_request_id text)
 returns void language plpgsql as $$
+declare
+    t sugang.payment_attempts;
 begin
     if p_rest = 0 then return; end if;
+    select * into t from sugang.payment_attempts where payment_id = p_payment;
     with refund as (
-        insert into sugang.refunds (payment_id, amount, status, ends_payment, reason, requested_by, requested_at)
-            values (p_payment, p_rest,
-                    case when sugang.is_held_by_gateway(p_payment) then 'requested' else 'done' end,
-                    true, p_reason, p_actor, p_at)
+        insert into sugang.refunds
+            (payment_id, amount, status, ends_payment, reason, requested_by, requested_at, code, due_at)
+            values (p_payment, p_rest, case when t.id is null then 'done' else 'requested' end,
+                    true, p_reason, p_actor, p_at, case when sugang.needs_account(t) then 'account_required' end,
+                    case when sugang.gives_back(t.gateway) and not sugang.needs_account(t) then clock_timestamp() end)
             returning id, status
     )
     insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
@@ -186,7 +190,8 @@ declare
 begin
     may_follow := case old.status
         when 'requested' then new.status in ('sent', 'done', 'refused')
-        when 'sent' then new.status in ('done', 'refused')
+        -- What is owed stays owed when a gateway refuses it.
+        when 'sent' then new.status in ('done', 'refused', 'requested')
         else new.status = 'refused' and new.ends_payment and (pg_trigger_depth() > 1 or sugang.recounts())
     end;
     if not may_follow then

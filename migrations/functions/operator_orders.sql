@@ -178,7 +178,7 @@ begin
         a.outcome := 'not_found';
         return a;
     end if;
-    update sugang.refunds set status = 'done', reference = p_reference
+    update sugang.refunds set status = 'done', reference = p_reference, due_at = null, code = null, account = null
         where status = 'requested'
           and payment_id in (select payment_id from sugang.payment_attempts where order_id = p_id);
     if not found then

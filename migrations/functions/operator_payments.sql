@@ -17,7 +17,8 @@ language sql stable as $$
             select jsonb_agg(jsonb_build_object(
                 'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
                 'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
-                'keeps_registration', keeps_registration) order by id) as refunds
+                'keeps_registration', keeps_registration, 'code', code,
+                'reference', coalesce(gateway_id, reference)) order by id) as refunds
             from sugang.refunds where payment_id = p.id) r
 $$;
 
@@ -39,55 +40,49 @@ begin
 end $$;
 
 -- Locks are taken in the order that functions/registrations.sql describes. p_amount is null for all that is left.
+-- p_ask: reason, account, keeps_registration, and the request.
 create or replace function sugang.do_refund_payment(p_user bigint, p_epoch bigint, p_id bigint, p_amount numeric,
-                                                    p_reason text, p_keep_registration boolean)
+                                                    p_ask sugang.refunds, p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    payment payments;
-    lock_name text;
+    payment payments := sugang.lock_payment(p_id);
+    held sugang.payment_attempts := sugang.attempt_at_gateway(p_id);
     rest numeric(10, 2);
     refund bigint;
 begin
-    select * into payment from payments where id = p_id;
-    if payment.id is null then
-        a.outcome := 'not_found';
-        return a;
-    end if;
-    -- The lock of the user's own requests for this item: see functions/cancellation.sql.
-    lock_name := coalesce((select kind from sugang.kinds where content_type_id = payment.content_type_id),
-                          payment.payment_type) || ' ' || payment.object_id;
-    perform pg_advisory_xact_lock(hashtextextended(lock_name, payment.user_id));
-    select * into payment from payments where id = p_id for update;
     perform sugang.lock_user(p_user);
     perform sugang.check_operator(p_user, p_epoch);
     rest := payment.amount - payment.partly_refunded;
     a.outcome := case
         when payment.id is null then 'not_found'
+        when (sugang.refund_under_way(p_id)).id is not null then 'refund_in_progress'
         when payment.status <> 'paid' then 'already_cancelled'
         when p_amount > rest then 'refund_too_large'
     end;
+    -- What waits for a decision is sent again by this one.
+    if a.outcome = 'already_cancelled' and held.id is not null then
+        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, null);
+        a.outcome := coalesce(a.outcome, 'already_cancelled');
+    end if;
     if a.outcome is not null then
         if a.outcome = 'refund_too_large' then a.body := json_build_object('left', rest::text)::text; end if;
         return a;
     end if;
     p_amount := coalesce(p_amount, rest);
-    if p_amount < rest then
+    if held.id is not null and rest > 0 then
+        p_ask.payment_id := p_id;
+        p_ask.amount := p_amount;
+        p_ask.cancels_payment := p_amount = rest;
+        return sugang.begin_refund(p_ask, held, p_lease);
+    elsif p_amount < rest then
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (p_id, p_amount, 'done', p_reason, p_user) returning id into refund;
+            values (p_id, p_amount, 'done', p_ask.reason, p_user) returning id into refund;
     else
-        -- The trigger of the payment writes the refund. A clock may have been set back.
-        update payments
-            set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), paid_at), refund_reason = p_reason,
-                history_entries = history_entries + 1
-            where id = p_id;
-        update sugang.refunds set keeps_registration = p_keep_registration
+        -- The trigger of the payment writes the refund.
+        perform sugang.end_payment(payment, p_ask.reason, p_ask.keeps_registration);
+        update sugang.refunds set keeps_registration = p_ask.keeps_registration
             where payment_id = p_id and ends_payment and status <> 'refused' returning id into refund;
-        -- What is completed stays, and an inactive user is no obstacle: as if another program cancelled the payment.
-        if not p_keep_registration then
-            perform sugang.release_unpaid_seats(
-                array[payment.content_type_id], array[payment.user_id], array[payment.object_id]);
-        end if;
     end if;
     a.outcome := 'ok';
     a.body := json_build_object('payment_id', p_id, 'refund_id', refund, 'amount', p_amount::numeric(10, 2)::text,
@@ -97,14 +92,18 @@ end $$;
 
 create or replace function sugang.refund_payment(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                  p_reason text, p_keep_registration boolean, p_request_id text,
-                                                 p_key text, p_fingerprint text, p_epoch bigint default null)
+                                                 p_key text, p_fingerprint text, p_epoch bigint default null,
+                                                 p_account text default null, p_lease_ms bigint default 30000)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    ask sugang.refunds := sugang.asked_refund(p_user, p_reason, p_account, p_key, p_fingerprint);
 begin
     if p_function is distinct from 'refund_payment' then perform sugang.misrouted(p_function, 'refund_payment'); end if;
     a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is null then a := sugang.repeated_refund(p_user, p_key, p_fingerprint); end if;
     if a.outcome is not null then return a; end if;
-    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_refund_payment(
-        p_user, p_epoch, p_id, p_amount::numeric, p_reason, p_keep_registration));
+    ask.keeps_registration := p_keep_registration;
+    return sugang.end_refund(p_user, p_key, p_fingerprint, sugang.do_refund_payment(
+        p_user, p_epoch, p_id, p_amount::numeric, ask, make_interval(secs => p_lease_ms / 1e3)));
 end $$;

@@ -68,6 +68,7 @@ begin
             when r.id is null then 'not_found'
             when r.status = 'completed' then 'already_completed'
             when r.status = 'cancelled' then 'cancelled'
+            when sugang.gives_back_{kind}(r.user_id, p_id) then 'refund_in_progress'
             when place > array_position(p_registrations, wanted.id) then 'already_completed'
         end) problem (reason)
         where reason is not null);
@@ -104,14 +105,17 @@ begin
 end $$;
 
 -- Cancels a registration. Its payment is given back, or stays paid with a refund that was refused: then the user
--- registers again at no cost, and only an operator gives the money back.
+-- registers again at no cost, and only an operator gives the money back. A gateway gives it back first, and the
+-- registration is cancelled once it has.
 create or replace function sugang.do_cancel_{kind}_for_operator(p_user bigint, p_epoch bigint, p_id bigint,
-                                                                p_registration bigint, p_refund boolean, p_reason text)
+                                                                p_registration bigint, p_refund boolean,
+                                                                p_ask sugang.refunds, p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     registration {registrations};
     payment payments;
+    held sugang.payment_attempts;
     rest numeric(10, 2);
     happened_at timestamptz;
 begin
@@ -131,9 +135,17 @@ begin
         when registration.id is null then 'not_found'
         when registration.status = 'completed' then 'item_completed'
         when registration.status = 'cancelled' then 'cancelled'
+        when (sugang.refund_under_way(payment.id)).id is not null then 'refund_in_progress'
     end;
     if a.outcome is not null then return a; end if;
     rest := coalesce(payment.amount - payment.partly_refunded, 0);
+    held := sugang.attempt_at_gateway(payment.id);
+    if p_refund and rest > 0 and held.id is not null then
+        p_ask.payment_id := payment.id;
+        p_ask.amount := rest;
+        p_ask.cancels_payment := true;
+        return sugang.begin_refund(p_ask, held, p_lease);
+    end if;
     -- A clock may have been set back.
     happened_at := greatest(clock_timestamp(), payment.paid_at, registration.{registered_at});
     update {registrations}
@@ -141,12 +153,12 @@ begin
         where id = p_registration;
     if p_refund or rest = 0 then
         update payments
-            set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason,
+            set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_ask.reason,
                 history_entries = history_entries + 1
             where id = payment.id;
     else
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (payment.id, rest, 'refused', p_reason, p_user);
+            values (payment.id, rest, 'refused', p_ask.reason, p_user);
     end if;
     a.outcome := 'ok';
     a.body := format('{"registration":%s,"refunded":"%s","kept":"%s"}',
@@ -158,7 +170,8 @@ end $$;
 create or replace function sugang.cancel_{kind}_for_operator(p_function text, p_user bigint, p_id bigint,
                                                              p_registration bigint, p_refund boolean, p_reason text,
                                                              p_request_id text, p_key text, p_fingerprint text,
-                                                             p_epoch bigint default null)
+                                                             p_epoch bigint default null, p_account text default null,
+                                                             p_lease_ms bigint default 30000)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -167,7 +180,10 @@ begin
         perform sugang.misrouted(p_function, 'cancel_{kind}_for_operator');
     end if;
     a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is null then a := sugang.repeated_refund(p_user, p_key, p_fingerprint); end if;
     if a.outcome is not null then return a; end if;
-    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_{kind}_for_operator(
-        p_user, p_epoch, p_id, p_registration, p_refund, p_reason));
+    return sugang.end_refund(p_user, p_key, p_fingerprint, sugang.do_cancel_{kind}_for_operator(
+        p_user, p_epoch, p_id, p_registration, p_refund,
+        sugang.asked_refund(p_user, p_reason, p_account, p_key, p_fingerprint),
+        make_interval(secs => p_lease_ms / 1e3)));
 end $$;

@@ -27,7 +27,7 @@ create or replace function sugang.attempt_json(t sugang.payment_attempts, o suga
 language sql stable as $$
     select json_build_object(
         'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
-        'status', t.status, 'reference', t.reference, 'idempotency_key', t.idempotency_key,
+        'status', t.status, 'reference', t.reference, 'idempotency_key', coalesce(t.idempotency_key, ''),
         'gateway_key', t.gateway_key, 'window_key', t.window_key, 'amount', t.amount::text, 'currency', t.currency,
         'tries', t.tries, 'facts', t.facts)
 $$;
@@ -114,11 +114,6 @@ begin
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
 
--- Whether a payment's money came through a gateway, which has to give it back: a refund is `requested` then.
-create or replace function sugang.is_held_by_gateway(p_payment bigint) returns boolean language sql stable as $$
-    select exists (select from sugang.payment_attempts where payment_id = p_payment)
-$$;
-
 -- Works as its owner, as sugang.advance_sequences: a role needs no right on an identity.
 create or replace function sugang.next_payment_id() returns bigint language sql
 security definer set search_path = public, pg_temp as $$
@@ -136,7 +131,9 @@ declare
 begin
     -- First, so that the trigger of the payment finds a gateway that holds the money.
     update sugang.payment_attempts
-        set status = 'surplus', captured = p_amount, payment_id = payment, ended_at = happened_at where id = t.id;
+        set status = 'surplus', captured = p_amount, payment_id = payment, ended_at = happened_at,
+            reconcile_at = sugang.first_reconciliation(t)
+        where id = t.id;
     insert into payments (id, user_id, payment_type, content_type_id, object_id, amount, payment_method,
                           external_transaction_id, status, refund_reason, paid_at, cancelled_at, search_vector,
                           target_title, registration_time)
@@ -171,7 +168,7 @@ begin
     if a.outcome is distinct from 'ok' then return sugang.set_aside(o, t, paid, external_id); end if;
     update sugang.payment_attempts
         set status = 'captured', captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
-            ended_at = clock_timestamp()
+            ended_at = clock_timestamp(), reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
     -- Another attempt that has been sent is still looked up: its money would be surplus.
     update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp()

@@ -122,8 +122,9 @@ create or replace function sugang.order_json(o sugang.orders) returns table (obj
          where order_id = o.id and status = 'declined' order by id desc limit 1) as declined_code,
         case when t.due_at is not null then json_build_object(
             'account', t.facts ->> 'account', 'amount', t.amount::text, 'due_at', sugang.iso(t.due_at)) end as deposit,
-        (select json_build_object('amount', amount::text, 'status', status) from sugang.refunds
-         where payment_id = o.payment_id and ends_payment and status <> 'refused') as refund,
+        (select json_build_object('amount', amount::text, 'status', status, 'code', code) from sugang.refunds
+         where payment_id = o.payment_id and (ends_payment or cancels_payment) and status <> 'refused'
+         order by id desc limit 1) as refund,
         sugang.iso(clock_timestamp()) as now
         from sugang.current_attempt(o.id) t) j
 $$;

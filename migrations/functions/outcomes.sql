@@ -18,7 +18,8 @@ alter domain sugang.outcome add constraint known check (value in (
     -- events of gateways
     'repeated', 'ignored', 'forged',
     -- cancelling a payment
-    'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
+    'not_owner', 'already_cancelled', 'item_completed', 'refund_refused', 'refund_in_progress', 'refund_declined',
+    'account_required',
     -- what operators do
     'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows',
     'busy', 'too_many_webhooks'

@@ -22,11 +22,14 @@ begin
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
         ('sugang.refunds', 'select', 'id,payment_id,amount,status,ends_payment,keeps_registration,reason,requested_by,'
-                                     'requested_at'),
+                                     'requested_at,reference,cancels_payment,idempotency_key,gateway_id,due_at,tries,'
+                                     'code,account,request_key,request_fingerprint'),
         ('sugang.ledger', 'select', 'at,source,source_id,payment_id,debit,credit,amount'),
         ('sugang.audit_log', 'select', 'id,at,subject,subject_id,item_id,seats'),
-        ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
-        ('sugang.refunds', 'update', 'keeps_registration,status,reference'),
+        ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by,cancels_payment,keeps_registration,'
+                                     'account,request_key,request_fingerprint,idempotency_key,tries,due_at,gateway_id'),
+        ('sugang.refunds', 'update', 'keeps_registration,status,reference,gateway_id,due_at,tries,code,account,'
+                                     'idempotency_key'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
                                     'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
                                     'window_keys,needs_opening'),
@@ -36,11 +39,12 @@ begin
                                     'window_keys,needs_opening'),
         ('sugang.payment_attempts', 'select', 'id,order_id,gateway,status,is_live,reference,idempotency_key,'
                                               'gateway_key,amount,currency,captured,payment_id,tries,lease_until,due_at,secret,'
-                                              'code,facts,created_at,sent_at,ended_at,opened,window_key'),
+                                              'code,facts,created_at,sent_at,ended_at,opened,window_key,'
+                                              'reconcile_at'),
         ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount'),
         ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
                                               'lease_until,due_at,secret,code,facts,sent_at,ended_at,opened,'
-                                              'window_key'),
+                                              'window_key,reconcile_at'),
         ('sugang.gateway_events', 'select', 'id,gateway,event_key,status,attempt_id,body,is_signed,tries,claimed_at,'
                                             'lease_until,received_at,outcome'),
         ('sugang.gateway_events', 'insert', 'gateway,event_key,status,attempt_id,body,is_signed,lease_until'),

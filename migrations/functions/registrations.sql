@@ -135,6 +135,23 @@ begin
         p_one_step => p_one_step));
 end $$;
 
+-- Locks the registration of a user for an item, and returns its status.
+create or replace function sugang.lock_{kind}_registration(p_user bigint, p_id bigint) returns text
+language sql volatile as $$
+    select status from {registrations} where user_id = p_user and {item_id} = p_id for update
+$$;
+
+-- Whether a gateway is giving back the payment of a registration, which that ends. Until it is known, nothing is
+-- completed.
+create or replace function sugang.gives_back_{kind}(p_user bigint, p_id bigint) returns boolean
+language sql stable as $$
+    select exists (
+        select from payments p join sugang.refunds r on r.payment_id = p.id
+        where p.user_id = p_user and p.object_id = p_id and p.status = 'paid' and p.partly_refunded > 0
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')
+          and r.status = 'sent' and r.cancels_payment and not r.keeps_registration)
+$$;
+
 create or replace function sugang.complete_{kind}(p_function text, p_user bigint, p_id bigint, p_request_id text,
                                                   p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
@@ -153,6 +170,7 @@ begin
         when registration.id is null then 'not_registered'
         when registration.status = 'completed' then 'already_completed'
         when registration.status = 'cancelled' then 'cancelled'
+        when sugang.gives_back_{kind}(p_user, p_id) then 'refund_in_progress'
     end;
     if a.outcome is not null then return a; end if;
     update {registrations}

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use futures::TryStreamExt;
 use sugang_sdk::{
     Client, Filter,
-    types::{Cancel, ErrorCode, PaymentMethod, Register, Sort},
+    types::{Cancel, ErrorCode, PaymentMethod, Register, Settlement, Sort},
 };
 
 #[tokio::main]
@@ -64,7 +64,12 @@ async fn main() -> Result<()> {
 
     let cancel = Cancel {
         refund_reason: Some("only an example".to_owned()),
+        ..Cancel::default()
     };
-    println!("{}", payments.cancel(payment.id, cancel).await?.message);
+    // Where a gateway holds the money, it may not be known yet whether it has gone back.
+    match payments.cancel(payment.id, cancel).await? {
+        Settlement::Done(cancelled) => println!("{}", cancelled.message),
+        Settlement::Pending(pending) => println!("{}", pending.message),
+    }
     Ok(())
 }

@@ -59,9 +59,10 @@ async fn main() -> Result<()> {
         amount: None,
         reason: "only an example".to_owned(),
         keep_registration: false,
+        refund_account: None,
     };
     let payment = payment.context("no payment was made")?;
-    let refunded = operator.payments().refund(payment, reason).await?;
+    let refunded = operator.payments().refund(payment, reason).await?.done()?;
     println!("gave {} won back", refunded.amount);
 
     let file = courses.export_registrations(course.id, &all).await?;

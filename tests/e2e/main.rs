@@ -105,6 +105,14 @@ mod rate_limit;
 mod readiness;
 mod redis_failover;
 mod redis_modes;
+mod refunds {
+    mod cancel;
+    mod external;
+    mod operator;
+    mod owed;
+    mod races;
+    mod shop;
+}
 mod sdk;
 mod service_role;
 mod sessions;

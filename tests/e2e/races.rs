@@ -312,7 +312,7 @@ async fn take_the_guards_out(app: &App) {
     for (function, guards) in [
         ("do_register_test", &["advisory", "row", "pause"][..]),
         ("do_register_course", &["advisory", "row", "pause"]),
-        ("do_cancel_payment", &["advisory", "row"]),
+        ("lock_payment", &["advisory", "row"]),
         ("cancel_test_registration", &["row"]),
         ("cancel_course_registration", &["row"]),
     ] {

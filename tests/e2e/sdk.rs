@@ -130,8 +130,10 @@ async fn a_client_signs_up_applies_completes_and_cancels() {
     assert_eq!(kept.code(), Some(&ErrorCode::ItemCompleted));
     let reason = Cancel {
         refund_reason: Some("단순 변심".into()),
+        ..Cancel::default()
     };
-    let cancelled = payments.cancel(enrolled.payment_id, reason).await.unwrap();
+    let cancelled = payments.cancel(enrolled.payment_id, reason).await.unwrap().done();
+    let cancelled = cancelled.expect("no gateway holds it");
     assert_eq!(cancelled.payment_id, enrolled.payment_id);
     let payment = payments.get(enrolled.payment_id).await.unwrap();
     assert!(payment.status == PaymentStatus::Cancelled && payment.payment_type == PaymentType::Course);
@@ -208,11 +210,14 @@ async fn an_operator_gives_a_payment_back() {
         amount,
         reason: "교재 불량".into(),
         keep_registration: false,
+        refund_account: None,
     };
 
     let part = payments
         .refund(payment, refund(Some(Money::won(10_000))))
         .await
+        .unwrap()
+        .done()
         .unwrap();
     assert_eq!(part.left, Money::won(35_000));
     let refused = payments
@@ -224,7 +229,7 @@ async fn an_operator_gives_a_payment_back() {
     assert_eq!((seen.left, seen.refunds.len()), (part.left, 1));
     assert_eq!(Some(seen.refunds[0].id), part.refund_id);
     assert!(seen.refunds[0].status == RefundStatus::Done && seen.status == PaymentStatus::Paid);
-    let rest = payments.refund(payment, refund(None)).await.unwrap();
+    let rest = payments.refund(payment, refund(None)).await.unwrap().done().unwrap();
     assert_eq!((rest.amount, rest.left), (part.left, Money::won(0)));
     assert!(payments.get(payment).await.unwrap().status == PaymentStatus::Cancelled);
 }
@@ -376,8 +381,9 @@ async fn an_operator_registers_completes_cancels_and_exports() {
     let cancel = CancelRegistration {
         refund: RefundChoice::None,
         reason: "무단 결석".into(),
+        refund_account: None,
     };
-    let cancelled = courses.cancel(id, second.id, cancel).await.unwrap();
+    let cancelled = courses.cancel(id, second.id, cancel).await.unwrap().done().unwrap();
     assert_eq!(
         (cancelled.refunded, cancelled.kept),
         (Money::won(0), Money::won(30_000))

@@ -44,7 +44,10 @@ async fn ends_what_has_expired(#[values(EXAM, COURSE)] kind: Kind) {
         "events": 0,
         "expired_deposits": 1,
         "expired_holds": 1,
-        "looked_up": 0
+        "looked_up": 0,
+        "reconciled": 0,
+        "refunds": 0,
+        "refunds_waiting": 0
       }
     }
     "#);
@@ -57,7 +60,10 @@ async fn ends_what_has_expired(#[values(EXAM, COURSE)] kind: Kind) {
         "events": 0,
         "expired_deposits": 0,
         "expired_holds": 0,
-        "looked_up": 0
+        "looked_up": 0,
+        "reconciled": 0,
+        "refunds": 0,
+        "refunds_waiting": 0
       }
     }
     "#);

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::{
     storm::assert_audit,
-    support::{cancel, operator, payment, tally},
+    support::{payment, tally},
 };
 
 const CONFIRM: &str = "POST /v1/payments/confirm";
@@ -110,28 +110,6 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
         json!([{"amount": "45000.00", "payment_method": "card", "external_transaction_id": key, "status": "paid"}])
     );
     assert_books(&app, &toss, 45_000).await;
-}
-
-/// No gateway is asked to give money back yet: an operator does so in its console.
-#[rstest]
-#[tokio::test]
-async fn a_refund_is_owed_until_an_operator_has_made_it(#[values(EXAM, COURSE)] kind: Kind) {
-    let (toss, app) = start().await;
-    let (operator, minsu) = (operator(&app).await, app.user("minsu").await);
-    let item = app.add(kind, Item::default()).await;
-    let (order, key) = agree(&app, &toss, kind, item, &minsu).await;
-    let paid = approve(&app, order, &key, &minsu).await;
-    let payment = paid.json()["payment_id"].as_i64().unwrap();
-    assert_eq!(cancel(&app, payment, &minsu).await.status, 200);
-    assert_eq!(get(&app, order, &minsu).await["refund"]["status"], "requested");
-    let note = json!({"reference": "toss-cancel-1"});
-    let noted = app
-        .post(format!("/api/operator/orders/{order}/refund/"))
-        .by(&operator)
-        .json(&note)
-        .await;
-    assert_eq!(noted.json()["refund"]["status"], "done", "{noted:?}");
-    assert_audit(&app).await;
 }
 
 /// What the answer to the approval is, whether the gateway is looked up at once, and the calls.

@@ -94,12 +94,14 @@ pub(crate) struct Config {
     pub(crate) unproven_event_limits: RateLimits,
     /// Where a browser may be sent on from a payment window.
     pub(crate) app_return_urls: AppReturnUrls,
+    /// For how many days a gateway is asked what it has given back of a payment by itself; 0 for never.
+    pub(crate) gateway_reconcile_days: i64,
 }
 
 /// An upper bound for the configured attempts per window; a typing error exceeds it.
 const MAX_ATTEMPTS: u64 = 1_000_000_000;
 
-const VARIABLES: [&str; 62] = [
+const VARIABLES: [&str; 63] = [
     "database_url",
     "database_password",
     "redis_url",
@@ -162,6 +164,7 @@ const VARIABLES: [&str; 62] = [
     "gateway_event_days",
     "unproven_events_per_address",
     "app_return_urls",
+    "gateway_reconcile_days",
 ];
 
 impl Config {
@@ -230,6 +233,7 @@ impl Config {
                 per_address: values.number("unproven_events_per_address", 0, MAX_ATTEMPTS)?,
             },
             app_return_urls: values.app_return_urls()?,
+            gateway_reconcile_days: values.number("gateway_reconcile_days", 0, 3_650)?,
         })
     }
 }

@@ -83,6 +83,9 @@ errors! {
     /// The operator who has cancelled the registration has kept the money.
     REFUND_REFUSED = error RefundRefused
         "운영자가 환불하지 않기로 한 결제입니다" "An operator has decided not to give this payment back";
+    /// A refund of the payment is under way.
+    REFUND_IN_PROGRESS = error RefundInProgress
+        "환불이 진행 중입니다. 결과를 확인해주세요" "A refund of this payment is under way. Look up its outcome";
     /// No gateway is configured for the payment method.
     PAYMENT_METHOD_UNAVAILABLE = error PaymentMethodUnavailable
         "지금은 사용할 수 없는 결제 수단입니다" "This payment method is not available now";
@@ -141,6 +144,12 @@ errors! {
 pub(super) const REFUND_TOO_LARGE: Text = Text::new(
     "환불 금액이 환불 가능한 금액보다 큽니다",
     "The refund is more than what is left of the payment",
+);
+
+/// The text of a refund that a gateway has refused.
+pub(super) const REFUND_DECLINED: Text = Text::new(
+    "결제 대행사가 환불을 거절했습니다",
+    "The payment gateway has refused the refund",
 );
 
 /// The text of a registration in one step where that is closed.

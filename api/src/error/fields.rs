@@ -65,6 +65,8 @@ pub(crate) enum FieldProblem {
     UnknownReturnUrl,
     /// No active user has this id or this e-mail address.
     UnknownUser,
+    /// The value is not a bank account.
+    NotAnAccount,
     /// The list has more than this many elements, or none.
     ListLength(usize),
     /// The text is not a day of the calendar in the form `YYYY-MM-DD`.
@@ -91,6 +93,10 @@ impl FieldProblem {
             Self::Required => text("이 필드는 필수 항목입니다.", "This field is required."),
             Self::Null => text("이 필드는 null일 수 없습니다.", "This field may not be null."),
             Self::Blank => text("이 필드는 blank일 수 없습니다.", "This field may not be blank."),
+            Self::NotAnAccount => text(
+                "bank, account_number(숫자), holder가 있는 객체여야 합니다.",
+                "It must be an object with bank, account_number (digits) and holder.",
+            ),
             Self::NotText => text("유효한 문자열이 아닙니다.", "Not a valid string."),
             Self::NullCharacter => text("null 문자는 허용되지 않습니다.", "Null characters are not allowed."),
             Self::TooLong(most) => match language {

@@ -18,8 +18,8 @@ use sugang_sdk::types::{ErrorCode, ErrorText, Money, RowError};
 use crate::{http::Response, log};
 
 use catalog::{
-    INTERNAL, INVALID_ROWS, METHOD_NOT_ALLOWED, PAYMENT_REQUIRED, RATE_LIMITED, REFUND_TOO_LARGE, SIGNUP_FAILED,
-    UNAVAILABLE,
+    INTERNAL, INVALID_ROWS, METHOD_NOT_ALLOWED, PAYMENT_REQUIRED, RATE_LIMITED, REFUND_DECLINED, REFUND_TOO_LARGE,
+    SIGNUP_FAILED, UNAVAILABLE,
 };
 pub(crate) use fields::{FieldProblem, FieldProblems};
 pub(crate) use rows::{RowProblem, RowProblems};
@@ -41,6 +41,8 @@ pub(crate) enum ApiError {
     Unavailable(Internal),
     /// A refund would give more back than what is left of the payment.
     RefundTooLarge { left: Money },
+    /// The gateway has refused a refund, for the reason that has this code.
+    RefundDeclined { reason: String },
     /// A price has to be paid by a pre-order, at this path.
     PaymentRequired { preorder: String },
     /// Some of many rows are wrong.
@@ -113,6 +115,10 @@ impl ApiError {
             Self::RefundTooLarge { left } => {
                 let error = REFUND_TOO_LARGE.in_language(language).into();
                 explained(ErrorCode::RefundTooLarge, ErrorText::Left { error, left })
+            }
+            Self::RefundDeclined { reason } => {
+                let error = REFUND_DECLINED.in_language(language).into();
+                explained(ErrorCode::RefundDeclined, ErrorText::Reason { error, reason })
             }
             Self::PaymentRequired { preorder } => {
                 let error = PAYMENT_REQUIRED.in_language(language).into();

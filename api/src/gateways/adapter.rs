@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     attempt::{Attempt, Outcome},
     event::{Delivery, Event, NoEvent},
+    refund::{Refund, ShownRefund},
 };
 use crate::http::outgoing::Received;
 
@@ -41,6 +42,32 @@ pub(super) trait Adapter {
     fn verify(&self, _delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
         Err(NoEvent::NotExpected)
     }
+
+    /// The request that gives back money, with a reason that the gateway returns in its look-up if it can. Gateways that have
+    /// one are listed in `sugang.gives_back`; of the others, a person gives it back.
+    fn refund(&self, _: &Refund, _: i64) -> Outgoing {
+        None
+    }
+
+    /// Reads the response to it.
+    fn refunded(&self, _: &Refund, _: &Received) -> RefundReading {
+        RefundReading::LookUp
+    }
+
+    /// Reads what the look-up of an attempt shows as given back; `None` if it does not tell.
+    fn refunds(&self, _: &Attempt, _: &Received) -> Option<Vec<ShownRefund>> {
+        None
+    }
+}
+
+/// What the response to a refund says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum RefundReading {
+    Shown(Vec<ShownRefund>),
+    /// The gateway will not give it back, for the reason that has this code.
+    Refused(String),
+    /// The money may or may not go back: only a look-up tells.
+    LookUp,
 }
 
 /// A payment window that a gateway has opened.

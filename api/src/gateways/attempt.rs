@@ -32,8 +32,7 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// The amount in whole won: gateways take no fraction of one.
     pub(super) fn won(&self) -> Option<i64> {
-        let amount = self.amount.decimal();
-        amount.is_integer().then(|| amount.to_i64())?
+        won(self.amount)
     }
 
     /// Whether only the payment window knows the key that an approval needs. Stripe's window returns none.
@@ -53,6 +52,12 @@ impl Attempt {
             false => Outcome::Unknown {},
         }
     }
+}
+
+/// An amount in whole won, if it is one.
+pub(super) fn won(amount: Money) -> Option<i64> {
+    let amount = amount.decimal();
+    amount.is_integer().then(|| amount.to_i64())?
 }
 
 /// Money that has arrived, by the gateway's account of it.

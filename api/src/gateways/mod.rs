@@ -10,6 +10,9 @@ mod codes;
 mod event;
 mod kakaopay;
 mod portone;
+mod refund;
+#[cfg(test)]
+mod refund_tests;
 mod signature;
 mod stripe;
 #[cfg(test)]
@@ -26,11 +29,12 @@ use crate::{
     store::within,
 };
 pub(crate) use adapter::Opened;
-use adapter::{Adapter, Found, Reading};
+use adapter::{Adapter, Found, Reading, RefundReading};
 pub(crate) use attempt::{Attempt, Outcome};
 pub(crate) use event::{Delivery, Event, NoEvent};
 use kakaopay::KakaoPay;
 use portone::PortOne;
+pub(crate) use refund::{Refund, RefundOutcome, ShownRefund};
 use stripe::Stripe;
 use toss::Toss;
 
@@ -97,6 +101,23 @@ pub(crate) fn is_known(contracts: &Contracts, gateway: Gateway) -> bool {
 pub(crate) fn verify(contracts: &Contracts, gateway: Gateway, delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
     let adapter = adapter(contracts, gateway.as_str()).ok_or(NoEvent::NotExpected)?;
     adapter.verify(delivery)
+}
+
+/// Has the gateway give money back. What this does not learn within `limit`, a later look-up does.
+pub(crate) async fn refund(contracts: &Contracts, refund: &Refund, limit: Duration) -> RefundOutcome {
+    let Some(adapter) = adapter(contracts, &refund.attempt.gateway) else {
+        return RefundOutcome::Unknown {};
+    };
+    let sender = Sender::new(limit);
+    let outcome = within(limit, refund_by(&*adapter, refund, &sender)).await;
+    outcome.unwrap_or(RefundOutcome::Unknown {})
+}
+
+/// Looks up what the gateway has given back of an attempt; `None` if that is not clear.
+pub(crate) async fn refunds(contracts: &Contracts, attempt: &Attempt, limit: Duration) -> Option<Vec<ShownRefund>> {
+    let adapter = adapter(contracts, &attempt.gateway)?;
+    let sender = Sender::new(limit);
+    within(limit, shown_refunds(&*adapter, attempt, &sender)).await?
 }
 
 /// The adapter of a gateway that the settings know.
@@ -213,4 +234,42 @@ async fn confirm_refusal(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl
         Found::Settled(outcome) => outcome,
         Found::Unclear => Outcome::Unknown {},
     }
+}
+
+async fn refund_by(adapter: &dyn Adapter, refund: &Refund, sender: &impl Transport) -> RefundOutcome {
+    let Some(won) = refund.won() else {
+        return RefundOutcome::Refused {
+            code: "fraction_of_a_won".to_owned(),
+            refunds: Vec::new(),
+        };
+    };
+    let Some(request) = adapter.refund(refund, won) else {
+        return RefundOutcome::Unknown {};
+    };
+    let reading = match sender.send(request).await {
+        Ok(response) => adapter.refunded(refund, &response),
+        Err(SendError::NotSent | SendError::Denied) => return RefundOutcome::Unknown {},
+        Err(SendError::Unknown) => RefundReading::LookUp,
+    };
+    match reading {
+        RefundReading::Shown(refunds) => RefundOutcome::Shown { refunds },
+        RefundReading::LookUp => match shown_refunds(adapter, &refund.attempt, sender).await {
+            Some(refunds) => RefundOutcome::Shown { refunds },
+            None => RefundOutcome::Unknown {},
+        },
+        // What was given back at the gateway's console, or by an earlier try, may be the very reason.
+        RefundReading::Refused(code) => match shown_refunds(adapter, &refund.attempt, sender).await {
+            Some(refunds) => RefundOutcome::Refused { code, refunds },
+            None if refund.tries > 1 => RefundOutcome::Unknown {},
+            None => RefundOutcome::Refused {
+                code,
+                refunds: Vec::new(),
+            },
+        },
+    }
+}
+
+async fn shown_refunds(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Option<Vec<ShownRefund>> {
+    let response = sender.send(adapter.find(attempt)?).await.ok()?;
+    adapter.refunds(attempt, &response)
 }

@@ -5,11 +5,12 @@ use http::{Request, header::AUTHORIZATION, request::Builder};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    adapter::{Adapter, Found, Outgoing, Reading, json, parse},
-    attempt::{Attempt, Outcome, Payment},
+    adapter::{Adapter, Found, Outgoing, Reading, RefundReading, json, parse},
+    attempt::{Attempt, Outcome, Payment, won},
     codes::{Codes, Meaning},
     event::{Delivery, Event, NoEvent, bounded},
     signature,
+    refund::{Refund, RefundState, ShownRefund, key_in},
 };
 use crate::{config::Credentials, http::outgoing::Received};
 
@@ -22,6 +23,17 @@ const CODES: Codes = Codes(&[
     (Meaning::Declined, &["INVALID_PAYMENT_TOKEN", "INFORMATION_MISMATCH"]),
 ]);
 
+/// What PortOne's types of errors mean for a refund.
+const REFUND_CODES: Codes = Codes(&[(
+    Meaning::Declined,
+    &[
+        "PAYMENT_ALREADY_CANCELLED",
+        "CANCEL_AMOUNT_EXCEEDS_CANCELLABLE_AMOUNT",
+        "CANCELLABLE_AMOUNT_CONSISTENCY_BROKEN",
+        "MAX_CANCEL_COUNT_REACHED",
+    ],
+)]);
+
 pub(super) struct PortOne<'a>(pub(super) &'a Credentials);
 
 #[derive(Serialize)]
@@ -30,6 +42,40 @@ struct Confirm<'a> {
     payment_token: &'a str,
     total_amount: i64,
     currency: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cancel<'a> {
+    reason: String,
+    amount: i64,
+    /// PortOne gives nothing back if it can give back another amount by now: a refund that was made before, for one.
+    current_cancellable_amount: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund_account: Option<ReceiveAccount<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReceiveAccount<'a> {
+    bank: &'a str,
+    number: &'a str,
+    holder_name: &'a str,
+}
+
+#[derive(Deserialize)]
+struct CancelAnswer {
+    cancellation: Cancelled,
+}
+
+/// Money that was given back.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cancelled {
+    id: String,
+    status: String,
+    total_amount: i64,
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +87,7 @@ struct PortOnePayment {
     currency: String,
     transaction_id: Option<String>,
     method: Option<Account>,
+    cancellations: Option<Vec<Cancelled>>,
 }
 
 #[derive(Deserialize)]
@@ -164,5 +211,55 @@ impl Adapter for PortOne<'_> {
             is_signed: true,
             ..Event::default()
         })
+    }
+
+    fn refund(&self, refund: &Refund, amount: i64) -> Outgoing {
+        let request = self.request("POST", &format!("/payments/{}/cancel", refund.attempt.reference));
+        let body = Cancel {
+            reason: refund.reason()?,
+            amount,
+            current_cancellable_amount: won(refund.cancellable)?,
+            refund_account: refund.account.as_ref().map(|account| ReceiveAccount {
+                bank: &account.bank,
+                number: &account.account_number,
+                holder_name: &account.holder,
+            }),
+        };
+        let key = format!("\"{}\"", refund.idempotency_key.as_ref()?);
+        json(request.header("idempotency-key", key), &body)
+    }
+
+    fn refunded(&self, _: &Refund, response: &Received) -> RefundReading {
+        match (response.status, parse(response)) {
+            (400..500, Some(Refusal { kind })) if REFUND_CODES.meaning(&kind) == Meaning::Declined => {
+                RefundReading::Refused(kind)
+            }
+            (200, _) => match parse(response) {
+                Some(CancelAnswer { cancellation }) => RefundReading::Shown(vec![cancellation.shown()]),
+                None => RefundReading::LookUp,
+            },
+            _ => RefundReading::LookUp,
+        }
+    }
+
+    fn refunds(&self, attempt: &Attempt, response: &Received) -> Option<Vec<ShownRefund>> {
+        let payment: PortOnePayment = (response.status == 200).then(|| parse(response))??;
+        let cancellations = payment.cancellations.unwrap_or_default();
+        (payment.id == attempt.reference).then(|| cancellations.into_iter().map(Cancelled::shown).collect())
+    }
+}
+
+impl Cancelled {
+    fn shown(self) -> ShownRefund {
+        ShownRefund {
+            id: self.id,
+            amount: self.total_amount,
+            key: self.reason.as_deref().map(key_in),
+            state: match self.status.as_str() {
+                "SUCCEEDED" => RefundState::Done,
+                "FAILED" => RefundState::Failed,
+                _ => RefundState::Pending,
+            },
+        }
     }
 }

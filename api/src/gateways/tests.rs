@@ -12,9 +12,9 @@ use crate::{
     http::RequestHead,
 };
 
-const REFERENCE: &str = "sugang_0123456789abcdef";
+pub(super) const REFERENCE: &str = "sugang_0123456789abcdef";
 
-fn contracts() -> Contracts {
+pub(super) fn contracts() -> Contracts {
     let credentials = |name: &str| {
         Some(Credentials {
             url: format!("https://{name}.example"),
@@ -35,27 +35,36 @@ fn contracts() -> Contracts {
 }
 
 fn attempt(gateway: &str) -> Attempt {
-    serde_json::from_value(json!({
+    serde_json::from_value(attempt_json(gateway)).unwrap()
+}
+
+pub(super) fn attempt_json(gateway: &str) -> Value {
+    json!({
         "attempt": 1, "gateway": gateway, "reference": REFERENCE, "gateway_key": "key_1", "window_key": "token_1",
         "idempotency_key": "0b1c2d3e-0000-4000-8000-000000000000", "amount": "45000.00", "currency": "KRW",
         "order": 2, "user": 3, "kind": "test", "title": "정보처리기사", "status": "sent", "tries": 1, "facts": null,
-    }))
-    .unwrap()
+    })
 }
 
 /// A gateway that gives these answers, one after another, and notes what it was asked.
-struct Script {
+pub(super) struct Script {
     answers: RefCell<Vec<Result<Received, SendError>>>,
     requests: RefCell<Vec<String>>,
 }
 
 impl Script {
-    fn new(mut answers: Vec<Result<Received, SendError>>) -> Self {
+    pub(super) fn new(mut answers: Vec<Result<Received, SendError>>) -> Self {
         answers.reverse();
         Self {
             answers: answers.into(),
             requests: RefCell::default(),
         }
+    }
+
+    /// What the gateway was asked, once all answers were asked for.
+    pub(super) fn all_asked(self) -> Vec<String> {
+        assert!(self.answers.borrow().is_empty(), "an answer was not asked for");
+        self.requests.take()
     }
 }
 
@@ -71,7 +80,7 @@ impl Transport for Script {
     }
 }
 
-fn answer(status: u16, body: &Value) -> Result<Received, SendError> {
+pub(super) fn answer(status: u16, body: &Value) -> Result<Received, SendError> {
     Ok(Received {
         status,
         body: serde_json::to_vec(body).unwrap(),
@@ -124,7 +133,7 @@ fn declined(code: &str) -> Outcome {
 }
 
 /// A payment as each gateway shows it.
-fn payment(gateway: &str, status: &str, amount: i64) -> Value {
+pub(super) fn payment(gateway: &str, status: &str, amount: i64) -> Value {
     match gateway {
         "toss" => json!({
             "paymentKey": "paid_1", "orderId": REFERENCE, "status": status, "totalAmount": 45_000,
@@ -151,7 +160,7 @@ fn payment(gateway: &str, status: &str, amount: i64) -> Value {
 }
 
 /// The words of a gateway: paid; not executed; ended without money; partly given back.
-fn words(gateway: &str) -> [&'static str; 4] {
+pub(super) fn words(gateway: &str) -> [&'static str; 4] {
     match gateway {
         "toss" => ["DONE", "IN_PROGRESS", "EXPIRED", "PARTIAL_CANCELED"],
         "kakaopay" => [
@@ -165,7 +174,7 @@ fn words(gateway: &str) -> [&'static str; 4] {
     }
 }
 
-fn refusal(gateway: &str, status: u16, code: &str) -> Result<Received, SendError> {
+pub(super) fn refusal(gateway: &str, status: u16, code: &str) -> Result<Received, SendError> {
     let body = match gateway {
         "toss" => json!({ "code": code, "message": "…" }),
         "kakaopay" => json!({ "error_code": -1, "error_message": code }),

@@ -6,10 +6,11 @@ use http::{Request, header::AUTHORIZATION, request::Builder};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    adapter::{Adapter, Found, Outgoing, Reading, json, parse},
+    adapter::{Adapter, Found, Outgoing, Reading, RefundReading, json, parse},
     attempt::{Attempt, Outcome, Payment},
     codes::{Codes, Meaning},
     event::{Delivery, Event, NoEvent, bounded},
+    refund::{Refund, RefundState, ShownRefund, key_in},
 };
 use crate::{config::Credentials, http::outgoing::Received};
 
@@ -37,6 +38,28 @@ const CODES: Codes = Codes(&[
     ),
 ]);
 
+/// What Toss's codes mean for a refund. The money may have gone back whatever the first row says.
+const REFUND_CODES: Codes = Codes(&[
+    (
+        Meaning::LookUp,
+        &[
+            "FAILED_REFUND_PROCESS",
+            "FAILED_METHOD_HANDLING_CANCEL",
+            "FAILED_PARTIAL_REFUND",
+        ],
+    ),
+    (
+        Meaning::Declined,
+        &[
+            "ALREADY_CANCELED_PAYMENT",
+            "NOT_CANCELABLE_AMOUNT",
+            "NOT_CANCELABLE_PAYMENT",
+            "EXCEED_MAX_REFUND_DUE",
+            "NOT_ALLOWED_PARTIAL_REFUND",
+        ],
+    ),
+]);
+
 /// The hours by which Korea is ahead of UTC: in its time Toss writes times without an offset.
 const KOREA: i32 = 9;
 
@@ -50,6 +73,23 @@ struct Confirm<'a> {
     amount: i64,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cancel<'a> {
+    cancel_reason: String,
+    cancel_amount: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund_receive_account: Option<ReceiveAccount<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReceiveAccount<'a> {
+    bank: &'a str,
+    account_number: &'a str,
+    holder_name: &'a str,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TossPayment {
@@ -61,6 +101,17 @@ struct TossPayment {
     currency: String,
     secret: Option<String>,
     virtual_account: Option<VirtualAccount>,
+    cancels: Option<Vec<Cancelled>>,
+}
+
+/// Money that was given back.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cancelled {
+    transaction_key: String,
+    cancel_amount: i64,
+    cancel_reason: Option<String>,
+    cancel_status: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -183,6 +234,56 @@ impl Adapter for Toss<'_> {
             secret: subject.secret,
             ..Event::default()
         })
+    }
+
+    fn refund(&self, refund: &Refund, won: i64) -> Outgoing {
+        let request = self.request("POST", &format!("/v1/payments/{}/cancel", refund.external_id));
+        let body = Cancel {
+            cancel_reason: refund.reason()?,
+            cancel_amount: won,
+            refund_receive_account: refund.account.as_ref().map(|account| ReceiveAccount {
+                bank: &account.bank,
+                account_number: &account.account_number,
+                holder_name: &account.holder,
+            }),
+        };
+        json(
+            request.header("idempotency-key", refund.idempotency_key.as_ref()?),
+            &body,
+        )
+    }
+
+    fn refunded(&self, refund: &Refund, response: &Received) -> RefundReading {
+        match (response.status, parse(response)) {
+            (400..500, Some(Refusal { code })) if REFUND_CODES.meaning(&code) == Meaning::Declined => {
+                RefundReading::Refused(code)
+            }
+            _ => match self.refunds(&refund.attempt, response) {
+                Some(refunds) => RefundReading::Shown(refunds),
+                None => RefundReading::LookUp,
+            },
+        }
+    }
+
+    fn refunds(&self, attempt: &Attempt, response: &Received) -> Option<Vec<ShownRefund>> {
+        let payment: TossPayment = (response.status == 200).then(|| parse(response))??;
+        let cancels = payment.cancels.unwrap_or_default();
+        (payment.order_id == attempt.reference).then(|| cancels.into_iter().map(Cancelled::shown).collect())
+    }
+}
+
+impl Cancelled {
+    fn shown(self) -> ShownRefund {
+        ShownRefund {
+            id: self.transaction_key,
+            amount: self.cancel_amount,
+            key: self.cancel_reason.as_deref().map(key_in),
+            state: match self.cancel_status.as_deref() {
+                Some("DONE") | None => RefundState::Done,
+                Some("ABORTED") => RefundState::Failed,
+                Some(_) => RefundState::Pending,
+            },
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod operators;
 pub(crate) mod orders;
 mod page;
 pub(crate) mod payments;
+pub(crate) mod refunds;
 pub(crate) mod registrations;
 mod return_url;
 pub(crate) mod returns;

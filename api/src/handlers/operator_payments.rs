@@ -1,6 +1,6 @@
 //! Payments, for operators: their list, a payment with its refunds, and a refund of the whole or a part.
 
-use sugang_sdk::types::Money;
+use sugang_sdk::types::{Money, Refunded};
 
 use crate::{
     auth::tokens::Caller,
@@ -21,7 +21,9 @@ use crate::{
 
 use super::{
     export::{CSV, Export},
+    orders::lease_ms,
     page::page,
+    refunds,
 };
 
 pub(crate) static LIST: Operation = Operation {
@@ -170,26 +172,29 @@ pub(crate) async fn refund(ctx: &RequestContext<'_>, caller: Caller) -> Result<R
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),
+        account: refunds::account(form.refund_account.as_ref())?,
+        lease_ms: lease_ms(&ctx.state.config),
     };
     let row = ctx.execute(functions::shared(), call).await?;
-    ctx.mark_replay(row.replayed, refunded(row))
+    let row = refunds::give_back(ctx, row).await?;
+    ctx.mark_replay(row.replayed, refunded(ctx, &row))
 }
 
-fn refunded(row: FunctionRow) -> Result<Response, ApiError> {
+fn refunded(ctx: &RequestContext<'_>, row: &FunctionRow) -> Result<Response, ApiError> {
     #[derive(serde::Deserialize)]
     struct Payload {
         left: Money,
     }
 
     match row.outcome {
-        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::Ok => Ok(Response::json(200, &row.payload::<Refunded>()?)),
         Outcome::NotFound => Err((&NOT_FOUND).into()),
         Outcome::AlreadyCancelled => Err((&ALREADY_CANCELLED).into()),
         Outcome::RefundTooLarge => {
             let payload: Payload = row.payload()?;
             Err(ApiError::RefundTooLarge { left: payload.left })
         }
-        _ => Err(row.idempotency_error()),
+        _ => refunds::not_done(ctx, row),
     }
 }
 
@@ -204,7 +209,8 @@ mod description {
         handlers::export::description::csv,
         operation::{
             description::{
-                BODIES, Body, Description, Success, body, keyed, null_character, operator, page_of, required,
+                BODIES, Body, Description, Success, body, keyed, null_character, operator, page_of, refund_errors,
+                refund_pending, required,
             },
             parameters::{day_parameter, id, id_parameter, idempotency_key, page_parameter, parameter, string},
         },
@@ -289,7 +295,9 @@ mod description {
             tag: "operator".into(),
             summary: "Give a payment back, in whole or in part".into(),
             more: "Parts add up, and never exceed the payment. A refund of all that is left cancels the payment and, unless \
-                   it is completed or `keep_registration` is true, the registration."
+                   it is completed or `keep_registration` is true, the registration. Where a gateway holds the money, it gives \
+                   it back first: 202 while its answer is not known; one refund of a payment is under way at a time. Of a \
+                   payment that is cancelled, what the gateway has refused before is sent again."
                 .into(),
             parameters: vec![id("payment"), idempotency_key()],
             body: Some(Body {
@@ -297,8 +305,10 @@ mod description {
                 required: true,
                 media_types: &BODIES,
             }),
-            success: Success::named(200, Refunded::name()).replayable(),
-            errors: operator(errors.into_iter().chain(body()).chain(keyed())),
+            success: Success::named(200, Refunded::name())
+                .replayable()
+                .or_else(refund_pending()),
+            errors: operator(errors.into_iter().chain(refund_errors()).chain(body()).chain(keyed())),
             cpu_bound: false,
         }
     }

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use sugang_protocol::ErrorSpec;
-use sugang_sdk::types::{NewRegistration, RefundChoice, RegistrationsCompleted, RowError};
+use sugang_sdk::types::{
+    ManagedRegistration, Money, NewRegistration, RefundChoice, RegistrationCancelled, RegistrationsCompleted, RowError,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError, FieldProblem, FieldProblems,
-        catalog::{NOT_FOUND, ORDER_IN_PROGRESS, SOLD_OUT},
+        catalog::{NOT_FOUND, ORDER_IN_PROGRESS, REFUND_IN_PROGRESS, SOLD_OUT},
     },
     extract::{
         Body,
@@ -27,6 +29,8 @@ use crate::{
     },
     text::{Address, AddressKeys},
 };
+
+use super::{orders::lease_ms, refunds};
 
 pub(crate) static REGISTER: ItemOperation = ItemOperation {
     id: |kind| format!("create_registration_for_{}", kind.names.0),
@@ -234,6 +238,7 @@ fn problems(kind: &'static ItemKind, row: &FunctionRow) -> Result<Vec<(u64, &'st
         "not_found" => Ok((index, &NOT_FOUND)),
         "already_completed" => Ok((index, &kind.already_completed)),
         "cancelled" => Ok((index, &kind.registration_cancelled)),
+        "refund_in_progress" => Ok((index, &REFUND_IN_PROGRESS)),
         _ => Err(row.unexpected()),
     };
     problems.map(problem).collect()
@@ -265,17 +270,37 @@ pub(crate) async fn cancel(
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),
+        account: refunds::account(form.refund_account.as_ref())?,
+        lease_ms: lease_ms(&ctx.state.config),
     };
     let row = ctx.execute(kind.functions(), call).await?;
+    let row = refunds::give_back(ctx, row).await?;
     let replayed = row.replayed;
     let done = match row.outcome {
-        Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
+        Outcome::Ok => cancelled(&row),
         Outcome::NotFound => Err((&NOT_FOUND).into()),
         Outcome::ItemCompleted => Err((&kind.item_completed).into()),
         Outcome::Cancelled => Err((&kind.registration_cancelled).into()),
-        _ => Err(row.idempotency_error()),
+        _ => refunds::not_done(ctx, &row),
     };
     ctx.mark_replay(replayed, done)
+}
+
+/// The response to a cancellation: at once, or after a gateway has given the money back.
+fn cancelled(row: &FunctionRow) -> Result<Response, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct GivenBack {
+        registration: ManagedRegistration,
+        amount: Money,
+    }
+
+    let given_back = |GivenBack { registration, amount }| RegistrationCancelled {
+        registration,
+        refunded: amount,
+        kept: Money::won(0),
+    };
+    let body = row.payload().or_else(|_| row.payload().map(given_back))?;
+    Ok(Response::json(200, &body))
 }
 
 #[cfg(test)]
@@ -287,9 +312,13 @@ mod description {
     };
     use utoipa::{ToSchema, openapi::path::Parameter};
 
-    use super::{ApiError, FieldProblem, FieldProblems, ItemKind, NOT_FOUND, ORDER_IN_PROGRESS, SOLD_OUT};
+    use super::{
+        ApiError, FieldProblem, FieldProblems, ItemKind, NOT_FOUND, ORDER_IN_PROGRESS, REFUND_IN_PROGRESS, SOLD_OUT,
+    };
     use crate::operation::{
-        description::{BODIES, Body, Description, LISTS, Success, body, keyed, operator, required},
+        description::{
+            BODIES, Body, Description, LISTS, Success, body, keyed, operator, refund_errors, refund_pending, required,
+        },
         parameters::{id, idempotency_key, registration},
     };
 
@@ -327,6 +356,7 @@ mod description {
                     ApiError::from(&NOT_FOUND),
                     (&kind.already_completed).into(),
                     (&kind.registration_cancelled).into(),
+                    (&REFUND_IN_PROGRESS).into(),
                 ]
                 .into_iter()
                 .chain(keyed()),
@@ -374,11 +404,14 @@ mod description {
         ];
         Description {
             body: sent(CancelRegistration::name()),
-            success: Success::named(200, RegistrationCancelled::name()).replayable(),
-            errors: operator(errors.into_iter().chain(body()).chain(keyed())),
+            success: Success::named(200, RegistrationCancelled::name())
+                .replayable()
+                .or_else(refund_pending()),
+            errors: operator(errors.into_iter().chain(refund_errors()).chain(body()).chain(keyed())),
             ..described(
                 format!("Cancel one registration for one {one}"),
-                "`refund` says what becomes of the money. With `none` the payment stays paid: the user may register for the \
+                "`refund` says what becomes of the money. Where a gateway holds it, it is given back first: 202 while the \
+                 gateway's answer is not known, and the registration is cancelled once it is. With `none` the payment stays paid: the user may register for the \
                  same again at no cost, and cannot cancel that payment; an operator may still give it back.",
                 vec![id(one), registration(), idempotency_key()],
             )

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-use super::page::page;
+use super::{orders::lease_ms, page::page, refunds};
 
 const CANCELLED: Text = Text::new("결제가 취소되었습니다", "The payment is cancelled");
 
@@ -83,7 +83,7 @@ pub(crate) static CANCEL: Operation = Operation {
     describe: description::cancel,
 };
 
-/// Cancels one of the caller's payments, with its registration.
+/// Cancels one of the caller's payments, with its registration. Where a gateway holds the money, it gives it back first.
 pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
     let body = ctx.body().await?;
     let idempotency = ctx.idempotency(&body)?;
@@ -96,10 +96,13 @@ pub(crate) async fn cancel(ctx: &RequestContext<'_>, caller: Caller) -> Result<R
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),
+        account: refunds::account(form.refund_account.as_ref())?,
+        lease_ms: lease_ms(&ctx.state.config),
     };
     let lock = format!("cancel:{}:{}", caller.id(), ctx.id);
     let work = ctx.execute(functions::shared(), call);
     let row = with_lock(&ctx.state.redis, &lock, ctx.state.config.lock_ttl, work).await?;
+    let row = refunds::give_back(ctx, row).await?;
     ctx.mark_replay(row.replayed, cancelled(ctx, &row))
 }
 
@@ -134,7 +137,7 @@ fn cancelled(ctx: &RequestContext<'_>, row: &FunctionRow) -> Result<Response, Ap
             let kind = KINDS.iter().find(|kind| kind.payment_type == target.payment_type);
             Err(kind.map_or_else(|| row.unexpected(), |kind| ApiError::Refused(&kind.item_completed)))
         }
-        _ => Err(row.idempotency_error()),
+        _ => refunds::not_done(ctx, row),
     }
 }
 
@@ -150,7 +153,9 @@ mod description {
     use crate::{
         error::{FieldProblem, FieldProblems},
         operation::{
-            description::{BODIES, Body, Description, Success, body, caller, keyed, page_of},
+            description::{
+                BODIES, Body, Description, Success, body, caller, keyed, page_of, refund_errors, refund_pending,
+            },
             parameters::{day_parameter, id, idempotency_key, page_parameter, parameter, search_parameter, string},
         },
     };
@@ -188,14 +193,19 @@ mod description {
         Description {
             tag: "payments".into(),
             summary: "Cancel one's own payment and the registration that it paid for".into(),
-            more: "The user may register again afterwards.".into(),
+            more: "The user may register again afterwards. Where a gateway holds the money, it gives it back first: 202 while \
+                   its answer is not known, and the user keeps the seat until then. The same request asks again, and sends \
+                   nothing twice."
+                .into(),
             parameters: vec![id("payment"), idempotency_key()],
             body: Some(Body {
                 schema: Cancel::name(),
                 required: false,
                 media_types: &BODIES,
             }),
-            success: Success::named(200, Cancelled::name()).replayable(),
+            success: Success::named(200, Cancelled::name())
+                .replayable()
+                .or_else(refund_pending()),
             errors: caller(
                 [
                     ApiError::from(&NOT_FOUND),
@@ -204,6 +214,7 @@ mod description {
                     (&REFUND_REFUSED).into(),
                 ]
                 .into_iter()
+                .chain(refund_errors())
                 .chain(KINDS.map(|kind| (&kind.item_completed).into()))
                 .chain(body())
                 .chain(keyed()),

@@ -8,7 +8,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError, FieldProblem, FieldProblems,
-        catalog::{AMOUNT_OUT_OF_BOUNDS, NOT_FOUND, ORDER_IN_PROGRESS, SOLD_OUT},
+        catalog::{AMOUNT_OUT_OF_BOUNDS, NOT_FOUND, ORDER_IN_PROGRESS, REFUND_IN_PROGRESS, SOLD_OUT},
     },
     extract::forms::{self, RegisterForm},
     http::Response,
@@ -166,6 +166,7 @@ pub(crate) async fn complete(
         Outcome::NotRegistered => Err((&kind.not_registered).into()),
         Outcome::AlreadyCompleted => Err((&kind.already_completed).into()),
         Outcome::Cancelled => Err((&kind.registration_cancelled).into()),
+        Outcome::RefundInProgress => Err((&REFUND_IN_PROGRESS).into()),
         _ => Err(row.unexpected()),
     }
 }
@@ -179,7 +180,10 @@ mod description {
         openapi::{KnownFormat, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat},
     };
 
-    use super::{AMOUNT_OUT_OF_BOUNDS, ApiError, ItemKind, NOT_FOUND, ORDER_IN_PROGRESS, SOLD_OUT, payment_required};
+    use super::{
+        AMOUNT_OUT_OF_BOUNDS, ApiError, ItemKind, NOT_FOUND, ORDER_IN_PROGRESS, REFUND_IN_PROGRESS, SOLD_OUT,
+        payment_required,
+    };
     use crate::{
         operation::{
             description::{BODIES, Body, Description, Success, body, caller, keyed, required},
@@ -239,6 +243,7 @@ mod description {
                 ApiError::from(&kind.not_registered),
                 (&kind.already_completed).into(),
                 (&kind.registration_cancelled).into(),
+                (&REFUND_IN_PROGRESS).into(),
             ]),
             cpu_bound: false,
         }

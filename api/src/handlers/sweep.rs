@@ -22,6 +22,7 @@ use crate::{
 use super::{
     deliveries::deliver,
     orders::{lease_ms, settlement},
+    refunds,
     webhooks::{self, DueEvent},
 };
 
@@ -56,12 +57,14 @@ pub(crate) async fn sweep(ctx: &RequestContext<'_>) -> Result<Response, ApiError
 
 /// Settles what gateways know, and ends what has expired.
 async fn settle_and_expire(ctx: &RequestContext<'_>) -> Result<Map<String, Value>, ApiError> {
-    let (looked_up, events) = try_join(look_up(ctx), look_up_events(ctx)).await?;
+    let ((looked_up, events), (figures, has_more)) =
+        try_join(try_join(look_up(ctx), look_up_events(ctx)), refunds::sweep(ctx)).await?;
     let row = expect(ctx.execute(orders(), Sweep { limit: LIMIT }).await?)?;
     let mut done: Map<String, Value> = row.payload()?;
     done.insert("looked_up".to_owned(), looked_up.into());
     done.insert("events".to_owned(), events.into());
-    if looked_up.max(events) as i64 == LOOK_UPS {
+    done.extend(figures);
+    if looked_up.max(events) as i64 == LOOK_UPS || has_more {
         done.insert("again_in_seconds".to_owned(), 0.into());
     }
     Ok(done)

@@ -101,6 +101,7 @@ pub(super) fn error() -> Schema {
                 .description(Some("What is wrong with which row of a request that has many.")),
         )
         .property("left", Ref::from_schema_name("Money"))
+        .property("reason", text("The gateway's code of a refund that it has refused."))
         .property("preorder", text("Path of the pre-order that pays the price."))
         .property("code", Ref::from_schema_name(CODE))
         .property("request_id", text("Id of the request, also in `X-Request-Id`."))

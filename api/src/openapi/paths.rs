@@ -62,8 +62,8 @@ pub(super) fn operation(route: &Route, description: Description) -> Documented {
             .build();
         operation = operation.request_body(Some(body));
     }
-    for status in [Some(success.status), success.also].into_iter().flatten() {
-        operation = operation.response(status.to_string(), success_response(&success));
+    for success in [Some(&success), success.also.as_deref()].into_iter().flatten() {
+        operation = operation.response(success.status.to_string(), success_response(success));
     }
     for (status, answers) in by_status(errors) {
         operation = operation.response(status.to_string(), error_response(answers));

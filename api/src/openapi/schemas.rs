@@ -7,10 +7,10 @@ use sugang_sdk::types::{
     ManagedCourse, ManagedExam, ManagedOrder, ManagedPayment, ManagedRegistration, ManagedUser, Money, MoneySum,
     NewItem, NewRegistration, NewWebhook, Order, OrderAttempt, OrderId, OrderRefund, OrderStatus, PausedBy, Payment,
     PaymentId, PaymentMethod, PaymentStatus, PaymentType, PaymentWindow, Pinged, Preorder, Redeliver, Redelivered,
-    Refresh, Refund, RefundChoice, RefundId, RefundOrder, RefundPayment, RefundStatus, Refunded, Register,
-    RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId, RegistrationStatus,
-    RegistrationsCompleted, RepeatItem, RowError, Secret, SignedUp, Signup, Tokens, TransactionMetadata, User,
-    UserDetails, UserId, UserRegistration, UserRights, Webhook, WebhookId, WebhookStatus,
+    Refresh, Refund, RefundAccount, RefundChoice, RefundId, RefundOrder, RefundPayment, RefundPending, RefundStatus,
+    Refunded, Register, RegistrationCancelled, RegistrationChanged, RegistrationCounts, RegistrationId,
+    RegistrationStatus, RegistrationsCompleted, RepeatItem, RowError, Secret, SignedUp, Signup, Tokens,
+    TransactionMetadata, User, UserDetails, UserId, UserRegistration, UserRights, Webhook, WebhookId, WebhookStatus,
 };
 use utoipa::{
     PartialSchema,
@@ -75,6 +75,8 @@ pub(super) fn components() -> Components {
         .schema_from::<Refund>()
         .schema_from::<RefundPayment>()
         .schema_from::<Refunded>()
+        .schema_from::<RefundAccount>()
+        .schema_from::<RefundPending>()
         .schema_from::<RefundStatus>()
         .schema_from::<RefundId>()
         .schema_from::<Delivery>()

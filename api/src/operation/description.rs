@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use sugang_sdk::types::{Page, User};
+use sugang_sdk::types::{Page, RefundPending, User};
 use utoipa::{
-    PartialSchema,
+    PartialSchema, ToSchema,
     openapi::{Ref, RefOr, Schema, path::Parameter, schema::ArrayBuilder},
 };
 
@@ -13,8 +13,8 @@ use crate::{
         ApiError, FieldProblem, FieldProblems, Misconfigured,
         catalog::{
             BUSY, IDEMPOTENCY_KEY_REUSED, MALFORMED_FORM, MALFORMED_JSON, NOT_AUTHENTICATED, NOT_FOUND,
-            PAYLOAD_TOO_LARGE, REQUEST_IN_PROGRESS, TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE, USER_INACTIVE,
-            USER_NOT_FOUND,
+            PAYLOAD_TOO_LARGE, REFUND_IN_PROGRESS, REQUEST_IN_PROGRESS, TOKEN_NOT_VALID, UNSUPPORTED_MEDIA_TYPE,
+            USER_INACTIVE, USER_NOT_FOUND,
         },
     },
     kind::ItemKind,
@@ -53,14 +53,15 @@ pub(crate) struct Body {
     pub(crate) media_types: &'static [&'static str],
 }
 
+#[derive(Clone)]
 pub(crate) struct Success {
     pub(crate) status: u16,
     pub(crate) media_type: &'static str,
     /// The schema of a JSON response.
     pub(crate) schema: Option<Schema>,
     pub(crate) replayable: bool,
-    /// Another status with the same body.
-    pub(crate) also: Option<u16>,
+    /// Another status, with the same body or another.
+    pub(crate) also: Option<Box<Success>>,
 }
 
 impl Description {
@@ -130,6 +131,22 @@ pub(crate) fn keyed() -> impl Iterator<Item = ApiError> {
         .map(ApiError::from)
 }
 
+/// Returns the errors of giving money back over a gateway.
+pub(crate) fn refund_errors() -> [ApiError; 3] {
+    [
+        required("refund_account"),
+        (&REFUND_IN_PROGRESS).into(),
+        ApiError::RefundDeclined {
+            reason: "NOT_CANCELABLE_PAYMENT".into(),
+        },
+    ]
+}
+
+/// Returns the answer while a gateway's answer is not known.
+pub(crate) fn refund_pending() -> Success {
+    Success::named(202, RefundPending::name()).replayable()
+}
+
 pub(crate) fn rate_limited() -> ApiError {
     ApiError::RateLimited { retry_after_s: 30 }
 }
@@ -192,9 +209,16 @@ impl Success {
         }
     }
 
+    /// Adds another status with the same body.
     pub(crate) fn or(self, status: u16) -> Self {
+        let other = Self { status, ..self.clone() };
+        self.or_else(other)
+    }
+
+    /// Adds another status with a body of its own.
+    pub(crate) fn or_else(self, other: Self) -> Self {
         Self {
-            also: Some(status),
+            also: Some(Box::new(other)),
             ..self
         }
     }

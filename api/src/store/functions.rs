@@ -22,6 +22,7 @@ use super::{
     call::{Columns, Declaration, SqlType, functions},
     operator_functions::OperatorFunctions,
     order_functions::OrderFunctions,
+    refund_functions::RefundFunctions,
     retry::Retry,
     webhook_functions::WebhookFunctions,
 };
@@ -110,7 +111,7 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
-        /// Cancels a payment with its registration.
+        /// Cancels a payment with its registration, or begins to: then it says what is sent to the gateway.
         cancel_payment CancelPayment = "cancel_payment" Change {
             user: i64,
             id: i64,
@@ -119,6 +120,8 @@ functions! {
             key: Option<String>,
             fingerprint: Option<String>,
             epoch: i64,
+            account: Option<String>,
+            lease_ms: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
         /// Gets one payment of any user for an operator.
@@ -139,6 +142,8 @@ functions! {
             key: Option<String>,
             fingerprint: Option<String>,
             epoch: i64,
+            account: Option<String>,
+            lease_ms: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
         /// Makes a user an operator, or takes that right.
@@ -313,6 +318,8 @@ functions! {
             key: Option<String>,
             fingerprint: Option<String>,
             epoch: i64,
+            account: Option<String>,
+            lease_ms: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
         /// Gets one item for an operator.
@@ -386,7 +393,7 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 40;
+pub(crate) const SCHEMA: i64 = 41;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {
@@ -395,6 +402,7 @@ pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String
         .chain(OperatorFunctions::DECLARATIONS)
         .chain(OrderFunctions::DECLARATIONS)
         .chain(WebhookFunctions::DECLARATIONS)
+        .chain(RefundFunctions::DECLARATIONS)
         .map(|function| function.signature(""));
     let of_kind = kinds.into_iter().flat_map(|kind| {
         let functions = KindFunctions::DECLARATIONS.iter();
@@ -451,7 +459,7 @@ mod tests {
         );
         assert_eq!(
             rows(CancelPayment::statement(shared())).unwrap(),
-            "sugang-host: lock_timeout=$9 user=$2/8 payment=$3/4 */"
+            "sugang-host: lock_timeout=$11 user=$2/8 payment=$3/4 */"
         );
     }
 
@@ -484,6 +492,8 @@ mod tests {
             key: key.map(str::to_owned),
             fingerprint: None,
             epoch: 0,
+            account: None,
+            lease_ms: 0,
         };
         assert!(cancel(None).retry() == Retry::Never);
         assert!(cancel(Some("key")).retry() == Retry::Idempotent);
@@ -509,6 +519,7 @@ mod tests {
             .chain(OperatorFunctions::DECLARATIONS)
             .chain(OrderFunctions::DECLARATIONS)
             .chain(WebhookFunctions::DECLARATIONS)
+            .chain(RefundFunctions::DECLARATIONS)
             .chain(KindFunctions::DECLARATIONS);
         let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.word()).collect();
         let list = json!({ "functions": functions.map(declared).collect::<Vec<_>>(), "outcomes": outcomes,

@@ -13,6 +13,7 @@ mod pool;
 mod postgres;
 mod redis;
 mod redis_failure;
+pub(crate) mod refund_functions;
 mod retry;
 mod row;
 pub(crate) mod webhook_functions;

@@ -88,6 +88,9 @@ outcomes! {
     AlreadyCancelled = "already_cancelled",
     ItemCompleted = "item_completed",
     RefundRefused = "refund_refused",
+    RefundInProgress = "refund_in_progress",
+    RefundDeclined = "refund_declined",
+    AccountRequired = "account_required",
 
     // What operators do.
     Changed = "changed",

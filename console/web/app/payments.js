@@ -144,7 +144,8 @@ function refund(page, path, payment, user) {
           const done = await page.api.change("POST", `${path}refund/`, { body, intent });
           return () => {
             close();
-            return page.again(t("refunded", { amount: money(done.amount) }));
+            // A gateway whose answer is not known yet has a message.
+            return page.again(done.message ?? t("refunded", { amount: money(done.amount) }));
           };
         },
       });

@@ -232,7 +232,7 @@ async function cancel(page, path, row) {
           const done = await page.api.change("POST", `${path}/${row.id}/cancel/`, { body, intent });
           return () => {
             close();
-            return page.again(t("cancelled_done", { amount: money(done.refunded) }));
+            return page.again(done.message ?? t("cancelled_done", { amount: money(done.refunded) }));
           };
         },
       });

@@ -38,6 +38,8 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::ItemInUse
         | ErrorCode::TargetIsSuperuser
         | ErrorCode::RefundTooLarge
+        | ErrorCode::RefundInProgress
+        | ErrorCode::RefundDeclined
         | ErrorCode::PaymentRequired
         | ErrorCode::PaymentMethodUnavailable
         | ErrorCode::PaymentKeyUsed

@@ -12,7 +12,7 @@ use crate::types::{
     AuditCheck, CancelRegistration, CompleteRegistrations, CourseId, Date, EditItem, ExamId, Figures, ItemFigures,
     ItemsCreated, ManagedItem, ManagedPayment, ManagedRegistration, Money, NewItem, NewRegistration, PaymentId,
     PaymentStatus, PaymentType, RefundPayment, Refunded, RegistrationCancelled, RegistrationChanged, RegistrationId,
-    RegistrationStatus, RegistrationsCompleted, RepeatItem, UserId, UserRights,
+    RegistrationStatus, RegistrationsCompleted, RepeatItem, Settlement, UserId, UserRights,
 };
 
 /// The time in which the service sends an audit.
@@ -276,13 +276,14 @@ impl<Id: ItemId> ManagedItems<Id> {
     /// Cancels a registration, and gives its payment back or keeps it.
     ///
     /// # Errors
-    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `ItemCompleted` and `RegistrationCancelled`.
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `ItemCompleted`, `RegistrationCancelled`,
+    /// `RefundInProgress` and `RefundDeclined`.
     pub fn cancel(
         &self,
         id: Id,
         registration: RegistrationId,
         cancel: CancelRegistration,
-    ) -> Keyed<CancelRegistration, RegistrationCancelled> {
+    ) -> Keyed<CancelRegistration, Settlement<RegistrationCancelled>> {
         let path = format!("{}registrations/{registration}/cancel/", Self::one(id));
         Keyed::new(self.session.clone(), path, cancel)
     }
@@ -386,9 +387,10 @@ impl ManagedPayments {
     /// Gives a payment back, in whole or in part.
     ///
     /// # Errors
-    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `AlreadyCancelled`, and `RefundTooLarge` with what is
-    /// left in [`ErrorText::Left`](crate::types::ErrorText::Left).
-    pub fn refund(&self, id: PaymentId, refund: RefundPayment) -> Keyed<RefundPayment, Refunded> {
+    /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `AlreadyCancelled`, `RefundTooLarge` with what is
+    /// left in [`ErrorText::Left`](crate::types::ErrorText::Left), and over a gateway `RefundInProgress` and
+    /// `RefundDeclined`.
+    pub fn refund(&self, id: PaymentId, refund: RefundPayment) -> Keyed<RefundPayment, Settlement<Refunded>> {
         Keyed::new(self.0.clone(), format!("api/operator/payments/{id}/refund/"), refund)
     }
 }

@@ -1,7 +1,7 @@
 //! The user's own payments.
 
 use super::{Error, Keyed, List, Request, Session, list::given};
-use crate::types::{Cancel, Cancelled, Date, Payment, PaymentId, PaymentStatus, PaymentType};
+use crate::types::{Cancel, Cancelled, Date, Payment, PaymentId, PaymentStatus, PaymentType, Settlement};
 
 /// Selects payments. The default lists all of them; the order is newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,12 +49,14 @@ impl Payments {
             .await
     }
 
-    /// Cancels a payment and the registration that it paid for.
+    /// Cancels a payment and the registration that it paid for. Where a gateway holds the money, it gives it back first: it
+    /// is pending while the gateway's answer is not known, and the same request with the same key tells later.
     ///
     /// # Errors
-    /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `NotOwner`, `AlreadyCancelled`, `ItemCompleted`, and `Busy`
-    /// if all attempts met it.
-    pub fn cancel(&self, id: PaymentId, cancel: Cancel) -> Keyed<Cancel, Cancelled> {
+    /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `NotOwner`, `AlreadyCancelled`, `ItemCompleted`,
+    /// `RefundInProgress`, `RefundDeclined` with the gateway's code in
+    /// [`ErrorText::Reason`](crate::types::ErrorText::Reason), and `Busy` if all attempts met it.
+    pub fn cancel(&self, id: PaymentId, cancel: Cancel) -> Keyed<Cancel, Settlement<Cancelled>> {
         Keyed::new(self.0.clone(), format!("api/payments/{id}/cancel/"), cancel)
     }
 }

@@ -82,6 +82,10 @@ codes! {
     ItemCompleted = "item_completed",
     /// An operator has cancelled the registration and kept the money; only an operator gives it back.
     RefundRefused = "refund_refused",
+    /// The payment is being given back, in whole or in part, and the outcome is not known yet.
+    RefundInProgress = "refund_in_progress",
+    /// The gateway has refused to give the payment back, and nothing has changed; the key `reason` has its code.
+    RefundDeclined = "refund_declined",
     /// The price has to be paid by a pre-order; the key `preorder` has its path.
     PaymentRequired = "payment_required",
     /// No gateway takes this payment method for a pre-order.
@@ -243,6 +247,13 @@ pub enum ErrorText {
         /// The path of the pre-order.
         preorder: String,
     },
+    /// The form of the error of a refund that a gateway has refused.
+    Reason {
+        /// The text.
+        error: Cow<'static, str>,
+        /// The gateway's code.
+        reason: String,
+    },
     /// The form of the error of a request with many rows.
     Rows {
         /// The text.
@@ -320,6 +331,7 @@ impl ErrorText {
             Self::Error { .. }
             | Self::Left { .. }
             | Self::Preorder { .. }
+            | Self::Reason { .. }
             | Self::Rows { .. }
             | Self::Detail { .. } => None,
         }
@@ -332,6 +344,7 @@ impl fmt::Display for ErrorText {
             Self::Error { error: text }
             | Self::Left { error: text, .. }
             | Self::Preorder { error: text, .. }
+            | Self::Reason { error: text, .. }
             | Self::Rows { detail: text, .. }
             | Self::Detail { detail: text }
             | Self::Form { message: text, .. } => text,
@@ -362,17 +375,16 @@ impl From<AnyErrorBody> for ErrorBody {
         let (code, request_id) = (take("code").unwrap_or_default(), take("request_id").unwrap_or_default());
         let (error, detail, message) = (take("error"), take("detail"), take("message"));
         let text = match (error, detail, message) {
-            (Some(error), ..) => match (take("left").and_then(|left| left.parse().ok()), take("preorder")) {
-                (Some(left), _) => ErrorText::Left {
-                    error: error.into(),
-                    left,
-                },
-                (None, Some(preorder)) => ErrorText::Preorder {
-                    error: error.into(),
-                    preorder,
-                },
-                (None, None) => ErrorText::error(error),
-            },
+            (Some(error), ..) => {
+                let left = take("left").and_then(|left| left.parse().ok());
+                let error = error.into();
+                match (left, take("preorder"), take("reason")) {
+                    (Some(left), ..) => ErrorText::Left { error, left },
+                    (None, Some(preorder), _) => ErrorText::Preorder { error, preorder },
+                    (None, None, Some(reason)) => ErrorText::Reason { error, reason },
+                    (None, None, None) => ErrorText::error(error),
+                }
+            }
             (None, Some(detail), _) => match body.remove("rows").map(serde_json::from_value) {
                 Some(Ok(rows)) => ErrorText::Rows {
                     detail: detail.into(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ManagedRegistration, Money, PaymentMethod, RefundChoice, RegistrationId, UserId};
+use super::{ManagedRegistration, Money, PaymentMethod, RefundAccount, RefundChoice, RegistrationId, UserId};
 
 /// Body of `POST /api/operator/tests/{id}/registrations/` and of the same for courses. It names the user by id or by e-mail
 /// address.
@@ -93,6 +93,9 @@ pub struct CancelRegistration {
     /// Why.
     #[cfg_attr(feature = "openapi", schema(examples("무단 결석")))]
     pub reason: String,
+    /// Where the money goes, if it was paid in to a virtual account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_account: Option<RefundAccount>,
 }
 
 /// Answer to [`CancelRegistration`].

@@ -43,7 +43,7 @@ pub use payment::{
     Cancel, Cancelled, Payment, PaymentMethod, PaymentStatus, PaymentType, RefundChoice, RefundStatus,
     RegistrationStatus, TransactionMetadata, UnknownWord, Word,
 };
-pub use refund::{ManagedPayment, Refund, RefundPayment, Refunded};
+pub use refund::{ManagedPayment, Refund, RefundAccount, RefundPayment, RefundPending, Refunded, Settlement};
 pub use webhook::{
     Delivery, DeliveryStatus, EditWebhook, Event, EventData, EventType, NewWebhook, PausedBy, Pinged, Redeliver,
     Redelivered, Webhook, WebhookStatus,

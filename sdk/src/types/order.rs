@@ -137,6 +137,12 @@ pub struct OrderRefund {
     /// What became of it.
     #[cfg_attr(feature = "openapi", schema(value_type = RefundStatus))]
     pub status: Word<RefundStatus>,
+    /// What it waits for: `account_required` for the user, who cancels the payment once more with a `refund_account`; any
+    /// other for an operator.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(examples("account_required")))]
+    pub code: Option<String>,
 }
 
 /// An order: the wish of a user to register for an exam or a course at its price, with a seat that is held meanwhile.

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DateTime, Money, PaymentId};
+use super::{DateTime, Money, PaymentId, RefundAccount};
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:tt,)* })*) => {$(
@@ -206,6 +206,9 @@ pub struct Cancel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(examples("단순 변심")))]
     pub refund_reason: Option<String>,
+    /// Where the money goes, if it was paid in to a virtual account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_account: Option<RefundAccount>,
 }
 
 /// Answer 200 of `POST /payments/{id}/cancel/`.

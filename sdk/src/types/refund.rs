@@ -1,6 +1,12 @@
 //! Refunds: what operators see of payments, and how they give them back.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error},
+};
+use serde_json::value::RawValue;
 
 use super::{
     DateTime, Money, PaymentId, PaymentMethod, PaymentStatus, PaymentType, RefundId, RefundStatus, UserId, Word,
@@ -29,6 +35,91 @@ pub struct Refund {
     pub requested_at: DateTime,
     /// Whether the user keeps the registration without the money.
     pub keeps_registration: bool,
+    /// Why the gateway has refused it, or what it needs: one that is `requested` with a code waits for an operator.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(examples("NOT_CANCELABLE_PAYMENT")))]
+    pub code: Option<String>,
+    /// The gateway's id of it, or what an operator has noted.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub reference: Option<String>,
+}
+
+/// The bank account to which a gateway sends money that was paid in to a virtual account.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefundAccount {
+    /// The bank, by the code that the gateway has for it.
+    #[cfg_attr(feature = "openapi", schema(examples("20")))]
+    pub bank: String,
+    /// Its number: digits alone.
+    #[cfg_attr(feature = "openapi", schema(examples("1002123456789")))]
+    pub account_number: String,
+    /// The name of its holder.
+    #[cfg_attr(feature = "openapi", schema(examples("김민수")))]
+    pub holder: String,
+}
+
+/// Shows nothing of the account, so that it gets into no log.
+impl fmt::Debug for RefundAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefundAccount")
+    }
+}
+
+/// Answer 202 of a request that gives money back over a gateway: what the gateway has done is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefundPending {
+    /// What happens, for people.
+    #[cfg_attr(feature = "openapi", schema(examples("환불을 확인하고 있습니다")))]
+    pub message: String,
+    /// The payment, which stays paid until the outcome is known.
+    pub payment_id: PaymentId,
+    /// The refund.
+    pub refund_id: RefundId,
+    /// How much goes back.
+    pub amount: Money,
+    /// What is known of it.
+    #[cfg_attr(feature = "openapi", schema(value_type = RefundStatus))]
+    pub status: Word<RefundStatus>,
+}
+
+/// What became of a request that gives money back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Settlement<T> {
+    /// It is done.
+    Done(T),
+    /// The gateway's answer is not known yet. The same request tells later what has become of it.
+    Pending(RefundPending),
+}
+
+/// Not derived: serde reads the alternatives of an untagged type from a copy, which an amount is not read from.
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Settlement<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        let pending = |_| serde_json::from_str(json.get()).map(Self::Pending);
+        serde_json::from_str(json.get())
+            .map(Self::Done)
+            .or_else(pending)
+            .map_err(D::Error::custom)
+    }
+}
+
+impl<T> Settlement<T> {
+    /// Returns what was done, or what is pending.
+    ///
+    /// # Errors
+    /// The refund, while its outcome is not known.
+    pub fn done(self) -> Result<T, RefundPending> {
+        match self {
+            Self::Done(done) => Ok(done),
+            Self::Pending(pending) => Err(pending),
+        }
+    }
 }
 
 /// A payment, as an operator sees it.
@@ -93,6 +184,9 @@ pub struct RefundPayment {
     /// Whether the user keeps the registration, although nothing is left of the payment.
     #[serde(default)]
     pub keep_registration: bool,
+    /// Where the money goes, if it was paid in to a virtual account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_account: Option<RefundAccount>,
 }
 
 /// Answer 200 of `POST /api/operator/payments/{id}/refund/`.

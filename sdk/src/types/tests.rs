@@ -262,6 +262,7 @@ fn payments() {
         r#"{"refund_reason":"단순 변심"}"#,
         &Cancel {
             refund_reason: Some("단순 변심".into()),
+            refund_account: None,
         },
     );
     both_ways("{}", &Cancel::default());
@@ -273,6 +274,18 @@ fn payments() {
             cancelled_at: at("2026-11-23T03:21:26.12Z"),
         },
     );
+    let pending = RefundPending {
+        message: "환불을 확인하고 있습니다".into(),
+        payment_id: PaymentId(1),
+        refund_id: RefundId(2),
+        amount: Money::won(45_000),
+        status: Word::Known(RefundStatus::Sent),
+    };
+    let json =
+        r#"{"message":"환불을 확인하고 있습니다","payment_id":1,"refund_id":2,"amount":"45000.00","status":"sent"}"#;
+    both_ways(json, &pending);
+    both_ways::<Settlement<Cancelled>>(json, &Settlement::Pending(pending.clone()));
+    both_ways::<Settlement<Refunded>>(json, &Settlement::Pending(pending));
 }
 
 #[test]

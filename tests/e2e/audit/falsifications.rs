@@ -592,6 +592,46 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "foreign key FOREIGN KEY (user_id) REFERENCES users(id) on payments is missing",
         "alter table payments drop constraint payments_user_id_fkey",
     ),
+    // Refunds over a gateway. Payment 6 is that of an order.
+    by(
+        "refund_waits_for_a_person",
+        "901",
+        "insert into sugang.refunds (id, payment_id, amount, status, code) overriding system value
+            values (901, 6, 1, 'requested', 'NOT_CANCELABLE_PAYMENT')",
+    ),
+    by(
+        "second_refund_under_way",
+        "901+902",
+        "drop index sugang.refunds_one_sent;
+         insert into sugang.refunds (id, payment_id, amount, status) overriding system value
+            values (901, 6, 1, 'sent'), (902, 6, 1, 'sent')",
+    ),
+    by(
+        "refund_without_key",
+        "901",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 1;
+         insert into sugang.refunds (id, payment_id, amount, status) overriding system value values (901, 6, 1, 'sent')",
+    ),
+    by(
+        "refund_left_alone",
+        "901",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 1;
+         insert into sugang.refunds (id, payment_id, amount, status) overriding system value
+            values (901, 6, 1, 'requested')",
+    ),
+    by(
+        "refund_long_under_way",
+        "901",
+        "insert into sugang.refunds (id, payment_id, amount, status, tries) overriding system value
+            values (901, 6, 1, 'sent', 13)",
+    ),
+    by(
+        "gateway_refund_twice",
+        "901+902",
+        "drop index sugang.refunds_gateway_id;
+         insert into sugang.refunds (id, payment_id, amount, status, gateway_id) overriding system value
+            values (901, 6, 1, 'done', 'txrd_1'), (902, 6, 1, 'external', 'txrd_1')",
+    ),
     by(
         "guards",
         "not null amount on payments is missing",

@@ -82,18 +82,22 @@ async fn a_payment_is_given_back_in_parts(#[values(EXAM, COURSE)] kind: Kind) {
         "refunds": [
           {
             "amount": "10000.00",
+            "code": null,
             "id": 1,
             "keeps_registration": false,
             "reason": "교재 불량",
+            "reference": null,
             "requested_at": "[now]",
             "requested_by": 1,
             "status": "done"
           },
           {
             "amount": "35000.00",
+            "code": null,
             "id": 2,
             "keeps_registration": false,
             "reason": "폐강",
+            "reference": null,
             "requested_at": "[now]",
             "requested_by": 1,
             "status": "done"

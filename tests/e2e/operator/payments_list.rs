@@ -52,9 +52,11 @@ async fn a_payment_is_listed_with_what_was_refunded() {
             "refunds": [
               {
                 "amount": "10000.00",
+                "code": null,
                 "id": 1,
                 "keeps_registration": false,
                 "reason": "교재 불량",
+                "reference": null,
                 "requested_at": "[now]",
                 "requested_by": 1,
                 "status": "done"

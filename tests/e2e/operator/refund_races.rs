@@ -50,11 +50,11 @@ async fn two_operators_give_back_no_more_than_was_paid() {
 #[tokio::test]
 async fn without_locks_and_constraint_too_much_is_given_back() {
     let app = App::start().await;
-    let find = "select pg_get_functiondef('sugang.do_refund_payment'::regproc)";
+    let find = "select pg_get_functiondef('sugang.lock_payment'::regproc)";
     let definition: String = app.one(find, &[]).await;
     let without = definition
         .replace("perform pg_advisory_xact_lock(", "perform length(concat(")
-        .replace(", payment.user_id));", ", payment.user_id)));")
+        .replace(", p.user_id));", ", p.user_id)));")
         .replace(" for update;", "; perform pg_sleep(0.05);");
     assert_ne!(without, definition);
     app.run(&without, &[]).await;

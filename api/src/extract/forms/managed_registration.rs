@@ -7,7 +7,7 @@ use sugang_sdk::types::{
 
 use super::{
     reader::FormReader,
-    refund::positive,
+    refund::{positive, refund_account},
     text::{flag, integer},
 };
 use crate::{
@@ -83,8 +83,13 @@ pub(crate) fn cancel_registration(object: &Object<'_>) -> Result<CancelRegistrat
     let mut form = FormReader::new(object);
     let refund = form.text("refund");
     let refund = refund.and_then(|word| form.keep("refund", word.parse().map_err(|_| FieldProblem::InvalidChoice)));
-    match (refund, form.text("reason")) {
-        (Some(refund), Some(reason)) => Ok(CancelRegistration { refund, reason }),
+    let (reason, refund_account) = (form.text("reason"), refund_account(&mut form));
+    match (refund, reason) {
+        (Some(refund), Some(reason)) if form.problems.is_empty() => Ok(CancelRegistration {
+            refund,
+            reason,
+            refund_account,
+        }),
         _ => Err(ApiError::Fields(form.problems)),
     }
 }

@@ -1,13 +1,17 @@
 //! The form of a refund by an operator.
 
 use serde_json::value::RawValue;
-use sugang_sdk::types::{Money, RefundPayment};
+use sugang_sdk::types::{Money, RefundAccount, RefundPayment};
 
 use super::{amount::amount, reader::FormReader, text::flag};
 use crate::{
     error::{ApiError, FieldProblem},
     extract::body::Object,
 };
+
+pub(super) const REFUND_ACCOUNT: &str = "refund_account";
+/// A bound for each part of an account.
+const MAX_ACCOUNT_CHARS: usize = 60;
 
 /// Reads a refund. Without an amount, it is all that is left.
 ///
@@ -18,14 +22,31 @@ pub(crate) fn refund(object: &Object<'_>) -> Result<RefundPayment, ApiError> {
     let amount = form.nullable("amount", |raw| positive(raw).map(Some)).flatten();
     let reason = form.text("reason");
     let keep_registration = form.nullable("keep_registration", |raw| flag(raw).map(Some)).flatten();
+    let refund_account = refund_account(&mut form);
     match reason {
         Some(reason) if form.problems.is_empty() => Ok(RefundPayment {
             amount,
             reason,
             keep_registration: keep_registration.unwrap_or_default(),
+            refund_account,
         }),
         _ => Err(ApiError::Fields(form.problems)),
     }
+}
+
+/// Reads the account to which the money goes. A gateway knows which banks and numbers there are.
+pub(super) fn refund_account(form: &mut FormReader<'_>) -> Option<RefundAccount> {
+    form.nullable(REFUND_ACCOUNT, |raw| {
+        let account: RefundAccount = serde_json::from_str(raw.get()).map_err(|_| FieldProblem::NotAnAccount)?;
+        let texts = [&account.bank, &account.account_number, &account.holder];
+        let is_valid = texts
+            .iter()
+            .all(|text| (1..=MAX_ACCOUNT_CHARS).contains(&text.trim().chars().count()))
+            && account.account_number.bytes().all(|byte| byte.is_ascii_digit())
+            && !texts.iter().any(|text| text.contains('\0'));
+        is_valid.then_some(Some(account)).ok_or(FieldProblem::NotAnAccount)
+    })
+    .flatten()
 }
 
 pub(super) fn positive(raw: &RawValue) -> Result<Money, FieldProblem> {

@@ -1,0 +1,37 @@
+-- Refunds that a gateway makes. See functions/gateway_refunds.sql. What was given back adds up by the checks of
+-- ledger.sql; the user of one that is under way keeps the seat by those of payments.sql.
+
+-- check: refund_waits_for_a_person
+-- advice: The gateway has refused to give back what is owed, or needs an account (select code from sugang.refunds where
+-- id = <id>). Refund the payment once more, with an account if that is asked for; or pay it out, and note the refund of
+-- the order.
+select id::text from sugang.refunds where status = 'requested' and code is not null;
+
+-- check: second_refund_under_way
+-- advice: Compare both with the gateway's books. Then create the missing unique index again.
+select string_agg(id::text, '+' order by id) from sugang.refunds
+where status = 'sent' group by payment_id having count(*) > 1;
+
+-- check: refund_without_key
+-- advice: It was sent with a key that is not known any more. Compare it with the gateway's books before anything is
+-- sent again.
+select r.id::text from sugang.refunds r
+where r.status = 'sent' and r.idempotency_key is null
+  and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway));
+
+-- check: refund_left_alone
+-- advice: The sweep does not look after it: update sugang.refunds set due_at = now() where id = <id>; the look-up
+-- before it is sent finds what was given back.
+select r.id::text from sugang.refunds r
+where (r.status = 'sent' or r.status = 'requested' and r.code is null) and r.due_at is null
+  and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway));
+
+-- check: refund_long_under_way
+-- advice: The gateway's answers have not told for half a day what has become of it. Look it up in the gateway's
+-- console.
+select id::text from sugang.refunds where status = 'sent' and tries > 12;
+
+-- check: gateway_refund_twice
+-- advice: One refund of the gateway was booked twice. Compare with its books, and correct the other.
+select string_agg(id::text, '+' order by id) from sugang.refunds
+where gateway_id is not null group by payment_id, gateway_id having count(*) > 1;

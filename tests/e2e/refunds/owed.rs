@@ -1,0 +1,117 @@
+//! What is owed without a request that waits for it: the sweep has the gateway give it back.
+
+use serde_json::json;
+use sugang_tests::EXAM;
+
+use super::shop::{Shop, status};
+use crate::{
+    storm::audit,
+    support::{cancel, operator, refund, shop},
+};
+
+const CANCEL: &str = "update payments set status = 'cancelled'";
+
+#[tokio::test]
+async fn what_another_program_cancels_is_given_back() {
+    let shop = Shop::open(EXAM).await;
+    shop.app.run(CANCEL, &[]).await;
+    assert_eq!(shop.books().await.1, ["requested 45000.00"]);
+    shop.assert_books(0, 0).await;
+    let swept = shop.sweep().await;
+    assert_eq!((&swept["refunds"], &swept["refunds_waiting"]), (&json!(1), &json!(0)));
+    assert_eq!(shop.books().await.1, ["done 45000.00"]);
+    assert_eq!(shop.asked(), 1);
+    shop.assert_books(45_000, 0).await;
+}
+
+#[tokio::test]
+async fn several_sweeps_give_it_back_once() {
+    let shop = Shop::open(EXAM).await;
+    shop.app.run(CANCEL, &[]).await;
+    futures::join!(shop.sweep(), shop.sweep(), shop.sweep());
+    shop.sweep().await;
+    shop.assert_books(45_000, 0).await;
+}
+
+/// The operator has done in Toss's console what the sweep would do.
+#[tokio::test]
+async fn what_a_person_has_given_back_is_not_sent() {
+    let shop = Shop::open(EXAM).await;
+    shop.app.run(CANCEL, &[]).await;
+    shop.give_back_in_console(45_000).await;
+    shop.asked();
+    shop.sweep().await;
+    assert_eq!(shop.books().await.1, ["done 45000.00"]);
+    assert_eq!(shop.asked(), 0);
+    shop.assert_books(45_000, 0).await;
+}
+
+#[tokio::test]
+async fn what_a_gateway_refuses_waits_for_a_person() {
+    let shop = Shop::open(EXAM).await;
+    let operator = operator(&shop.app).await;
+    shop.give_back_in_console(5_000).await;
+    shop.app.run(CANCEL, &[]).await;
+    assert_eq!(shop.sweep().await["refunds_waiting"], 1);
+    assert_eq!(shop.books().await.1, ["requested 45000.00"], "it is still owed");
+    let findings: Vec<_> = audit(&shop.app)
+        .await
+        .into_iter()
+        .map(|finding| finding.check)
+        .collect();
+    assert_eq!(findings, ["refund_waits_for_a_person"]);
+    assert_eq!(shop.sweep().await["refunds"], 0, "it is not sent again by itself");
+    let shown = shop
+        .app
+        .get(format!("/api/operator/payments/{}/", shop.payment))
+        .by(&operator)
+        .await;
+    assert_eq!(shown.json()["refunds"][0]["code"], "NOT_CANCELABLE_AMOUNT", "{shown:?}");
+    let again = refund(&shop.app, shop.payment, &operator, &json!({"reason": "다시"})).await;
+    assert_eq!(status(&again), (409, "refund_declined"));
+    let note = json!({"reference": "계좌 이체 3"});
+    let noted = shop
+        .app
+        .post("/api/operator/orders/1/refund/")
+        .by(&operator)
+        .json(&note)
+        .await;
+    assert_eq!(noted.json()["refund"]["status"], "done", "{noted:?}");
+    assert_eq!(shop.sweep().await["refunds_waiting"], 0);
+}
+
+/// Late money, where only its user knows the account that it came from.
+#[tokio::test]
+async fn a_deposit_that_is_owed_waits_for_an_account() {
+    let shop = Shop::open(EXAM).await;
+    shop.app
+        .run("update sugang.payment_attempts set due_at = clock_timestamp()", &[])
+        .await;
+    shop.app.run(CANCEL, &[]).await;
+    assert_eq!(shop.sweep().await["refunds_waiting"], 1);
+    let order = shop.app.get("/orders/1/").by(&shop.minsu).await;
+    assert_eq!(order.json()["refund"]["code"], "account_required", "{order:?}");
+    assert_eq!(
+        status(&cancel(&shop.app, shop.payment, &shop.minsu).await),
+        (400, "already_cancelled")
+    );
+    let account = json!({"refund_account": {"bank": "20", "account_number": "1002123456789", "holder": "김민수"}});
+    let sent = cancel(&shop.app, shop.payment, &shop.minsu).json(&account).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    shop.assert_books(45_000, 0).await;
+}
+
+/// Without a gateway that moves money, a person does, as before.
+#[tokio::test]
+async fn the_gateway_manual_is_left_to_a_person() {
+    let app = shop().await;
+    let (operator, minsu) = (operator(&app).await, app.user("minsu").await);
+    let id = app.add(EXAM, sugang_tests::Item::default()).await;
+    let order = crate::support::ordered(&crate::support::preorder(&app, EXAM, id, &minsu).await);
+    let payment = crate::support::confirm(&app, order, &operator).await.json()["payment_id"]
+        .as_i64()
+        .unwrap();
+    assert_eq!(cancel(&app, payment, &minsu).await.status, 200);
+    let due = "select status || coalesce(code, '') || coalesce(due_at::text, '') from sugang.refunds";
+    assert_eq!(app.one::<String>(due, &[]).await, "requested");
+}

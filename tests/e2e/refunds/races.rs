@@ -1,0 +1,133 @@
+//! Refunds at once, and sent again: the sum never exceeds what was paid. With negative controls.
+
+use std::future::IntoFuture;
+
+use futures::future::join_all;
+use serde_json::json;
+use sugang_tests::{EXAM, Plan};
+use tokio::time::{Duration, sleep};
+
+use super::shop::Shop;
+use crate::support::{cancel, operator, refund, tally};
+
+async fn cancel_ten_times(shop: &Shop) -> Vec<(u16, usize)> {
+    shop.toss.plan(&shop.line(), Plan::AnswerLate(300));
+    let cancels = (0..10).map(|_| cancel(&shop.app, shop.payment, &shop.minsu).into_future());
+    tally(&join_all(cancels).await)
+}
+
+#[tokio::test]
+async fn ten_equal_cancels_are_sent_once() {
+    let shop = Shop::open(EXAM).await;
+    let statuses = cancel_ten_times(&shop).await;
+    // 409 is the lock of the payment in Redis.
+    assert!(
+        statuses.iter().all(|(status, _)| [200, 202, 409].contains(status)),
+        "{statuses:?}"
+    );
+    assert_eq!(shop.asked(), 1);
+    shop.assert_books(45_000, 0).await;
+}
+
+/// Takes out what keeps two refunds of a payment apart: that the first is a row before anything is sent, which the payment
+/// adds up.
+async fn forget_what_is_under_way(shop: &Shop) {
+    shop.app
+        .database()
+        .batch_execute(
+            "drop index sugang.refunds_one_sent;
+             alter table payments drop constraint payments_partly_refunded_known;
+             alter table sugang.refunds disable trigger sugang_refund_made;
+             create or replace function sugang.refund_under_way(p_payment bigint) returns sugang.refunds
+             language sql stable as 'select null::sugang.refunds'",
+        )
+        .await
+        .expect("the guards have these names");
+}
+
+/// The negative control: no request sees the row of another.
+#[tokio::test]
+async fn without_the_row_equal_cancels_are_sent_again() {
+    let shop = Shop::open(EXAM).await;
+    forget_what_is_under_way(&shop).await;
+    // Without the lock in Redis, which only reduces contention.
+    for _ in 0..10 {
+        shop.toss.plan(&shop.line(), Plan::AnswerLate(300));
+    }
+    let mut cancels = Vec::new();
+    for _ in 0..10 {
+        cancels.push(cancel(&shop.app, shop.payment, &shop.minsu).into_future());
+    }
+    let sent = join_all(cancels.into_iter().enumerate().map(async |(n, call)| {
+        sleep(Duration::from_millis(20 * n as u64)).await;
+        call.await
+    }));
+    sent.await;
+    assert!(shop.asked() > 1, "the test would not see a refund that is sent twice");
+}
+
+async fn refund_ten_times(shop: &Shop) -> usize {
+    let operator = operator(&shop.app).await;
+    let part = json!({"amount": "10000", "reason": "교재 불량"});
+    for _ in 0..3 {
+        join_all((0..10).map(|_| refund(&shop.app, shop.payment, &operator, &part).into_future())).await;
+    }
+    shop.asked()
+}
+
+#[tokio::test]
+async fn partial_refunds_at_once_never_exceed_the_payment() {
+    let shop = Shop::open(EXAM).await;
+    let asked = refund_ten_times(&shop).await;
+    assert!((1..=4).contains(&asked), "{asked}");
+    shop.assert_books(asked as i64 * 10_000, 1).await;
+}
+
+/// The negative control: the gateway alone keeps the sum.
+#[tokio::test]
+async fn without_the_sum_the_gateway_is_asked_for_too_much() {
+    let shop = Shop::open(EXAM).await;
+    forget_what_is_under_way(&shop).await;
+    assert!(
+        refund_ten_times(&shop).await > 4,
+        "the test would not see too large a sum"
+    );
+}
+
+/// A request that arrives after its refund was sent again.
+async fn send_again_while_the_first_is_under_way(shop: &Shop) {
+    let operator = operator(&shop.app).await;
+    shop.toss.plan(&shop.line(), Plan::ArriveLate(6_000));
+    let part = json!({"amount": "10000", "reason": "교재 불량"});
+    assert_eq!(refund(&shop.app, shop.payment, &operator, &part).await.status, 202);
+    shop.sweep().await;
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(shop.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_refund_that_is_sent_again_has_the_same_key() {
+    let shop = Shop::open(EXAM).await;
+    send_again_while_the_first_is_under_way(&shop).await;
+    shop.assert_books(10_000, 1).await;
+}
+
+/// The negative control: another key for each try.
+#[tokio::test]
+async fn with_a_fresh_key_it_is_given_back_twice() {
+    let shop = Shop::open(EXAM).await;
+    let find = "select pg_get_functiondef('sugang.do_settle_refund'::regproc)";
+    let function: String = shop.app.one(find, &[]).await;
+    let without = function.replace(
+        "coalesce(idempotency_key, sugang.new_reference())",
+        "sugang.new_reference()",
+    );
+    assert_ne!(without, function);
+    shop.app.run(&without, &[]).await;
+    send_again_while_the_first_is_under_way(&shop).await;
+    assert_eq!(
+        shop.toss.given(),
+        20_000,
+        "the test would not see a refund that is made twice"
+    );
+}
