@@ -46,14 +46,13 @@ pub(super) fn stripe(secrets: &[Vec<u8>], delivery: &Delivery<'_>) -> bool {
 /// Reads hexadecimal digits.
 fn bytes_of(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<_>> = text.chars().map(|digit| digit.to_digit(16)).collect();
-    let pairs = digits?
+    digits?
         .chunks(2)
         .map(|pair| match pair {
             [high, low] => u8::try_from(high * 16 + low).ok(),
             _ => None,
         })
-        .collect();
-    pairs
+        .collect()
 }
 
 fn is_recent(timestamp: &str, now: i64) -> bool {
