@@ -519,16 +519,58 @@ create or replace trigger sugang_token_epoch before update of password, token_ep
 
 -- ===== cancellation
 
--- Cancels a payment, and with it the registration.
+-- Cancels a payment, and with it the registration. Where a gateway holds the money, it gives it back first: see
+-- functions/gateway_refunds.sql.
 
--- Locks are taken in the order that functions/registrations.sql describes.
-create or replace function sugang.do_cancel_payment(p_user bigint, p_id bigint, p_reason text)
+-- Why the payment of a user cannot be cancelled. Null if it can.
+create or replace function sugang.cancellation_error(p_user bigint, p payments, p_under_way sugang.refunds)
+returns sugang.outcome language sql immutable as $$
+    select case
+        when p.id is null then 'not_found'
+        when p.user_id <> p_user then 'not_owner'
+        when p.status <> 'paid' then 'already_cancelled'
+        -- An operator has decided so, and only an operator decides otherwise.
+        when p.refund_refused then 'refund_refused'
+        -- It is on its way already.
+        when p_under_way.cancels_payment then 'accepted'
+        when p_under_way.id is not null then 'refund_in_progress'
+    end
+$$;
+
+-- Begins to give back all that is left of a payment, for its user. What is completed is not cancelled: as long as the
+-- refund is under way, it is not completed either.
+create or replace function sugang.begin_cancellation(p payments, p_kind text, t sugang.payment_attempts,
+                                                     p_ask sugang.refunds, p_lease interval)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    registration_status text;
+begin
+    if p_kind is not null then
+        execute format('select sugang.%I($1, $2)', 'lock_' || p_kind || '_registration')
+            into registration_status using p.user_id, p.object_id;
+    end if;
+    perform sugang.check_user(p.user_id);
+    if registration_status = 'completed' then
+        a.outcome := 'item_completed';
+        a.body := json_build_object('payment_type', p_kind)::text;
+        return a;
+    end if;
+    p_ask.payment_id := p.id;
+    p_ask.amount := p.amount - p.partly_refunded;
+    p_ask.cancels_payment := true;
+    return sugang.begin_refund(p_ask, t, p_lease);
+end $$;
+
+-- Locks are taken in the order that functions/registrations.sql describes. p_ask: reason, account, and the request.
+create or replace function sugang.do_cancel_payment(p_user bigint, p_id bigint, p_ask sugang.refunds, p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     payment payments;
+    held sugang.payment_attempts;
+    under_way sugang.refunds;
     kind text;
-    lock_name text;
     released boolean;
     happened_at timestamptz;
 begin
@@ -539,20 +581,22 @@ begin
     end;
     if a.outcome is not null then return a; end if;
     -- The lock that a registration takes first: a cancellation and a new registration never overtake each other.
+    payment := sugang.lock_payment(p_id);
     select k.kind into kind from sugang.kinds k where content_type_id = payment.content_type_id;
-    lock_name := coalesce(kind, payment.payment_type) || ' ' || payment.object_id;
-    perform pg_advisory_xact_lock(hashtextextended(lock_name, p_user));
-    select * into payment from payments where id = p_id for update;
-    a.outcome := case
-        when payment.id is null then 'not_found'
-        when payment.user_id <> p_user then 'not_owner'
-        when payment.status <> 'paid' then 'already_cancelled'
-        -- An operator has decided so, and only an operator decides otherwise.
-        when payment.refund_refused then 'refund_refused'
-    end;
+    select * into held from sugang.payment_attempts where payment_id = p_id and sugang.gives_back(gateway);
+    if held.id is not null then under_way := sugang.refund_under_way(p_id); end if;
+    a.outcome := sugang.cancellation_error(p_user, payment, under_way);
     -- Where a registration is cancelled, that checks the user.
     if a.outcome is not null or kind is null then perform sugang.check_user(p_user); end if;
+    if a.outcome = 'accepted' then return sugang.refund_answer(under_way); end if;
+    if a.outcome = 'already_cancelled' and held.id is not null and p_ask.account is not null then
+        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, array['account_required']);
+        a.outcome := coalesce(a.outcome, 'already_cancelled');
+    end if;
     if a.outcome is not null then return a; end if;
+    if held.id is not null and payment.partly_refunded < payment.amount then
+        return sugang.begin_cancellation(payment, kind, held, p_ask, p_lease);
+    end if;
     -- A clock may have been set back.
     happened_at := greatest(clock_timestamp(), payment.paid_at);
     -- Old rows may pay for something that nothing registers for.
@@ -566,7 +610,7 @@ begin
         return a;
     end if;
     update payments
-        set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason,
+        set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_ask.reason,
             history_entries = history_entries + 1
         where id = p_id;
     a.outcome := 'ok';
@@ -574,17 +618,22 @@ begin
     return a;
 end $$;
 
+-- The outcome `send` has the refund to send to the gateway. What is still to be known is not kept under the key.
 create or replace function sugang.cancel_payment(p_function text, p_user bigint, p_id bigint, p_reason text,
                                                  p_request_id text, p_key text, p_fingerprint text,
-                                                 p_epoch bigint default null)
+                                                 p_epoch bigint default null, p_account text default null,
+                                                 p_lease_ms bigint default 30000)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
 begin
     if p_function is distinct from 'cancel_payment' then perform sugang.misrouted(p_function, 'cancel_payment'); end if;
     a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is null then a := sugang.repeated_refund(p_user, p_key, p_fingerprint); end if;
     if a.outcome is not null then return a; end if;
-    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_payment(p_user, p_id, p_reason));
+    return sugang.end_refund(p_user, p_key, p_fingerprint, sugang.do_cancel_payment(
+        p_user, p_id, sugang.asked_refund(p_user, p_reason, p_account, p_key, p_fingerprint),
+        make_interval(secs => p_lease_ms / 1e3)));
 end $$;
 
 -- ===== catalogue/available_count (course)
@@ -2778,7 +2827,9 @@ declare
     keeps_seat boolean;
 begin
     select * into payment from payments where id = t.payment_id for update;
+    -- A refund that is under way is settled first.
     if payment.status is distinct from 'paid' or o.payment_id is distinct from payment.id
+       or (sugang.refund_under_way(payment.id)).id is not null
        or exists (select from sugang.payment_attempts where order_id = o.id and is_live) then
         return false;
     end if;
@@ -2786,7 +2837,8 @@ begin
     perform from users where id = o.user_id for key share;
     -- First, so that no gateway holds the money any more when the payment ends.
     update sugang.payment_attempts
-        set status = 'void', payment_id = null, captured = null, due_at = due, code = 'deposit_taken_back',
+        set status = 'void', payment_id = null, captured = null, due_at = due, reconcile_at = null,
+            code = 'deposit_taken_back',
             facts = facts || jsonb_build_object(
                 'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id))
         where id = t.id;
@@ -3079,6 +3131,11 @@ begin
         perform sugang.settle(t.id, p_outcome, p_facts);
         is_news := true;
     end if;
+    -- It may be about money that was given back, which the sweep then looks up.
+    if not is_news then
+        update sugang.payment_attempts set reconcile_at = clock_timestamp()
+            where id = t.id and status in ('captured', 'surplus') and sugang.gives_back(gateway);
+    end if;
     -- The gateway may tell of what its look-ups show a moment later: the sweep looks once more.
     if not is_news and p_look_up = 1 and (t.status in ('sent', 'waiting') or t.due_at is not null) then return; end if;
     update sugang.gateway_events set status = 'done', outcome = p_outcome where id = p_event;
@@ -3096,6 +3153,398 @@ begin
         join sugang.orders o on o.id = t.order_id where e.id = p_event;
     perform sugang.do_settle_event(p_event, p_look_up, p_outcome, p_facts::jsonb);
     a.outcome := 'ok';
+    return a;
+end $$;
+
+-- ===== gateway_refunds
+
+-- Refunds over a gateway: in three steps, as an order is paid (order_payments.sql). The first locks the payment, checks
+-- it, and writes a refund that is `sent`; the second is the call, while no transaction is open; the third settles what
+-- the gateway has said. Until then the payment stays paid, and the user keeps the seat. A request, the sweep and an
+-- event settle by the same function, which takes effect once.
+--
+-- A refund that is written before its payment has ended is a part of it, also where it is all that is left: so the sum
+-- of the parts, which the row of the payment holds, is never more than what was paid, whatever runs at once.
+
+-- Whether a gateway gives money back when it is asked. Of the others, a person does.
+create or replace function sugang.gives_back(p_gateway text) returns boolean language sql immutable as $$
+    select p_gateway in ('toss', 'portone')
+$$;
+
+-- The attempt by which such a gateway holds the money of a payment.
+create or replace function sugang.attempt_at_gateway(p_payment bigint) returns sugang.payment_attempts
+language sql stable as $$
+    select t from sugang.payment_attempts t where payment_id = p_payment and sugang.gives_back(gateway)
+$$;
+
+-- A deposit went over a virtual account, which takes nothing back: a gateway has to be told where the money goes.
+create or replace function sugang.needs_account(t sugang.payment_attempts) returns boolean language sql immutable as $$
+    select sugang.gives_back(t.gateway) and t.due_at is not null
+$$;
+
+-- The refund of a payment that is under way.
+create or replace function sugang.refund_under_way(p_payment bigint) returns sugang.refunds language sql stable as $$
+    select r from sugang.refunds r where payment_id = p_payment and status = 'sent'
+$$;
+
+-- Locks a payment with all that concerns its user and item. The lock is that of the user's own requests for the item.
+create or replace function sugang.lock_payment(p_id bigint) returns payments language plpgsql as $$
+declare
+    p payments;
+    lock_name text;
+begin
+    select * into p from payments where id = p_id;
+    if p.id is not null then
+        lock_name := coalesce((select kind from sugang.kinds where content_type_id = p.content_type_id), p.payment_type)
+                     || ' ' || p.object_id;
+        perform pg_advisory_xact_lock(hashtextextended(lock_name, p.user_id));
+        select * into p from payments where id = p_id for update;
+    end if;
+    return p;
+end $$;
+
+-- Ends a payment whose money has gone back. What is completed stays, and an inactive user is no obstacle: as if another
+-- program cancelled the payment. A clock may have been set back.
+create or replace function sugang.end_payment(p payments, p_reason text, p_keep_registration boolean) returns void
+language plpgsql as $$
+begin
+    update payments
+        set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), paid_at), refund_reason = p_reason,
+            history_entries = history_entries + 1
+        where id = p.id;
+    if not p_keep_registration then
+        perform sugang.release_unpaid_seats(array[p.content_type_id], array[p.user_id], array[p.object_id]);
+    end if;
+end $$;
+
+-- What is sent to a gateway, or looked up there. `cancellable`: what it can still give back, if nothing was given back
+-- at its own console.
+create or replace function sugang.refund_to_send(r sugang.refunds) returns text language sql stable as $$
+    select json_build_object(
+        'refund', r.id, 'payment', r.payment_id, 'amount', r.amount::text, 'idempotency_key', r.idempotency_key,
+        'tries', r.tries, 'account', r.account,
+        'external_id', coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference),
+        'cancellable', (t.captured - coalesce((
+            select sum(amount) from sugang.refunds
+            where payment_id = r.payment_id and gateway_id is not null), 0))::text,
+        'attempt', sugang.attempt_json(t, o))::text
+    from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id where t.payment_id = r.payment_id
+$$;
+
+-- The lease of a refund; each try doubles it, up to an hour.
+create or replace function sugang.refund_lease(p_lease interval, p_tries integer) returns timestamptz
+language sql volatile as $$
+    select clock_timestamp() + least(p_lease * 2 ^ least(p_tries, 20), interval '1 hour')
+$$;
+
+-- Step 1, for a payment that is locked: r says how much goes back, why and for whom.
+create or replace function sugang.begin_refund(r sugang.refunds, t sugang.payment_attempts, p_lease interval)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+begin
+    if sugang.needs_account(t) and r.account is null then
+        a.outcome := 'account_required';
+        return a;
+    end if;
+    insert into sugang.refunds (payment_id, amount, status, cancels_payment, keeps_registration, reason, requested_by,
+                                account, request_key, request_fingerprint, idempotency_key, tries, due_at)
+        values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
+                r.requested_by, r.account, r.request_key, r.request_fingerprint, sugang.new_reference(), 1,
+                sugang.refund_lease(p_lease, 0))
+        returning * into r;
+    a.outcome := 'send';
+    a.body := sugang.refund_to_send(r);
+    return a;
+end $$;
+
+-- Sends what is owed, and what a person has decided about: the gateway had refused it, or did not know where the money
+-- goes. Null outcome if nothing of the payment waits for that.
+create or replace function sugang.begin_owed_refund(t sugang.payment_attempts, p_account jsonb, p_lease interval,
+                                                    p_codes text[])
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    r sugang.refunds;
+begin
+    select * into r from sugang.refunds
+        where payment_id = t.payment_id and status = 'requested' and (p_codes is null or code = any (p_codes))
+          and code is not null
+        order by id limit 1;
+    if r.id is null then return a; end if;
+    if sugang.needs_account(t) and coalesce(p_account, r.account) is null then
+        a.outcome := 'account_required';
+        return a;
+    end if;
+    update sugang.refunds
+        set status = 'sent', code = null, account = coalesce(p_account, account), tries = 1,
+            idempotency_key = sugang.new_reference(), due_at = sugang.refund_lease(p_lease, 0)
+        where payment_id = r.payment_id and id = r.id returning * into r;
+    a.outcome := 'send';
+    a.body := sugang.refund_to_send(r);
+    return a;
+end $$;
+
+-- What has become of a refund over a gateway, as its request is answered.
+create or replace function sugang.refund_answer(r sugang.refunds) returns sugang.function_row
+language plpgsql stable as $$
+declare
+    a sugang.function_row;
+    p payments;
+    kind text;
+    registration text;
+begin
+    select * into p from payments where id = r.payment_id;
+    select k.kind into kind from sugang.kinds k where content_type_id = p.content_type_id;
+    if kind is not null and p.registration_id is not null then
+        execute format('select sugang.%I(array[$1])', kind || '_registration_json')
+            into registration using p.registration_id;
+    end if;
+    a.outcome := case
+        when sugang.is_given_back(r.status) then 'ok'
+        when r.code is not null and r.status in ('refused', 'requested') then 'refund_declined'
+        else 'accepted'
+    end;
+    a.body := json_build_object(
+        'payment_id', r.payment_id, 'refund_id', r.id, 'amount', r.amount::text, 'status', r.status, 'code', r.code,
+        'left', sugang.left_to_refund(p)::text, 'cancelled_at', sugang.iso(p.cancelled_at),
+        'registration', registration::json)::text;
+    return a;
+end $$;
+
+-- The answer to a request that is repeated under its key. It stands in the row of the refund, not under the key: the
+-- outcome may come to be known after the request has been answered.
+create or replace function sugang.repeated_refund(p_user bigint, p_key text, p_fingerprint text)
+returns sugang.function_row language plpgsql stable as $$
+declare
+    a sugang.function_row;
+    r sugang.refunds;
+begin
+    if p_key is null then return a; end if;
+    select * into r from sugang.refunds where requested_by = p_user and request_key = p_key;
+    if r.id is null then return a; end if;
+    if r.request_fingerprint is distinct from p_fingerprint then
+        a.outcome := 'key_reused';
+        return a;
+    end if;
+    a := sugang.refund_answer(r);
+    a.replayed := true;
+    return a;
+end $$;
+
+-- What a request asks for, as far as it is the same for all of them.
+create or replace function sugang.asked_refund(p_user bigint, p_reason text, p_account text, p_key text,
+                                               p_fingerprint text)
+returns sugang.refunds language plpgsql immutable as $$
+declare
+    r sugang.refunds;
+begin
+    r.requested_by := p_user;
+    r.reason := p_reason;
+    r.account := p_account::jsonb;
+    r.request_key := p_key;
+    r.request_fingerprint := case when p_key is not null then p_fingerprint end;
+    return r;
+end $$;
+
+-- Ends a request that may have begun a refund: what a gateway has to answer first is not kept under the key.
+create or replace function sugang.end_refund(p_user bigint, p_key text, p_fingerprint text,
+                                             p_row sugang.function_row)
+returns sugang.function_row language plpgsql as $$
+begin
+    if p_row.outcome in ('send', 'accepted', 'account_required', 'refund_in_progress') then return p_row; end if;
+    return sugang.end_idempotent(p_user, p_key, p_fingerprint, p_row);
+end $$;
+
+-- Notes what the gateway shows as given back of a payment: [{"id", "amount", "key", "state"}]. Ours is recognized by
+-- the key that was sent along. A gateway that returns no such key (null) is believed by the amount; so is a refund that
+-- a person has made at the gateway's console ("") in place of one that was owed and not sent. What else was given back
+-- there becomes a refund of its own, which changes nothing but the books: a person decides about the rest. Each takes
+-- effect once, by its id. Returns what is still to be known of refund p_refund: `pending`, `failed`; else null.
+create or replace function sugang.note_refunds(p_payment bigint, p_refund bigint, p_shown jsonb) returns text
+language plpgsql as $$
+declare
+    s record;
+    r sugang.refunds;
+    p payments;
+    own_state text;
+    by_user bigint := sugang.actor();
+begin
+    for s in select x ->> 'id' as id, (x ->> 'amount')::numeric(10, 2) as amount, x ->> 'key' as key,
+                    x ->> 'state' as state
+             from jsonb_array_elements(p_shown) x loop
+        update sugang.refunds set gateway_id = s.id
+            where payment_id = p_payment and reference = s.id and gateway_id is null;
+        continue when exists (select from sugang.refunds where payment_id = p_payment and gateway_id = s.id);
+        select * into r from sugang.refunds
+            where payment_id = p_payment and status in ('requested', 'sent')
+              and (idempotency_key = s.key
+                   or amount = s.amount and (s.key is null and status = 'sent'
+                                             or coalesce(s.key, '') = '' and status = 'requested'))
+            order by status desc, id limit 1 for update;
+        if s.state <> 'done' then
+            if r.id = p_refund then own_state := s.state; end if;
+            continue;
+        end if;
+        select * into p from payments where id = p_payment;
+        if r.id is not null then
+            update sugang.refunds set status = 'done', gateway_id = s.id, due_at = null, account = null, code = null
+                where payment_id = p_payment and id = r.id;
+            if r.cancels_payment and p.status = 'paid' then
+                perform sugang.end_payment(p, r.reason, r.keeps_registration);
+            end if;
+        elsif p.status = 'paid' and p.partly_refunded < p.amount then
+            -- Not by the user for whom the rest is done.
+            perform set_config('sugang.actor', '', true);
+            insert into sugang.refunds (payment_id, amount, status, gateway_id)
+                values (p_payment, least(s.amount, p.amount - p.partly_refunded), 'external', s.id);
+            perform set_config('sugang.actor', coalesce(by_user::text, ''), true);
+        end if;
+    end loop;
+    return own_state;
+end $$;
+
+-- Step 3. p_outcome:
+--   shown    what the gateway shows, after it was asked to give back
+--   found    the same before it is asked: what it does not show is sent
+--   refused  the gateway will surely not give it back; facts: code
+--   unknown  nothing is known yet; the seat stays, and the sweep looks it up
+-- Each may have in its facts what the gateway shows (`refunds`), which counts first.
+create or replace function sugang.do_settle_refund(p_payment bigint, p_refund bigint, p_outcome text, p_facts jsonb,
+                                                   p_lease interval)
+returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    p payments;
+    r sugang.refunds;
+    own_state text;
+begin
+    p := sugang.lock_payment(p_payment);
+    own_state := sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));
+    select * into r from sugang.refunds where payment_id = p_payment and id = p_refund for update;
+    if r.status not in ('requested', 'sent') or own_state = 'pending' then return sugang.refund_answer(r); end if;
+    if p_outcome = 'refused' or own_state = 'failed' then
+        -- What is owed stays owed, and a person decides how it is given back.
+        update sugang.refunds
+            set status = case when p.status = 'paid' then 'refused' else 'requested' end,
+                code = coalesce(p_facts ->> 'code', 'FAILED'), due_at = null
+            where payment_id = p_payment and id = p_refund returning * into r;
+        -- What had no room beside it.
+        perform sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));
+    elsif p_outcome = 'found'
+        and (r.status = 'sent' or (sugang.refund_under_way(p_payment)).id is null) then
+        update sugang.refunds
+            set status = 'sent', idempotency_key = coalesce(idempotency_key, sugang.new_reference()), tries = tries + 1,
+                due_at = sugang.refund_lease(p_lease, tries)
+            where payment_id = p_payment and id = p_refund returning * into r;
+        a.outcome := 'send';
+        a.body := sugang.refund_to_send(r);
+        return a;
+    elsif p_outcome not in ('shown', 'found', 'unknown') then
+        raise invalid_parameter_value using message = format('unknown outcome %s of refund %s', p_outcome, p_refund);
+    end if;
+    return sugang.refund_answer(r);
+end $$;
+
+create or replace function sugang.settle_refund(p_function text, p_payment bigint, p_refund bigint, p_outcome text,
+                                                p_facts text, p_lease_ms bigint, p_request_id text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    by_user bigint;
+begin
+    if p_function is distinct from 'settle_refund' then perform sugang.misrouted(p_function, 'settle_refund'); end if;
+    select coalesce(r.requested_by, p.user_id) into by_user
+        from sugang.refunds r left join payments p on p.id = r.payment_id
+        where r.payment_id = p_payment and r.id = p_refund;
+    if not found then
+        a.outcome := 'not_found';
+        return a;
+    end if;
+    perform sugang.set_actor(by_user, p_request_id);
+    return sugang.do_settle_refund(p_payment, p_refund, p_outcome, p_facts::jsonb,
+                                   make_interval(secs => p_lease_ms / 1e3));
+end $$;
+
+-- Claims up to p_limit refunds that no process looks after: those that are owed, and those that were sent and not
+-- settled within their lease.
+create or replace function sugang.claim_refunds(p_function text, p_limit bigint, p_lease_ms bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'claim_refunds' then perform sugang.misrouted(p_function, 'claim_refunds'); end if;
+    with due as (
+        select payment_id, id from sugang.refunds
+        where due_at < clock_timestamp() order by due_at limit p_limit for update skip locked
+    ), claimed as (
+        update sugang.refunds r
+            set due_at = sugang.refund_lease(make_interval(secs => p_lease_ms / 1e3), r.tries)
+            from due where (r.payment_id, r.id) = (due.payment_id, due.id) returning r as refund, r.id
+    )
+    select 'ok', '[' || coalesce(string_agg(sugang.refund_to_send(refund), ',' order by id), '') || ']'
+        into a.outcome, a.body from claimed;
+    return a;
+end $$;
+
+-- When a gateway that has taken money is asked the first time what it has given back by itself.
+create or replace function sugang.first_reconciliation(t sugang.payment_attempts) returns timestamptz
+language sql volatile as $$
+    select case when sugang.gives_back(t.gateway) then clock_timestamp() + interval '1 day' end
+$$;
+
+-- Claims up to p_limit payments whose gateway is asked what it has given back by itself: each once a day, until it is
+-- p_days old.
+create or replace function sugang.claim_reconciliations(p_function text, p_limit bigint, p_days bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'claim_reconciliations' then
+        perform sugang.misrouted(p_function, 'claim_reconciliations');
+    end if;
+    with due as (
+        select id from sugang.payment_attempts
+        where reconcile_at < clock_timestamp() order by reconcile_at limit p_limit for update skip locked
+    ), claimed as (
+        update sugang.payment_attempts t
+            set reconcile_at = case when t.ended_at > clock_timestamp() - make_interval(days => p_days::integer)
+                                    then clock_timestamp() + interval '1 day' end
+            from due where t.id = due.id returning t as attempt, t.id, t.order_id, t.payment_id
+    )
+    select 'ok', coalesce(json_agg(json_build_object(
+            'payment', c.payment_id, 'attempt', sugang.attempt_json(c.attempt, o)) order by c.id), '[]')::text
+        into a.outcome, a.body from claimed c join sugang.orders o on o.id = c.order_id;
+    return a;
+end $$;
+
+-- Notes what a gateway shows as given back of a payment, after a look-up or an event.
+create or replace function sugang.reconcile_payment(p_function text, p_payment bigint, p_refunds text,
+                                                    p_request_id text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'reconcile_payment' then
+        perform sugang.misrouted(p_function, 'reconcile_payment');
+    end if;
+    perform sugang.set_actor((select user_id from payments where id = p_payment), p_request_id);
+    perform sugang.lock_payment(p_payment);
+    perform sugang.note_refunds(p_payment, null, p_refunds::jsonb);
+    a.outcome := 'ok';
+    return a;
+end $$;
+
+-- For the answer of the sweep: how many refunds wait for a person, and when the next one is due.
+create or replace function sugang.refund_figures(p_function text) returns sugang.function_row
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'refund_figures' then perform sugang.misrouted(p_function, 'refund_figures'); end if;
+    a.outcome := 'ok';
+    a.body := json_build_object('refunds_waiting', (
+        select count(*) from sugang.refunds where status = 'requested' and code is not null))::text;
     return a;
 end $$;
 
@@ -3172,8 +3621,8 @@ end $$;
 --
 -- The triggers of payments write both, whichever program changes a payment: a payment that appears is captured, and one
 -- that is no longer paid gives back what is left of it. Where no gateway holds the money, that is all there is to do,
--- and a refund is `done` when it is written. Only a refund of a part is a row that a function writes; its trigger adds
--- it to the payment.
+-- and a refund is `done` when it is written; else it is `requested`, and gateway_refunds.sql sends it. Only a refund of
+-- a part is a row that a function writes; its trigger adds it to the payment.
 
 create or replace trigger append_only before update or delete or truncate on sugang.ledger
     for each statement execute function sugang.refuse_audit_log_change();
@@ -3209,13 +3658,17 @@ end $$;
 create or replace function sugang.give_rest_back(p_payment bigint, p_rest numeric, p_reason text, p_at timestamptz,
                                                  p_actor bigint, p_request_id text)
 returns void language plpgsql as $$
+declare
+    t sugang.payment_attempts;
 begin
     if p_rest = 0 then return; end if;
+    select * into t from sugang.payment_attempts where payment_id = p_payment;
     with refund as (
-        insert into sugang.refunds (payment_id, amount, status, ends_payment, reason, requested_by, requested_at)
-            values (p_payment, p_rest,
-                    case when sugang.is_held_by_gateway(p_payment) then 'requested' else 'done' end,
-                    true, p_reason, p_actor, p_at)
+        insert into sugang.refunds
+            (payment_id, amount, status, ends_payment, reason, requested_by, requested_at, code, due_at)
+            values (p_payment, p_rest, case when t.id is null then 'done' else 'requested' end,
+                    true, p_reason, p_actor, p_at, case when sugang.needs_account(t) then 'account_required' end,
+                    case when sugang.gives_back(t.gateway) and not sugang.needs_account(t) then clock_timestamp() end)
             returning id, status
     )
     insert into sugang.ledger (at, source, source_id, step, payment_id, debit, credit, amount, actor_id, request_id)
@@ -3356,7 +3809,8 @@ declare
 begin
     may_follow := case old.status
         when 'requested' then new.status in ('sent', 'done', 'refused')
-        when 'sent' then new.status in ('done', 'refused')
+        -- What is owed stays owed when a gateway refuses it.
+        when 'sent' then new.status in ('done', 'refused', 'requested')
         else new.status = 'refused' and new.ends_payment and (pg_trigger_depth() > 1 or sugang.recounts())
     end;
     if not may_follow then
@@ -4537,7 +4991,7 @@ begin
         a.outcome := 'not_found';
         return a;
     end if;
-    update sugang.refunds set status = 'done', reference = p_reference
+    update sugang.refunds set status = 'done', reference = p_reference, due_at = null, code = null, account = null
         where status = 'requested'
           and payment_id in (select payment_id from sugang.payment_attempts where order_id = p_id);
     if not found then
@@ -4585,7 +5039,8 @@ language sql stable as $$
             select jsonb_agg(jsonb_build_object(
                 'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
                 'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
-                'keeps_registration', keeps_registration) order by id) as refunds
+                'keeps_registration', keeps_registration, 'code', code,
+                'reference', coalesce(gateway_id, reference)) order by id) as refunds
             from sugang.refunds where payment_id = p.id) r
 $$;
 
@@ -4607,55 +5062,49 @@ begin
 end $$;
 
 -- Locks are taken in the order that functions/registrations.sql describes. p_amount is null for all that is left.
+-- p_ask: reason, account, keeps_registration, and the request.
 create or replace function sugang.do_refund_payment(p_user bigint, p_epoch bigint, p_id bigint, p_amount numeric,
-                                                    p_reason text, p_keep_registration boolean)
+                                                    p_ask sugang.refunds, p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    payment payments;
-    lock_name text;
+    payment payments := sugang.lock_payment(p_id);
+    held sugang.payment_attempts := sugang.attempt_at_gateway(p_id);
     rest numeric(10, 2);
     refund bigint;
 begin
-    select * into payment from payments where id = p_id;
-    if payment.id is null then
-        a.outcome := 'not_found';
-        return a;
-    end if;
-    -- The lock of the user's own requests for this item: see functions/cancellation.sql.
-    lock_name := coalesce((select kind from sugang.kinds where content_type_id = payment.content_type_id),
-                          payment.payment_type) || ' ' || payment.object_id;
-    perform pg_advisory_xact_lock(hashtextextended(lock_name, payment.user_id));
-    select * into payment from payments where id = p_id for update;
     perform sugang.lock_user(p_user);
     perform sugang.check_operator(p_user, p_epoch);
     rest := payment.amount - payment.partly_refunded;
     a.outcome := case
         when payment.id is null then 'not_found'
+        when (sugang.refund_under_way(p_id)).id is not null then 'refund_in_progress'
         when payment.status <> 'paid' then 'already_cancelled'
         when p_amount > rest then 'refund_too_large'
     end;
+    -- What waits for a decision is sent again by this one.
+    if a.outcome = 'already_cancelled' and held.id is not null then
+        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, null);
+        a.outcome := coalesce(a.outcome, 'already_cancelled');
+    end if;
     if a.outcome is not null then
         if a.outcome = 'refund_too_large' then a.body := json_build_object('left', rest::text)::text; end if;
         return a;
     end if;
     p_amount := coalesce(p_amount, rest);
-    if p_amount < rest then
+    if held.id is not null and rest > 0 then
+        p_ask.payment_id := p_id;
+        p_ask.amount := p_amount;
+        p_ask.cancels_payment := p_amount = rest;
+        return sugang.begin_refund(p_ask, held, p_lease);
+    elsif p_amount < rest then
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (p_id, p_amount, 'done', p_reason, p_user) returning id into refund;
+            values (p_id, p_amount, 'done', p_ask.reason, p_user) returning id into refund;
     else
-        -- The trigger of the payment writes the refund. A clock may have been set back.
-        update payments
-            set status = 'cancelled', cancelled_at = greatest(clock_timestamp(), paid_at), refund_reason = p_reason,
-                history_entries = history_entries + 1
-            where id = p_id;
-        update sugang.refunds set keeps_registration = p_keep_registration
+        -- The trigger of the payment writes the refund.
+        perform sugang.end_payment(payment, p_ask.reason, p_ask.keeps_registration);
+        update sugang.refunds set keeps_registration = p_ask.keeps_registration
             where payment_id = p_id and ends_payment and status <> 'refused' returning id into refund;
-        -- What is completed stays, and an inactive user is no obstacle: as if another program cancelled the payment.
-        if not p_keep_registration then
-            perform sugang.release_unpaid_seats(
-                array[payment.content_type_id], array[payment.user_id], array[payment.object_id]);
-        end if;
     end if;
     a.outcome := 'ok';
     a.body := json_build_object('payment_id', p_id, 'refund_id', refund, 'amount', p_amount::numeric(10, 2)::text,
@@ -4665,16 +5114,20 @@ end $$;
 
 create or replace function sugang.refund_payment(p_function text, p_user bigint, p_id bigint, p_amount text,
                                                  p_reason text, p_keep_registration boolean, p_request_id text,
-                                                 p_key text, p_fingerprint text, p_epoch bigint default null)
+                                                 p_key text, p_fingerprint text, p_epoch bigint default null,
+                                                 p_account text default null, p_lease_ms bigint default 30000)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    ask sugang.refunds := sugang.asked_refund(p_user, p_reason, p_account, p_key, p_fingerprint);
 begin
     if p_function is distinct from 'refund_payment' then perform sugang.misrouted(p_function, 'refund_payment'); end if;
     a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is null then a := sugang.repeated_refund(p_user, p_key, p_fingerprint); end if;
     if a.outcome is not null then return a; end if;
-    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_refund_payment(
-        p_user, p_epoch, p_id, p_amount::numeric, p_reason, p_keep_registration));
+    ask.keeps_registration := p_keep_registration;
+    return sugang.end_refund(p_user, p_key, p_fingerprint, sugang.do_refund_payment(
+        p_user, p_epoch, p_id, p_amount::numeric, ask, make_interval(secs => p_lease_ms / 1e3)));
 end $$;
 
 -- ===== operator_payments_list
@@ -4976,6 +5429,7 @@ begin
             when r.id is null then 'not_found'
             when r.status = 'completed' then 'already_completed'
             when r.status = 'cancelled' then 'cancelled'
+            when sugang.gives_back_course(r.user_id, p_id) then 'refund_in_progress'
             when place > array_position(p_registrations, wanted.id) then 'already_completed'
         end) problem (reason)
         where reason is not null);
@@ -5012,14 +5466,17 @@ begin
 end $$;
 
 -- Cancels a registration. Its payment is given back, or stays paid with a refund that was refused: then the user
--- registers again at no cost, and only an operator gives the money back.
+-- registers again at no cost, and only an operator gives the money back. A gateway gives it back first, and the
+-- registration is cancelled once it has.
 create or replace function sugang.do_cancel_course_for_operator(p_user bigint, p_epoch bigint, p_id bigint,
-                                                                p_registration bigint, p_refund boolean, p_reason text)
+                                                                p_registration bigint, p_refund boolean,
+                                                                p_ask sugang.refunds, p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     registration course_registrations;
     payment payments;
+    held sugang.payment_attempts;
     rest numeric(10, 2);
     happened_at timestamptz;
 begin
@@ -5039,9 +5496,17 @@ begin
         when registration.id is null then 'not_found'
         when registration.status = 'completed' then 'item_completed'
         when registration.status = 'cancelled' then 'cancelled'
+        when (sugang.refund_under_way(payment.id)).id is not null then 'refund_in_progress'
     end;
     if a.outcome is not null then return a; end if;
     rest := coalesce(payment.amount - payment.partly_refunded, 0);
+    held := sugang.attempt_at_gateway(payment.id);
+    if p_refund and rest > 0 and held.id is not null then
+        p_ask.payment_id := payment.id;
+        p_ask.amount := rest;
+        p_ask.cancels_payment := true;
+        return sugang.begin_refund(p_ask, held, p_lease);
+    end if;
     -- A clock may have been set back.
     happened_at := greatest(clock_timestamp(), payment.paid_at, registration.enrolled_at);
     update course_registrations
@@ -5049,12 +5514,12 @@ begin
         where id = p_registration;
     if p_refund or rest = 0 then
         update payments
-            set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason,
+            set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_ask.reason,
                 history_entries = history_entries + 1
             where id = payment.id;
     else
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (payment.id, rest, 'refused', p_reason, p_user);
+            values (payment.id, rest, 'refused', p_ask.reason, p_user);
     end if;
     a.outcome := 'ok';
     a.body := format('{"registration":%s,"refunded":"%s","kept":"%s"}',
@@ -5066,7 +5531,8 @@ end $$;
 create or replace function sugang.cancel_course_for_operator(p_function text, p_user bigint, p_id bigint,
                                                              p_registration bigint, p_refund boolean, p_reason text,
                                                              p_request_id text, p_key text, p_fingerprint text,
-                                                             p_epoch bigint default null)
+                                                             p_epoch bigint default null, p_account text default null,
+                                                             p_lease_ms bigint default 30000)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -5075,9 +5541,12 @@ begin
         perform sugang.misrouted(p_function, 'cancel_course_for_operator');
     end if;
     a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is null then a := sugang.repeated_refund(p_user, p_key, p_fingerprint); end if;
     if a.outcome is not null then return a; end if;
-    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_course_for_operator(
-        p_user, p_epoch, p_id, p_registration, p_refund, p_reason));
+    return sugang.end_refund(p_user, p_key, p_fingerprint, sugang.do_cancel_course_for_operator(
+        p_user, p_epoch, p_id, p_registration, p_refund,
+        sugang.asked_refund(p_user, p_reason, p_account, p_key, p_fingerprint),
+        make_interval(secs => p_lease_ms / 1e3)));
 end $$;
 
 -- ===== operator_seats (test)
@@ -5152,6 +5621,7 @@ begin
             when r.id is null then 'not_found'
             when r.status = 'completed' then 'already_completed'
             when r.status = 'cancelled' then 'cancelled'
+            when sugang.gives_back_test(r.user_id, p_id) then 'refund_in_progress'
             when place > array_position(p_registrations, wanted.id) then 'already_completed'
         end) problem (reason)
         where reason is not null);
@@ -5188,14 +5658,17 @@ begin
 end $$;
 
 -- Cancels a registration. Its payment is given back, or stays paid with a refund that was refused: then the user
--- registers again at no cost, and only an operator gives the money back.
+-- registers again at no cost, and only an operator gives the money back. A gateway gives it back first, and the
+-- registration is cancelled once it has.
 create or replace function sugang.do_cancel_test_for_operator(p_user bigint, p_epoch bigint, p_id bigint,
-                                                                p_registration bigint, p_refund boolean, p_reason text)
+                                                                p_registration bigint, p_refund boolean,
+                                                                p_ask sugang.refunds, p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
     registration test_registrations;
     payment payments;
+    held sugang.payment_attempts;
     rest numeric(10, 2);
     happened_at timestamptz;
 begin
@@ -5215,9 +5688,17 @@ begin
         when registration.id is null then 'not_found'
         when registration.status = 'completed' then 'item_completed'
         when registration.status = 'cancelled' then 'cancelled'
+        when (sugang.refund_under_way(payment.id)).id is not null then 'refund_in_progress'
     end;
     if a.outcome is not null then return a; end if;
     rest := coalesce(payment.amount - payment.partly_refunded, 0);
+    held := sugang.attempt_at_gateway(payment.id);
+    if p_refund and rest > 0 and held.id is not null then
+        p_ask.payment_id := payment.id;
+        p_ask.amount := rest;
+        p_ask.cancels_payment := true;
+        return sugang.begin_refund(p_ask, held, p_lease);
+    end if;
     -- A clock may have been set back.
     happened_at := greatest(clock_timestamp(), payment.paid_at, registration.applied_at);
     update test_registrations
@@ -5225,12 +5706,12 @@ begin
         where id = p_registration;
     if p_refund or rest = 0 then
         update payments
-            set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_reason,
+            set status = 'cancelled', cancelled_at = happened_at, refund_reason = p_ask.reason,
                 history_entries = history_entries + 1
             where id = payment.id;
     else
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (payment.id, rest, 'refused', p_reason, p_user);
+            values (payment.id, rest, 'refused', p_ask.reason, p_user);
     end if;
     a.outcome := 'ok';
     a.body := format('{"registration":%s,"refunded":"%s","kept":"%s"}',
@@ -5242,7 +5723,8 @@ end $$;
 create or replace function sugang.cancel_test_for_operator(p_function text, p_user bigint, p_id bigint,
                                                              p_registration bigint, p_refund boolean, p_reason text,
                                                              p_request_id text, p_key text, p_fingerprint text,
-                                                             p_epoch bigint default null)
+                                                             p_epoch bigint default null, p_account text default null,
+                                                             p_lease_ms bigint default 30000)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -5251,9 +5733,12 @@ begin
         perform sugang.misrouted(p_function, 'cancel_test_for_operator');
     end if;
     a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
+    if a.outcome is null then a := sugang.repeated_refund(p_user, p_key, p_fingerprint); end if;
     if a.outcome is not null then return a; end if;
-    return sugang.end_idempotent(p_user, p_key, p_fingerprint, sugang.do_cancel_test_for_operator(
-        p_user, p_epoch, p_id, p_registration, p_refund, p_reason));
+    return sugang.end_refund(p_user, p_key, p_fingerprint, sugang.do_cancel_test_for_operator(
+        p_user, p_epoch, p_id, p_registration, p_refund,
+        sugang.asked_refund(p_user, p_reason, p_account, p_key, p_fingerprint),
+        make_interval(secs => p_lease_ms / 1e3)));
 end $$;
 
 -- ===== operator_users
@@ -5622,7 +6107,7 @@ create or replace function sugang.attempt_json(t sugang.payment_attempts, o suga
 language sql stable as $$
     select json_build_object(
         'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
-        'status', t.status, 'reference', t.reference, 'idempotency_key', t.idempotency_key,
+        'status', t.status, 'reference', t.reference, 'idempotency_key', coalesce(t.idempotency_key, ''),
         'gateway_key', t.gateway_key, 'window_key', t.window_key, 'amount', t.amount::text, 'currency', t.currency,
         'tries', t.tries, 'facts', t.facts)
 $$;
@@ -5709,11 +6194,6 @@ begin
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
 
--- Whether a payment's money came through a gateway, which has to give it back: a refund is `requested` then.
-create or replace function sugang.is_held_by_gateway(p_payment bigint) returns boolean language sql stable as $$
-    select exists (select from sugang.payment_attempts where payment_id = p_payment)
-$$;
-
 -- Works as its owner, as sugang.advance_sequences: a role needs no right on an identity.
 create or replace function sugang.next_payment_id() returns bigint language sql
 security definer set search_path = public, pg_temp as $$
@@ -5731,7 +6211,9 @@ declare
 begin
     -- First, so that the trigger of the payment finds a gateway that holds the money.
     update sugang.payment_attempts
-        set status = 'surplus', captured = p_amount, payment_id = payment, ended_at = happened_at where id = t.id;
+        set status = 'surplus', captured = p_amount, payment_id = payment, ended_at = happened_at,
+            reconcile_at = sugang.first_reconciliation(t)
+        where id = t.id;
     insert into payments (id, user_id, payment_type, content_type_id, object_id, amount, payment_method,
                           external_transaction_id, status, refund_reason, paid_at, cancelled_at, search_vector,
                           target_title, registration_time)
@@ -5766,7 +6248,7 @@ begin
     if a.outcome is distinct from 'ok' then return sugang.set_aside(o, t, paid, external_id); end if;
     update sugang.payment_attempts
         set status = 'captured', captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
-            ended_at = clock_timestamp()
+            ended_at = clock_timestamp(), reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
     -- Another attempt that has been sent is still looked up: its money would be surplus.
     update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp()
@@ -6008,8 +6490,9 @@ create or replace function sugang.order_json(o sugang.orders) returns table (obj
          where order_id = o.id and status = 'declined' order by id desc limit 1) as declined_code,
         case when t.due_at is not null then json_build_object(
             'account', t.facts ->> 'account', 'amount', t.amount::text, 'due_at', sugang.iso(t.due_at)) end as deposit,
-        (select json_build_object('amount', amount::text, 'status', status) from sugang.refunds
-         where payment_id = o.payment_id and ends_payment and status <> 'refused') as refund,
+        (select json_build_object('amount', amount::text, 'status', status, 'code', code) from sugang.refunds
+         where payment_id = o.payment_id and (ends_payment or cancels_payment) and status <> 'refused'
+         order by id desc limit 1) as refund,
         sugang.iso(clock_timestamp()) as now
         from sugang.current_attempt(o.id) t) j
 $$;
@@ -6738,7 +7221,8 @@ alter domain sugang.outcome add constraint known check (value in (
     -- events of gateways
     'repeated', 'ignored', 'forged',
     -- cancelling a payment
-    'not_owner', 'already_cancelled', 'item_completed', 'refund_refused',
+    'not_owner', 'already_cancelled', 'item_completed', 'refund_refused', 'refund_in_progress', 'refund_declined',
+    'account_required',
     -- what operators do
     'changed', 'item_in_use', 'not_superuser', 'target_is_superuser', 'refund_too_large', 'own_account', 'invalid_rows',
     'busy', 'too_many_webhooks'
@@ -7075,11 +7559,14 @@ begin
                                'registration_id,registration_time'),
         ('payments', 'update', 'status,refund_reason,cancelled_at,registration_id,registration_time,history_entries'),
         ('sugang.refunds', 'select', 'id,payment_id,amount,status,ends_payment,keeps_registration,reason,requested_by,'
-                                     'requested_at'),
+                                     'requested_at,reference,cancels_payment,idempotency_key,gateway_id,due_at,tries,'
+                                     'code,account,request_key,request_fingerprint'),
         ('sugang.ledger', 'select', 'at,source,source_id,payment_id,debit,credit,amount'),
         ('sugang.audit_log', 'select', 'id,at,subject,subject_id,item_id,seats'),
-        ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by'),
-        ('sugang.refunds', 'update', 'keeps_registration,status,reference'),
+        ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by,cancels_payment,keeps_registration,'
+                                     'account,request_key,request_fingerprint,idempotency_key,tries,due_at,gateway_id'),
+        ('sugang.refunds', 'update', 'keeps_registration,status,reference,gateway_id,due_at,tries,code,account,'
+                                     'idempotency_key'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
                                     'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
                                     'window_keys,needs_opening'),
@@ -7089,11 +7576,12 @@ begin
                                     'window_keys,needs_opening'),
         ('sugang.payment_attempts', 'select', 'id,order_id,gateway,status,is_live,reference,idempotency_key,'
                                               'gateway_key,amount,currency,captured,payment_id,tries,lease_until,due_at,secret,'
-                                              'code,facts,created_at,sent_at,ended_at,opened,window_key'),
+                                              'code,facts,created_at,sent_at,ended_at,opened,window_key,'
+                                              'reconcile_at'),
         ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount'),
         ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
                                               'lease_until,due_at,secret,code,facts,sent_at,ended_at,opened,'
-                                              'window_key'),
+                                              'window_key,reconcile_at'),
         ('sugang.gateway_events', 'select', 'id,gateway,event_key,status,attempt_id,body,is_signed,tries,claimed_at,'
                                             'lease_until,received_at,outcome'),
         ('sugang.gateway_events', 'insert', 'gateway,event_key,status,attempt_id,body,is_signed,lease_until'),
@@ -7572,6 +8060,23 @@ begin
         p_one_step => p_one_step));
 end $$;
 
+-- Locks the registration of a user for an item, and returns its status.
+create or replace function sugang.lock_course_registration(p_user bigint, p_id bigint) returns text
+language sql volatile as $$
+    select status from course_registrations where user_id = p_user and course_id = p_id for update
+$$;
+
+-- Whether a gateway is giving back the payment of a registration, which that ends. Until it is known, nothing is
+-- completed.
+create or replace function sugang.gives_back_course(p_user bigint, p_id bigint) returns boolean
+language sql stable as $$
+    select exists (
+        select from payments p join sugang.refunds r on r.payment_id = p.id
+        where p.user_id = p_user and p.object_id = p_id and p.status = 'paid' and p.partly_refunded > 0
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
+          and r.status = 'sent' and r.cancels_payment and not r.keeps_registration)
+$$;
+
 create or replace function sugang.complete_course(p_function text, p_user bigint, p_id bigint, p_request_id text,
                                                   p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
@@ -7590,6 +8095,7 @@ begin
         when registration.id is null then 'not_registered'
         when registration.status = 'completed' then 'already_completed'
         when registration.status = 'cancelled' then 'cancelled'
+        when sugang.gives_back_course(p_user, p_id) then 'refund_in_progress'
     end;
     if a.outcome is not null then return a; end if;
     update course_registrations
@@ -7760,6 +8266,23 @@ begin
         p_one_step => p_one_step));
 end $$;
 
+-- Locks the registration of a user for an item, and returns its status.
+create or replace function sugang.lock_test_registration(p_user bigint, p_id bigint) returns text
+language sql volatile as $$
+    select status from test_registrations where user_id = p_user and test_id = p_id for update
+$$;
+
+-- Whether a gateway is giving back the payment of a registration, which that ends. Until it is known, nothing is
+-- completed.
+create or replace function sugang.gives_back_test(p_user bigint, p_id bigint) returns boolean
+language sql stable as $$
+    select exists (
+        select from payments p join sugang.refunds r on r.payment_id = p.id
+        where p.user_id = p_user and p.object_id = p_id and p.status = 'paid' and p.partly_refunded > 0
+          and p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
+          and r.status = 'sent' and r.cancels_payment and not r.keeps_registration)
+$$;
+
 create or replace function sugang.complete_test(p_function text, p_user bigint, p_id bigint, p_request_id text,
                                                   p_epoch bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
@@ -7778,6 +8301,7 @@ begin
         when registration.id is null then 'not_registered'
         when registration.status = 'completed' then 'already_completed'
         when registration.status = 'cancelled' then 'cancelled'
+        when sugang.gives_back_test(p_user, p_id) then 'refund_in_progress'
     end;
     if a.outcome is not null then return a; end if;
     update test_registrations
@@ -9374,7 +9898,43 @@ where a.n <> (select count(*) from sugang.test_search s join tests i on i.id = s
                     or (s.created_at, s.item_id) < (l.next_created_at, l.next_item_id))
                 and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)))
 $query$),
-(10::bigint, 'guards', null::text,
+(10::bigint, 'refund_waits_for_a_person', null::text,
+'The gateway has refused to give back what is owed, or needs an account (select code from sugang.refunds where id = <id>). Refund the payment once more, with an account if that is asked for; or pay it out, and note the refund of the order.',
+$query$
+select id::text from sugang.refunds where status = 'requested' and code is not null
+$query$),
+(11::bigint, 'second_refund_under_way', null::text,
+'Compare both with the gateway''s books. Then create the missing unique index again.',
+$query$
+select string_agg(id::text, '+' order by id) from sugang.refunds
+where status = 'sent' group by payment_id having count(*) > 1
+$query$),
+(12::bigint, 'refund_without_key', null::text,
+'It was sent with a key that is not known any more. Compare it with the gateway''s books before anything is sent again.',
+$query$
+select r.id::text from sugang.refunds r
+where r.status = 'sent' and r.idempotency_key is null
+  and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway))
+$query$),
+(13::bigint, 'refund_left_alone', null::text,
+'The sweep does not look after it: update sugang.refunds set due_at = now() where id = <id>; the look-up before it is sent finds what was given back.',
+$query$
+select r.id::text from sugang.refunds r
+where (r.status = 'sent' or r.status = 'requested' and r.code is null) and r.due_at is null
+  and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway))
+$query$),
+(14::bigint, 'refund_long_under_way', null::text,
+'The gateway''s answers have not told for half a day what has become of it. Look it up in the gateway''s console.',
+$query$
+select id::text from sugang.refunds where status = 'sent' and tries > 12
+$query$),
+(15::bigint, 'gateway_refund_twice', null::text,
+'One refund of the gateway was booked twice. Compare with its books, and correct the other.',
+$query$
+select string_agg(id::text, '+' order by id) from sugang.refunds
+where gateway_id is not null group by payment_id, gateway_id having count(*) > 1
+$query$),
+(16::bigint, 'guards', null::text,
 'Run `update sugang.migrations set hash = '''' where script = ''functions''` and then `migrate` for functions and triggers. Create the others again as in migrations/expanded/schema.sql.',
 $query$
 with recorded as (
@@ -9412,7 +9972,7 @@ from pg_db_role_setting cross join unnest(setconfig) setting
 where setdatabase in (0, (select oid from pg_database where datname = current_database()))
   and setting like 'session\_replication\_role=%' and setting not like '%=origin'
 $query$),
-(11::bigint, 'audit_log_rights', null::text,
+(17::bigint, 'audit_log_rights', null::text,
 'revoke update, delete, truncate, trigger on sugang.audit_log, sugang.audit_seals, sugang.change_log, sugang.ledger from <role>;',
 $query$
 select concat_ws(' ', coalesce(quote_ident(rolname), 'public'), 'may', lower(privilege_type), relation)
@@ -9423,7 +9983,7 @@ left join pg_roles on pg_roles.oid = a.grantee
 where privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
   and a.grantee <> c.relowner and not coalesce(rolsuper, false)
 $query$),
-(12::bigint, 'audit_log_of_payment', null::text,
+(18::bigint, 'audit_log_of_payment', null::text,
 'Compare the payment with its history (select * from sugang.audit_log where subject = ''payment'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with sums as (
@@ -9454,7 +10014,7 @@ cross join lateral (select case
 end as reason) r
 where r.reason is not null
 $query$),
-(13::bigint, 'audit_log_of_registration', 'course',
+(19::bigint, 'audit_log_of_registration', 'course',
 'Compare the registration with its history (select * from sugang.audit_log where subject = ''course'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_course_registrations();',
 $query$
 with sums as (
@@ -9486,7 +10046,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(14::bigint, 'audit_log_of_registration', 'test',
+(20::bigint, 'audit_log_of_registration', 'test',
 'Compare the registration with its history (select * from sugang.audit_log where subject = ''test'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_test_registrations();',
 $query$
 with sums as (
@@ -9518,7 +10078,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(15::bigint, 'audit_log_of_item', 'course',
+(21::bigint, 'audit_log_of_item', 'course',
 'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
 $query$
 select concat(coalesce(i.id, h.id),
@@ -9528,7 +10088,7 @@ full join (select item_id as id, sum(seats) as seats, count(*) filter (where sea
            from sugang.audit_log where subject = 'course' group by 1) h using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
 $query$),
-(16::bigint, 'audit_log_of_item', 'test',
+(22::bigint, 'audit_log_of_item', 'test',
 'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
 $query$
 select concat(coalesce(i.id, h.id),
@@ -9538,7 +10098,7 @@ full join (select item_id as id, sum(seats) as seats, count(*) filter (where sea
            from sugang.audit_log where subject = 'test' group by 1) h using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
 $query$),
-(17::bigint, 'audit_log_chain', null::text,
+(23::bigint, 'audit_log_chain', null::text,
 'The history was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -9559,7 +10119,7 @@ where h.entry is distinct from 1 and h.entry is not null
                                                 h.item_id, h.user_id, h.status, h.amount, h.seats, h.actor_id,
                                                 h.request_id)
 $query$),
-(18::bigint, 'audit_log_seal', null::text,
+(24::bigint, 'audit_log_seal', null::text,
 'History from before it had chains was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
 $query$
 select concat(s.first_id, '-', s.last_id) from sugang.audit_seals s
@@ -9576,7 +10136,7 @@ where a.entry is null
   and not exists (select from sugang.audit_seals s
                   where s.first_id / 1000 = a.id / 1000 and a.id between s.first_id and s.last_id)
 $query$),
-(19::bigint, 'audit_log_of_order', null::text,
+(25::bigint, 'audit_log_of_order', null::text,
 'Compare the order with its history (select * from sugang.audit_log where subject = ''order'' and subject_id = <id> order by id), its attempts and the gateway''s books. Set it to what is right, with the triggers on.',
 $query$
 with entries as (
@@ -9599,7 +10159,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(20::bigint, 'registration_without_its_payment', 'course',
+(26::bigint, 'registration_without_its_payment', 'course',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -9612,7 +10172,7 @@ where h.subject = 'course' and h.seats > 0 and h.actor_id is not null and h.entr
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'course'
                     and l.status = 'paid')
 $query$),
-(21::bigint, 'registration_without_its_payment', 'test',
+(27::bigint, 'registration_without_its_payment', 'test',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -9625,7 +10185,7 @@ where h.subject = 'test' and h.seats > 0 and h.actor_id is not null and h.entry 
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'test'
                     and l.status = 'paid')
 $query$),
-(22::bigint, 'payment_without_its_registration', 'course',
+(28::bigint, 'payment_without_its_registration', 'course',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
@@ -9636,7 +10196,7 @@ where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.ite
                   where h.subject = 'course' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(23::bigint, 'payment_without_its_registration', 'test',
+(29::bigint, 'payment_without_its_registration', 'test',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
@@ -9647,7 +10207,7 @@ where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.ite
                   where h.subject = 'test' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(24::bigint, 'refunded_beyond_payment', null::text,
+(30::bigint, 'refunded_beyond_payment', null::text,
 'More was given back than was paid. Compare with the gateway''s books, and set what was not given back to `refused`.',
 $query$
 select p.id::text from payments p
@@ -9655,7 +10215,7 @@ join (select payment_id as id, sum(amount) as amount from sugang.refunds
       where status <> 'refused' group by 1) r using (id)
 where r.amount > p.amount
 $query$),
-(25::bigint, 'refunds_of_payment', null::text,
+(31::bigint, 'refunds_of_payment', null::text,
 'The payment and its refunds (select * from sugang.refunds where payment_id = <id>) disagree. Decide by the ledger and the gateway''s books what was given back, and correct the other.',
 $query$
 with refunded as (
@@ -9673,7 +10233,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(26::bigint, 'refund_of_no_payment', null::text,
+(32::bigint, 'refund_of_no_payment', null::text,
 'Restore the payment from a backup; the history has what it was.',
 $query$
 select r.id::text from sugang.refunds r
@@ -9681,7 +10241,7 @@ where not exists (select from payments p where p.id = r.payment_id)
   and not exists (select from sugang.audit_log h
                   where h.subject = 'payment' and h.subject_id = r.payment_id and h.status = 'deleted')
 $query$),
-(27::bigint, 'ledger_of_payment', null::text,
+(33::bigint, 'ledger_of_payment', null::text,
 'Compare the payment with its history, its refunds and the gateway''s books. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with movements as (
@@ -9695,7 +10255,7 @@ with movements as (
 select id::text from movements group by id
 having sum(cash) <> case when bool_or(is_payment) then sum(due) else 0 end
 $query$),
-(28::bigint, 'ledger_of_refund', null::text,
+(34::bigint, 'ledger_of_refund', null::text,
 'Compare the refund with the ledger (select * from sugang.ledger where source = ''refund'' and source_id = <id>) and the gateway''s books, and correct what is wrong.',
 $query$
 with booked as (
@@ -9709,7 +10269,7 @@ where r.id is null
    or coalesce(b.amount, 0) <> case when r.status in ('done', 'external') then r.amount else 0 end
    or b.amounts > 1 or b.paid_out <> r.amount
 $query$),
-(29::bigint, 'ledger_entry', null::text,
+(35::bigint, 'ledger_entry', null::text,
 'This movement has no valid accounts, or nothing has moved it. Compare with a backup and the gateway''s books.',
 $query$
 select concat_ws(' ', source, source_id, step) from sugang.ledger
@@ -9725,7 +10285,7 @@ where l.source in ('payment', 'history')
                   where h.subject = 'payment' and h.subject_id = l.payment_id
                     and l.source_id = case l.source when 'payment' then h.subject_id else h.id end)
 $query$),
-(30::bigint, 'held_count', 'course',
+(36::bigint, 'held_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -9733,7 +10293,7 @@ left join (select item_id as id, count(*) as n from sugang.orders
            where kind = 'course' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
 where i.held_count <> coalesce(o.n, 0)
 $query$),
-(31::bigint, 'held_count', 'test',
+(37::bigint, 'held_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -9741,7 +10301,7 @@ left join (select item_id as id, count(*) as n from sugang.orders
            where kind = 'test' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
 where i.held_count <> coalesce(o.n, 0)
 $query$),
-(32::bigint, 'order_without_user_or_item', 'course',
+(38::bigint, 'order_without_user_or_item', 'course',
 'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
 $query$
 select o.id::text from sugang.orders o
@@ -9749,7 +10309,7 @@ where o.is_live and o.kind = 'course'
   and (not exists (select from users u where u.id = o.user_id)
        or not exists (select from courses i where i.id = o.item_id))
 $query$),
-(33::bigint, 'order_without_user_or_item', 'test',
+(39::bigint, 'order_without_user_or_item', 'test',
 'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
 $query$
 select o.id::text from sugang.orders o
@@ -9757,24 +10317,24 @@ where o.is_live and o.kind = 'test'
   and (not exists (select from users u where u.id = o.user_id)
        or not exists (select from tests i where i.id = o.item_id))
 $query$),
-(34::bigint, 'second_live_order', null::text,
+(40::bigint, 'second_live_order', null::text,
 'Decide by the attempts and the gateway''s books which of them remains, and end the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from sugang.orders
 where status in ('held', 'approving', 'awaiting_deposit') group by user_id, kind, item_id having count(*) > 1
 $query$),
-(35::bigint, 'second_capture', null::text,
+(41::bigint, 'second_capture', null::text,
 'An order was paid twice. Give the second payment back at the gateway, and set its attempt to `surplus`.',
 $query$
 select order_id::text from sugang.payment_attempts where status = 'captured' group by 1 having count(*) > 1
 $query$),
-(36::bigint, 'captured_is_price', null::text,
+(42::bigint, 'captured_is_price', null::text,
 'The money of an order is not its price. Compare with the gateway''s books, and give it back.',
 $query$
 select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'captured'
 where t.captured is distinct from o.price or t.amount is distinct from o.price
 $query$),
-(37::bigint, 'order_status_against_money', null::text,
+(43::bigint, 'order_status_against_money', null::text,
 'Compare the order with its attempts (select * from sugang.payment_attempts where order_id = <id>), its payment and the gateway''s books. Decide which is right, and correct the other.',
 $query$
 select concat(o.id, ' ', w.reason) from sugang.orders o
@@ -9799,7 +10359,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(38::bigint, 'payment_of_attempt', null::text,
+(44::bigint, 'payment_of_attempt', null::text,
 'The payment that an attempt has brought is gone, or has another amount. Compare with the history, a backup and the gateway''s books.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -9812,7 +10372,7 @@ where t.status in ('captured', 'surplus')
                 and not exists (select from sugang.audit_log h
                                 where h.subject = 'payment' and h.subject_id = p.id and h.entry > 1) end
 $query$),
-(39::bigint, 'surplus_without_refund', null::text,
+(45::bigint, 'surplus_without_refund', null::text,
 'Money was set aside, and nothing is owed back. Write the refund, or find out who has taken it away.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -9820,7 +10380,7 @@ where t.status = 'surplus'
   and coalesce((select sum(amount) from sugang.refunds r
                 where r.payment_id = t.payment_id and r.status <> 'refused'), 0) < t.captured
 $query$),
-(40::bigint, 'paid_order_without_registration', 'course',
+(46::bigint, 'paid_order_without_registration', 'course',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -9830,7 +10390,7 @@ where o.status = 'paid' and o.kind = 'course' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'course' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(41::bigint, 'paid_order_without_registration', 'test',
+(47::bigint, 'paid_order_without_registration', 'test',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -9840,7 +10400,7 @@ where o.status = 'paid' and o.kind = 'test' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'test' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(42::bigint, 'unpaid_without_reversal', null::text,
+(48::bigint, 'unpaid_without_reversal', null::text,
 'Compare the history of the order (select * from sugang.audit_log where subject = ''order'' and subject_id = <id>) with its attempts and the gateway''s books. If the money is there, restore the order.',
 $query$
 select o.id::text from sugang.orders o
@@ -9851,24 +10411,24 @@ where o.status <> 'paid'
                          and t.facts -> 'taken_back' @> to_jsonb(l.payment_id)
                   where t.order_id = o.id)
 $query$),
-(43::bigint, 'second_event', null::text,
+(49::bigint, 'second_event', null::text,
 'An event was stored twice. Delete all but its first row, and create the missing unique index again.',
 $query$
 select concat(gateway, ' ', event_key) from sugang.gateway_events group by gateway, event_key having count(*) > 1
 $query$),
-(44::bigint, 'event_never_looked_up', null::text,
+(50::bigint, 'event_never_looked_up', null::text,
 'Nothing has looked up what a gateway has told. See that the sweep runs, and that the gateway can be reached.',
 $query$
 select id::text from sugang.gateway_events
 where status = 'due' and lease_until < clock_timestamp() - interval '1 day'
 $query$),
-(45::bigint, 'second_active_payment', null::text,
+(51::bigint, 'second_active_payment', null::text,
 'The user has paid twice. Give one payment back and set its status to ''refunded''.',
 $query$
 select string_agg(id::text, '+' order by id) from payments where status = 'paid'
 group by user_id, content_type_id, object_id having count(*) > 1
 $query$),
-(46::bigint, 'active_payment_without_active_registration', 'course',
+(52::bigint, 'active_payment_without_active_registration', 'course',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -9879,7 +10439,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(47::bigint, 'active_payment_without_active_registration', 'test',
+(53::bigint, 'active_payment_without_active_registration', 'test',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -9890,39 +10450,39 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(48::bigint, 'payment_of_unknown_kind', null::text,
+(54::bigint, 'payment_of_unknown_kind', null::text,
 'Set the payment type to the kind of the content type: select * from sugang.kinds;',
 $query$
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
 where k.kind is distinct from p.payment_type
 $query$),
-(49::bigint, 'payment_without_user', null::text,
+(55::bigint, 'payment_without_user', null::text,
 'Restore the user from a backup; the history has the id.',
 $query$
 select p.id::text from payments p where not exists (select from users u where u.id = p.user_id)
 $query$),
-(50::bigint, 'payment_value_unknown', null::text,
+(56::bigint, 'payment_value_unknown', null::text,
 'Set a status that is known, and the amount and the method that the history and the gateway have.',
 $query$
 select id::text from payments
 where status not in ('paid', 'cancelled', 'refunded')
    or (amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free') is not true
 $query$),
-(51::bigint, 'payment_points_to_another_registration', 'course',
+(57::bigint, 'payment_points_to_another_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join course_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
   and (r.user_id, r.course_id) <> (p.user_id, p.object_id)
 $query$),
-(52::bigint, 'payment_points_to_another_registration', 'test',
+(58::bigint, 'payment_points_to_another_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join test_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
   and (r.user_id, r.test_id) <> (p.user_id, p.object_id)
 $query$),
-(53::bigint, 'payment_points_to_no_registration', 'course',
+(59::bigint, 'payment_points_to_no_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -9933,7 +10493,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'course' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(54::bigint, 'payment_points_to_no_registration', 'test',
+(60::bigint, 'payment_points_to_no_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -9944,19 +10504,19 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'test' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(55::bigint, 'external_id_twice', null::text,
+(61::bigint, 'external_id_twice', null::text,
 'Compare both payments with the gateway''s books; one of them is not what was paid.',
 $query$
 select string_agg(id::text, '+' order by id) from payments
 where starts_with(external_transaction_id, 'sugang_') group by external_transaction_id having count(*) > 1
 $query$),
-(56::bigint, 'payment_time_against_status', null::text,
+(62::bigint, 'payment_time_against_status', null::text,
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from payments
 where status = 'paid' and cancelled_at is not null or status = 'cancelled' and cancelled_at is null
 $query$),
-(57::bigint, 'payment_times_out_of_order', null::text,
+(63::bigint, 'payment_times_out_of_order', null::text,
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select p.id::text from payments p
@@ -9967,17 +10527,17 @@ where (p.cancelled_at < p.paid_at - interval '5 minutes'
                   where h.subject = 'payment' and h.subject_id = p.id and h.entry = p.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(58::bigint, 'second_registration', 'course',
+(64::bigint, 'second_registration', 'course',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from course_registrations group by user_id, course_id having count(*) > 1
 $query$),
-(59::bigint, 'second_registration', 'test',
+(65::bigint, 'second_registration', 'test',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from test_registrations group by user_id, test_id having count(*) > 1
 $query$),
-(60::bigint, 'active_registration_without_active_payment', 'course',
+(66::bigint, 'active_registration_without_active_payment', 'course',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from course_registrations r
@@ -9991,7 +10551,7 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.enrolled_at)))
 $query$),
-(61::bigint, 'active_registration_without_active_payment', 'test',
+(67::bigint, 'active_registration_without_active_payment', 'test',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from test_registrations r
@@ -10005,43 +10565,43 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.applied_at)))
 $query$),
-(62::bigint, 'registration_without_user_or_item', 'course',
+(68::bigint, 'registration_without_user_or_item', 'course',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from course_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from courses i where i.id = r.course_id)
 $query$),
-(63::bigint, 'registration_without_user_or_item', 'test',
+(69::bigint, 'registration_without_user_or_item', 'test',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from test_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from tests i where i.id = r.test_id)
 $query$),
-(64::bigint, 'registration_status_unknown', 'course',
+(70::bigint, 'registration_status_unknown', 'course',
 'Set the status that the history has.',
 $query$
 select id::text from course_registrations where status not in ('enrolled', 'completed', 'cancelled')
 $query$),
-(65::bigint, 'registration_status_unknown', 'test',
+(71::bigint, 'registration_status_unknown', 'test',
 'Set the status that the history has.',
 $query$
 select id::text from test_registrations where status not in ('applied', 'completed', 'cancelled')
 $query$),
-(66::bigint, 'registration_time_against_status', 'course',
+(72::bigint, 'registration_time_against_status', 'course',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from course_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(67::bigint, 'registration_time_against_status', 'test',
+(73::bigint, 'registration_time_against_status', 'test',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from test_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(68::bigint, 'registration_times_out_of_order', 'course',
+(74::bigint, 'registration_times_out_of_order', 'course',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from course_registrations r
@@ -10053,7 +10613,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.enrolled_at - interval '5 mi
                   where h.subject = 'course' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(69::bigint, 'registration_times_out_of_order', 'test',
+(75::bigint, 'registration_times_out_of_order', 'test',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from test_registrations r
@@ -10065,7 +10625,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.applied_at - interval '5 min
                   where h.subject = 'test' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(70::bigint, 'registration_count', 'course',
+(76::bigint, 'registration_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -10073,7 +10633,7 @@ left join (select course_id as id, count(*) as n from course_registrations where
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(71::bigint, 'registration_count', 'test',
+(77::bigint, 'registration_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -10081,7 +10641,7 @@ left join (select test_id as id, count(*) as n from test_registrations where sta
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(72::bigint, 'capacity', 'course',
+(78::bigint, 'capacity', 'course',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from courses i
@@ -10098,7 +10658,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(73::bigint, 'capacity', 'test',
+(79::bigint, 'capacity', 'test',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from tests i
@@ -10115,7 +10675,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(74::bigint, 'search_table', 'course',
+(80::bigint, 'search_table', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -10123,7 +10683,7 @@ from (select id, created_at from courses where not hidden) i
 full join sugang.course_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(75::bigint, 'search_table', 'test',
+(81::bigint, 'search_table', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -10131,7 +10691,7 @@ from (select id, created_at from tests where not hidden) i
 full join sugang.test_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(76::bigint, 'search_vector', 'course',
+(82::bigint, 'search_vector', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -10146,7 +10706,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
 $query$),
-(77::bigint, 'search_vector', 'test',
+(83::bigint, 'search_vector', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -10161,7 +10721,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
 $query$),
-(78::bigint, 'search_vector_of_payment', null::text,
+(84::bigint, 'search_vector_of_payment', null::text,
 'Write the title again: update payments set target_title = target_title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -10176,17 +10736,17 @@ where p.target_title is not null
   and (p.search_vector is distinct from to_tsvector('simple', p.target_title)
        or p.title_vector <> sugang.search_vector(p.target_title, null))
 $query$),
-(79::bigint, 'outbox_of_change', null::text,
+(85::bigint, 'outbox_of_change', null::text,
 'A change was written while the trigger of the history was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the registration, order or payment.',
 $query$
 select concat(h.subject, ' ', h.subject_id, ' entry ', h.entry, ' for ', w.id)
 from sugang.webhooks w
 join sugang.audit_log h on h.id > w.first_change
-where w.status <> 'ended' and (w.types = '{}' or sugang.event_type(h) = any (w.types))
+where w.status <> 'ended' and (w.types = '{}' or sugang.event_type(h) = any(w.types))
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where e.change_id = h.id)
 $query$),
-(80::bigint, 'delivery_without_event', null::text,
+(86::bigint, 'delivery_without_event', null::text,
 'It can never be sent: delete it, or restore the event from a backup.',
 $query$
 select d.id::text from sugang.deliveries d

@@ -17,7 +17,9 @@ declare
     keeps_seat boolean;
 begin
     select * into payment from payments where id = t.payment_id for update;
+    -- A refund that is under way is settled first.
     if payment.status is distinct from 'paid' or o.payment_id is distinct from payment.id
+       or (sugang.refund_under_way(payment.id)).id is not null
        or exists (select from sugang.payment_attempts where order_id = o.id and is_live) then
         return false;
     end if;
@@ -25,7 +27,8 @@ begin
     perform from users where id = o.user_id for key share;
     -- First, so that no gateway holds the money any more when the payment ends.
     update sugang.payment_attempts
-        set status = 'void', payment_id = null, captured = null, due_at = due, code = 'deposit_taken_back',
+        set status = 'void', payment_id = null, captured = null, due_at = due, reconcile_at = null,
+            code = 'deposit_taken_back',
             facts = facts || jsonb_build_object(
                 'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id))
         where id = t.id;

@@ -97,6 +97,11 @@ begin
         perform sugang.settle(t.id, p_outcome, p_facts);
         is_news := true;
     end if;
+    -- It may be about money that was given back, which the sweep then looks up.
+    if not is_news then
+        update sugang.payment_attempts set reconcile_at = clock_timestamp()
+            where id = t.id and status in ('captured', 'surplus') and sugang.gives_back(gateway);
+    end if;
     -- The gateway may tell of what its look-ups show a moment later: the sweep looks once more.
     if not is_news and p_look_up = 1 and (t.status in ('sent', 'waiting') or t.due_at is not null) then return; end if;
     update sugang.gateway_events set status = 'done', outcome = p_outcome where id = p_event;

@@ -9,8 +9,8 @@ use super::{
     attempt::{Attempt, Outcome, Payment, won},
     codes::{Codes, Meaning},
     event::{Delivery, Event, NoEvent, bounded},
-    signature,
     refund::{Refund, RefundState, ShownRefund, key_in},
+    signature,
 };
 use crate::{config::Credentials, http::outgoing::Received};
 
