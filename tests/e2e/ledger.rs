@@ -50,7 +50,9 @@ async fn what_was_paid_and_given_back_before_is_booked() {
          alter table payments drop column partly_refunded cascade, drop column refund_refused cascade;
          drop index payments_amount, payments_external_id_of_others, payments_of_item, users_email_prefix,
              users_username_prefix, sugang.audit_log_at;
-         delete from sugang.migrations where script in ('V27__ledger', 'V30__operator_reads', 'V31__refund_refused')";
+         alter table sugang.payment_attempts drop column reconcile_at;
+         delete from sugang.migrations where script in ('V27__ledger', 'V30__operator_reads', 'V31__refund_refused',
+             'V37__counts_by_index', 'V41__gateway_refunds')";
     app.database()
         .batch_execute(make_old)
         .await

@@ -15,7 +15,7 @@ async fn approving_orders_that_expire_lose_seats_and_money() {
     let held = "status = 'held' or";
     let control = storm.break_function("expire_orders", held, "status in ('held', 'approving') or");
     control.await;
-    assert_complains(&storm.blow(seed(), 5).await, "ours None, theirs Some");
+    assert_complains(&storm.blow(seed(), 10).await, "ours None, theirs Some");
 }
 
 #[tokio::test]
@@ -61,4 +61,14 @@ async fn an_amount_that_is_not_compared_gives_seats_away() {
         .break_function("capture", "and paid = o.price and paid = t.amount", "")
         .await;
     assert_complains(&storm.blow(seed(), 3).await, "captured_is_price");
+}
+
+#[tokio::test]
+async fn a_refund_that_is_sent_again_under_another_key_is_made_twice() {
+    let storm = Storm::gather(40).await;
+    let key = "'idempotency_key', r.idempotency_key";
+    storm
+        .break_function("refund_to_send", key, "'idempotency_key', sugang.new_reference()")
+        .await;
+    assert_complains(&storm.blow(seed(), 8).await, "not asked for");
 }

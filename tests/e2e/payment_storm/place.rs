@@ -116,7 +116,7 @@ impl Place {
             .rows(
                 "select t.reference, coalesce(t.captured, 0)::bigint as taken,
                         coalesce((select sum(r.amount) from sugang.refunds r
-                                  where r.payment_id = t.payment_id and r.status = 'done'), 0)::bigint as given
+                                  where r.payment_id = t.payment_id and r.status in ('done', 'external')), 0)::bigint as given
                  from sugang.payment_attempts t where t.captured is not null",
             )
             .await;

@@ -13,7 +13,7 @@ use super::{
     place::{Place, SWEEP_SECRET},
     users::Customer,
 };
-use crate::storm::audit;
+use crate::{storm::audit, support::operator};
 
 /// The settings of a service beside a stand-in.
 pub fn settings(gateway: &str) -> Vec<(&'static str, String)> {
@@ -33,6 +33,7 @@ pub fn settings(gateway: &str) -> Vec<(&'static str, String)> {
 /// Users, and the few seats that they want.
 pub struct Crowd {
     users: Vec<User>,
+    operator: User,
     items: Vec<(Kind, i64)>,
     pub tampering: u8,
 }
@@ -59,6 +60,7 @@ impl Crowd {
         }
         Self {
             users: gathered,
+            operator: operator(app).await,
             items,
             tampering: 5,
         }
@@ -70,6 +72,7 @@ impl Crowd {
             let customer = Customer {
                 place,
                 user,
+                operator: &self.operator,
                 items: &self.items,
                 rng: rng.fork(),
                 tampering: self.tampering,
@@ -95,6 +98,7 @@ pub fn seed() -> u64 {
 async fn let_time_pass(database: &tokio_postgres::Client) {
     let past = "clock_timestamp() - interval '1 second'";
     for statement in [
+        format!("update sugang.refunds set due_at = {past} where due_at is not null"),
         format!("update sugang.payment_attempts set lease_until = {past} where lease_until is not null"),
         format!("update sugang.orders set expires_at = {past} where is_live and id % 5 = 0 and expires_at > {past}"),
     ] {
@@ -119,7 +123,7 @@ pub async fn what_is_wrong(app: &App, place: &Place) -> Vec<String> {
     // A user who has agreed to another amount is told no once the consent is over.
     place.tell("clock", &json!({ "seconds": 11 * 60 })).await;
     let due = "select (select count(*) from sugang.orders where status = 'approving')
-                      + (select count(*) from sugang.refunds where status = 'sent')";
+                      + (select count(*) from sugang.refunds where due_at is not null)";
     for _ in 0..40 {
         if app.one::<i64>(due, &[]).await == 0 {
             break;
@@ -140,6 +144,12 @@ pub async fn what_is_wrong(app: &App, place: &Place) -> Vec<String> {
         .await;
     if lost > 0 {
         wrong.push(format!("{lost} seats were given away while money was moving"));
+    }
+    let unasked: i64 = app
+        .one("select count(*) from sugang.refunds where status = 'external'", &[])
+        .await;
+    if unasked > 0 {
+        wrong.push(format!("{unasked} refunds that were not asked for"));
     }
     let findings = audit(app).await.into_iter();
     wrong.extend(findings.map(|finding| format!("{}: {:?}", finding.check, finding.ids)));

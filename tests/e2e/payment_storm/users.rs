@@ -14,6 +14,7 @@ const PRICE: i64 = 45_000;
 pub struct Customer<'a> {
     pub place: &'a Place,
     pub user: &'a User,
+    pub operator: &'a User,
     pub items: &'a [(Kind, i64)],
     pub rng: Rng,
     /// Of a hundred payments, those for which the user has the window show another amount.
@@ -37,7 +38,8 @@ impl Customer<'_> {
             match self.rng.u8(..100) {
                 0..60 => bought.extend(self.buy().await),
                 60..75 => self.cancel_order(&bought).await,
-                75..90 => self.cancel_payment(&bought).await,
+                75..85 => self.cancel_payment(&bought).await,
+                85..93 => self.refund_a_part(&bought).await,
                 _ => self.approve_again(&bought).await,
             }
         }
@@ -108,6 +110,15 @@ impl Customer<'_> {
     async fn cancel_payment(&mut self, bought: &[Bought]) {
         if let Some(payment) = self.rng.choice(bought).and_then(|bought| bought.payment) {
             self.post(&format!("/payments/{payment}/cancel/"), &json!({})).await;
+        }
+    }
+
+    /// An operator gives a third back, and the user keeps the seat.
+    async fn refund_a_part(&mut self, bought: &[Bought]) {
+        if let Some(payment) = self.rng.choice(bought).and_then(|bought| bought.payment) {
+            let body = json!({ "amount": format!("{}.00", PRICE / 3), "reason": "…", "keep_registration": true });
+            let (path, key) = (format!("/api/operator/payments/{payment}/refund/"), self.key());
+            self.place.post(self.operator, &path, &key, &body).await;
         }
     }
 }

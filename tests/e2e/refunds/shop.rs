@@ -75,6 +75,8 @@ impl Shop {
             .body(json!({ "cancelReason": "고객 변심", "cancelAmount": amount }).to_string());
         let answer = request.send().await.expect("Toss answers");
         assert_eq!(answer.status(), 200);
+        // It was not the service that has asked.
+        self.asked();
     }
 
     /// The payment's status, and its refunds as `status amount`.
