@@ -1,6 +1,8 @@
-//! Holds the repository to its own rules, as unit tests: layers without circles, short files, plain prose, tests that exist.
+//! Holds the repository to its own rules, as unit tests: layers without circles, short files, plain prose, tests that
+//! exist, an image of all that it needs.
 
 mod arrows;
+mod image;
 mod layers;
 mod length;
 mod named_tests;
