@@ -2840,7 +2840,8 @@ begin
         set status = 'void', payment_id = null, captured = null, due_at = due, reconcile_at = null,
             code = 'deposit_taken_back',
             facts = facts || jsonb_build_object(
-                'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id))
+                'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id),
+                'taken_back_at', clock_timestamp())
         where id = t.id;
     execute format('select sugang.%I($1)', 'release_' || o.kind || '_of_order') into keeps_seat using o;
     update payments
@@ -3109,7 +3110,7 @@ begin
 end $$;
 
 -- Settles what a look-up because of an event has found. An answer that is not to the last look-up, or to one that began
--- before the money was there, may be older than what is known: it takes nothing back.
+-- before the money was there, or before it was taken back, may be older than what is known: it changes nothing.
 create or replace function sugang.do_settle_event(p_event bigint, p_look_up bigint, p_outcome text, p_facts jsonb)
 returns void language plpgsql as $$
 declare
@@ -3126,8 +3127,9 @@ begin
     select * into t from sugang.payment_attempts where id = e.attempt_id for update;
     if p_outcome = 'waiting' and t.status = 'captured' and t.ended_at < e.claimed_at then
         is_news := sugang.take_deposit_back(o, t, p_facts);
-    elsif p_outcome = 'captured' and t.payment_id is null or p_outcome = 'declined' and t.status = 'waiting'
-          or p_outcome = 'waiting' and t.status = 'sent' then
+    elsif p_outcome = 'captured' and t.payment_id is null
+          and ((t.facts ->> 'taken_back_at')::timestamptz < e.claimed_at) is not false
+          or p_outcome = 'declined' and t.status = 'waiting' or p_outcome = 'waiting' and t.status = 'sent' then
         perform sugang.settle(t.id, p_outcome, p_facts);
         is_news := true;
     end if;

@@ -30,7 +30,8 @@ begin
         set status = 'void', payment_id = null, captured = null, due_at = due, reconcile_at = null,
             code = 'deposit_taken_back',
             facts = facts || jsonb_build_object(
-                'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id))
+                'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id),
+                'taken_back_at', clock_timestamp())
         where id = t.id;
     execute format('select sugang.%I($1)', 'release_' || o.kind || '_of_order') into keeps_seat using o;
     update payments
