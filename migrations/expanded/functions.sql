@@ -583,7 +583,7 @@ begin
     -- The lock that a registration takes first: a cancellation and a new registration never overtake each other.
     payment := sugang.lock_payment(p_id);
     select k.kind into kind from sugang.kinds k where content_type_id = payment.content_type_id;
-    select * into held from sugang.payment_attempts where payment_id = p_id and sugang.gives_back(gateway);
+    held := sugang.attempt_at_gateway(p_id);
     if held.id is not null then under_way := sugang.refund_under_way(p_id); end if;
     a.outcome := sugang.cancellation_error(p_user, payment, under_way);
     -- Where a registration is cancelled, that checks the user.
@@ -3100,8 +3100,7 @@ begin
         update sugang.gateway_events e
             set status = case when is_known then 'due' else 'ignored' end, tries = tries + 1,
                 claimed_at = clock_timestamp(),
-                lease_until = clock_timestamp()
-                    + least(make_interval(secs => p_lease_ms / 1e3 * 2 ^ least(tries, 20)), interval '1 hour')
+                lease_until = sugang.lease_end(make_interval(secs => p_lease_ms / 1e3), tries)
             from due where e.id = due.id returning e as event, e.id, e.status
     )
     select 'ok', coalesce(json_agg(sugang.due_event_json(event) order by id) filter (where status = 'due'), '[]')::text
@@ -3233,12 +3232,6 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
     from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id where t.payment_id = r.payment_id
 $$;
 
--- The lease of a refund; each try doubles it, up to an hour.
-create or replace function sugang.refund_lease(p_lease interval, p_tries integer) returns timestamptz
-language sql volatile as $$
-    select clock_timestamp() + least(p_lease * 2 ^ least(p_tries, 20), interval '1 hour')
-$$;
-
 -- Step 1, for a payment that is locked: r says how much goes back, why and for whom.
 create or replace function sugang.begin_refund(r sugang.refunds, t sugang.payment_attempts, p_lease interval)
 returns sugang.function_row language plpgsql as $$
@@ -3253,7 +3246,7 @@ begin
                                 account, request_key, request_fingerprint, idempotency_key, tries, due_at)
         values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
                 r.requested_by, r.account, r.request_key, r.request_fingerprint, sugang.new_reference(), 1,
-                sugang.refund_lease(p_lease, 0))
+                sugang.lease_end(p_lease, 0))
         returning * into r;
     a.outcome := 'send';
     a.body := sugang.refund_to_send(r);
@@ -3280,7 +3273,7 @@ begin
     end if;
     update sugang.refunds
         set status = 'sent', code = null, account = coalesce(p_account, account), tries = 1,
-            idempotency_key = sugang.new_reference(), due_at = sugang.refund_lease(p_lease, 0)
+            idempotency_key = sugang.new_reference(), due_at = sugang.lease_end(p_lease, 0)
         where payment_id = r.payment_id and id = r.id returning * into r;
     a.outcome := 'send';
     a.body := sugang.refund_to_send(r);
@@ -3437,7 +3430,7 @@ begin
         and (r.status = 'sent' or (sugang.refund_under_way(p_payment)).id is null) then
         update sugang.refunds
             set status = 'sent', idempotency_key = coalesce(idempotency_key, sugang.new_reference()), tries = tries + 1,
-                due_at = sugang.refund_lease(p_lease, tries)
+                due_at = sugang.lease_end(p_lease, tries)
             where payment_id = p_payment and id = p_refund returning * into r;
         a.outcome := 'send';
         a.body := sugang.refund_to_send(r);
@@ -3481,7 +3474,7 @@ begin
         where due_at < clock_timestamp() order by due_at limit p_limit for update skip locked
     ), claimed as (
         update sugang.refunds r
-            set due_at = sugang.refund_lease(make_interval(secs => p_lease_ms / 1e3), r.tries)
+            set due_at = sugang.lease_end(make_interval(secs => p_lease_ms / 1e3), r.tries)
             from due where (r.payment_id, r.id) = (due.payment_id, due.id) returning r as refund, r.id
     )
     select 'ok', '[' || coalesce(string_agg(sugang.refund_to_send(refund), ',' order by id), '') || ']'
@@ -9243,6 +9236,12 @@ $$;
 
 -- Work without a request. Sweeps that run at once share it: each skips what another one has locked.
 
+-- Until when a process looks after what it has claimed. Each failure doubles the lease, up to an hour.
+create or replace function sugang.lease_end(p_lease interval, p_tries integer) returns timestamptz
+language sql volatile as $$
+    select clock_timestamp() + least(p_lease * 2 ^ least(p_tries, 20), interval '1 hour')
+$$;
+
 -- Ends up to p_limit orders whose time is up, items in the order of their ids, and returns how many. What a gateway may
 -- know more about is looked up first.
 create or replace function sugang.expire_orders(p_limit bigint) returns table (holds bigint, deposits bigint)
@@ -9301,8 +9300,7 @@ begin
     ), claimed as (
         update sugang.payment_attempts t
             set tries = tries + 1,
-                lease_until = clock_timestamp()
-                    + least(make_interval(secs => p_lease_ms / 1e3 * 2 ^ least(tries, 20)), interval '1 hour')
+                lease_until = sugang.lease_end(make_interval(secs => p_lease_ms / 1e3), tries)
             from due where t.id = due.id returning t as attempt, t.order_id, t.id
     )
     select 'ok', coalesce(json_agg(sugang.attempt_json(attempt, o) order by c.id), '[]')::text into a.outcome, a.body

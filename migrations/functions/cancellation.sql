@@ -62,7 +62,7 @@ begin
     -- The lock that a registration takes first: a cancellation and a new registration never overtake each other.
     payment := sugang.lock_payment(p_id);
     select k.kind into kind from sugang.kinds k where content_type_id = payment.content_type_id;
-    select * into held from sugang.payment_attempts where payment_id = p_id and sugang.gives_back(gateway);
+    held := sugang.attempt_at_gateway(p_id);
     if held.id is not null then under_way := sugang.refund_under_way(p_id); end if;
     a.outcome := sugang.cancellation_error(p_user, payment, under_way);
     -- Where a registration is cancelled, that checks the user.

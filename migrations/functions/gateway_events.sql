@@ -65,8 +65,7 @@ begin
         update sugang.gateway_events e
             set status = case when is_known then 'due' else 'ignored' end, tries = tries + 1,
                 claimed_at = clock_timestamp(),
-                lease_until = clock_timestamp()
-                    + least(make_interval(secs => p_lease_ms / 1e3 * 2 ^ least(tries, 20)), interval '1 hour')
+                lease_until = sugang.lease_end(make_interval(secs => p_lease_ms / 1e3), tries)
             from due where e.id = due.id returning e as event, e.id, e.status
     )
     select 'ok', coalesce(json_agg(sugang.due_event_json(event) order by id) filter (where status = 'due'), '[]')::text

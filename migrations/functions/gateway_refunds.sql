@@ -71,12 +71,6 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
     from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id where t.payment_id = r.payment_id
 $$;
 
--- The lease of a refund; each try doubles it, up to an hour.
-create or replace function sugang.refund_lease(p_lease interval, p_tries integer) returns timestamptz
-language sql volatile as $$
-    select clock_timestamp() + least(p_lease * 2 ^ least(p_tries, 20), interval '1 hour')
-$$;
-
 -- Step 1, for a payment that is locked: r says how much goes back, why and for whom.
 create or replace function sugang.begin_refund(r sugang.refunds, t sugang.payment_attempts, p_lease interval)
 returns sugang.function_row language plpgsql as $$
@@ -91,7 +85,7 @@ begin
                                 account, request_key, request_fingerprint, idempotency_key, tries, due_at)
         values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
                 r.requested_by, r.account, r.request_key, r.request_fingerprint, sugang.new_reference(), 1,
-                sugang.refund_lease(p_lease, 0))
+                sugang.lease_end(p_lease, 0))
         returning * into r;
     a.outcome := 'send';
     a.body := sugang.refund_to_send(r);
@@ -118,7 +112,7 @@ begin
     end if;
     update sugang.refunds
         set status = 'sent', code = null, account = coalesce(p_account, account), tries = 1,
-            idempotency_key = sugang.new_reference(), due_at = sugang.refund_lease(p_lease, 0)
+            idempotency_key = sugang.new_reference(), due_at = sugang.lease_end(p_lease, 0)
         where payment_id = r.payment_id and id = r.id returning * into r;
     a.outcome := 'send';
     a.body := sugang.refund_to_send(r);
@@ -275,7 +269,7 @@ begin
         and (r.status = 'sent' or (sugang.refund_under_way(p_payment)).id is null) then
         update sugang.refunds
             set status = 'sent', idempotency_key = coalesce(idempotency_key, sugang.new_reference()), tries = tries + 1,
-                due_at = sugang.refund_lease(p_lease, tries)
+                due_at = sugang.lease_end(p_lease, tries)
             where payment_id = p_payment and id = p_refund returning * into r;
         a.outcome := 'send';
         a.body := sugang.refund_to_send(r);
@@ -319,7 +313,7 @@ begin
         where due_at < clock_timestamp() order by due_at limit p_limit for update skip locked
     ), claimed as (
         update sugang.refunds r
-            set due_at = sugang.refund_lease(make_interval(secs => p_lease_ms / 1e3), r.tries)
+            set due_at = sugang.lease_end(make_interval(secs => p_lease_ms / 1e3), r.tries)
             from due where (r.payment_id, r.id) = (due.payment_id, due.id) returning r as refund, r.id
     )
     select 'ok', '[' || coalesce(string_agg(sugang.refund_to_send(refund), ',' order by id), '') || ']'

@@ -1,5 +1,11 @@
 -- Work without a request. Sweeps that run at once share it: each skips what another one has locked.
 
+-- Until when a process looks after what it has claimed. Each failure doubles the lease, up to an hour.
+create or replace function sugang.lease_end(p_lease interval, p_tries integer) returns timestamptz
+language sql volatile as $$
+    select clock_timestamp() + least(p_lease * 2 ^ least(p_tries, 20), interval '1 hour')
+$$;
+
 -- Ends up to p_limit orders whose time is up, items in the order of their ids, and returns how many. What a gateway may
 -- know more about is looked up first.
 create or replace function sugang.expire_orders(p_limit bigint) returns table (holds bigint, deposits bigint)
@@ -58,8 +64,7 @@ begin
     ), claimed as (
         update sugang.payment_attempts t
             set tries = tries + 1,
-                lease_until = clock_timestamp()
-                    + least(make_interval(secs => p_lease_ms / 1e3 * 2 ^ least(tries, 20)), interval '1 hour')
+                lease_until = sugang.lease_end(make_interval(secs => p_lease_ms / 1e3), tries)
             from due where t.id = due.id returning t as attempt, t.order_id, t.id
     )
     select 'ok', coalesce(json_agg(sugang.attempt_json(attempt, o) order by c.id), '[]')::text into a.outcome, a.body
