@@ -210,6 +210,14 @@ impl RequestContext<'_> {
         }
     }
 
+    /// Logs what has failed of work that was claimed: its lease ends, so it is done again, and it keeps no other from being
+    /// settled.
+    pub(crate) fn log_failures(&self, settled: Vec<Result<(), ApiError>>) {
+        for failed in settled.into_iter().filter_map(Result::err) {
+            failed.log(self.ids);
+        }
+    }
+
     /// Marks the response to a change, be it a success or a refusal, if it repeats an earlier one.
     pub(crate) fn mark_replay(&self, replayed: bool, result: Result<Response, ApiError>) -> Result<Response, ApiError> {
         if !replayed {

@@ -121,10 +121,7 @@ pub(super) async fn sweep(ctx: &RequestContext<'_>) -> Result<(Map<String, Value
         reconcile(ctx),
     )
     .await;
-    // One that fails is looked after again when its lease has ended, and keeps no other from being settled.
-    for failed in sent.into_iter().filter_map(Result::err) {
-        failed.log(ctx.ids);
-    }
+    ctx.log_failures(sent);
     let mut figures: Map<String, Value> = ctx.execute(refunds(), RefundFigures {}).await?.payload()?;
     figures.insert("refunds".to_owned(), json!(due.len()));
     figures.insert("reconciled".to_owned(), json!(compared?));

@@ -1,6 +1,6 @@
 //! The sweep: work that no request of a client causes. A clock requests it, such as that of the embedded host.
 
-use futures::future::{join, join_all, try_join};
+use futures::future::{join, join_all};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -57,8 +57,9 @@ pub(crate) async fn sweep(ctx: &RequestContext<'_>) -> Result<Response, ApiError
 
 /// Settles what gateways know, and ends what has expired.
 async fn settle_and_expire(ctx: &RequestContext<'_>) -> Result<Map<String, Value>, ApiError> {
-    let ((looked_up, events), (figures, has_more)) =
-        try_join(try_join(look_up(ctx), look_up_events(ctx)), refunds::sweep(ctx)).await?;
+    // One that fails ends none of the others.
+    let ((looked_up, events), given_back) = join(join(look_up(ctx), look_up_events(ctx)), refunds::sweep(ctx)).await;
+    let (looked_up, events, (figures, has_more)) = (looked_up?, events?, given_back?);
     let row = expect(ctx.execute(orders(), Sweep { limit: LIMIT }).await?)?;
     let mut done: Map<String, Value> = row.payload()?;
     done.insert("looked_up".to_owned(), looked_up.into());
@@ -83,10 +84,7 @@ async fn look_up(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
         let row = ctx.execute(orders(), settlement(ctx, attempt, &outcome, None, None)?);
         row.await.map(drop)
     });
-    // One that fails is looked up again after its lease, and keeps no other from being settled.
-    for failed in join_all(settled).await.into_iter().filter_map(Result::err) {
-        failed.log(ctx.ids);
-    }
+    ctx.log_failures(join_all(settled).await);
     Ok(attempts.len())
 }
 
@@ -101,9 +99,7 @@ async fn look_up_events(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
     let events: Vec<DueEvent> = expect(ctx.execute(orders(), claim).await?)?.payload()?;
     let count = events.len();
     let settled = events.into_iter().map(|due| webhooks::look_up(ctx.state, ctx.ids, due));
-    for failed in join_all(settled).await.into_iter().filter_map(Result::err) {
-        failed.log(ctx.ids);
-    }
+    ctx.log_failures(join_all(settled).await);
     Ok(count)
 }
 
