@@ -6077,10 +6077,15 @@ end $$;
 -- is the call to the gateway, while no transaction is open; the third settles what the gateway has said. A return, an
 -- event, a look-up and an operator settle by the same function, which takes effect once.
 
-create or replace function sugang.open_attempt(o sugang.orders) returns sugang.payment_attempts language sql as $$
+create or replace function sugang.open_attempt(o sugang.orders) returns sugang.payment_attempts
+language plpgsql as $$
+declare
+    t sugang.payment_attempts;
+begin
     insert into sugang.payment_attempts (order_id, gateway, reference, amount)
-        values (o.id, o.gateway, sugang.new_reference(), o.price) returning *
-$$;
+        values (o.id, o.gateway, sugang.new_reference(), o.price) returning * into t;
+    return t;
+end $$;
 
 -- Changes an order that waits for its user, who keeps the seat as long as before. What was opened at the gateway for
 -- another amount or method is void.
@@ -6233,16 +6238,18 @@ declare
 begin
     -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
     external_id := external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), '');
-    update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
         execute format('select outcome, body from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
                        'do_register_' || o.kind)
             into a.outcome, a.body using o.user_id, o.item_id, paid, o.payment_method, external_id, o.is_live, o.id;
     end if;
-    if a.outcome is distinct from 'ok' then return sugang.set_aside(o, t, paid, external_id); end if;
+    if a.outcome is distinct from 'ok' then
+        update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
+        return sugang.set_aside(o, t, paid, external_id);
+    end if;
     update sugang.payment_attempts
-        set status = 'captured', captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
+        set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
             ended_at = clock_timestamp(), reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
     -- Another attempt that has been sent is still looked up: its money would be surplus.
@@ -6470,9 +6477,13 @@ $$;
 
 -- The attempt that a client may work with: the live one, or else the latest.
 create or replace function sugang.current_attempt(p_order bigint) returns sugang.payment_attempts
-language sql stable as $$
-    select t from sugang.payment_attempts t where order_id = p_order order by is_live desc, id desc limit 1
-$$;
+language plpgsql stable as $$
+declare
+    t sugang.payment_attempts;
+begin
+    select * into t from sugang.payment_attempts where order_id = p_order order by is_live desc, id desc limit 1;
+    return t;
+end $$;
 
 -- What a client sees of an order. `now` lets it count down whatever its own clock says.
 create or replace function sugang.order_json(o sugang.orders) returns table (object text) language sql stable as $$
@@ -6488,8 +6499,8 @@ create or replace function sugang.order_json(o sugang.orders) returns table (obj
         (select json_build_object('amount', amount::text, 'status', status, 'code', code) from sugang.refunds
          where payment_id = o.payment_id and (ends_payment or cancels_payment) and status <> 'refused'
          order by id desc limit 1) as refund,
-        sugang.iso(clock_timestamp()) as now
-        from sugang.current_attempt(o.id) t) j
+        sugang.iso(moment) as now
+        from sugang.current_attempt(o.id) t, clock_timestamp() moment) j
 $$;
 
 -- An answer that is repeated tells the time of its repetition.
@@ -6677,14 +6688,15 @@ end $$;
 
 -- Why an order may not be paid any more; null if it may.
 create or replace function sugang.course_payment_error(o sugang.orders) returns sugang.outcome
-language sql stable as $$
-    select case
+language plpgsql stable as $$
+begin
+    return case
         when exists (select from course_registrations
                      where user_id = o.user_id and course_id = o.item_id and status <> 'cancelled')
             then 'already_registered'
         when not exists (select from courses where id = o.item_id and end_at >= clock_timestamp()) then 'order_ended'
-    end
-$$;
+    end;
+end $$;
 
 -- Cancels the registration of an order whose deposit was taken back, unless it is completed. Returns whether the order
 -- may hold a seat again.
@@ -6864,14 +6876,15 @@ end $$;
 
 -- Why an order may not be paid any more; null if it may.
 create or replace function sugang.test_payment_error(o sugang.orders) returns sugang.outcome
-language sql stable as $$
-    select case
+language plpgsql stable as $$
+begin
+    return case
         when exists (select from test_registrations
                      where user_id = o.user_id and test_id = o.item_id and status <> 'cancelled')
             then 'already_registered'
         when not exists (select from tests where id = o.item_id and end_at >= clock_timestamp()) then 'order_ended'
-    end
-$$;
+    end;
+end $$;
 
 -- Cancels the registration of an order whose deposit was taken back, unless it is completed. Returns whether the order
 -- may hold a seat again.
@@ -7388,11 +7401,11 @@ create or replace trigger sugang_payment_title_update before update of target_ti
 -- What a client needs to open the window of an attempt that waits for its user; null as long as it is not opened.
 create or replace function sugang.window_json(o sugang.orders, t sugang.payment_attempts) returns jsonb
 language sql stable as $$
-    select jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', o.title,
-                              'amount', t.amount::text, 'currency', t.currency)
-           || coalesce(o.window_keys, '{}') || coalesce(t.opened, '{}')
-        where o.status = 'held' and t.status = 'open' and t.gateway <> 'manual'
-          and (t.opened is not null or not o.needs_opening)
+    select case when o.status = 'held' and t.status = 'open' and t.gateway <> 'manual'
+                     and (t.opened is not null or not o.needs_opening)
+        then jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', o.title,
+                                'amount', t.amount::text, 'currency', t.currency)
+             || coalesce(o.window_keys, '{}') || coalesce(t.opened, '{}') end
 $$;
 
 -- The outcome `send` has the attempt whose window is to be opened; `ok` has the order whose window is open, or is being

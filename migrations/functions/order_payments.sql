@@ -2,10 +2,15 @@
 -- is the call to the gateway, while no transaction is open; the third settles what the gateway has said. A return, an
 -- event, a look-up and an operator settle by the same function, which takes effect once.
 
-create or replace function sugang.open_attempt(o sugang.orders) returns sugang.payment_attempts language sql as $$
+create or replace function sugang.open_attempt(o sugang.orders) returns sugang.payment_attempts
+language plpgsql as $$
+declare
+    t sugang.payment_attempts;
+begin
     insert into sugang.payment_attempts (order_id, gateway, reference, amount)
-        values (o.id, o.gateway, sugang.new_reference(), o.price) returning *
-$$;
+        values (o.id, o.gateway, sugang.new_reference(), o.price) returning * into t;
+    return t;
+end $$;
 
 -- Changes an order that waits for its user, who keeps the seat as long as before. What was opened at the gateway for
 -- another amount or method is void.
@@ -158,16 +163,18 @@ declare
 begin
     -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
     external_id := external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), '');
-    update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
         execute format('select outcome, body from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
                        'do_register_' || o.kind)
             into a.outcome, a.body using o.user_id, o.item_id, paid, o.payment_method, external_id, o.is_live, o.id;
     end if;
-    if a.outcome is distinct from 'ok' then return sugang.set_aside(o, t, paid, external_id); end if;
+    if a.outcome is distinct from 'ok' then
+        update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
+        return sugang.set_aside(o, t, paid, external_id);
+    end if;
     update sugang.payment_attempts
-        set status = 'captured', captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
+        set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
             ended_at = clock_timestamp(), reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
     -- Another attempt that has been sent is still looked up: its money would be surplus.

@@ -107,9 +107,13 @@ $$;
 
 -- The attempt that a client may work with: the live one, or else the latest.
 create or replace function sugang.current_attempt(p_order bigint) returns sugang.payment_attempts
-language sql stable as $$
-    select t from sugang.payment_attempts t where order_id = p_order order by is_live desc, id desc limit 1
-$$;
+language plpgsql stable as $$
+declare
+    t sugang.payment_attempts;
+begin
+    select * into t from sugang.payment_attempts where order_id = p_order order by is_live desc, id desc limit 1;
+    return t;
+end $$;
 
 -- What a client sees of an order. `now` lets it count down whatever its own clock says.
 create or replace function sugang.order_json(o sugang.orders) returns table (object text) language sql stable as $$
@@ -125,8 +129,8 @@ create or replace function sugang.order_json(o sugang.orders) returns table (obj
         (select json_build_object('amount', amount::text, 'status', status, 'code', code) from sugang.refunds
          where payment_id = o.payment_id and (ends_payment or cancels_payment) and status <> 'refused'
          order by id desc limit 1) as refund,
-        sugang.iso(clock_timestamp()) as now
-        from sugang.current_attempt(o.id) t) j
+        sugang.iso(moment) as now
+        from sugang.current_attempt(o.id) t, clock_timestamp() moment) j
 $$;
 
 -- An answer that is repeated tells the time of its repetition.

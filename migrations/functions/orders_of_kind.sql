@@ -65,14 +65,15 @@ end $$;
 
 -- Why an order may not be paid any more; null if it may.
 create or replace function sugang.{kind}_payment_error(o sugang.orders) returns sugang.outcome
-language sql stable as $$
-    select case
+language plpgsql stable as $$
+begin
+    return case
         when exists (select from {registrations}
                      where user_id = o.user_id and {item_id} = o.item_id and status <> 'cancelled')
             then 'already_registered'
         when not exists (select from {items} where id = o.item_id and end_at >= clock_timestamp()) then 'order_ended'
-    end
-$$;
+    end;
+end $$;
 
 -- Cancels the registration of an order whose deposit was taken back, unless it is completed. Returns whether the order
 -- may hold a seat again.

@@ -5,11 +5,11 @@
 -- What a client needs to open the window of an attempt that waits for its user; null as long as it is not opened.
 create or replace function sugang.window_json(o sugang.orders, t sugang.payment_attempts) returns jsonb
 language sql stable as $$
-    select jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', o.title,
-                              'amount', t.amount::text, 'currency', t.currency)
-           || coalesce(o.window_keys, '{}') || coalesce(t.opened, '{}')
-        where o.status = 'held' and t.status = 'open' and t.gateway <> 'manual'
-          and (t.opened is not null or not o.needs_opening)
+    select case when o.status = 'held' and t.status = 'open' and t.gateway <> 'manual'
+                     and (t.opened is not null or not o.needs_opening)
+        then jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', o.title,
+                                'amount', t.amount::text, 'currency', t.currency)
+             || coalesce(o.window_keys, '{}') || coalesce(t.opened, '{}') end
 $$;
 
 -- The outcome `send` has the attempt whose window is to be opened; `ok` has the order whose window is open, or is being
