@@ -40,10 +40,10 @@ const SETTLING: Duration = Duration::from_millis(500);
 
 const CONNECTIONS: usize = 32;
 const DURATION: Duration = Duration::from_secs(4);
-/// Exams, so that a user can order again.
-const EXAMS: i64 = 8;
+/// Exams, so that a user can order again, and few connections want the same one at once.
+const EXAMS: usize = 64;
 /// For each connection.
-const USERS: usize = 200;
+const USERS: usize = 25;
 
 /// Measures both at a host of its own, beside a stand-in.
 ///
@@ -57,16 +57,17 @@ pub(crate) async fn orders(program: &Path, stores: &Stores, database: &Client) -
         ("SPIN_VARIABLE_TOSS_SECRET", toss::SECRET),
     ];
     let server = Server::start_host_with(program, stores, &settings).await?;
-    let exams = add_exams(database).await?;
+    let mut exams = add_exams(database).await?;
     let users = add_users(database, CONNECTIONS * USERS).await?;
     let mut customers = Vec::new();
     for users in users.chunks(USERS) {
         customers.push(Customer::new(&server.url, users, &exams, &stores.jwt_secret).await?);
+        exams.rotate_left(EXAMS / CONNECTIONS);
     }
     let (mut customers, paid) = pay(customers, &gateway).await?;
     let goals = vec![
         Goal {
-            what: "pre-order and approve, at a gateway that answers at once".to_owned(),
+            what: "pre-order and approve, many items, at a gateway that answers at once".to_owned(),
             bound: format!("≥ {RATE} orders a second"),
             measured: format!("{paid:.0} orders a second"),
             is_reached: paid >= RATE,
@@ -83,7 +84,7 @@ async fn add_exams(database: &Client) -> anyhow::Result<Vec<i64>> {
     let exams = "insert into tests (title, price, start_at, end_at)
                  select 'Order', 45000, now() - interval '1 hour', now() + interval '1 hour'
                  from generate_series(1, $1::bigint) returning id";
-    let exams = database.query(exams, &[&EXAMS]).await?;
+    let exams = database.query(exams, &[&i64::try_from(EXAMS)?]).await?;
     Ok(exams.iter().map(|row| row.get(0)).collect())
 }
 
