@@ -66,9 +66,12 @@ async fn find_or_install() -> anyhow::Result<PathBuf> {
     }
     let step = Step::quiet("Install cargo-deny (once; it takes minutes)");
     let mut install = project::cargo();
+    // Unoptimized: it runs for seconds, and its optimized build takes minutes more.
     install
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .args([
             "install",
+            "--debug",
             "--locked",
             "--quiet",
             "--no-default-features",
