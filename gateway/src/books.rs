@@ -8,10 +8,11 @@ use crate::{
     desk::{Answer, Desk},
     gateway::Gateway,
     kakaopay::KakaoPay,
-    payment::{Payment, Way},
+    payment::{CONSOLE, Payment, Way},
     plan::Plan,
     portone::PortOne,
     request::Asked,
+    stripe::Stripe,
     toss::Toss,
 };
 
@@ -32,12 +33,15 @@ pub struct Books {
     pub(crate) portone: PortOne,
     #[serde(default)]
     pub(crate) kakaopay: KakaoPay,
+    #[serde(default)]
+    pub(crate) stripe: Stripe,
 }
 
 impl Books {
     /// All gateways, and what they share.
-    pub(crate) fn gateways(&mut self) -> ([&mut dyn Gateway; 3], &mut Desk) {
-        ([&mut self.toss, &mut self.portone, &mut self.kakaopay], &mut self.desk)
+    pub(crate) fn gateways(&mut self) -> ([&mut dyn Gateway; 4], &mut Desk) {
+        let gateways: [&mut dyn Gateway; 4] = [&mut self.stripe, &mut self.toss, &mut self.portone, &mut self.kakaopay];
+        (gateways, &mut self.desk)
     }
 
     /// One gateway, and what it shares with the others.
@@ -90,9 +94,9 @@ impl Books {
         changed.is_some()
     }
 
-    /// The merchant gives what is left of a payment back in the gateway's own console. The service learns of it by events, and
-    /// by look-ups.
-    pub(crate) fn give_back(&mut self, gateway: &str, reference: &str) {
+    /// The merchant gives a payment back in the gateway's own console: this much, or what is left. The service learns of it by
+    /// events, and by look-ups.
+    pub(crate) fn give_back(&mut self, gateway: &str, reference: &str, amount: Option<i64>) {
         let Some((gateway, desk)) = self.gateway(gateway) else {
             return;
         };
@@ -101,7 +105,8 @@ impl Books {
             .get(reference)
             .filter(|payment| payment.taken() > payment.given());
         if let Some(payment) = taken {
-            payment.cancel(desk.id("console_"), payment.balance(), "console".to_owned(), desk.now());
+            let amount = amount.unwrap_or_else(|| payment.balance());
+            payment.cancel(desk.id("console_"), amount, CONSOLE.to_owned(), desk.now());
             let payment = payment.clone();
             gateway.notify(&payment, desk);
         }

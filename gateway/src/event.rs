@@ -18,7 +18,7 @@ pub struct Event {
     pub id: String,
     /// What is sent, byte by byte.
     pub body: String,
-    /// With which it is signed per Standard Webhooks, in Base64; `None` if the gateway signs nothing.
+    /// With which it is signed: per Standard Webhooks, in Base64, or as Stripe does. `None` if the gateway signs nothing.
     pub secret: Option<String>,
     /// How often it was tried already.
     pub tries: u32,
@@ -48,6 +48,10 @@ impl Event {
     pub fn headers(&self, at: DateTime<Utc>) -> Vec<(String, String)> {
         let time = at.timestamp().to_string();
         let headers = match &self.secret {
+            Some(secret) if self.gateway == "stripe" => {
+                let signature = sign_as_stripe(secret, &time, &self.body);
+                vec![("stripe-signature", format!("t={time},v1={signature}"))]
+            }
             Some(secret) => vec![
                 ("webhook-id", self.id.clone()),
                 (
@@ -84,4 +88,12 @@ fn sign(secret: &str, id: &str, time: &str, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key of any length");
     mac.update(format!("{id}.{time}.{body}").as_bytes());
     BASE64_STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// Signs a message as Stripe does.
+fn sign_as_stripe(secret: &str, time: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length");
+    mac.update(format!("{time}.{body}").as_bytes());
+    let signature = mac.finalize().into_bytes();
+    signature.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, FixedOffset, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,6 +20,9 @@ pub const SECRET: &str = "dev_secret_0123456789";
 /// By which KakaoPay knows the shop: that of its tests.
 pub const CID: &str = "TC0ONETIME";
 
+/// The time in which KakaoPay writes, without an offset.
+const KOREA: FixedOffset = FixedOffset::east_opt(9 * 3600).expect("within a day");
+
 const PATHS: &str = "/online/v1/payment/";
 
 /// The books of KakaoPay.
@@ -27,8 +31,14 @@ pub(crate) struct KakaoPay {
     payments: Payments,
     /// What was prepared last for each reference.
     prepared: BTreeMap<String, Prepared>,
-    /// Refuses the next approval with this `method_result_code`.
+    /// Refuses the next approval or refund with this `method_result_code`.
     pub(crate) refusal: Option<String>,
+    /// Gives back without a look at `cancel_available_amount`.
+    #[serde(default)]
+    pub(crate) is_careless: bool,
+    /// Returns no `payload` in its look-ups.
+    #[serde(default)]
+    pub(crate) is_terse: bool,
 }
 
 /// A payment that no user has agreed to yet.
@@ -145,9 +155,7 @@ impl KakaoPay {
         }
         if let Some(code) = self.refusal.take() {
             prepared.has_failed = true;
-            let extras = json!({ "method_result_code": code, "method_result_message": "…" });
-            let body = json!({ "error_code": -780, "error_message": "approval failure!", "extras": extras });
-            return (400, body);
+            return method_refuses(-780, &code);
         }
         payment.confirm(desk.now());
         let answer = json!({
@@ -163,7 +171,7 @@ impl KakaoPay {
             return refusal(400, -721);
         };
         let payment = self.payments.get(reference);
-        (200, shown(reference, prepared, payment.as_deref()))
+        (200, shown(reference, prepared, payment.as_deref(), self.is_terse))
     }
 
     fn cancel(&mut self, body: &Value, desk: &mut Desk) -> Answer {
@@ -180,17 +188,27 @@ impl KakaoPay {
         };
         let left = payment.balance();
         let expected = body["cancel_available_amount"].as_i64().unwrap_or(left);
-        if !(1..=left).contains(&amount) || expected != left || !body["cancel_tax_free_amount"].is_i64() {
+        let is_expected = expected == left || self.is_careless;
+        if !(1..=left).contains(&amount) || !is_expected || !body["cancel_tax_free_amount"].is_i64() {
             return refusal(400, -761);
         }
-        payment.cancel(desk.id("A"), amount, String::new(), desk.now());
-        let mut answer = shown(reference, prepared, Some(payment));
+        if let Some(code) = self.refusal.take() {
+            return method_refuses(-781, &code);
+        }
+        let cancel = payment.cancel(desk.id("A"), amount, text(body, "payload"), desk.now());
+        let mut answer = shown(reference, prepared, Some(payment), self.is_terse);
+        if let Some(answer) = answer.as_object_mut() {
+            answer.remove("payment_action_details");
+        }
+        answer["aid"] = json!(cancel.id);
+        answer["payload"] = json!(cancel.reason);
         answer["approved_cancel_amount"] = amounts(amount);
         (200, answer)
     }
 }
 
-fn shown(reference: &str, prepared: &Prepared, payment: Option<&Payment>) -> Value {
+/// What a look-up shows: without payloads, if it is terse.
+fn shown(reference: &str, prepared: &Prepared, payment: Option<&Payment>, is_terse: bool) -> Value {
     let status = match payment.map(|payment| (payment.state, payment.given(), payment.balance())) {
         _ if prepared.has_failed => "FAIL_PAYMENT",
         None => "READY",
@@ -200,13 +218,24 @@ fn shown(reference: &str, prepared: &Prepared, payment: Option<&Payment>) -> Val
         Some((State::Taken | State::Cancelled | State::Waiting, ..)) => "CANCEL_PAYMENT",
         Some((State::Expired, ..)) => "QUIT_PAYMENT",
     };
-    let actions = payment.map_or(&[][..], |payment| &payment.cancels);
-    let actions = actions.iter().map(|cancel| {
+    let at = |at: DateTime<Utc>| at.with_timezone(&KOREA).format("%Y-%m-%dT%H:%M:%S").to_string();
+    let taken = payment.and_then(|payment| Some((payment, payment.taken_at?)));
+    let approved = taken.map(|(payment, taken_at)| {
         json!({
-            "aid": cancel.id, "payment_action_type": "CANCEL", "amount": cancel.amount,
-            "approved_at": cancel.at.format("%Y-%m-%dT%H:%M:%S").to_string(),
+            "aid": format!("A{}", payment.key), "payment_action_type": "PAYMENT", "amount": payment.amount,
+            "approved_at": at(taken_at),
         })
     });
+    let cancelled = payment.map_or(&[][..], |payment| &payment.cancels).iter().map(|cancel| {
+        let mut action = json!({
+            "aid": cancel.id, "payment_action_type": "CANCEL", "amount": cancel.amount, "approved_at": at(cancel.at),
+        });
+        if !is_terse && !cancel.in_console() {
+            action["payload"] = json!(cancel.reason);
+        }
+        action
+    });
+    let actions = approved.into_iter().chain(cancelled);
     let given = payment.map_or(0, Payment::given);
     json!({
         "tid": prepared.tid, "cid": CID, "status": status, "partner_order_id": reference,
@@ -222,6 +251,15 @@ fn amounts(total: i64) -> Value {
 
 fn text(body: &Value, name: &str) -> String {
     body[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// The method of payment refuses, and says why.
+fn method_refuses(code: i64, method_code: &str) -> Answer {
+    let extras = json!({ "method_result_code": method_code, "method_result_message": "…" });
+    (
+        400,
+        json!({ "error_code": code, "error_message": "failure!", "extras": extras }),
+    )
 }
 
 fn refusal(status: u16, code: i64) -> Answer {

@@ -4,7 +4,8 @@
 //!   what was taken and given back, whatever the service believes. They survive its end if there is a journal.
 //! - [`Plan`] says what becomes of a call: it, or its answer, may be lost, late, doubled or garbled.
 //! - [`Event`] is a message of a gateway to the service, which the caller delivers: once, seven times, late or forged.
-//! - A gateway is one file ([`toss`], [`portone`], [`kakaopay`]), which keeps [`Payment`]s and shows them in the gateway's words.
+//! - A gateway is one file ([`toss`], [`portone`], [`kakaopay`], [`stripe`]), which keeps [`Payment`]s and shows them in the
+//!   gateway's words.
 
 mod books;
 mod control;
@@ -22,12 +23,13 @@ mod request;
 mod server;
 mod shared;
 mod stand_in;
+pub mod stripe;
 #[cfg(test)]
 mod tests;
 pub mod toss;
 
 pub use books::{Books, Entry};
 pub use event::Event;
-pub use payment::{Payment, Way};
+pub use payment::{Payment, Return, Way};
 pub use plan::Plan;
 pub use stand_in::{Options, StandIn};

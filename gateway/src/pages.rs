@@ -160,7 +160,7 @@ fn change(shared: &Shared, form: &Form) -> Response<Body> {
         "deposit" => drop(books.deposit(gateway, reference, true)),
         "take-back" => drop(books.deposit(gateway, reference, false)),
         "resend" => books.desk.resend(reference),
-        "refund" => books.give_back(gateway, reference),
+        "refund" => books.give_back(gateway, reference, None),
         _ => {}
     });
     see("/books")

@@ -35,6 +35,21 @@ pub enum State {
     Expired,
 }
 
+/// How far money is on its way back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Return {
+    /// It has arrived, by the gateway's account.
+    #[default]
+    Done,
+    /// It is on its way.
+    Pending,
+    /// It never arrived, or has come back to the merchant.
+    Failed,
+}
+
+/// The reason of what the merchant gives back in the gateway's own console.
+pub(crate) const CONSOLE: &str = "console";
+
 /// Money that was given back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cancel {
@@ -46,6 +61,16 @@ pub struct Cancel {
     pub reason: String,
     /// By the gateway's clock.
     pub at: DateTime<Utc>,
+    /// Only Stripe's refunds may be anything else than done.
+    #[serde(default)]
+    pub state: Return,
+}
+
+impl Cancel {
+    /// Whether it was made in the gateway's own console.
+    pub(crate) fn in_console(&self) -> bool {
+        self.reason == CONSOLE
+    }
 }
 
 /// One payment in the books of a gateway.
@@ -74,7 +99,12 @@ pub struct Payment {
 impl Payment {
     /// The money that was given back.
     pub fn given(&self) -> i64 {
-        self.cancels.iter().map(|cancel| cancel.amount).sum()
+        self.returned(|state| state == Return::Done)
+    }
+
+    fn returned(&self, counts: impl Fn(Return) -> bool) -> i64 {
+        let cancels = self.cancels.iter().filter(|cancel| counts(cancel.state));
+        cancels.map(|cancel| cancel.amount).sum()
     }
 
     /// The money that was taken, whether or not it was given back.
@@ -84,7 +114,7 @@ impl Payment {
 
     /// What is left to give back.
     pub fn balance(&self) -> i64 {
-        self.amount - self.given()
+        self.amount - self.returned(|state| state != Return::Failed)
     }
 
     /// When it expires, unless something happens.
@@ -106,7 +136,13 @@ impl Payment {
 
     /// Gives an amount back, or ends a payment for which no money has come.
     pub(crate) fn cancel(&mut self, id: String, amount: i64, reason: String, at: DateTime<Utc>) -> Cancel {
-        let cancel = Cancel { id, amount, reason, at };
+        let cancel = Cancel {
+            id,
+            amount,
+            reason,
+            at,
+            state: Return::Done,
+        };
         match self.state {
             State::Taken => self.cancels.push(cancel.clone()),
             _ => self.state = State::Cancelled,

@@ -14,7 +14,7 @@ use crate::{
     books::{Books, Entry},
     deliver,
     event::Event,
-    payment::Way,
+    payment::{Return, Way},
     plan::Plan,
     server,
     shared::Shared,
@@ -155,10 +155,37 @@ impl StandIn {
         self.shared.change(|books| books.kakaopay.approval_url(reference))
     }
 
-    /// Has the method of payment refuse the next approval at KakaoPay, with this code.
+    /// Has the method of payment refuse the next approval or refund at KakaoPay, with this code.
     pub fn refuse_at_kakaopay(&self, code: &str) {
         self.shared
             .change(|books| books.kakaopay.refusal = Some(code.to_owned()));
+    }
+
+    /// From now on, KakaoPay gives back without a look at `cancel_available_amount`.
+    pub fn be_careless_at_kakaopay(&self) {
+        self.shared.change(|books| books.kakaopay.is_careless = true);
+    }
+
+    /// From now on, KakaoPay returns no `payload` in its look-ups.
+    pub fn be_terse_at_kakaopay(&self) {
+        self.shared.change(|books| books.kakaopay.is_terse = true);
+    }
+
+    /// From now on, refunds at Stripe are this far when they are made.
+    pub fn return_at_stripe(&self, state: Return) {
+        self.shared.change(|books| books.stripe.returns = state);
+    }
+
+    /// What becomes of the last refund of a payment at Stripe, days later.
+    pub fn end_refund_at_stripe(&self, reference: &str, state: Return) {
+        self.shared
+            .change(|books| books.stripe.end_refund(reference, state, &mut books.desk));
+    }
+
+    /// The merchant gives this much of a payment back in the gateway's own console.
+    pub fn give_back(&self, gateway: &str, reference: &str, amount: i64) {
+        self.shared
+            .change(|books| books.give_back(gateway, reference, Some(amount)));
     }
 }
 

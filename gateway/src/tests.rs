@@ -7,8 +7,8 @@ use crate::{
     books::Books,
     desk::Answer,
     event::Event,
-    payment::Way,
-    request::Asked,
+    payment::{Return, Way},
+    request::{Asked, pairs},
     stand_in::{Options, StandIn},
 };
 
@@ -157,6 +157,110 @@ fn portone_wants_keys_in_quotes_and_compares_what_is_left() {
     );
 }
 
+const KAKAOPAY: (&str, &str) = ("authorization", "SECRET_KEY dev_secret_0123456789");
+
+#[test]
+fn kakaopay_compares_what_is_left_and_returns_payloads() {
+    let mut books = Books::default();
+    let ask = |books: &mut Books, path: &str, body: Value| {
+        let path = format!("/online/v1/payment/{path}");
+        let mut body = body;
+        body["cid"] = json!("TC0ONETIME");
+        books.answer(&Asked::new("POST", &path, &[KAKAOPAY], &body)).unwrap()
+    };
+    let ready = json!({
+        "partner_order_id": ORDER, "partner_user_id": ORDER, "item_name": "i", "quantity": 1, "total_amount": 45_000,
+        "tax_free_amount": 0, "approval_url": "a", "cancel_url": "c", "fail_url": "f",
+    });
+    let tid = ask(&mut books, "ready", ready).1["tid"].clone();
+    let token = books.agree("kakaopay", ORDER, 45_000, Way::Card).unwrap();
+    let approve = json!({ "tid": tid, "partner_order_id": ORDER, "partner_user_id": ORDER, "pg_token": token });
+    assert_eq!(ask(&mut books, "approve", approve).0, 200);
+    let cancel = || {
+        json!({
+            "tid": tid, "cancel_amount": 15_000, "cancel_tax_free_amount": 0, "cancel_available_amount": 45_000,
+            "payload": "r",
+        })
+    };
+    let (status, answer) = ask(&mut books, "cancel", cancel());
+    assert_eq!(
+        (status, &answer["payload"], &answer["approved_cancel_amount"]["total"]),
+        (200, &json!("r"), &json!(15_000))
+    );
+    assert_eq!(ask(&mut books, "cancel", cancel()).0, 400, "so much is not left");
+    books.give_back("kakaopay", ORDER, Some(5_000));
+    let (_, shown) = ask(&mut books, "order", json!({ "tid": tid }));
+    assert_eq!(
+        (&shown["status"], &shown["cancel_available_amount"]["total"]),
+        (&json!("PART_CANCEL_PAYMENT"), &json!(25_000))
+    );
+    let actions = shown["payment_action_details"].as_array().unwrap().iter();
+    let actions: Vec<_> = actions
+        .map(|action| {
+            (
+                action["payment_action_type"].as_str().unwrap(),
+                action["amount"].as_i64().unwrap(),
+                action["payload"].as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            ("PAYMENT", 45_000, None),
+            ("CANCEL", 15_000, Some("r")),
+            ("CANCEL", 5_000, None)
+        ]
+    );
+    assert_eq!(
+        answer["aid"], shown["payment_action_details"][1]["aid"],
+        "the answer has the id that the look-up shows"
+    );
+}
+
+#[test]
+fn stripe_repeats_answers_and_lists_refunds() {
+    const LOGIN: (&str, &str) = ("authorization", "Bearer sk_test_stand_in_0123456789");
+    let mut books = Books::default();
+    let ask = |books: &mut Books, method: &str, line: &str, key: &str, form: &str| {
+        let (path, query) = line.split_once('?').unwrap_or((line, ""));
+        let mut asked = Asked::new(method, path, &[LOGIN, ("idempotency-key", key)], &Value::Null);
+        asked.body = form.to_owned().into();
+        asked.query = pairs(query.as_bytes());
+        books.answer(&asked).unwrap()
+    };
+    let form = format!("amount=45000&currency=krw&metadata[reference]={ORDER}");
+    let (_, intent) = ask(&mut books, "POST", "/v1/payment_intents", "a", &form);
+    let id = intent["id"].as_str().unwrap();
+    books.agree("stripe", ORDER, 45_000, Way::Card).unwrap();
+    let capture = format!("/v1/payment_intents/{id}/capture");
+    assert_eq!(ask(&mut books, "POST", &capture, "b", "").1["status"], "succeeded");
+    let part = format!("payment_intent={id}&amount=15000&metadata[reference]=k");
+    let first = ask(&mut books, "POST", "/v1/refunds", "c", &part);
+    assert_eq!((first.0, &first.1["status"]), (200, &json!("succeeded")));
+    assert_eq!(ask(&mut books, "POST", "/v1/refunds", "c", &part), first);
+    let list = format!("/v1/refunds?payment_intent={id}&limit=100");
+    let (_, refunds) = ask(&mut books, "GET", &list, "", "");
+    assert_eq!(
+        (&refunds["data"], &refunds["has_more"]),
+        (&json!([first.1]), &json!(false))
+    );
+    books.give_back("stripe", ORDER, Some(25_000));
+    let (_, refunds) = ask(&mut books, "GET", &list, "", "");
+    assert_eq!(refunds["data"][0]["metadata"], json!({}), "the latest comes first");
+    assert_eq!(
+        ask(&mut books, "POST", "/v1/refunds", "d", &part).0,
+        400,
+        "5,000 are left"
+    );
+    books.stripe.end_refund(ORDER, Return::Failed, &mut books.desk);
+    assert_eq!(ask(&mut books, "POST", "/v1/refunds", "e", &part).0, 200);
+    assert_eq!(books.entries("stripe")[ORDER].given, 30_000);
+}
+
+const STRIPE_EVENT: &str =
+    r#"{"id":"evt_1NG8Du2eZvKYlo2CUI79vXWy","type":"payment_intent.succeeded","data":{"object":{"id":"pi_1"}}}"#;
+
 /// The example of Standard Webhooks.
 #[test]
 fn events_are_signed_as_others_verify_them() {
@@ -170,6 +274,17 @@ fn events_are_signed_as_others_verify_them() {
     let headers = event.headers(DateTime::from_timestamp(1_614_265_330, 0).unwrap());
     let signature = headers.iter().find(|(name, _)| name == "webhook-signature").unwrap();
     assert_eq!(signature.1, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    // By the package of Stripe for Python: see `api/src/gateways/signature.rs`.
+    let stripe = Event {
+        gateway: "stripe".to_owned(),
+        id: "evt_1NG8Du2eZvKYlo2CUI79vXWy".to_owned(),
+        body: STRIPE_EVENT.to_owned(),
+        secret: Some("whsec_0123456789abcdef0123456789abcdef".to_owned()),
+        tries: 0,
+    };
+    let headers = stripe.headers(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
+    let expected = "t=1700000000,v1=1a1e3961890e49a2b5b11e3d176556796e08d71f1576bcc4bfdb59ad05d4dde3";
+    assert_eq!(headers[0], ("stripe-signature".to_owned(), expected.to_owned()));
     let forged = event.forged(&json!({})).headers(DateTime::UNIX_EPOCH);
     assert_ne!(forged, event.headers(DateTime::UNIX_EPOCH));
 }

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use sugang_gateway::{Options, Plan, StandIn, Way, kakaopay, portone, toss};
+use sugang_gateway::{Options, Plan, StandIn, Way, kakaopay, portone, stripe, toss};
 
 use crate::{runtime, xtask};
 
@@ -25,6 +25,12 @@ pub const KAKAOPAY_SECRET: &str = kakaopay::SECRET;
 
 /// The shop's id at KakaoPay.
 pub const KAKAOPAY_CID: &str = kakaopay::CID;
+
+/// The secret key of the contract with Stripe's stand-in.
+pub const STAND_IN_STRIPE_SECRET: &str = stripe::SECRET;
+
+/// The secret with which Stripe's stand-in signs events.
+pub const STAND_IN_STRIPE_WEBHOOK_SECRET: &str = stripe::WEBHOOK_SECRET;
 
 /// Declares the handle of one gateway. Plans, calls, events and the clock are those of the [`StandIn`].
 macro_rules! handle {
@@ -102,8 +108,14 @@ handle!(
     "kakaopay"
 );
 
+handle!(
+    /// A stand-in for Stripe. It plays what localstripe does not: keys, refusals, and refunds that fail.
+    StripeServer,
+    "stripe"
+);
+
 impl KakaoPayServer {
-    /// Has the method of payment refuse the next approval that gets through, with this code.
+    /// Has the method of payment refuse the next approval or refund that gets through, with this code.
     pub fn refuse(&self, code: &str) {
         self.refuse_at_kakaopay(code);
     }

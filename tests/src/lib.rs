@@ -7,8 +7,8 @@
 //!   its own. All apps share one engine and one compiled component, so a test costs milliseconds.
 //! - [`Answer`] checks what every answer must hold before a test sees it (ids, codes, headers, no internal text), and
 //!   in a snapshot hides only what differs from run to run, after it has checked what that is.
-//! - [`TossServer`], [`PortOneServer`] and [`KakaoPayServer`] are stand-ins for payment gateways, with books of their own;
-//!   [`LocalStripe`] is one from PyPI.
+//! - [`TossServer`], [`PortOneServer`], [`KakaoPayServer`] and [`StripeServer`] are stand-ins for payment gateways, with books of
+//!   their own; [`LocalStripe`] is one from PyPI.
 //! - [`Kind`] describes exams and courses: what is written for a kind runs for both.
 //! - [`ENDPOINTS`] is the one list of paths for everything that must hold on all of them.
 //! - [`Browser`] is a Chromium that shows the service's pages.
@@ -48,7 +48,7 @@ pub use call::Call;
 pub use endpoints::{ENDPOINTS, Endpoint, OWN_METHODS, spellings};
 pub use gateway::{
     KAKAOPAY_CID, KAKAOPAY_SECRET, KakaoPayServer, PORTONE_SECRET, PORTONE_WEBHOOK_SECRET, PortOneServer,
-    StandInProcess, TOSS_SECRET, TossServer,
+    STAND_IN_STRIPE_SECRET, STAND_IN_STRIPE_WEBHOOK_SECRET, StandInProcess, StripeServer, TOSS_SECRET, TossServer,
 };
 pub use host::{HostOptions, HostProcess, host_program};
 pub use kind::{COURSE, EXAM, Kind, Says};
@@ -59,7 +59,7 @@ pub use raw::{RawClient, RawResponse};
 pub use receiver::{Got, Receiver, Reply};
 pub use redis_server::RedisServer;
 pub use standby::Replicated;
-pub use sugang_gateway::{Entry, Event, Plan, StandIn, Way};
+pub use sugang_gateway::{Entry, Event, Plan, Return, StandIn, Way};
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]
 pub use {insta, serde_json};

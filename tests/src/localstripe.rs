@@ -97,6 +97,15 @@ impl LocalStripe {
         })
     }
 
+    /// A person refunds this much of a payment in the dashboard.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub async fn refund(&self, intent: &str, amount: i64) {
+        self.post("refunds", format!("payment_intent={intent}&amount={amount}"))
+            .await;
+    }
+
     async fn post(&self, path: &str, form: String) -> Value {
         let request = self
             .client

@@ -52,7 +52,7 @@ const CRATES: &[Crate] = &[
             &["control", "pages"],
             &["shared"],
             &["books"],
-            &["kakaopay", "portone", "toss"],
+            &["kakaopay", "portone", "stripe", "toss"],
             &["gateway"],
             &["desk"],
             &["event", "payment", "plan", "request"],
