@@ -8,7 +8,13 @@
 
 -- Whether a gateway gives money back when it is asked. Of the others, a person does.
 create or replace function sugang.gives_back(p_gateway text) returns boolean language sql immutable as $$
-    select p_gateway in ('toss', 'portone')
+    select p_gateway in ('toss', 'portone', 'kakaopay', 'stripe')
+$$;
+
+-- Whether a gateway may show a refund without the key that was sent along. It is then told from another one of that
+-- amount by what was shown before it was sent: so it is looked up first.
+create or replace function sugang.may_lack_key(p_gateway text) returns boolean language sql immutable as $$
+    select p_gateway = 'kakaopay'
 $$;
 
 -- The attempt by which such a gateway holds the money of a payment.
@@ -58,17 +64,20 @@ begin
 end $$;
 
 -- What is sent to a gateway, or looked up there. `cancellable`: what it can still give back, if nothing was given back
--- at its own console.
+-- at its own console; `returned`: what it has given back, as far as that is noted. `tries` is 0 where it is looked up
+-- before it is sent.
 create or replace function sugang.refund_to_send(r sugang.refunds) returns text language sql stable as $$
     select json_build_object(
         'refund', r.id, 'payment', r.payment_id, 'amount', r.amount::text, 'idempotency_key', r.idempotency_key,
         'tries', r.tries, 'account', r.account,
         'external_id', coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference),
-        'cancellable', (t.captured - coalesce((
-            select sum(amount) from sugang.refunds
-            where payment_id = r.payment_id and gateway_id is not null), 0))::text,
+        'cancellable', (t.captured - n.returned)::text, 'returned', n.returned::text,
         'attempt', sugang.attempt_json(t, o))::text
-    from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id where t.payment_id = r.payment_id
+    from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id
+    cross join lateral (
+        select coalesce(sum(amount), 0) as returned from sugang.refunds
+        where payment_id = r.payment_id and gateway_id is not null and sugang.is_given_back(status)) n
+    where t.payment_id = r.payment_id
 $$;
 
 -- Step 1, for a payment that is locked: r says how much goes back, why and for whom.
@@ -84,8 +93,8 @@ begin
     insert into sugang.refunds (payment_id, amount, status, cancels_payment, keeps_registration, reason, requested_by,
                                 account, request_key, request_fingerprint, idempotency_key, tries, due_at)
         values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
-                r.requested_by, r.account, r.request_key, r.request_fingerprint, sugang.new_reference(), 1,
-                sugang.lease_end(p_lease, 0))
+                r.requested_by, r.account, r.request_key, r.request_fingerprint, sugang.new_reference(),
+                case when sugang.may_lack_key(t.gateway) then 0 else 1 end, sugang.lease_end(p_lease, 0))
         returning * into r;
     a.outcome := 'send';
     a.body := sugang.refund_to_send(r);
@@ -190,57 +199,10 @@ begin
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, p_row);
 end $$;
 
--- Notes what the gateway shows as given back of a payment: [{"id", "amount", "key", "state"}]. Ours is recognized by
--- the key that was sent along. A gateway that returns no such key (null) is believed by the amount; so is a refund that
--- a person has made at the gateway's console ("") in place of one that was owed and not sent. What else was given back
--- there becomes a refund of its own, which changes nothing but the books: a person decides about the rest. Each takes
--- effect once, by its id. Returns what is still to be known of refund p_refund: `pending`, `failed`; else null.
-create or replace function sugang.note_refunds(p_payment bigint, p_refund bigint, p_shown jsonb) returns text
-language plpgsql as $$
-declare
-    s record;
-    r sugang.refunds;
-    p payments;
-    own_state text;
-    by_user bigint := sugang.actor();
-begin
-    for s in select x ->> 'id' as id, (x ->> 'amount')::numeric(10, 2) as amount, x ->> 'key' as key,
-                    x ->> 'state' as state
-             from jsonb_array_elements(p_shown) x loop
-        update sugang.refunds set gateway_id = s.id
-            where payment_id = p_payment and reference = s.id and gateway_id is null;
-        continue when exists (select from sugang.refunds where payment_id = p_payment and gateway_id = s.id);
-        select * into r from sugang.refunds
-            where payment_id = p_payment and status in ('requested', 'sent')
-              and (idempotency_key = s.key
-                   or amount = s.amount and (s.key is null and status = 'sent'
-                                             or coalesce(s.key, '') = '' and status = 'requested'))
-            order by status desc, id limit 1 for update;
-        if s.state <> 'done' then
-            if r.id = p_refund then own_state := s.state; end if;
-            continue;
-        end if;
-        select * into p from payments where id = p_payment;
-        if r.id is not null then
-            update sugang.refunds set status = 'done', gateway_id = s.id, due_at = null, account = null, code = null
-                where payment_id = p_payment and id = r.id;
-            if r.cancels_payment and p.status = 'paid' then
-                perform sugang.end_payment(p, r.reason, r.keeps_registration);
-            end if;
-        elsif p.status = 'paid' and p.partly_refunded < p.amount then
-            -- Not by the user for whom the rest is done.
-            perform set_config('sugang.actor', '', true);
-            insert into sugang.refunds (payment_id, amount, status, gateway_id)
-                values (p_payment, least(s.amount, p.amount - p.partly_refunded), 'external', s.id);
-            perform set_config('sugang.actor', coalesce(by_user::text, ''), true);
-        end if;
-    end loop;
-    return own_state;
-end $$;
-
 -- Step 3. p_outcome:
 --   shown    what the gateway shows, after it was asked to give back
---   found    the same before it is asked: what it does not show is sent
+--   found    the same before it is asked: what it does not show is sent, or refused if the gateway has too little left
+--            for the first try
 --   refused  the gateway will surely not give it back; facts: code
 --   unknown  nothing is known yet; the seat stays, and the sweep looks it up
 -- Each may have in its facts what the gateway shows (`refunds`), which counts first.
@@ -257,6 +219,11 @@ begin
     own_state := sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));
     select * into r from sugang.refunds where payment_id = p_payment and id = p_refund for update;
     if r.status not in ('requested', 'sent') or own_state = 'pending' then return sugang.refund_answer(r); end if;
+    if p_outcome = 'found' and r.status = 'sent' and r.tries = 0
+       and r.amount > sugang.left_at_gateway(p_payment, p_facts -> 'refunds') then
+        p_outcome := 'refused';
+        p_facts := p_facts || '{"code": "exceeds_what_is_left"}';
+    end if;
     if p_outcome = 'refused' or own_state = 'failed' then
         -- What is owed stays owed, and a person decides how it is given back.
         update sugang.refunds
@@ -318,54 +285,6 @@ begin
     )
     select 'ok', '[' || coalesce(string_agg(sugang.refund_to_send(refund), ',' order by id), '') || ']'
         into a.outcome, a.body from claimed;
-    return a;
-end $$;
-
--- When a gateway that has taken money is asked the first time what it has given back by itself.
-create or replace function sugang.first_reconciliation(t sugang.payment_attempts) returns timestamptz
-language sql volatile as $$
-    select case when sugang.gives_back(t.gateway) then clock_timestamp() + interval '1 day' end
-$$;
-
--- Claims up to p_limit payments whose gateway is asked what it has given back by itself: each once a day, until it is
--- p_days old.
-create or replace function sugang.claim_reconciliations(p_function text, p_limit bigint, p_days bigint)
-returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
-declare
-    a sugang.function_row;
-begin
-    if p_function is distinct from 'claim_reconciliations' then
-        perform sugang.misrouted(p_function, 'claim_reconciliations');
-    end if;
-    with due as (
-        select id from sugang.payment_attempts
-        where reconcile_at < clock_timestamp() order by reconcile_at limit p_limit for update skip locked
-    ), claimed as (
-        update sugang.payment_attempts t
-            set reconcile_at = case when t.ended_at > clock_timestamp() - make_interval(days => p_days::integer)
-                                    then clock_timestamp() + interval '1 day' end
-            from due where t.id = due.id returning t as attempt, t.id, t.order_id, t.payment_id
-    )
-    select 'ok', coalesce(json_agg(json_build_object(
-            'payment', c.payment_id, 'attempt', sugang.attempt_json(c.attempt, o)) order by c.id), '[]')::text
-        into a.outcome, a.body from claimed c join sugang.orders o on o.id = c.order_id;
-    return a;
-end $$;
-
--- Notes what a gateway shows as given back of a payment, after a look-up or an event.
-create or replace function sugang.reconcile_payment(p_function text, p_payment bigint, p_refunds text,
-                                                    p_request_id text)
-returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
-declare
-    a sugang.function_row;
-begin
-    if p_function is distinct from 'reconcile_payment' then
-        perform sugang.misrouted(p_function, 'reconcile_payment');
-    end if;
-    perform sugang.set_actor((select user_id from payments where id = p_payment), p_request_id);
-    perform sugang.lock_payment(p_payment);
-    perform sugang.note_refunds(p_payment, null, p_refunds::jsonb);
-    a.outcome := 'ok';
     return a;
 end $$;
 

@@ -183,12 +183,15 @@ begin
                 p.amount, sugang.actor(), sugang.request());
 end $$;
 
--- A status leads to few others. Only a payment that is paid again takes back what is done.
+-- A status leads to few others. What is done is taken back only by a payment that is paid again, or by a gateway that
+-- shows it as failed: see sugang.take_refund_back.
 create or replace function sugang.refund_changed() returns trigger language plpgsql as $$
 declare
     may_follow boolean;
+    has_failed boolean := sugang.is_given_back(old.status) and new.status = 'refused' and new.code = 'FAILED'
+                          and new.gateway_id is not null;
 begin
-    may_follow := case old.status
+    may_follow := has_failed is true or case old.status
         when 'requested' then new.status in ('sent', 'done', 'refused')
         -- What is owed stays owed when a gateway refuses it.
         when 'sent' then new.status in ('done', 'refused', 'requested')
@@ -203,6 +206,12 @@ begin
     end if;
     if new.status = 'refused' and not new.ends_payment then
         update payments set partly_refunded = partly_refunded - new.amount where id = new.payment_id;
+    end if;
+    if has_failed then
+        insert into sugang.refunds (payment_id, amount, status, ends_payment, keeps_registration, reason, requested_by,
+                                    code)
+            select id, new.amount, 'requested', true, new.keeps_registration, new.reason, new.requested_by, new.code
+            from payments where id = new.payment_id and status <> 'paid';
     end if;
     return null;
 end $$;

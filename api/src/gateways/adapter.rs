@@ -54,7 +54,12 @@ pub(super) trait Adapter {
         RefundReading::LookUp
     }
 
-    /// Reads what the look-up of an attempt shows as given back; `None` if it does not tell.
+    /// The request that looks up what was given back of an attempt. Most gateways show it with the payment.
+    fn find_refunds(&self, attempt: &Attempt) -> Outgoing {
+        self.find(attempt)
+    }
+
+    /// Reads the response to it; `None` if it does not tell.
     fn refunds(&self, _: &Attempt, _: &Received) -> Option<Vec<ShownRefund>> {
         None
     }
@@ -66,6 +71,9 @@ pub(super) enum RefundReading {
     Shown(Vec<ShownRefund>),
     /// The gateway will not give it back, for the reason that has this code.
     Refused(String),
+    /// The same with a code that proves little: it counts if a look-up explains it, or if the gateway refuses once more what
+    /// a look-up has not shown.
+    Doubtful(String),
     /// The money may or may not go back: only a look-up tells.
     LookUp,
 }

@@ -1,12 +1,14 @@
-//! KakaoPay. It knows no idempotency keys, but a `tid` is paid once at most.
+//! KakaoPay. It knows no idempotency keys, but a `tid` is paid once at most, and a refund that says how much can be given back
+//! is refused once another one was made.
 
 use http::{Request, header::AUTHORIZATION, request::Builder};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    adapter::{Adapter, Found, Opened, Outgoing, Reading, is_refusal, json, parse},
-    attempt::{Attempt, Outcome, Payment},
+    adapter::{Adapter, Found, Opened, Outgoing, Reading, RefundReading, is_refusal, json, parse},
+    attempt::{Attempt, Outcome, Payment, won},
+    refund::{Refund, RefundState, ShownRefund, key_in},
 };
 use crate::{config::KakaoPayContract, http::outgoing::Received};
 
@@ -67,6 +69,25 @@ struct Approved {
     amount: Amount,
 }
 
+#[derive(Serialize)]
+struct Cancel<'a> {
+    cid: &'a str,
+    tid: &'a str,
+    cancel_amount: i64,
+    cancel_tax_free_amount: i64,
+    /// KakaoPay gives nothing back if it can give back another amount by now: a refund that was made before, for one.
+    cancel_available_amount: i64,
+    payload: String,
+}
+
+/// The answer to a refund.
+#[derive(Deserialize)]
+struct Cancelled {
+    aid: String,
+    partner_order_id: String,
+    approved_cancel_amount: Amount,
+}
+
 /// The answer to a look-up.
 #[derive(Deserialize)]
 struct KakaoPayment {
@@ -75,6 +96,18 @@ struct KakaoPayment {
     partner_order_id: String,
     amount: Amount,
     canceled_amount: Option<Amount>,
+    payment_action_details: Option<Vec<Action>>,
+}
+
+/// What was done with a payment: it was approved, or money was given back.
+#[derive(Deserialize)]
+struct Action {
+    aid: String,
+    payment_action_type: String,
+    /// KakaoPay's tests are known to leave it out.
+    amount: Option<i64>,
+    /// What the request for it had, or nothing.
+    payload: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -204,14 +237,102 @@ impl Adapter for KakaoPay<'_> {
             _ => Found::Unclear,
         }
     }
+
+    fn refund(&self, refund: &Refund, won_back: i64) -> Outgoing {
+        let body = Cancel {
+            cid: &self.0.cid,
+            tid: &refund.external_id,
+            cancel_amount: won_back,
+            cancel_tax_free_amount: 0,
+            cancel_available_amount: won(refund.cancellable)?,
+            payload: refund.reason()?,
+        };
+        json(self.request("cancel"), &body)
+    }
+
+    /// No code is known to prove anything, so each refusal is looked up. An answer that the refund is made needs no payload:
+    /// it answers this request.
+    fn refunded(&self, refund: &Refund, response: &Received) -> RefundReading {
+        match response.status {
+            200 => match parse::<Cancelled>(response) {
+                Some(cancelled) if cancelled.answers(refund) => RefundReading::Shown(vec![ShownRefund {
+                    id: cancelled.aid,
+                    amount: cancelled.approved_cancel_amount.total,
+                    key: refund.idempotency_key.clone(),
+                    state: RefundState::Done,
+                }]),
+                _ => RefundReading::LookUp,
+            },
+            status if is_refusal(status) => match parse::<Refusal>(response) {
+                Some(refusal) => RefundReading::Doubtful(refusal.code()),
+                None => RefundReading::LookUp,
+            },
+            _ => RefundReading::LookUp,
+        }
+    }
+
+    /// Believed only if what is shown one by one adds up to what is shown in all: the last one may be missing.
+    fn refunds(&self, attempt: &Attempt, response: &Received) -> Option<Vec<ShownRefund>> {
+        let payment: KakaoPayment = (response.status == 200).then(|| parse(response))??;
+        if payment.partner_order_id != attempt.reference {
+            return None;
+        }
+        let actions = payment.payment_action_details.unwrap_or_default();
+        let cancels: Vec<_> = actions
+            .into_iter()
+            .filter(|action| action.payment_action_type == "CANCEL")
+            .collect();
+        let cancelled = payment.canceled_amount.map_or(0, |amount| amount.total);
+        let shown: i64 = cancels.iter().filter_map(|cancel| cancel.amount).sum();
+        let rest = cancelled - shown;
+        let adds_up = match cancels.iter().filter(|cancel| cancel.amount.is_none()).count() {
+            0 => rest == 0,
+            1 => rest > 0,
+            _ => false,
+        };
+        adds_up.then(|| cancels.into_iter().map(|cancel| cancel.shown(rest)).collect())
+    }
+}
+
+impl Cancelled {
+    fn answers(&self, refund: &Refund) -> bool {
+        self.partner_order_id == refund.attempt.reference && Some(self.approved_cancel_amount.total) == refund.won()
+    }
+}
+
+impl Action {
+    /// An amount that is left out is the rest of what was given back. Without a payload, either KakaoPay has not returned ours,
+    /// or the refund was made in its console, where there is none.
+    fn shown(self, rest: i64) -> ShownRefund {
+        ShownRefund {
+            id: self.aid,
+            amount: self.amount.unwrap_or(rest),
+            key: self
+                .payload
+                .filter(|payload| !payload.is_empty())
+                .as_deref()
+                .map(key_in),
+            state: RefundState::Done,
+        }
+    }
 }
 
 impl Refusal {
     fn reading(self) -> Reading {
-        let method = self.extras.and_then(|extras| extras.method_result_code);
-        match (self.error_code, method) {
-            (METHOD_HAS_REFUSED, Some(code)) => Reading::Refused(code),
-            (code, _) => Reading::Doubtful(code.to_string()),
+        match self {
+            Self {
+                error_code: METHOD_HAS_REFUSED,
+                extras: Some(Extras {
+                    method_result_code: Some(code),
+                }),
+            } => Reading::Refused(code),
+            refusal => Reading::Doubtful(refusal.error_code.to_string()),
         }
+    }
+
+    /// Why a refund was refused: by the method of payment, if that is said.
+    fn code(self) -> String {
+        let method = self.extras.and_then(|extras| extras.method_result_code);
+        method.unwrap_or_else(|| self.error_code.to_string())
     }
 }

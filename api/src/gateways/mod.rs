@@ -266,10 +266,17 @@ async fn refund_by(adapter: &dyn Adapter, refund: &Refund, sender: &impl Transpo
                 refunds: Vec::new(),
             },
         },
+        RefundReading::Doubtful(code) => match shown_refunds(adapter, &refund.attempt, sender).await {
+            Some(refunds) if refund.tries > 1 || refund.exceeds_what_is_left(&refunds) => {
+                RefundOutcome::Refused { code, refunds }
+            }
+            Some(refunds) => RefundOutcome::Shown { refunds },
+            None => RefundOutcome::Unknown {},
+        },
     }
 }
 
 async fn shown_refunds(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Option<Vec<ShownRefund>> {
-    let response = sender.send(adapter.find(attempt)?).await.ok()?;
+    let response = sender.send(adapter.find_refunds(attempt)?).await.ok()?;
     adapter.refunds(attempt, &response)
 }

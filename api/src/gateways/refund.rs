@@ -1,5 +1,6 @@
 //! A refund, and what becomes of it.
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sugang_sdk::types::{Money, RefundAccount};
 
@@ -17,9 +18,12 @@ pub(crate) struct Refund {
     pub(super) amount: Money,
     /// The same for each try. There is none before the first.
     pub(super) idempotency_key: Option<String>,
-    pub(super) tries: i64,
+    /// How often it was sent, this time included. 0: it is looked up before.
+    pub(crate) tries: i64,
     /// What the gateway can still give back, if nothing was given back at its own console.
     pub(super) cancellable: Money,
+    /// What it has given back, as far as that is noted.
+    pub(super) returned: Money,
     /// Where the money goes, where the gateway cannot know that.
     pub(super) account: Option<RefundAccount>,
     /// The gateway's own id of the payment.
@@ -31,6 +35,14 @@ impl Refund {
     /// The amount in whole won.
     pub(super) fn won(&self) -> Option<i64> {
         won(self.amount)
+    }
+
+    /// Whether the gateway shows so much as given back that too little is left for this refund.
+    pub(super) fn exceeds_what_is_left(&self, shown: &[ShownRefund]) -> bool {
+        let shown = shown.iter().filter(|shown| shown.state != RefundState::Failed);
+        let shown: i64 = shown.map(|shown| shown.amount).sum();
+        let taken = self.cancellable.decimal() + self.returned.decimal();
+        self.amount.decimal() > taken - Decimal::from(shown)
     }
 
     /// The reason that is sent to the gateway. It says in the gateway's own books which refund it is.
@@ -50,7 +62,7 @@ pub(crate) struct ShownRefund {
     pub(super) state: RefundState,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RefundState {
     Done,

@@ -10,14 +10,18 @@ use super::{
 };
 
 /// The gateways that give money back.
-const GATEWAYS: [&str; 2] = ["toss", "portone"];
+const GATEWAYS: [&str; 4] = ["toss", "portone", "kakaopay", "stripe"];
+
+/// Those with codes that are a definite refusal.
+const DEFINITE: [&str; 3] = ["toss", "portone", "stripe"];
 
 const KEY: &str = "sugang_fedcba9876543210";
 
 fn a_refund(gateway: &str, changes: Value) -> Refund {
     let mut refund = json!({
         "refund": 12, "payment": 3, "amount": "10000.00", "idempotency_key": KEY, "tries": 1, "account": null,
-        "external_id": "paid_1", "cancellable": "45000.00", "attempt": attempt_json(gateway),
+        "external_id": "paid_1", "cancellable": "45000.00", "returned": "0.00",
+        "attempt": attempt_json(gateway),
     });
     refund
         .as_object_mut()
@@ -45,24 +49,70 @@ fn listed(gateway: &str, reason: &str, status: &str) -> Value {
         "toss" => json!({
             "transactionKey": "back_1", "cancelAmount": 10_000, "cancelReason": reason, "cancelStatus": status,
         }),
+        "kakaopay" => json!({
+            "aid": "back_1", "approved_at": "2026-11-27T10:00:00", "amount": 10_000, "point_amount": 0,
+            "discount_amount": 0, "payment_action_type": status, "payload": reason,
+        }),
+        "stripe" => json!({
+            "id": "back_1", "object": "refund", "amount": 10_000, "currency": "krw", "payment_intent": "key_1",
+            "metadata": if reason == ours() { json!({ "reference": KEY }) } else { json!({}) }, "status": status,
+        }),
         _ => json!({ "id": "back_1", "totalAmount": 10_000, "reason": reason, "status": status }),
     }
 }
 
-/// A payment with refunds, as the look-up shows it.
-fn with(gateway: &str, refunds: Value) -> Result<Received, SendError> {
+/// The status of a refund that is done.
+fn word(gateway: &str) -> &'static str {
+    match gateway {
+        "toss" => "DONE",
+        "kakaopay" => "CANCEL",
+        "stripe" => "succeeded",
+        _ => "SUCCEEDED",
+    }
+}
+
+/// What a look-up shows of refunds.
+fn with(gateway: &str, mut refunds: Value) -> Result<Received, SendError> {
     let [_, _, _, partly] = words(gateway);
     let mut shown = payment(gateway, partly, 35_000);
-    shown[if gateway == "toss" { "cancels" } else { "cancellations" }] = refunds;
+    match gateway {
+        "toss" => shown["cancels"] = refunds,
+        "kakaopay" => {
+            let approval = json!({ "aid": "paid_1", "amount": 45_000, "payment_action_type": "PAYMENT" });
+            refunds.as_array_mut().unwrap().insert(0, approval);
+            shown["payment_action_details"] = refunds;
+        }
+        "stripe" => shown = json!({ "object": "list", "url": "/v1/refunds", "has_more": false, "data": refunds }),
+        _ => shown["cancellations"] = refunds,
+    }
     answer(200, &shown)
+}
+
+/// A look-up before anything was given back.
+fn with_none(gateway: &str) -> Result<Received, SendError> {
+    match gateway {
+        "stripe" => with(gateway, json!([])),
+        _ => answer(200, &payment(gateway, words(gateway)[0], 45_000)),
+    }
 }
 
 /// The answer to the refund itself.
 fn given(gateway: &str, reason: &str) -> Result<Received, SendError> {
+    let listed = listed(gateway, reason, word(gateway));
     match gateway {
-        "toss" => with(gateway, json!([listed(gateway, reason, "DONE")])),
-        _ => answer(200, &json!({ "cancellation": listed(gateway, reason, "SUCCEEDED") })),
+        "toss" => with(gateway, json!([listed])),
+        "kakaopay" => answer(200, &cancelled()),
+        "stripe" => answer(200, &listed),
+        _ => answer(200, &json!({ "cancellation": listed })),
     }
+}
+
+/// KakaoPay's answer to a refund.
+fn cancelled() -> Value {
+    let mut cancelled = payment("kakaopay", "PART_CANCEL_PAYMENT", 35_000);
+    cancelled["aid"] = json!("back_1");
+    cancelled["approved_cancel_amount"] = json!({ "total": 10_000, "tax_free": 0 });
+    cancelled
 }
 
 fn ours() -> String {
@@ -88,6 +138,7 @@ fn done() -> RefundOutcome {
 fn refused(gateway: &str) -> (Result<Received, SendError>, String) {
     let code = match gateway {
         "toss" => "NOT_CANCELABLE_AMOUNT",
+        "stripe" => "charge_already_refunded",
         _ => "CANCELLABLE_AMOUNT_CONSISTENCY_BROKEN",
     };
     (refusal(gateway, 403, code), code.to_owned())
@@ -118,6 +169,35 @@ fn the_requests_of_each_gateway() {
              \"refundAccount\":{{\"bank\":\"20\",\"number\":\"1002\",\"holderName\":\"김민수\"}}}}"
         )]
     );
+    let lost = || Err(SendError::Unknown);
+    let (_, kakaopay) = outcome_of(&a_refund("kakaopay", json!({})), vec![lost(), lost()]);
+    assert_eq!(
+        kakaopay,
+        [
+            "POST https://kakaopay.example/online/v1/payment/cancel\n\
+             authorization: SECRET_KEY secret\n\
+             content-type: application/json\n\
+             {\"cid\":\"TC0ONETIME\",\"tid\":\"paid_1\",\"cancel_amount\":10000,\"cancel_tax_free_amount\":0,\
+             \"cancel_available_amount\":45000,\"payload\":\"refund 12: sugang_fedcba9876543210\"}",
+            "POST https://kakaopay.example/online/v1/payment/order\n\
+             authorization: SECRET_KEY secret\n\
+             content-type: application/json\n\
+             {\"cid\":\"TC0ONETIME\",\"tid\":\"key_1\"}",
+        ]
+    );
+    let (_, stripe) = outcome_of(&a_refund("stripe", json!({})), vec![lost(), lost()]);
+    assert_eq!(
+        stripe,
+        [
+            "POST https://stripe.example/v1/refunds\n\
+             authorization: Bearer secret\n\
+             idempotency-key: sugang_fedcba9876543210\n\
+             content-type: application/x-www-form-urlencoded\n\
+             payment_intent=key_1&amount=10000&metadata%5Breference%5D=sugang_fedcba9876543210",
+            "GET https://stripe.example/v1/refunds?payment_intent=key_1&limit=100\n\
+             authorization: Bearer secret\n",
+        ]
+    );
 }
 
 #[test]
@@ -127,6 +207,17 @@ fn what_is_given_back_is_known_by_the_key() {
         let others = RefundOutcome::Shown {
             refunds: shown("", RefundState::Done),
         };
+        let elsewhere = with(gateway, json!([listed(gateway, "고객 변심", word(gateway))]));
+        assert_eq!(
+            outcome(gateway, vec![Err(SendError::Unknown), elsewhere]),
+            others,
+            "{gateway}"
+        );
+    }
+    let others = RefundOutcome::Shown {
+        refunds: shown("", RefundState::Done),
+    };
+    for gateway in ["toss", "portone", "stripe"] {
         assert_eq!(outcome(gateway, vec![given(gateway, "고객 변심")]), others, "{gateway}");
     }
 }
@@ -134,16 +225,7 @@ fn what_is_given_back_is_known_by_the_key() {
 #[test]
 fn what_is_not_a_definite_refusal_is_looked_up() {
     for gateway in GATEWAYS {
-        let found = || {
-            with(
-                gateway,
-                json!([listed(
-                    gateway,
-                    &ours(),
-                    if gateway == "toss" { "DONE" } else { "SUCCEEDED" }
-                )]),
-            )
-        };
+        let found = || with(gateway, json!([listed(gateway, &ours(), word(gateway))]));
         let unclear = || {
             [
                 Err(SendError::Unknown),
@@ -173,16 +255,9 @@ fn what_is_not_a_definite_refusal_is_looked_up() {
 
 #[test]
 fn a_refusal_is_compared_with_what_was_given_back() {
-    for gateway in GATEWAYS {
+    for gateway in DEFINITE {
         let (refusal_of, code) = (|| refused(gateway).0, refused(gateway).1);
-        let elsewhere = with(
-            gateway,
-            json!([listed(
-                gateway,
-                "고객 변심",
-                if gateway == "toss" { "DONE" } else { "SUCCEEDED" }
-            )]),
-        );
+        let elsewhere = with(gateway, json!([listed(gateway, "고객 변심", word(gateway))]));
         let outcome_of_first = outcome(gateway, vec![refusal_of(), elsewhere]);
         let expected = RefundOutcome::Refused {
             code: code.clone(),
@@ -211,14 +286,192 @@ fn a_refund_may_be_pending_or_fail_at_the_gateway() {
         ("toss", "ABORTED", RefundState::Failed),
         ("portone", "REQUESTED", RefundState::Pending),
         ("portone", "FAILED", RefundState::Failed),
+        ("stripe", "pending", RefundState::Pending),
+        ("stripe", "requires_action", RefundState::Pending),
+        ("stripe", "a_word_of_next_year", RefundState::Pending),
+        ("stripe", "failed", RefundState::Failed),
+        ("stripe", "canceled", RefundState::Failed),
     ] {
-        let answers = vec![
-            Err(SendError::Unknown),
-            with(gateway, json!([listed(gateway, &ours(), word)])),
-        ];
-        let refunds = shown(KEY, state);
-        assert_eq!(outcome(gateway, answers), RefundOutcome::Shown { refunds }, "{gateway}");
+        let listed = listed(gateway, &ours(), word);
+        let refunds = || RefundOutcome::Shown {
+            refunds: shown(KEY, state),
+        };
+        let looked_up = vec![Err(SendError::Unknown), with(gateway, json!([listed]))];
+        assert_eq!(outcome(gateway, looked_up), refunds(), "{gateway}: {word}");
+        if gateway == "stripe" {
+            assert_eq!(
+                outcome(gateway, vec![answer(200, &listed)]),
+                refunds(),
+                "{gateway}: {word}"
+            );
+        }
     }
+}
+
+/// A refusal with a code that proves little, and that code.
+fn doubtful(gateway: &str) -> [(Result<Received, SendError>, &'static str); 2] {
+    match gateway {
+        "kakaopay" => [
+            (refusal(gateway, 400, "-"), "-1"),
+            (
+                answer(
+                    400,
+                    &json!({ "error_code": -781, "extras": { "method_result_code": "USER_LOCKED" } }),
+                ),
+                "USER_LOCKED",
+            ),
+        ],
+        _ => [
+            (
+                answer(400, &json!({ "error": { "type": "invalid_request_error" } })),
+                "invalid_request_error",
+            ),
+            (refusal(gateway, 400, "charge_disputed"), "charge_disputed"),
+        ],
+    }
+}
+
+#[test]
+fn a_refusal_that_proves_little_counts_once_it_is_explained_or_repeated() {
+    for gateway in ["kakaopay", "stripe"] {
+        for turn in 0..2 {
+            let refused = || doubtful(gateway).into_iter().nth(turn).unwrap().0;
+            let code = doubtful(gateway)[turn].1.to_owned();
+            let refunds = Vec::new;
+            let idle = || vec![refused(), with_none(gateway)];
+            assert_eq!(
+                outcome(gateway, idle()),
+                RefundOutcome::Shown { refunds: refunds() },
+                "{gateway}: not known yet"
+            );
+            let again = a_refund(gateway, json!({ "tries": 2 }));
+            let expected = RefundOutcome::Refused {
+                code: code.clone(),
+                refunds: refunds(),
+            };
+            assert_eq!(outcome_of(&again, idle()).0, expected, "{gateway}");
+            for tries in [1, 2] {
+                let refund = a_refund(gateway, json!({ "tries": tries }));
+                let unclear = vec![refused(), Err(SendError::Unknown)];
+                assert_eq!(outcome_of(&refund, unclear).0, RefundOutcome::Unknown {}, "{gateway}");
+            }
+            let elsewhere = || with(gateway, json!([listed(gateway, "고객 변심", word(gateway))]));
+            let whole = a_refund(gateway, json!({ "amount": "45000.00" }));
+            let explained = RefundOutcome::Refused {
+                code,
+                refunds: shown("", RefundState::Done),
+            };
+            assert_eq!(
+                outcome_of(&whole, vec![refused(), elsewhere()]).0,
+                explained,
+                "{gateway}"
+            );
+            let known = a_refund(
+                gateway,
+                json!({ "amount": "35000.00", "cancellable": "35000.00", "returned": "10000.00" }),
+            );
+            let unexplained = RefundOutcome::Shown {
+                refunds: shown("", RefundState::Done),
+            };
+            assert_eq!(
+                outcome_of(&known, vec![refused(), elsewhere()]).0,
+                unexplained,
+                "{gateway}: so much is left"
+            );
+        }
+    }
+    for error in [
+        json!({ "type": "idempotency_error" }),
+        json!({ "type": "api_error" }),
+        json!({ "type": "a_type_of_next_year", "code": "charge_disputed" }),
+    ] {
+        let again = a_refund("stripe", json!({ "tries": 2 }));
+        let answers = vec![answer(400, &json!({ "error": error })), with_none("stripe")];
+        let expected = RefundOutcome::Shown { refunds: Vec::new() };
+        assert_eq!(outcome_of(&again, answers).0, expected, "{error}: it is only looked up");
+    }
+}
+
+/// What a look-up of KakaoPay shows as given back; `None` if it is not believed.
+fn kakaopay_shows(cancels: Value) -> Option<Vec<ShownRefund>> {
+    match outcome("kakaopay", vec![Err(SendError::Unknown), with("kakaopay", cancels)]) {
+        RefundOutcome::Shown { refunds } => Some(refunds),
+        _ => None,
+    }
+}
+
+#[test]
+fn kakaopay_is_believed_if_its_refunds_add_up() {
+    let cancel = |id: &str, amount: Option<i64>, payload: Option<&str>| {
+        let mut action = json!({ "aid": id, "payment_action_type": "CANCEL" });
+        if let Some(amount) = amount {
+            action["amount"] = json!(amount);
+        }
+        if let Some(payload) = payload {
+            action["payload"] = json!(payload);
+        }
+        action
+    };
+    let shown = |id: &str, amount: i64, key: Option<&str>| ShownRefund {
+        id: id.to_owned(),
+        amount,
+        key: key.map(str::to_owned),
+        state: RefundState::Done,
+    };
+    let both = json!([
+        cancel("a", Some(4_000), Some(&ours())),
+        cancel("b", Some(6_000), Some("고객 변심"))
+    ]);
+    assert_eq!(
+        kakaopay_shows(both),
+        Some(vec![shown("a", 4_000, Some(KEY)), shown("b", 6_000, Some(""))])
+    );
+    // Nothing is returned, or nothing was given.
+    for payload in [None, Some("")] {
+        let listed = json!([cancel("a", Some(10_000), payload)]);
+        assert_eq!(kakaopay_shows(listed), Some(vec![shown("a", 10_000, None)]));
+    }
+    let rest = json!([cancel("a", Some(4_000), None), cancel("b", None, None)]);
+    assert_eq!(
+        kakaopay_shows(rest),
+        Some(vec![shown("a", 4_000, None), shown("b", 6_000, None)])
+    );
+    for unclear in [
+        json!([]),
+        json!([cancel("a", Some(9_000), None)]),
+        json!([cancel("a", Some(11_000), None)]),
+        json!([cancel("a", None, None), cancel("b", None, None)]),
+        json!([cancel("a", Some(10_000), None), cancel("b", None, None)]),
+    ] {
+        assert_eq!(kakaopay_shows(unclear.clone()), None, "{unclear}");
+    }
+    assert_eq!(
+        outcome("kakaopay", vec![Err(SendError::Unknown), with_none("kakaopay")]),
+        RefundOutcome::Shown { refunds: Vec::new() }
+    );
+}
+
+/// An answer that does not answer this request says nothing of it.
+#[test]
+fn an_answer_of_kakaopay_is_compared_with_the_request() {
+    for (name, value) in [
+        ("partner_order_id", json!("another_order")),
+        ("approved_cancel_amount", json!({ "total": 9_000 })),
+        ("aid", json!(null)),
+    ] {
+        let mut other = cancelled();
+        other[name] = value;
+        let answers = vec![answer(200, &other), with_none("kakaopay")];
+        let expected = RefundOutcome::Shown { refunds: Vec::new() };
+        assert_eq!(outcome("kakaopay", answers), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_list_of_stripe_is_believed_if_it_is_whole() {
+    let list = json!({ "object": "list", "has_more": true, "data": [] });
+    let answers = vec![Err(SendError::Unknown), answer(200, &list)];
+    assert_eq!(outcome("stripe", answers), RefundOutcome::Unknown {});
 }
 
 #[test]
@@ -236,7 +489,16 @@ fn a_fraction_of_a_won_is_not_given_back() {
 fn the_refunds_of_another_payment_are_not_ours() {
     for gateway in GATEWAYS {
         let mut other = payment(gateway, words(gateway)[3], 35_000);
-        other[if gateway == "toss" { "orderId" } else { "id" }] = json!("another_order");
+        match gateway {
+            "toss" => other["orderId"] = json!("another_order"),
+            "kakaopay" => other["partner_order_id"] = json!("another_order"),
+            "stripe" => {
+                let mut refund = listed(gateway, &ours(), "succeeded");
+                refund["payment_intent"] = json!("another_intent");
+                other = json!({ "object": "list", "has_more": false, "data": [refund] });
+            }
+            _ => other["id"] = json!("another_order"),
+        }
         let answers = vec![Err(SendError::Unknown), answer(200, &other)];
         assert_eq!(outcome(gateway, answers), RefundOutcome::Unknown {}, "{gateway}");
     }

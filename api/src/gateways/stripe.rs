@@ -10,12 +10,20 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    adapter::{Adapter, Found, Opened, Outgoing, Reading, is_refusal, parse},
+    adapter::{Adapter, Found, Opened, Outgoing, Reading, RefundReading, is_refusal, parse},
     attempt::{Attempt, Outcome, Payment},
+    codes::{Codes, Meaning},
     event::{Delivery, Event, NoEvent, bounded},
+    refund::{Refund, RefundState, ShownRefund},
     signature,
 };
 use crate::{config::Credentials, http::outgoing::Received};
+
+/// What Stripe's codes mean for a refund. Most of its refusals have none, such as that of too large an amount.
+const REFUND_CODES: Codes = Codes(&[(Meaning::Declined, &["charge_already_refunded"])]);
+
+/// The most refunds of a payment that one look-up shows, which is the most that Stripe lists at once.
+const MAX_REFUNDS: u8 = 100;
 
 pub(super) struct Stripe<'a>(pub(super) &'a Credentials);
 
@@ -44,6 +52,22 @@ struct Metadata {
 struct Charge {
     amount: i64,
     amount_refunded: i64,
+}
+
+/// Money that was given back, or is to be.
+#[derive(Deserialize)]
+struct StripeRefund {
+    id: String,
+    amount: i64,
+    payment_intent: Option<String>,
+    metadata: Metadata,
+    status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Refunds {
+    data: Vec<StripeRefund>,
+    has_more: bool,
 }
 
 /// What Stripe tells by itself: of an intent, or of what belongs to one.
@@ -80,7 +104,7 @@ impl Stripe<'_> {
     fn request(&self, method: &str, path: &str) -> Builder {
         Request::builder()
             .method(method)
-            .uri(format!("{}/v1/payment_intents{path}", self.0.url))
+            .uri(format!("{}/v1/{path}", self.0.url))
             .header(AUTHORIZATION, format!("Bearer {}", self.0.secret))
     }
 
@@ -102,7 +126,7 @@ impl Adapter for Stripe<'_> {
             ("capture_method", "manual"),
             ("metadata[reference]", &attempt.reference),
         ];
-        Self::form(self.request("POST", ""), &attempt.reference, &fields)
+        Self::form(self.request("POST", "payment_intents"), &attempt.reference, &fields)
     }
 
     fn opened(&self, response: &Received) -> Option<Opened> {
@@ -114,7 +138,7 @@ impl Adapter for Stripe<'_> {
     }
 
     fn approve(&self, attempt: &Attempt, won: i64) -> Outgoing {
-        let path = format!("/{}/capture", attempt.gateway_key.as_deref()?);
+        let path = format!("payment_intents/{}/capture", attempt.gateway_key.as_deref()?);
         let fields = [("amount_to_capture", &*won.to_string()), ("expand[]", "latest_charge")];
         Self::form(
             self.request("POST", &path),
@@ -139,7 +163,7 @@ impl Adapter for Stripe<'_> {
 
     fn find(&self, attempt: &Attempt) -> Outgoing {
         let path = format!(
-            "/{}?expand%5B%5D=latest_charge.refunds",
+            "payment_intents/{}?expand%5B%5D=latest_charge",
             attempt.gateway_key.as_deref()?
         );
         self.request("GET", &path).body(Vec::new()).ok()
@@ -188,6 +212,60 @@ impl Adapter for Stripe<'_> {
             ..Event::default()
         })
     }
+
+    /// It has nothing that differs from try to try, as the request that opens the payment. The reference is that of the refund.
+    fn refund(&self, refund: &Refund, won: i64) -> Outgoing {
+        let key = refund.idempotency_key.as_deref()?;
+        let fields = [
+            ("payment_intent", refund.attempt.gateway_key.as_deref()?),
+            ("amount", &won.to_string()),
+            ("metadata[reference]", key),
+        ];
+        Self::form(self.request("POST", "refunds"), key, &fields)
+    }
+
+    fn refunded(&self, refund: &Refund, response: &Received) -> RefundReading {
+        match response.status {
+            200 => match parse::<StripeRefund>(response) {
+                Some(shown) if shown.payment_intent == refund.attempt.gateway_key => {
+                    RefundReading::Shown(vec![shown.shown()])
+                }
+                _ => RefundReading::LookUp,
+            },
+            status if is_refusal(status) => match parse::<Refusal>(response) {
+                Some(Refusal { error }) => error.refund_reading(),
+                None => RefundReading::LookUp,
+            },
+            _ => RefundReading::LookUp,
+        }
+    }
+
+    fn find_refunds(&self, attempt: &Attempt) -> Outgoing {
+        let intent = attempt.gateway_key.as_deref()?;
+        let path = format!("refunds?payment_intent={intent}&limit={MAX_REFUNDS}");
+        self.request("GET", &path).body(Vec::new()).ok()
+    }
+
+    fn refunds(&self, attempt: &Attempt, response: &Received) -> Option<Vec<ShownRefund>> {
+        let Refunds { data, has_more } = (response.status == 200).then(|| parse(response))??;
+        let is_whole = !has_more && data.iter().all(|refund| refund.payment_intent == attempt.gateway_key);
+        is_whole.then(|| data.into_iter().map(StripeRefund::shown).collect())
+    }
+}
+
+impl StripeRefund {
+    fn shown(self) -> ShownRefund {
+        ShownRefund {
+            id: self.id,
+            amount: self.amount,
+            key: Some(self.metadata.reference.unwrap_or_default()),
+            state: match self.status.as_deref() {
+                Some("succeeded") => RefundState::Done,
+                Some("failed" | "canceled") => RefundState::Failed,
+                _ => RefundState::Pending,
+            },
+        }
+    }
 }
 
 impl Intent {
@@ -205,6 +283,13 @@ impl StripeError {
                 code: code.unwrap_or(self.kind),
             }),
             (_, _, code) => Reading::Doubtful(code.unwrap_or(self.kind)),
+        }
+    }
+    fn refund_reading(self) -> RefundReading {
+        match (self.kind.as_str(), self.code) {
+            (_, Some(code)) if REFUND_CODES.meaning(&code) == Meaning::Declined => RefundReading::Refused(code),
+            ("invalid_request_error" | "card_error", code) => RefundReading::Doubtful(code.unwrap_or(self.kind)),
+            _ => RefundReading::LookUp,
         }
     }
 }

@@ -4,12 +4,15 @@ use std::cell::RefCell;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::executor::block_on;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use super::*;
 use crate::{
     config::{Credentials, KakaoPayContract},
     http::RequestHead,
+    text::hexadecimal,
 };
 
 pub(super) const REFERENCE: &str = "sugang_0123456789abcdef";
@@ -244,7 +247,7 @@ fn the_requests_of_each_gateway() {
              idempotency-key: 0b1c2d3e-0000-4000-8000-000000000000\n\
              content-type: application/x-www-form-urlencoded\n\
              amount_to_capture=45000&expand%5B%5D=latest_charge",
-            "GET https://stripe.example/v1/payment_intents/key_1?expand%5B%5D=latest_charge.refunds\n\
+            "GET https://stripe.example/v1/payment_intents/key_1?expand%5B%5D=latest_charge\n\
              authorization: Bearer secret\n",
         ]
     );
@@ -698,6 +701,45 @@ fn an_event_of_portone_is_signed() {
     let changed = body.replace("sugang_1", "sugang_2");
     assert_eq!(told(Gateway::PortOne, &headers, &changed), Err(NoEvent::Forged));
     assert_eq!(told(Gateway::PortOne, &headers[..2], body), Err(NoEvent::Forged));
+}
+
+/// Whatever it is about, it leads to the payment.
+#[test]
+fn an_event_of_stripe_names_its_intent() {
+    let signed = |body: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"0123456789abcdef01234567").unwrap();
+        mac.update(format!("{TOLD}.{body}").as_bytes());
+        let signature = hexadecimal(&mac.finalize().into_bytes());
+        let header = format!("t={TOLD},v1={signature}");
+        told(Gateway::Stripe, &[("stripe-signature", &header)], body)
+    };
+    for (kind, object) in [
+        (
+            "payment_intent.succeeded",
+            r#"{"object":"payment_intent","id":"pi_1","latest_charge":"ch_1"}"#,
+        ),
+        (
+            "charge.refunded",
+            r#"{"object":"charge","id":"ch_1","payment_intent":"pi_1","amount_refunded":5000}"#,
+        ),
+        (
+            "refund.updated",
+            r#"{"object":"refund","id":"re_1","charge":"ch_1","payment_intent":"pi_1","status":"succeeded"}"#,
+        ),
+        (
+            "refund.failed",
+            r#"{"object":"refund","id":"re_1","charge":"ch_1","payment_intent":"pi_1","status":"failed"}"#,
+        ),
+    ] {
+        let body = format!(r#"{{"id":"evt_1","type":"{kind}","data":{{"object":{object}}}}}"#);
+        let event = Event {
+            key: "evt_1".to_owned(),
+            gateway_key: Some("pi_1".to_owned()),
+            is_signed: true,
+            ..Event::default()
+        };
+        assert_eq!(signed(&body), Ok(event), "{kind}");
+    }
 }
 
 #[test]

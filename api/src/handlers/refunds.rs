@@ -9,7 +9,7 @@ use sugang_sdk::types::{Money, PaymentId, RefundAccount, RefundId, RefundPending
 use crate::{
     context::RequestContext,
     error::{ApiError, FieldProblem, FieldProblems, catalog::REFUND_IN_PROGRESS},
-    gateways::{self, Attempt, Refund, ShownRefund},
+    gateways::{self, Attempt, Refund, RefundOutcome, ShownRefund},
     http::Response,
     store::{
         FunctionRow, Outcome,
@@ -38,9 +38,13 @@ pub(super) fn account(account: Option<&RefundAccount>) -> Result<Option<String>,
 /// Has the gateway give back what a request has begun to give back, and settles what it says. Between both, no transaction
 /// is open. Any other row is returned as it is.
 pub(super) async fn give_back(ctx: &RequestContext<'_>, row: FunctionRow) -> Result<FunctionRow, ApiError> {
-    match row.outcome {
-        Outcome::Send => send(ctx, &row.payload()?).await,
-        _ => Ok(row),
+    if row.outcome != Outcome::Send {
+        return Ok(row);
+    }
+    let refund: Refund = row.payload()?;
+    match refund.tries {
+        0 => look_after(ctx, &refund).await,
+        _ => send(ctx, &refund).await,
     }
 }
 
@@ -121,7 +125,7 @@ pub(super) async fn sweep(ctx: &RequestContext<'_>) -> Result<(Map<String, Value
         reconcile(ctx),
     )
     .await;
-    ctx.log_failures(sent);
+    ctx.log_failures(sent.into_iter().map(|settled| settled.map(drop)).collect());
     let mut figures: Map<String, Value> = ctx.execute(refunds(), RefundFigures {}).await?.payload()?;
     figures.insert("refunds".to_owned(), json!(due.len()));
     figures.insert("reconciled".to_owned(), json!(compared?));
@@ -134,13 +138,21 @@ struct Shown {
 }
 
 /// Looks a refund up, and sends it unless the gateway shows it.
-async fn look_after(ctx: &RequestContext<'_>, refund: &Refund) -> Result<(), ApiError> {
+async fn look_after(ctx: &RequestContext<'_>, refund: &Refund) -> Result<FunctionRow, ApiError> {
     let config = &ctx.state.config;
-    if let Some(refunds) = gateways::refunds(&config.contracts, &refund.attempt, config.gateway_timeout).await {
-        let row = settle(ctx, refund, "found", &Shown { refunds }).await?;
-        give_back(ctx, row).await?;
+    match gateways::refunds(&config.contracts, &refund.attempt, config.gateway_timeout).await {
+        Some(refunds) => {
+            let row = settle(ctx, refund, "found", &Shown { refunds }).await?;
+            match row.outcome {
+                Outcome::Send => send(ctx, &row.payload()?).await,
+                _ => Ok(row),
+            }
+        }
+        None => {
+            let unknown = RefundOutcome::Unknown {};
+            settle(ctx, refund, unknown.name(), &unknown).await
+        }
     }
-    Ok(())
 }
 
 /// A payment whose money a gateway holds.
