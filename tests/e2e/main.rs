@@ -108,10 +108,12 @@ mod redis_modes;
 mod refunds {
     mod cancel;
     mod external;
+    mod kakaopay;
     mod operator;
     mod owed;
     mod races;
     mod shop;
+    mod stripe;
 }
 mod sdk;
 mod service_role;

@@ -1,11 +1,15 @@
 //! Orders that are paid over Stripe. localstripe takes Stripe's place; it knows no idempotency keys, and refuses parameters
-//! that it does not know. What it cannot do wrong is tested in `api/src/gateways/`.
+//! that it does not know. What it cannot do wrong is tested in `api/src/gateways/` and `refunds/`.
 
 use rstest::rstest;
 use serde_json::{Value, json};
 use sugang_tests::{Answer, App, Builder, COURSE, EXAM, Item, Kind, LocalStripe, STRIPE_SECRET, User};
 
-use crate::{storm::assert_audit, support::payment};
+use crate::{
+    storm::assert_audit,
+    support::{cancel, operator, payment, refund},
+    toss::{SWEEP_SECRET, sweep},
+};
 
 fn with(url: &str) -> Builder {
     App::with("payment_gateways", "card=stripe")
@@ -13,6 +17,7 @@ fn with(url: &str) -> Builder {
         .with("stripe_secret", STRIPE_SECRET)
         .with("stripe_publishable_key", "pk_test_1")
         .with("gateway_timeout_ms", 4000)
+        .with("sweep_secret", SWEEP_SECRET)
 }
 
 async fn preorder(app: &App, kind: Kind, item: i64, user: &User) -> Answer {
@@ -61,6 +66,62 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
             .await,
         json!([{"amount": "45000.00", "external_transaction_id": intent}])
     );
+    assert_audit(&app).await;
+}
+
+/// What is given back over Stripe, in the order in which it was asked for, as `status amount`.
+async fn refunds(app: &App) -> Vec<String> {
+    let refunds = "select array_agg(status || ' ' || amount order by id) from sugang.refunds";
+    app.one(refunds, &[]).await
+}
+
+/// Parts, what was given back in the dashboard, the rest, and what is owed.
+#[tokio::test]
+async fn its_money_goes_back() {
+    let Some(stripe) = LocalStripe::start().await else {
+        return;
+    };
+    let app = with(&stripe.url).start().await;
+    let operator = operator(&app).await;
+    let mut intents = Vec::new();
+    let mut payments = Vec::new();
+    for name in ["minsu", "sora"] {
+        let user = app.user(name).await;
+        let item = app.add(EXAM, Item::default()).await;
+        let order = preorder(&app, EXAM, item, &user).await;
+        let client_secret = order.json()["window"]["client_secret"].as_str().unwrap();
+        stripe.confirm(client_secret).await;
+        let paid = approve(&app, order.json(), &user).await;
+        payments.push((paid.json()["payment_id"].as_i64().unwrap(), user));
+        intents.push(client_secret.split_once("_secret_").unwrap().0.to_owned());
+    }
+    let [(first, minsu), (second, _)] = &payments[..] else {
+        panic!("two payments");
+    };
+    let part = json!({"amount": "10000", "reason": "교재 불량"});
+    let partly = refund(&app, *first, &operator, &part).await;
+    assert_eq!(
+        (partly.status.as_u16(), &partly.json()["left"]),
+        (200, &json!("35000.00")),
+        "{partly:?}"
+    );
+    stripe.refund(&intents[0], 5_000).await;
+    app.run(
+        "update sugang.payment_attempts set reconcile_at = clock_timestamp()",
+        &[],
+    )
+    .await;
+    assert_eq!(sweep(&app).await.json()["reconciled"], 2);
+    assert_eq!(refunds(&app).await, ["done 10000.00", "external 5000.00"]);
+    assert_eq!(cancel(&app, *first, minsu).await.status, 200);
+    app.run("update payments set status = 'cancelled' where id = $1", &[second])
+        .await;
+    assert_eq!(sweep(&app).await.json()["refunds"], 1);
+    assert_eq!(
+        refunds(&app).await,
+        ["done 10000.00", "external 5000.00", "done 30000.00", "done 45000.00"]
+    );
+    assert_eq!(stripe.books().await, (90_000, 90_000));
     assert_audit(&app).await;
 }
 

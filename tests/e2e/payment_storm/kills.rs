@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     place::Place,
-    storm::{Crowd, seed, settings, what_is_wrong},
+    storm::{Crowd, TOSS_AND_PORTONE, seed, settings, what_is_wrong},
 };
 
 /// Starts a host, as soon as PostgreSQL lets it.
@@ -27,7 +27,7 @@ async fn the_books_of_all_sides_agree_after_kills() {
     let mut supervisor = Supervisor::of_own_stores().expect("stores that may be broken");
     let folder = tempfile::tempdir().expect("a folder");
     let mut gateway = StandInProcess::start(0, folder.path());
-    let settings = settings(&gateway.url());
+    let settings = settings(TOSS_AND_PORTONE, &gateway.url());
     let variables: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut app = App::on(&supervisor).start().await;
     let mut host = start_host(&app, &variables);

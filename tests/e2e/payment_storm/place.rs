@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 pub const SWEEP_SECRET: &str = "0123456789abcdef";
 
-/// The gateways of a storm.
-pub const GATEWAYS: [&str; 2] = ["toss", "portone"];
+/// The gateways of the storms.
+pub const GATEWAYS: [&str; 4] = ["toss", "portone", "kakaopay", "stripe"];
 
 /// The addresses of a service and of its gateways. Requests may stay without an answer.
 pub struct Place {

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures::future::{join, join_all};
+use rstest::rstest;
 use serde_json::json;
-use sugang_tests::{App, COURSE, EXAM, Item, Kind, PORTONE_SECRET, TOSS_SECRET, TossServer, User};
+use sugang_tests::{
+    App, COURSE, EXAM, Item, KAKAOPAY_CID, KAKAOPAY_SECRET, Kind, PORTONE_SECRET, STAND_IN_STRIPE_SECRET, TOSS_SECRET,
+    TossServer, User,
+};
 use tokio::time::sleep;
 
 use super::{
@@ -15,14 +19,26 @@ use super::{
 };
 use crate::{storm::audit, support::operator};
 
+/// The two gateways of most storms, each for a payment method.
+pub const TOSS_AND_PORTONE: &str = "card=toss,kakaopay=portone";
+
+/// Those that open the window themselves.
+const STRIPE_AND_KAKAOPAY: &str = "card=stripe,kakaopay=kakaopay";
+
 /// The settings of a service beside a stand-in.
-pub fn settings(gateway: &str) -> Vec<(&'static str, String)> {
+pub fn settings(gateways: &'static str, gateway: &str) -> Vec<(&'static str, String)> {
     [
-        ("payment_gateways", "card=toss,kakaopay=portone"),
+        ("payment_gateways", gateways),
         ("toss_url", gateway),
         ("toss_secret", TOSS_SECRET),
         ("portone_url", gateway),
         ("portone_secret", PORTONE_SECRET),
+        ("kakaopay_url", gateway),
+        ("kakaopay_secret", KAKAOPAY_SECRET),
+        ("kakaopay_cid", KAKAOPAY_CID),
+        ("kakaopay_return_url", "https://app.example/paid"),
+        ("stripe_url", gateway),
+        ("stripe_secret", STAND_IN_STRIPE_SECRET),
         ("gateway_timeout_ms", "800"),
         ("sweep_secret", SWEEP_SECRET),
     ]
@@ -166,8 +182,12 @@ pub struct Storm {
 
 impl Storm {
     pub async fn gather(users: usize) -> Self {
+        Self::at(TOSS_AND_PORTONE, users).await
+    }
+
+    async fn at(gateways: &'static str, users: usize) -> Self {
         let gateway = TossServer::start().await.expect("there is a free port");
-        let settings = settings(gateway.url()).into_iter();
+        let settings = settings(gateways, gateway.url()).into_iter();
         let builder = settings.fold(App::with("log_requests", false), |builder, (name, value)| {
             builder.with(name, value)
         });
@@ -203,9 +223,14 @@ impl Storm {
     }
 }
 
+#[rstest]
+#[case::toss_and_portone(TOSS_AND_PORTONE, 5)]
+// Their window shows the amount that the service has opened it with.
+#[case::stripe_and_kakaopay(STRIPE_AND_KAKAOPAY, 0)]
 #[tokio::test]
-async fn the_books_of_all_sides_agree_after_a_storm() {
-    let storm = Storm::gather(100).await;
+async fn the_books_of_all_sides_agree_after_a_storm(#[case] gateways: &'static str, #[case] tampering: u8) {
+    let mut storm = Storm::at(gateways, 100).await;
+    storm.crowd.tampering = tampering;
     let wrong = storm.blow(seed(), 6).await;
     assert!(wrong.is_empty(), "{wrong:#?}");
     let statuses = storm

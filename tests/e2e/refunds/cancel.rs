@@ -7,18 +7,21 @@ use rstest::rstest;
 use serde_json::json;
 use sugang_tests::{COURSE, EXAM, Kind, Plan, assert_answer};
 
-use super::shop::{Shop, status};
+use super::shop::{At, Shop, status};
 use crate::support::{cancel, payment};
 
 #[rstest]
 #[tokio::test]
-async fn the_gateway_gives_it_back_first(#[values(EXAM, COURSE)] kind: Kind) {
-    let shop = Shop::open(kind).await;
+async fn the_gateway_gives_it_back_first(
+    #[values(At::Toss, At::KakaoPay, At::Stripe)] at: At,
+    #[values(EXAM, COURSE)] kind: Kind,
+) {
+    let shop = Shop::open(at, kind).await;
     let cancelled = cancel(&shop.app, shop.payment, &shop.minsu).await;
     assert_eq!(cancelled.status, 200, "{cancelled:?}");
     let keys: Vec<_> = cancelled.json().as_object().unwrap().keys().collect();
     assert_eq!(keys, ["cancelled_at", "message", "payment_id"], "as without a gateway");
-    assert_eq!(shop.toss.calls(), [shop.line()]);
+    assert_eq!(shop.asked(), 1);
     assert_eq!(
         shop.books().await,
         ("cancelled".to_owned(), vec!["done 45000.00".to_owned()])
@@ -39,9 +42,13 @@ async fn the_gateway_gives_it_back_first(#[values(EXAM, COURSE)] kind: Kind) {
 #[case::failed_before_executing(Plan::FailBefore, 202)]
 #[case::under_way(Plan::Conflict, 202)]
 #[tokio::test]
-async fn whatever_is_lost_the_money_goes_back_once(#[case] plan: Plan, #[case] expected: u16) {
-    let shop = Shop::open(EXAM).await;
-    shop.toss.plan(&shop.line(), plan);
+async fn whatever_is_lost_the_money_goes_back_once(
+    #[values(At::Toss, At::KakaoPay, At::Stripe)] at: At,
+    #[case] plan: Plan,
+    #[case] expected: u16,
+) {
+    let shop = Shop::open(at, EXAM).await;
+    shop.gateway.plan(&shop.line(), plan);
     let first = cancel(&shop.app, shop.payment, &shop.minsu).await;
     assert_eq!(first.status, expected, "{first:?}");
     let mut asked = shop.asked();
@@ -50,7 +57,7 @@ async fn whatever_is_lost_the_money_goes_back_once(#[case] plan: Plan, #[case] e
         let again = cancel(&shop.app, shop.payment, &shop.minsu).await;
         assert_eq!((again.status, again.json()), (first.status, first.json()));
         let sora = shop.app.user("sora").await;
-        let body = payment("45000.00", "card");
+        let body = payment("45000.00", at.method());
         let other = shop.app.post(EXAM.preorder(shop.item)).by(&sora).json(&body).await;
         assert_eq!(
             other.code(),
@@ -75,10 +82,11 @@ async fn whatever_is_lost_the_money_goes_back_once(#[case] plan: Plan, #[case] e
     shop.assert_books(45_000, 0).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_repeated_request_learns_what_has_become_of_it() {
-    let shop = Shop::open(EXAM).await;
-    shop.toss.plan(&shop.line(), Plan::LoseRequest);
+async fn a_repeated_request_learns_what_has_become_of_it(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
+    shop.gateway.plan(&shop.line(), Plan::LoseRequest);
     let send = |reason: &str| {
         cancel(&shop.app, shop.payment, &shop.minsu)
             .header("idempotency-key", "first")
@@ -95,22 +103,31 @@ async fn a_repeated_request_learns_what_has_become_of_it() {
     shop.assert_books(45_000, 0).await;
 }
 
+/// What the reason is, and how often the gateway is asked.
+#[rstest]
+#[case::toss(At::Toss, "ALREADY_CANCELED_PAYMENT", 1)]
+#[case::kakaopay(At::KakaoPay, "exceeds_what_is_left", 0)]
+#[case::stripe(At::Stripe, "charge_already_refunded", 1)]
 #[tokio::test]
-async fn a_refusal_leaves_all_as_it_was() {
-    let shop = Shop::open(EXAM).await;
-    shop.give_back_in_console(45_000).await;
+async fn a_refusal_leaves_all_as_it_was(#[case] at: At, #[case] reason: &str, #[case] asked: usize) {
+    let shop = Shop::open(at, EXAM).await;
+    shop.give_back_in_console(45_000);
     let refused = cancel(&shop.app, shop.payment, &shop.minsu).await;
-    assert_answer!(refused, @r#"
-    {
-      "status": "409 Conflict",
-      "body": {
-        "code": "refund_declined",
-        "error": "결제 대행사가 환불을 거절했습니다",
-        "reason": "ALREADY_CANCELED_PAYMENT",
-        "request_id": "[request id]"
-      }
+    assert_eq!(status(&refused), (409, "refund_declined"));
+    assert_eq!(refused.json()["reason"], reason);
+    if at == At::Toss {
+        assert_answer!(refused, @r#"
+        {
+          "status": "409 Conflict",
+          "body": {
+            "code": "refund_declined",
+            "error": "결제 대행사가 환불을 거절했습니다",
+            "reason": "ALREADY_CANCELED_PAYMENT",
+            "request_id": "[request id]"
+          }
+        }
+        "#);
     }
-    "#);
     assert_eq!(
         shop.books().await,
         (
@@ -122,16 +139,18 @@ async fn a_refusal_leaves_all_as_it_was() {
     shop.assert_books(45_000, 1).await;
     // Nothing is left to give back.
     assert_eq!(cancel(&shop.app, shop.payment, &shop.minsu).await.status, 200);
-    assert_eq!(shop.asked(), 1);
+    assert_eq!(shop.asked(), asked);
     shop.assert_books(45_000, 0).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_gateway_that_hangs_keeps_the_seat_until_it_answers() {
-    let shop = Shop::open(COURSE).await;
-    shop.toss.plan(&shop.line(), Plan::AnswerLate(6_000));
-    for _ in 0..3 {
-        shop.toss.plan("GET /v1/payments/orders/", Plan::FailBefore);
+async fn a_gateway_that_hangs_keeps_the_seat_until_it_answers(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, COURSE).await;
+    shop.gateway.plan(&shop.line(), Plan::AnswerLate(6_000));
+    shop.plan_look_up(Plan::FailBefore);
+    for _ in 0..2 {
+        shop.gateway.plan(at.look_up(), Plan::FailBefore);
     }
     assert_eq!(cancel(&shop.app, shop.payment, &shop.minsu).await.status, 202);
     for _ in 0..2 {
@@ -146,10 +165,11 @@ async fn a_gateway_that_hangs_keeps_the_seat_until_it_answers() {
     shop.assert_books(45_000, 0).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_request_and_a_sweep_settle_it_once() {
-    let shop = Shop::open(EXAM).await;
-    shop.toss.plan(&shop.line(), Plan::AnswerLate(1_000));
+async fn a_request_and_a_sweep_settle_it_once(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
+    shop.gateway.plan(&shop.line(), Plan::AnswerLate(1_000));
     let (cancelled, _) = join(cancel(&shop.app, shop.payment, &shop.minsu).into_future(), async {
         while shop.books().await.1.is_empty() {}
         shop.sweep().await
@@ -161,7 +181,7 @@ async fn a_request_and_a_sweep_settle_it_once() {
 
 #[tokio::test]
 async fn what_was_paid_in_to_an_account_needs_one() {
-    let shop = Shop::open(EXAM).await;
+    let shop = Shop::open(At::Toss, EXAM).await;
     let paid_in = "update sugang.payment_attempts set due_at = clock_timestamp()";
     shop.app.run(paid_in, &[]).await;
     let without = cancel(&shop.app, shop.payment, &shop.minsu).await;

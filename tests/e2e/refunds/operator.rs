@@ -4,13 +4,16 @@ use rstest::rstest;
 use serde_json::json;
 use sugang_tests::{COURSE, EXAM, Kind, Plan, assert_answer};
 
-use super::shop::{Shop, status};
+use super::shop::{At, Shop, status};
 use crate::support::{operator, refund};
 
 #[rstest]
 #[tokio::test]
-async fn parts_add_up_to_the_whole(#[values(EXAM, COURSE)] kind: Kind) {
-    let shop = Shop::open(kind).await;
+async fn parts_add_up_to_the_whole(
+    #[values(At::Toss, At::KakaoPay, At::Stripe)] at: At,
+    #[values(EXAM, COURSE)] kind: Kind,
+) {
+    let shop = Shop::open(at, kind).await;
     let operator = operator(&shop.app).await;
     let part = json!({"amount": "10000", "reason": "교재 불량"});
     let first = refund(&shop.app, shop.payment, &operator, &part).await;
@@ -39,11 +42,12 @@ async fn parts_add_up_to_the_whole(#[values(EXAM, COURSE)] kind: Kind) {
     shop.assert_books(45_000, 0).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn one_is_under_way_at_a_time() {
-    let shop = Shop::open(EXAM).await;
+async fn one_is_under_way_at_a_time(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
     let operator = operator(&shop.app).await;
-    shop.toss.plan(&shop.line(), Plan::LoseRequest);
+    shop.gateway.plan(&shop.line(), Plan::LoseRequest);
     let part = json!({"amount": "10000", "reason": "교재 불량"});
     let first = refund(&shop.app, shop.payment, &operator, &part).await;
     assert_answer!(first, @r#"
@@ -67,10 +71,13 @@ async fn one_is_under_way_at_a_time() {
 
 #[rstest]
 #[tokio::test]
-async fn a_registration_is_cancelled_once_the_money_is_back(#[values(EXAM, COURSE)] kind: Kind) {
-    let shop = Shop::open(kind).await;
+async fn a_registration_is_cancelled_once_the_money_is_back(
+    #[values(At::Toss, At::KakaoPay, At::Stripe)] at: At,
+    #[values(EXAM, COURSE)] kind: Kind,
+) {
+    let shop = Shop::open(at, kind).await;
     let operator = operator(&shop.app).await;
-    shop.toss.plan(&shop.line(), Plan::FailBefore);
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
     let path = format!("/api/operator{}registrations/1/cancel/", kind.item(shop.item));
     let body = json!({"refund": "all", "reason": "폐강"});
     let send = || {
@@ -90,9 +97,10 @@ async fn a_registration_is_cancelled_once_the_money_is_back(#[values(EXAM, COURS
     shop.assert_books(45_000, 0).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_gateway_gives_back_whole_won() {
-    let shop = Shop::open(EXAM).await;
+async fn a_gateway_gives_back_whole_won(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
     let operator = operator(&shop.app).await;
     let part = json!({"amount": "100.50", "reason": "교재 불량"});
     let refused = refund(&shop.app, shop.payment, &operator, &part).await;
@@ -102,9 +110,10 @@ async fn a_gateway_gives_back_whole_won() {
     shop.assert_books(0, 1).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_user_may_keep_the_seat() {
-    let shop = Shop::open(EXAM).await;
+async fn the_user_may_keep_the_seat(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
     let operator = operator(&shop.app).await;
     let all = json!({"reason": "사과", "keep_registration": true});
     assert_eq!(refund(&shop.app, shop.payment, &operator, &all).await.status, 200);

@@ -1,9 +1,10 @@
 //! What is owed without a request that waits for it: the sweep has the gateway give it back.
 
+use rstest::rstest;
 use serde_json::json;
 use sugang_tests::EXAM;
 
-use super::shop::{Shop, status};
+use super::shop::{At, Shop, status};
 use crate::{
     storm::audit,
     support::{cancel, operator, refund, shop},
@@ -11,9 +12,10 @@ use crate::{
 
 const CANCEL: &str = "update payments set status = 'cancelled'";
 
+#[rstest]
 #[tokio::test]
-async fn what_another_program_cancels_is_given_back() {
-    let shop = Shop::open(EXAM).await;
+async fn what_another_program_cancels_is_given_back(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
     shop.app.run(CANCEL, &[]).await;
     assert_eq!(shop.books().await.1, ["requested 45000.00"]);
     shop.assert_books(0, 0).await;
@@ -24,33 +26,62 @@ async fn what_another_program_cancels_is_given_back() {
     shop.assert_books(45_000, 0).await;
 }
 
+/// A refund that waited for a person, before KakaoPay and Stripe were asked.
+#[rstest]
 #[tokio::test]
-async fn several_sweeps_give_it_back_once() {
-    let shop = Shop::open(EXAM).await;
+async fn what_was_owed_before_the_migration_is_given_back(#[values(At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
+    shop.app.run(CANCEL, &[]).await;
+    for as_before in [
+        "update sugang.refunds set due_at = null",
+        "update sugang.payment_attempts set reconcile_at = null",
+        "delete from sugang.migrations where script = 'V42__refunds_over_kakaopay_and_stripe'",
+    ] {
+        shop.app.run(as_before, &[]).await;
+    }
+    let migrated = sugang_migrations::run(shop.app.database_url()).await;
+    migrated.expect("it is migrated");
+    let swept = crate::toss::sweep(&shop.app).await;
+    assert_eq!(
+        (&swept.json()["refunds"], &swept.json()["reconciled"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(shop.books().await.1, ["done 45000.00"]);
+    shop.assert_books(45_000, 0).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn several_sweeps_give_it_back_once(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
     shop.app.run(CANCEL, &[]).await;
     futures::join!(shop.sweep(), shop.sweep(), shop.sweep());
     shop.sweep().await;
     shop.assert_books(45_000, 0).await;
 }
 
-/// The operator has done in Toss's console what the sweep would do.
+/// The operator has done in the gateway's console what the sweep would do.
+#[rstest]
 #[tokio::test]
-async fn what_a_person_has_given_back_is_not_sent() {
-    let shop = Shop::open(EXAM).await;
+async fn what_a_person_has_given_back_is_not_sent(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
+    let shop = Shop::open(at, EXAM).await;
     shop.app.run(CANCEL, &[]).await;
-    shop.give_back_in_console(45_000).await;
-    shop.asked();
+    shop.give_back_in_console(45_000);
     shop.sweep().await;
     assert_eq!(shop.books().await.1, ["done 45000.00"]);
     assert_eq!(shop.asked(), 0);
     shop.assert_books(45_000, 0).await;
 }
 
+#[rstest]
+#[case::toss(At::Toss, "NOT_CANCELABLE_AMOUNT")]
+#[case::kakaopay(At::KakaoPay, "-761")]
+#[case::stripe(At::Stripe, "invalid_request_error")]
 #[tokio::test]
-async fn what_a_gateway_refuses_waits_for_a_person() {
-    let shop = Shop::open(EXAM).await;
+async fn what_a_gateway_refuses_waits_for_a_person(#[case] at: At, #[case] code: &str) {
+    let shop = Shop::open(at, EXAM).await;
     let operator = operator(&shop.app).await;
-    shop.give_back_in_console(5_000).await;
+    shop.give_back_in_console(5_000);
     shop.app.run(CANCEL, &[]).await;
     assert_eq!(shop.sweep().await["refunds_waiting"], 1);
     assert_eq!(shop.books().await.1, ["requested 45000.00"], "it is still owed");
@@ -66,7 +97,7 @@ async fn what_a_gateway_refuses_waits_for_a_person() {
         .get(format!("/api/operator/payments/{}/", shop.payment))
         .by(&operator)
         .await;
-    assert_eq!(shown.json()["refunds"][0]["code"], "NOT_CANCELABLE_AMOUNT", "{shown:?}");
+    assert_eq!(shown.json()["refunds"][0]["code"], code, "{shown:?}");
     let again = refund(&shop.app, shop.payment, &operator, &json!({"reason": "다시"})).await;
     assert_eq!(status(&again), (409, "refund_declined"));
     let note = json!({"reference": "계좌 이체 3"});
@@ -83,7 +114,7 @@ async fn what_a_gateway_refuses_waits_for_a_person() {
 /// Late money, where only its user knows the account that it came from.
 #[tokio::test]
 async fn a_deposit_that_is_owed_waits_for_an_account() {
-    let shop = Shop::open(EXAM).await;
+    let shop = Shop::open(At::Toss, EXAM).await;
     shop.app
         .run("update sugang.payment_attempts set due_at = clock_timestamp()", &[])
         .await;
