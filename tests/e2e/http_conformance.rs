@@ -103,6 +103,8 @@ async fn a_target_has_one_of_four_forms() {
         "tests",
         "?a",
         "/te st",
+        "/tests/#a",
+        "/tests/?page=1#a",
         "http://a b/",
     ] {
         expect(&app, &list(target, "a"), 400, "bad_request").await;

@@ -95,6 +95,10 @@ fn inspect(head: &mut [u8], limits: HeadLimits) -> Result<Framing, &'static Erro
     if target.len() > limits.target {
         return Err(&host::URI_TOO_LONG);
     }
+    // RFC 9112 (3.2): no form has a fragment. A proxy may have taken it for a part of the path.
+    if target.contains('#') {
+        return Err(&host::BAD_REQUEST);
+    }
     let uri = Uri::try_from(target).map_err(|_| &host::BAD_REQUEST)?;
     // RFC 9112 (3.2): an authority alone is the target of a tunnel, and of nothing else.
     let is_authority = uri.scheme().is_none() && uri.authority().is_some();
@@ -257,6 +261,8 @@ mod tests {
             ("GET  / HTTP/1.1\r\n\r\n", 400),
             ("GET /  HTTP/1.1\r\n\r\n", 400),
             ("GET http:///a HTTP/1.1\r\n\r\n", 400),
+            ("GET /a#b HTTP/1.1\r\n\r\n", 400),
+            ("GET http://a/?b#c HTTP/1.1\r\n\r\n", 400),
             ("GET / HTTP/1.1 \r\n\r\n", 400),
             ("GET /\t HTTP/1.1\r\n\r\n", 400),
             ("G(T / HTTP/1.1\r\n\r\n", 400),
