@@ -25,6 +25,12 @@ pub(crate) trait Gateway {
     /// The beginning of the keys that the window hands over.
     fn key(&self) -> &'static str;
 
+    /// Method and path of the call by which the merchant confirms a payment.
+    fn confirmation(&self, reference: &str) -> String;
+
+    /// Refuses the next confirmation, as the bank of the user does. Only a gateway whose window the stand-in plays has to.
+    fn refuse(&mut self) {}
+
     /// Sends the events of a payment that has changed.
     fn notify(&self, payment: &Payment, desk: &mut Desk);
 }

@@ -43,11 +43,18 @@ pub(crate) struct KakaoPay {
 
 /// A payment that no user has agreed to yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Prepared {
+pub(crate) struct Prepared {
     tid: String,
     user: String,
-    amount: i64,
-    approval_url: String,
+    /// What the window shows as the order.
+    #[serde(default)]
+    pub(crate) item: String,
+    pub(crate) amount: i64,
+    pub(crate) approval_url: String,
+    #[serde(default)]
+    pub(crate) cancel_url: String,
+    #[serde(default)]
+    pub(crate) fail_url: String,
     /// Whether its approval was refused.
     has_failed: bool,
 }
@@ -70,7 +77,7 @@ impl Gateway for KakaoPay {
             return refusal(400, -2);
         }
         match asked.path.trim_start_matches(PATHS) {
-            "ready" => self.ready(&body, desk),
+            "ready" => self.ready(&body, asked.header("host").unwrap_or_default(), desk),
             "approve" => self.approve(&body, desk),
             "order" => self.order(&body),
             "cancel" => self.cancel(&body, desk),
@@ -89,6 +96,14 @@ impl Gateway for KakaoPay {
         &mut self.payments
     }
 
+    fn confirmation(&self, _: &str) -> String {
+        format!("POST {PATHS}approve")
+    }
+
+    fn refuse(&mut self) {
+        self.refusal = Some("USER_LOCKED".to_owned());
+    }
+
     fn key(&self) -> &'static str {
         "pg_token_"
     }
@@ -103,7 +118,14 @@ impl KakaoPay {
         Some(self.prepared.get(reference)?.approval_url.clone())
     }
 
-    fn ready(&mut self, body: &Value, desk: &mut Desk) -> Answer {
+    /// What was prepared with this `tid`, and the merchant's reference of it, unless it has failed.
+    pub(crate) fn prepared(&self, tid: &str) -> Option<(&String, &Prepared)> {
+        let mut prepared = self.prepared.iter();
+        prepared.find(|(_, prepared)| prepared.tid == tid && !prepared.has_failed)
+    }
+
+    /// Prepares a payment, whose window is at the host that the request has named.
+    fn ready(&mut self, body: &Value, host: &str, desk: &mut Desk) -> Answer {
         let texts = [
             "partner_order_id",
             "partner_user_id",
@@ -124,11 +146,14 @@ impl KakaoPay {
         let prepared = Prepared {
             tid: desk.id("T"),
             user: text(body, "partner_user_id"),
+            item: text(body, "item_name"),
             amount,
             approval_url: text(body, "approval_url"),
+            cancel_url: text(body, "cancel_url"),
+            fail_url: text(body, "fail_url"),
             has_failed: false,
         };
-        let url = |device: &str| format!("https://mockup-pg-web.example/{}/{device}", prepared.tid);
+        let url = |device: &str| format!("http://{host}/kakaopay/{}/{device}", prepared.tid);
         let answer = json!({
             "tid": prepared.tid, "next_redirect_pc_url": url("pc"), "next_redirect_mobile_url": url("mobile"),
             "next_redirect_app_url": url("app"), "android_app_scheme": "kakaotalk://", "ios_app_scheme": "kakaotalk://",

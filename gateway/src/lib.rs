@@ -4,6 +4,7 @@
 //!   what was taken and given back, whatever the service believes. They survive its end if there is a journal.
 //! - [`Plan`] says what becomes of a call: it, or its answer, may be lost, late, doubled or garbled.
 //! - [`Event`] is a message of a gateway to the service, which the caller delivers: once, seven times, late or forged.
+//! - The pages for developers are a shop, the payment windows of Toss, PortOne and KakaoPay, and the books.
 //! - A gateway is one file ([`toss`], [`portone`], [`kakaopay`], [`stripe`]), which keeps [`Payment`]s and shows them in the
 //!   gateway's words.
 
@@ -13,6 +14,7 @@ mod deliver;
 mod desk;
 mod event;
 mod gateway;
+mod html;
 mod http;
 pub mod kakaopay;
 mod pages;
@@ -27,6 +29,7 @@ pub mod stripe;
 #[cfg(test)]
 mod tests;
 pub mod toss;
+mod windows;
 
 pub use books::{Books, Entry};
 pub use event::Event;

@@ -30,6 +30,9 @@ pub(crate) struct PortOne {
     payments: Payments,
     /// The amounts that were registered beforehand.
     registered: BTreeMap<String, i64>,
+    /// Whether the provider behind PortOne refuses the next confirmation.
+    #[serde(default)]
+    refuses: bool,
 }
 
 impl Gateway for PortOne {
@@ -74,6 +77,14 @@ impl Gateway for PortOne {
 
     fn payments(&mut self) -> &mut Payments {
         &mut self.payments
+    }
+
+    fn confirmation(&self, reference: &str) -> String {
+        format!("POST /payments/{reference}/confirm")
+    }
+
+    fn refuse(&mut self) {
+        self.refuses = true;
     }
 
     fn key(&self) -> &'static str {
@@ -139,6 +150,10 @@ impl PortOne {
         let amounts = [body["totalAmount"].as_i64(), registered];
         if amounts.into_iter().flatten().any(|amount| amount != payment.amount) {
             return refusal(409, "INFORMATION_MISMATCH");
+        }
+        if std::mem::take(&mut self.refuses) {
+            payment.state = State::Expired;
+            return refusal(502, "PG_PROVIDER");
         }
         payment.confirm(desk.now());
         let payment = payment.clone();

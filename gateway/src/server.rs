@@ -13,6 +13,7 @@ use crate::{
     plan::Plan,
     request::Asked,
     shared::Shared,
+    windows,
 };
 
 /// Serves connections, which end with this.
@@ -30,7 +31,8 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let asked = Asked::read(request).await?;
     tokio::spawn(async move {
-        match control::answer(&shared, &asked).or_else(|| pages::answer(&shared, &asked)) {
+        let page = || pages::answer(&shared, &asked).or_else(|| windows::answer(&shared, &asked));
+        match control::answer(&shared, &asked).or_else(page) {
             Some(response) => Ok(response),
             None => call(&shared, &asked).await,
         }

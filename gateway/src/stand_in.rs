@@ -14,10 +14,12 @@ use crate::{
     books::{Books, Entry},
     deliver,
     event::Event,
+    kakaopay,
     payment::{Return, Way},
     plan::Plan,
-    server,
+    portone, server,
     shared::Shared,
+    toss,
 };
 
 /// How a stand-in is started.
@@ -73,6 +75,30 @@ impl StandIn {
     /// Its address, which is the base URL of each gateway.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The variables of a service that takes the money of orders over it, each method of payment over another gateway, and
+    /// lets its pages call it.
+    pub fn settings(&self) -> [(&'static str, String); 12] {
+        let text = str::to_owned;
+        let url = || self.url.clone();
+        [
+            (
+                "payment_gateways",
+                text("card=toss,kakaopay=kakaopay,bank_transfer=portone"),
+            ),
+            ("toss_url", url()),
+            ("toss_secret", text(toss::SECRET)),
+            ("kakaopay_url", url()),
+            ("kakaopay_secret", text(kakaopay::SECRET)),
+            ("kakaopay_cid", text(kakaopay::CID)),
+            ("kakaopay_return_url", format!("{}/", self.url)),
+            ("portone_url", url()),
+            ("portone_secret", text(portone::SECRET)),
+            ("portone_webhook_secret", format!("whsec_{}", portone::WEBHOOK_SECRET)),
+            ("app_return_urls", url()),
+            ("cors_allowed_origins", url()),
+        ]
     }
 
     /// From now on, the shop calls this service, and events are delivered to it.

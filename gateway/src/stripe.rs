@@ -82,6 +82,10 @@ impl Gateway for Stripe {
         &mut self.payments
     }
 
+    fn confirmation(&self, _: &str) -> String {
+        "POST /v1/payment_intents/".to_owned()
+    }
+
     fn key(&self) -> &'static str {
         "pm_"
     }

@@ -9,7 +9,9 @@ use crate::{
     event::Event,
     payment::{Return, Way},
     request::{Asked, pairs},
+    shared::Shared,
     stand_in::{Options, StandIn},
+    windows,
 };
 
 const TOSS: (&str, &str) = ("authorization", "Basic dGVzdF9za18wMTIzNDU2Nzg5Og==");
@@ -155,6 +157,49 @@ fn portone_wants_keys_in_quotes_and_compares_what_is_left() {
         (&shown["status"], &shown["amount"]["cancelled"]),
         (&json!("PARTIAL_CANCELLED"), &json!(15_000))
     );
+}
+
+/// Clicks on a button of a window, and returns the address that the browser is sent to.
+fn click(shared: &Shared, gateway: &str, button: &str) -> String {
+    let mut asked = Asked::new("POST", "/window", &[], &Value::Null);
+    let form =
+        "reference=order-1&amount=45000&success=http://shop/?a=1&failure=http://shop/no&closing=http://shop/back";
+    let form = format!("gateway={gateway}&button={button}&{form}");
+    asked.body = form.replace("?a=", "%3Fa%3D").into();
+    let response = windows::answer(shared, &asked).unwrap();
+    assert_eq!(response.status(), 303);
+    response.headers()["location"].to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_window_comes_back_as_that_of_its_gateway() {
+    let shared = Shared::new(Books::default(), None, None);
+    for (gateway, paid, closed) in [
+        (
+            "toss",
+            "http://shop/?a=1&paymentKey=tgen_000001&orderId=order-1&amount=45000",
+            "http://shop/back?code=PAY_PROCESS_CANCELED&message=",
+        ),
+        (
+            "portone",
+            "http://shop/?a=1&paymentId=order-1&paymentToken=portone_token_000002&transactionType=PAYMENT",
+            "http://shop/back?paymentId=order-1&code=FAILURE_TYPE_PG&message=",
+        ),
+        (
+            "kakaopay",
+            "http://shop/?a=1&pg_token=pg_token_000003",
+            "http://shop/back",
+        ),
+    ] {
+        assert_eq!(click(&shared, gateway, "pay"), paid);
+        assert!(click(&shared, gateway, "close").starts_with(closed), "{gateway}");
+        assert!(
+            click(&shared, gateway, "decline").starts_with("http://shop/no"),
+            "{gateway}"
+        );
+    }
+    let unknown = Asked::new("GET", "/kakaopay/T000001/pc", &[], &Value::Null);
+    assert_eq!(windows::answer(&shared, &unknown).unwrap().status(), 404);
 }
 
 const KAKAOPAY: (&str, &str) = ("authorization", "SECRET_KEY dev_secret_0123456789");

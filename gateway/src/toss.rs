@@ -73,6 +73,14 @@ impl Gateway for Toss {
         &mut self.payments
     }
 
+    fn confirmation(&self, _: &str) -> String {
+        "POST /v1/payments/confirm".to_owned()
+    }
+
+    fn refuse(&mut self) {
+        self.refusal = Some((403, "REJECT_CARD_PAYMENT".to_owned()));
+    }
+
     fn key(&self) -> &'static str {
         "tgen_"
     }

@@ -109,9 +109,9 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
         &json!({
             "gateway": "kakaopay", "reference": order.json()["reference"], "order_name": order.json()["title"],
             "amount": "45000.00", "currency": "KRW",
-            "redirect_pc_url": format!("https://mockup-pg-web.example/{tid}/pc"),
-            "redirect_mobile_url": format!("https://mockup-pg-web.example/{tid}/mobile"),
-            "redirect_app_url": format!("https://mockup-pg-web.example/{tid}/app"),
+            "redirect_pc_url": format!("{}/kakaopay/{tid}/pc", kakaopay.url()),
+            "redirect_mobile_url": format!("{}/kakaopay/{tid}/mobile", kakaopay.url()),
+            "redirect_app_url": format!("{}/kakaopay/{tid}/app", kakaopay.url()),
         })
     );
     let order_id = order.json()["id"].as_i64().unwrap();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use sugang_gateway::{Options, StandIn, toss};
+use sugang_gateway::{Options, StandIn};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The port of a stand-in, unless it is told another one.
@@ -34,10 +34,12 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let stand_in = start(arguments.port, arguments.service.clone(), arguments.journal.clone()).await?;
     println!("Shop and payment window on {}", stand_in.url());
-    let settings = settings(&stand_in).map(|(name, value)| format!("{name}={value}"));
+    let settings: Vec<_> = settings(&stand_in)
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     eprintln!(
-        "\nStart the service with these settings:\n\n{} cargo xtask up",
-        settings.join(" ")
+        "\nStart the service with these settings:\n\n{} \\\ncargo xtask up",
+        settings.join(" \\\n")
     );
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -63,17 +65,8 @@ pub async fn start_beside(service: SocketAddr, journal: PathBuf) -> anyhow::Resu
     start(PORT, format!("http://{service}"), Some(journal)).await
 }
 
-/// The settings with which the service uses a stand-in, and lets its pages call it.
-pub fn settings(stand_in: &StandIn) -> [(&'static str, String); 4] {
-    let url = stand_in.url();
-    let origins = format!("{url},{}", url.replace("127.0.0.1", "localhost"));
-    [
-        (
-            "SPIN_VARIABLE_PAYMENT_GATEWAYS",
-            "card=toss,bank_transfer=toss".to_owned(),
-        ),
-        ("SPIN_VARIABLE_TOSS_URL", url.to_owned()),
-        ("SPIN_VARIABLE_TOSS_SECRET", toss::SECRET.to_owned()),
-        ("SPIN_VARIABLE_CORS_ALLOWED_ORIGINS", origins),
-    ]
+/// The settings with which the service uses a stand-in, as its environment has them.
+pub fn settings(stand_in: &StandIn) -> impl Iterator<Item = (String, String)> {
+    let settings = stand_in.settings().into_iter();
+    settings.map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value))
 }

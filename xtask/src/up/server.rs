@@ -50,7 +50,7 @@ pub fn start(
             .env("SPIN_VARIABLE_REDIS_URL", &stores.redis_url)
             .env("SPIN_VARIABLE_JWT_SECRET", &state.jwt_secret);
         for (name, value) in stand_in.into_iter().flat_map(gateway::settings) {
-            if env::var_os(name).is_none() {
+            if env::var_os(&name).is_none() {
                 command.env(name, value);
             }
         }
