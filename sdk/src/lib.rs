@@ -8,8 +8,8 @@ pub mod webhooks;
 mod client;
 #[cfg(feature = "client")]
 pub use client::{
-    ApiError, Builder, Client, Error, FiguresOf, FileFormat, Filter, IdempotencyKey, Import, InvalidKey, ItemId, Items,
-    Keyed, List, ManagedItems, ManagedOrderFilter, ManagedOrders, ManagedPaymentFilter, ManagedPayments, ManagedUsers,
-    ManagedWebhooks, Operator, OrderFilter, Orders, PaymentFilter, Payments, RegistrationFilter, RetryPolicy, Session,
-    UserFilter,
+    ApiError, Builder, Client, Countdown, Error, FiguresOf, FileFormat, Filter, IdempotencyKey, Import, InvalidKey,
+    ItemId, Items, Keyed, List, ManagedItems, ManagedOrderFilter, ManagedOrders, ManagedPaymentFilter, ManagedPayments,
+    ManagedUsers, ManagedWebhooks, Operator, OrderFilter, Orders, PaymentFilter, Payments, RegistrationFilter,
+    RetryPolicy, Session, UserFilter,
 };

@@ -81,6 +81,7 @@ mod orders {
     mod preorder;
     mod races;
     mod returns;
+    mod sdk;
     mod writers;
 }
 mod other_writers;
@@ -113,6 +114,7 @@ mod refunds {
     mod operator;
     mod owed;
     mod races;
+    mod sdk;
     mod shop;
     mod stripe;
 }

@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use super::{Error, Keyed, List, Request, Session, list::given};
+use super::{Error, Keyed, List, Request, Session, list::given, outcomes::Pauses};
 use crate::types::{ApproveOrder, Date, Order, OrderId, OrderStatus, PaymentType};
-
-/// The time between two looks at an order whose outcome is not known.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Selects orders. The default lists all of them; the order is newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,7 +48,7 @@ impl Orders {
     }
 
     /// Pays an order. Its status tells the outcome: `paid`, or `approving` while it is not known, or `awaiting_deposit` with
-    /// what to pay where. [`Orders::known`] waits for the outcome.
+    /// what to pay where. [`Keyed::wait`] sends it and waits for the outcome.
     ///
     /// # Errors
     /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `OrderEnded`, `AmountMismatch`, `AlreadyRegistered`, and what the
@@ -64,20 +59,18 @@ impl Orders {
     }
 
     /// Waits until it is known what has become of the payment of an order, for at most `limit`, and returns the order as it is
-    /// then. A deposit may take days: it is not waited for.
+    /// then: still `approving` if the time was not enough, and `held` again if the gateway has declined, with its reason in
+    /// `declined_code`. A deposit may take days: it is not waited for.
     ///
     /// # Errors
     /// Those of [`Orders::get`].
     pub async fn known(&self, id: OrderId, limit: Duration) -> Result<Order, Error> {
-        let mut left = limit;
+        let mut pauses = Pauses::within(limit);
         loop {
             let order = self.get(id).await?;
-            if order.status != OrderStatus::Approving || left.is_zero() {
+            if order.status != OrderStatus::Approving || !pauses.pause().await {
                 return Ok(order);
             }
-            let pause = PAUSE.min(left);
-            sleep(pause).await;
-            left -= pause;
         }
     }
 

@@ -50,7 +50,8 @@ impl Payments {
     }
 
     /// Cancels a payment and the registration that it paid for. Where a gateway holds the money, it gives it back first: it
-    /// is pending while the gateway's answer is not known, and the same request with the same key tells later.
+    /// is pending while the gateway's answer is not known, and the same request with the same key tells later; [`Keyed::wait`]
+    /// sends it until then.
     ///
     /// # Errors
     /// [`ErrorCode`](crate::types::ErrorCode): `NotFound`, `NotOwner`, `AlreadyCancelled`, `ItemCompleted`,

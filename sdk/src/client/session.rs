@@ -225,6 +225,23 @@ impl<B, T> Keyed<B, T> {
     pub fn key(&self) -> &IdempotencyKey {
         &self.key
     }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl<B: Serialize, T: DeserializeOwned> Keyed<B, T> {
+    /// Sends the request. A second time, it has the same key, and no other effect.
+    pub(super) async fn send(&self) -> Result<T, Error> {
+        let post = Request::post(self.path.clone(), &self.body, Retry::Keyed(self.key.clone()))?;
+        let request = Request {
+            method: self.method.clone(),
+            if_match: self.if_match.clone(),
+            ..post
+        };
+        self.session.send(&request).await
+    }
 }
 
 impl<B, T> IntoFuture for Keyed<B, T>
@@ -236,15 +253,6 @@ where
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        async move {
-            let post = Request::post(self.path, &self.body, Retry::Keyed(self.key))?;
-            let request = Request {
-                method: self.method,
-                if_match: self.if_match,
-                ..post
-            };
-            self.session.send(&request).await
-        }
-        .boxed()
+        async move { self.send().await }.boxed()
     }
 }

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+mod waits;
+
 use futures::TryStreamExt;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},

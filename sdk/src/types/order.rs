@@ -213,7 +213,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// Returns how long the seat was still held when the response was made; zero once that time has passed.
+    /// Returns how long the seat was still held when the response was made; zero once that time has passed. The client's
+    /// `Countdown` goes on from there.
     pub fn time_left(&self) -> std::time::Duration {
         (self.expires_at - self.now).to_std().unwrap_or_default()
     }
