@@ -66,7 +66,7 @@ async fn deliver(app: &App, bank: &TossServer) {
 
 /// Waits until the order has this status. What is looked up after an event's answer ends with its instance: then the sweep
 /// does it.
-async fn until(app: &App, expected: &str) {
+pub async fn until(app: &App, expected: &str) {
     let begun = Instant::now();
     let mut sweeps_after = Duration::from_secs(3);
     loop {

@@ -137,6 +137,7 @@ mod tls;
 mod token_refresh;
 mod tokens;
 mod toss;
+mod toss_document;
 mod traps;
 mod upgrades;
 mod webhooks;

@@ -10,7 +10,9 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    apt, clients, deny,
+    apt,
+    clients::{self, Client},
+    deny,
     progress::{self, Step},
     project, sql,
     stores::{Access, StoresChoice, Supervisor, local},
@@ -52,8 +54,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let pooler = pooler().await;
     let browser = browser().await;
-    let localstripe = clients::localstripe().await;
-    let portone = clients::portone().await;
+    let clients = clients::all().await;
     let supervisor = Supervisor::start(arguments.stores, Access::Throwaway, "test").await?;
     let checked = sql::check_functions(&supervisor.stores).await;
     let tested = match checked {
@@ -62,8 +63,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 host: &host,
                 pooler: pooler.as_ref().ok(),
                 browser: browser.as_ref().ok(),
-                localstripe: localstripe.as_ref().ok(),
-                portone: portone.as_ref().ok(),
+                clients: &clients,
             };
             end_to_end_tests(arguments, programs, &supervisor).await
         }
@@ -75,11 +75,10 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Err(error) = browser {
         eprintln!("The tests in a browser tested nothing, because there is no Chromium with its driver: {error:#}");
     }
-    if let Err(error) = localstripe {
-        eprintln!("The tests over Stripe tested nothing, because there is no localstripe: {error:#}");
-    }
-    if let Err(error) = portone {
-        eprintln!("The test with PortOne's own client tested nothing, because it cannot be installed: {error:#}");
+    for Client { path, without, .. } in clients {
+        if let Err(error) = path {
+            eprintln!("{without}: {error:#}");
+        }
     }
     tested.and(supervisor.stop().await)
 }
@@ -90,10 +89,7 @@ struct Programs<'a> {
     host: &'a Path,
     pooler: Option<&'a PathBuf>,
     browser: Option<&'a Browser>,
-    /// The folder of its modules.
-    localstripe: Option<&'a PathBuf>,
-    /// The folder with PortOne's own client.
-    portone: Option<&'a PathBuf>,
+    clients: &'a [Client],
 }
 
 /// A browser, and the program that drives it.
@@ -158,8 +154,7 @@ async fn end_to_end_tests(
         host,
         pooler,
         browser,
-        localstripe,
-        portone,
+        clients,
     }: Programs<'_>,
     supervisor: &Supervisor,
 ) -> anyhow::Result<()> {
@@ -179,8 +174,11 @@ async fn end_to_end_tests(
         .envs(pooler.map(|program| ("SUGANG_TEST_PGBOUNCER", program)))
         .envs(browser.map(|browser| ("SUGANG_TEST_CHROMIUM", &browser.chromium)))
         .envs(browser.map(|browser| ("SUGANG_TEST_CHROMEDRIVER", &browser.driver)))
-        .envs(localstripe.map(|folder| ("SUGANG_TEST_LOCALSTRIPE", folder)))
-        .envs(portone.map(|folder| ("SUGANG_TEST_PORTONE_SDK", folder)))
+        .envs(
+            clients
+                .iter()
+                .filter_map(|client| Some((client.variable, client.path.as_ref().ok()?))),
+        )
         // A snapshot that differs fails the test. INSTA_UPDATE=new also records it for `cargo insta review`.
         .env(
             "INSTA_UPDATE",
