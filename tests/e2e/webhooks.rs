@@ -1,7 +1,7 @@
 //! What other servers are told of changes: each one once, in its order, whichever program makes it and whatever fails on the way.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::IntoFuture,
     time::{Duration, Instant},
 };
@@ -31,6 +31,8 @@ fn with(receiver: &Receiver) -> Builder {
 
 struct Arranged {
     app: App,
+    /// What the OpenAPI document says of webhooks.
+    documented: Value,
     receiver: Receiver,
     superuser: User,
 }
@@ -41,6 +43,7 @@ async fn start() -> Arranged {
     let superuser = app.user("root").await;
     app.run("update users set is_superuser = true", &[]).await;
     Arranged {
+        documented: app.get("/api/schema/").await.json()["webhooks"].clone(),
         app,
         receiver,
         superuser,
@@ -81,9 +84,25 @@ impl Arranged {
     /// Takes what was received, each with its id, verified.
     fn events(&self, hook: &Hook) -> Vec<(String, Event)> {
         let got = self.receiver.take();
-        got.iter()
-            .map(|got| got.verify(&[&hook.secret]).expect("a valid signature"))
-            .collect()
+        let verified = got
+            .iter()
+            .map(|got| got.verify(&[&hook.secret]).expect("a valid signature"));
+        verified.inspect(|(_, event)| self.assert_documented(event)).collect()
+    }
+
+    /// Expects that an event is as the OpenAPI document has it, member by member.
+    fn assert_documented(&self, event: &Event) {
+        let event = serde_json::to_value(event).unwrap();
+        let delivery = &self.documented[event["type"].as_str().unwrap()]["post"];
+        let schema = &delivery["requestBody"]["content"]["application/json"]["schema"];
+        for (value, schema) in [(&event, schema), (&event["data"], &schema["properties"]["data"])] {
+            let names: BTreeSet<_> = value.as_object().unwrap().keys().collect();
+            let required: BTreeSet<String> = serde_json::from_value(schema["required"].clone()).unwrap_or_default();
+            assert_eq!(names, required.iter().collect(), "{event}");
+        }
+        let statuses = schema.pointer("/properties/data/properties/status/enum");
+        let statuses = statuses.and_then(Value::as_array).unwrap();
+        assert!(statuses.contains(&event["data"]["status"]), "{event}");
     }
 
     /// The types of what was received, in its order.

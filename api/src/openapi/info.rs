@@ -2,6 +2,7 @@
 
 use utoipa::openapi::{Info, InfoBuilder, License, Tag, tag::TagBuilder};
 
+use super::names::EVENTS;
 use crate::kind::KINDS;
 
 const INTRODUCTION: &str = "\
@@ -63,6 +64,11 @@ pub(super) fn tags() -> Vec<Tag> {
         tag(
             "webhooks",
             "What payment gateways send. An event is answered at once; what has happened is looked up at its gateway.",
+        ),
+        tag(
+            EVENTS,
+            "What the service sends to the webhooks that a superuser has created: a signed POST for each change, by Standard \
+             Webhooks, once or more. Verify it, keep its id, answer 2xx, and get the rest over the API.",
         ),
         tag(
             "service",

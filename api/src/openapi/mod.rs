@@ -7,11 +7,16 @@ mod info;
 mod names;
 mod paths;
 mod schemas;
+mod webhooks;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use http::Method;
 use serde_json::Value;
+use sugang_sdk::types::EventType;
 use utoipa::openapi::{HttpMethod, OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Server};
 
 use crate::routes::TABLE;
@@ -46,6 +51,7 @@ fn document() -> OpenApi {
         .info(info::info())
         .servers(Some([Server::new("/")]))
         .paths(paths)
+        .webhooks(Some(webhooks::webhooks()))
         .components(Some(schemas::components()))
         .tags(Some(info::tags()))
         .build()
@@ -100,6 +106,29 @@ fn every_operation_is_described_with_its_authentication() {
         );
     }
     assert!(described >= 19);
+}
+
+#[test]
+fn every_event_is_described_with_its_headers() {
+    let document = serde_json::to_value(document()).unwrap();
+    let webhooks = document["webhooks"].as_object().unwrap();
+    let types: BTreeSet<_> = EventType::ALL.iter().map(|event| event.as_str()).collect();
+    assert_eq!(webhooks.keys().map(String::as_str).collect::<BTreeSet<_>>(), types);
+    for (name, item) in webhooks {
+        let delivery = &item["post"];
+        assert!(
+            delivery["summary"].as_str().is_some_and(|text| text.ends_with('.')),
+            "{name}"
+        );
+        assert_eq!(delivery["parameters"].as_array().map(Vec::len), Some(3), "{name}");
+        let properties = &delivery["requestBody"]["content"]["application/json"]["schema"]["properties"];
+        assert_eq!(properties["type"]["enum"][0], **name);
+        let data = &properties["data"];
+        let named: BTreeSet<_> = data["properties"].as_object().unwrap().keys().collect();
+        let required: Vec<String> = serde_json::from_value(data["required"].clone()).unwrap();
+        assert_eq!(named, required.iter().collect(), "{name}");
+        assert!(named.iter().any(|member| member.ends_with("_id")), "{name}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use utoipa::{
 use super::{
     errors,
     names::{BEARER, CODE, ERROR},
+    webhooks,
 };
 use crate::{
     extract::forms::signup::{MAX_EMAIL_CHARS, MAX_USERNAME_CHARS, MIN_PASSWORD_CHARS},
@@ -157,6 +158,7 @@ pub(super) fn components() -> Components {
         .bearer_format("JWT")
         .description(Some("The access token that a login answered."))
         .build();
+    webhooks::add_headers(&mut components);
     components
         .security_schemes
         .insert(BEARER.into(), SecurityScheme::Http(bearer).into());
