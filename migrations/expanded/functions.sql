@@ -3429,7 +3429,7 @@ begin
     perform from users where id = o.user_id for key share;
     -- First, so that no gateway holds the money any more when the payment ends.
     update sugang.payment_attempts
-        set status = 'void', payment_id = null, captured = null, due_at = due, reconcile_at = null,
+        set status = 'void', payment_id = null, captured = null, due_at = coalesce(due, due_at), reconcile_at = null,
             code = 'deposit_taken_back',
             facts = facts || jsonb_build_object(
                 'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id),
@@ -8323,6 +8323,94 @@ language sql stable as $$
            ('test_registrations', 'update', 'status,applied_at,completed_at,cancelled_at,history_entries')
 $$;
 
+-- ===== reconciliations
+
+-- Once a day, and after an event that has brought no news, the sweep asks the gateways what has become of money that
+-- they have taken. What was given back in a gateway's own console is noted (gateway_refunds.sql); a deposit that its
+-- bank has taken back without an event is booked out; and a difference to our books stays visible in the audit.
+
+-- When a gateway that has taken money is asked the first time what it has given back by itself.
+create or replace function sugang.first_reconciliation(t sugang.payment_attempts) returns timestamptz
+language sql volatile as $$
+    select case when sugang.gives_back(t.gateway) then clock_timestamp() + interval '1 day' end
+$$;
+
+-- Claims up to p_limit payments whose gateway is asked: each once a day, until it is p_days old.
+create or replace function sugang.claim_reconciliations(p_function text, p_limit bigint, p_days bigint)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+begin
+    if p_function is distinct from 'claim_reconciliations' then
+        perform sugang.misrouted(p_function, 'claim_reconciliations');
+    end if;
+    with due as (
+        select id from sugang.payment_attempts
+        where reconcile_at < clock_timestamp() order by reconcile_at limit p_limit for update skip locked
+    ), claimed as (
+        update sugang.payment_attempts t
+            set reconcile_at = case when t.ended_at > clock_timestamp() - make_interval(days => p_days::integer)
+                                    then clock_timestamp() + interval '1 day' end
+            from due where t.id = due.id returning t as attempt, t.id, t.order_id, t.payment_id
+    )
+    select 'ok', coalesce(json_agg(json_build_object(
+            'payment', c.payment_id, 'asked_at', clock_timestamp(),
+            'attempt', sugang.attempt_json(c.attempt, o)) order by c.id), '[]')::text
+        into a.outcome, a.body from claimed c join sugang.orders o on o.id = c.order_id;
+    return a;
+end $$;
+
+-- Notes by how much more a gateway has given back of a payment than our books have. The audit shows it until a look-up
+-- finds no difference.
+create or replace function sugang.note_difference(t sugang.payment_attempts, p_refunds jsonb) returns void
+language plpgsql as $$
+declare
+    difference numeric;
+begin
+    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id), 0) into difference
+        from jsonb_array_elements(p_refunds) x where x ->> 'state' = 'done';
+    update sugang.payment_attempts
+        set facts = (coalesce(facts, '{}') - 'difference')
+            || jsonb_strip_nulls(jsonb_build_object('difference', difference))
+        where id = t.id and (facts -> 'difference')::numeric is distinct from difference;
+end $$;
+
+-- Notes what a gateway shows of money that it has taken. p_outcome and p_facts are as in sugang.settle. The gateway was
+-- asked after p_asked_at; what was booked since then, its answer may not have.
+create or replace function sugang.reconcile_payment(p_function text, p_payment bigint, p_asked_at text, p_outcome text,
+                                                    p_facts text, p_refunds text, p_request_id text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+    t sugang.payment_attempts;
+    asked_at timestamptz := p_asked_at::timestamptz;
+    shown jsonb := p_refunds::jsonb;
+    is_current boolean;
+begin
+    if p_function is distinct from 'reconcile_payment' then
+        perform sugang.misrouted(p_function, 'reconcile_payment');
+    end if;
+    perform sugang.set_actor((select user_id from payments where id = p_payment), p_request_id);
+    a.outcome := 'ok';
+    o := sugang.lock_order((select order_id from sugang.payment_attempts where payment_id = p_payment));
+    perform sugang.lock_payment(p_payment);
+    select * into t from sugang.payment_attempts where payment_id = p_payment for update;
+    -- The gateway waits for the deposit again; or the time for that is over as well, and it has given nothing back.
+    -- Without a deadline, money that was declined after all is no deposit, as far as we know.
+    if t.status = 'captured' and shown = '[]'
+       and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
+       and sugang.take_deposit_back(o, t, p_facts::jsonb) then
+        return a;
+    end if;
+    is_current := not exists (
+        select from sugang.refunds r join sugang.ledger l on (l.source, l.source_id) = ('refund', r.id)
+        where r.payment_id = p_payment and l.at >= asked_at);
+    perform sugang.note_refunds(p_payment, null, shown);
+    if is_current then perform sugang.note_difference(t, shown); end if;
+    return a;
+end $$;
+
 -- ===== recount (course)
 
 -- One kind: for an operator who has written registrations while the triggers were disabled.
@@ -10591,7 +10679,12 @@ $query$
 select string_agg(id::text, '+' order by id) from sugang.refunds
 where gateway_id is not null group by payment_id, gateway_id having count(*) > 1
 $query$),
-(16::bigint, 'guards', null::text,
+(16::bigint, 'gateway_books', null::text,
+'The gateway has given back more than the books have of this payment, or less (select facts -> ''difference'' from sugang.payment_attempts where payment_id = <id>). Compare each refund with the gateway''s console. Put the gateway''s id of one that it has made into sugang.refunds.reference; then update sugang.payment_attempts set reconcile_at = now() where payment_id = <id>, and the sweep compares again.',
+$query$
+select payment_id::text from sugang.payment_attempts where payment_id is not null and facts ? 'difference'
+$query$),
+(17::bigint, 'guards', null::text,
 'Run `update sugang.migrations set hash = '''' where script = ''functions''` and then `migrate` for functions and triggers. Create the others again as in migrations/expanded/schema.sql.',
 $query$
 with recorded as (
@@ -10629,7 +10722,7 @@ from pg_db_role_setting cross join unnest(setconfig) setting
 where setdatabase in (0, (select oid from pg_database where datname = current_database()))
   and setting like 'session\_replication\_role=%' and setting not like '%=origin'
 $query$),
-(17::bigint, 'audit_log_rights', null::text,
+(18::bigint, 'audit_log_rights', null::text,
 'revoke update, delete, truncate, trigger on sugang.audit_log, sugang.audit_seals, sugang.change_log, sugang.ledger from <role>;',
 $query$
 select concat_ws(' ', coalesce(quote_ident(rolname), 'public'), 'may', lower(privilege_type), relation)
@@ -10640,7 +10733,7 @@ left join pg_roles on pg_roles.oid = a.grantee
 where privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
   and a.grantee <> c.relowner and not coalesce(rolsuper, false)
 $query$),
-(18::bigint, 'audit_log_of_payment', null::text,
+(19::bigint, 'audit_log_of_payment', null::text,
 'Compare the payment with its history (select * from sugang.audit_log where subject = ''payment'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with sums as (
@@ -10671,7 +10764,7 @@ cross join lateral (select case
 end as reason) r
 where r.reason is not null
 $query$),
-(19::bigint, 'audit_log_of_registration', 'course',
+(20::bigint, 'audit_log_of_registration', 'course',
 'Compare the registration with its history (select * from sugang.audit_log where subject = ''course'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_course_registrations();',
 $query$
 with sums as (
@@ -10703,7 +10796,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(20::bigint, 'audit_log_of_registration', 'test',
+(21::bigint, 'audit_log_of_registration', 'test',
 'Compare the registration with its history (select * from sugang.audit_log where subject = ''test'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_test_registrations();',
 $query$
 with sums as (
@@ -10735,7 +10828,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(21::bigint, 'audit_log_of_item', 'course',
+(22::bigint, 'audit_log_of_item', 'course',
 'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
 $query$
 select concat(coalesce(i.id, h.id),
@@ -10745,7 +10838,7 @@ full join (select item_id as id, sum(seats) as seats, count(*) filter (where sea
            from sugang.audit_log where subject = 'course' group by 1) h using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
 $query$),
-(22::bigint, 'audit_log_of_item', 'test',
+(23::bigint, 'audit_log_of_item', 'test',
 'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
 $query$
 select concat(coalesce(i.id, h.id),
@@ -10755,7 +10848,7 @@ full join (select item_id as id, sum(seats) as seats, count(*) filter (where sea
            from sugang.audit_log where subject = 'test' group by 1) h using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
 $query$),
-(23::bigint, 'audit_log_chain', null::text,
+(24::bigint, 'audit_log_chain', null::text,
 'The history was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -10776,7 +10869,7 @@ where h.entry is distinct from 1 and h.entry is not null
                                                 h.item_id, h.user_id, h.status, h.amount, h.seats, h.actor_id,
                                                 h.request_id)
 $query$),
-(24::bigint, 'audit_log_seal', null::text,
+(25::bigint, 'audit_log_seal', null::text,
 'History from before it had chains was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
 $query$
 select concat(s.first_id, '-', s.last_id) from sugang.audit_seals s
@@ -10793,7 +10886,7 @@ where a.entry is null
   and not exists (select from sugang.audit_seals s
                   where s.first_id / 1000 = a.id / 1000 and a.id between s.first_id and s.last_id)
 $query$),
-(25::bigint, 'audit_log_of_order', null::text,
+(26::bigint, 'audit_log_of_order', null::text,
 'Compare the order with its history (select * from sugang.audit_log where subject = ''order'' and subject_id = <id> order by id), its attempts and the gateway''s books. Set it to what is right, with the triggers on.',
 $query$
 with entries as (
@@ -10816,7 +10909,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(26::bigint, 'registration_without_its_payment', 'course',
+(27::bigint, 'registration_without_its_payment', 'course',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -10829,7 +10922,7 @@ where h.subject = 'course' and h.seats > 0 and h.actor_id is not null and h.entr
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'course'
                     and l.status = 'paid')
 $query$),
-(27::bigint, 'registration_without_its_payment', 'test',
+(28::bigint, 'registration_without_its_payment', 'test',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -10842,7 +10935,7 @@ where h.subject = 'test' and h.seats > 0 and h.actor_id is not null and h.entry 
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'test'
                     and l.status = 'paid')
 $query$),
-(28::bigint, 'payment_without_its_registration', 'course',
+(29::bigint, 'payment_without_its_registration', 'course',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
@@ -10853,7 +10946,7 @@ where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.ite
                   where h.subject = 'course' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(29::bigint, 'payment_without_its_registration', 'test',
+(30::bigint, 'payment_without_its_registration', 'test',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
@@ -10864,7 +10957,7 @@ where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.ite
                   where h.subject = 'test' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(30::bigint, 'refunded_beyond_payment', null::text,
+(31::bigint, 'refunded_beyond_payment', null::text,
 'More was given back than was paid. Compare with the gateway''s books, and set what was not given back to `refused`.',
 $query$
 select p.id::text from payments p
@@ -10872,7 +10965,7 @@ join (select payment_id as id, sum(amount) as amount from sugang.refunds
       where status <> 'refused' group by 1) r using (id)
 where r.amount > p.amount
 $query$),
-(31::bigint, 'refunds_of_payment', null::text,
+(32::bigint, 'refunds_of_payment', null::text,
 'The payment and its refunds (select * from sugang.refunds where payment_id = <id>) disagree. Decide by the ledger and the gateway''s books what was given back, and correct the other.',
 $query$
 with refunded as (
@@ -10890,7 +10983,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(32::bigint, 'refund_of_no_payment', null::text,
+(33::bigint, 'refund_of_no_payment', null::text,
 'Restore the payment from a backup; the history has what it was.',
 $query$
 select r.id::text from sugang.refunds r
@@ -10898,7 +10991,7 @@ where not exists (select from payments p where p.id = r.payment_id)
   and not exists (select from sugang.audit_log h
                   where h.subject = 'payment' and h.subject_id = r.payment_id and h.status = 'deleted')
 $query$),
-(33::bigint, 'ledger_of_payment', null::text,
+(34::bigint, 'ledger_of_payment', null::text,
 'Compare the payment with its history, its refunds and the gateway''s books. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with movements as (
@@ -10912,7 +11005,7 @@ with movements as (
 select id::text from movements group by id
 having sum(cash) <> case when bool_or(is_payment) then sum(due) else 0 end
 $query$),
-(34::bigint, 'ledger_of_refund', null::text,
+(35::bigint, 'ledger_of_refund', null::text,
 'Compare the refund with the ledger (select * from sugang.ledger where source = ''refund'' and source_id = <id>) and the gateway''s books, and correct what is wrong.',
 $query$
 with booked as (
@@ -10926,7 +11019,7 @@ where r.id is null
    or coalesce(b.amount, 0) <> case when r.status in ('done', 'external') then r.amount else 0 end
    or b.amounts > 1 or b.paid_out <> r.amount
 $query$),
-(35::bigint, 'ledger_entry', null::text,
+(36::bigint, 'ledger_entry', null::text,
 'This movement has no valid accounts, or nothing has moved it. Compare with a backup and the gateway''s books.',
 $query$
 select concat_ws(' ', source, source_id, step) from sugang.ledger
@@ -10942,7 +11035,7 @@ where l.source in ('payment', 'history')
                   where h.subject = 'payment' and h.subject_id = l.payment_id
                     and l.source_id = case l.source when 'payment' then h.subject_id else h.id end)
 $query$),
-(36::bigint, 'held_count', 'course',
+(37::bigint, 'held_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -10950,7 +11043,7 @@ left join (select item_id as id, count(*) as n from sugang.orders
            where kind = 'course' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
 where i.held_count <> coalesce(o.n, 0)
 $query$),
-(37::bigint, 'held_count', 'test',
+(38::bigint, 'held_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -10958,7 +11051,7 @@ left join (select item_id as id, count(*) as n from sugang.orders
            where kind = 'test' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
 where i.held_count <> coalesce(o.n, 0)
 $query$),
-(38::bigint, 'order_without_user_or_item', 'course',
+(39::bigint, 'order_without_user_or_item', 'course',
 'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
 $query$
 select o.id::text from sugang.orders o
@@ -10966,7 +11059,7 @@ where o.is_live and o.kind = 'course'
   and (not exists (select from users u where u.id = o.user_id)
        or not exists (select from courses i where i.id = o.item_id))
 $query$),
-(39::bigint, 'order_without_user_or_item', 'test',
+(40::bigint, 'order_without_user_or_item', 'test',
 'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
 $query$
 select o.id::text from sugang.orders o
@@ -10974,24 +11067,24 @@ where o.is_live and o.kind = 'test'
   and (not exists (select from users u where u.id = o.user_id)
        or not exists (select from tests i where i.id = o.item_id))
 $query$),
-(40::bigint, 'second_live_order', null::text,
+(41::bigint, 'second_live_order', null::text,
 'Decide by the attempts and the gateway''s books which of them remains, and end the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from sugang.orders
 where status in ('held', 'approving', 'awaiting_deposit') group by user_id, kind, item_id having count(*) > 1
 $query$),
-(41::bigint, 'second_capture', null::text,
+(42::bigint, 'second_capture', null::text,
 'An order was paid twice. Give the second payment back at the gateway, and set its attempt to `surplus`.',
 $query$
 select order_id::text from sugang.payment_attempts where status = 'captured' group by 1 having count(*) > 1
 $query$),
-(42::bigint, 'captured_is_price', null::text,
+(43::bigint, 'captured_is_price', null::text,
 'The money of an order is not its price. Compare with the gateway''s books, and give it back.',
 $query$
 select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'captured'
 where t.captured is distinct from o.price or t.amount is distinct from o.price
 $query$),
-(43::bigint, 'order_status_against_money', null::text,
+(44::bigint, 'order_status_against_money', null::text,
 'Compare the order with its attempts (select * from sugang.payment_attempts where order_id = <id>), its payment and the gateway''s books. Decide which is right, and correct the other.',
 $query$
 select concat(o.id, ' ', w.reason) from sugang.orders o
@@ -11016,7 +11109,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(44::bigint, 'payment_of_attempt', null::text,
+(45::bigint, 'payment_of_attempt', null::text,
 'The payment that an attempt has brought is gone, or has another amount. Compare with the history, a backup and the gateway''s books.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -11029,7 +11122,7 @@ where t.status in ('captured', 'surplus')
                 and not exists (select from sugang.audit_log h
                                 where h.subject = 'payment' and h.subject_id = p.id and h.entry > 1) end
 $query$),
-(45::bigint, 'surplus_without_refund', null::text,
+(46::bigint, 'surplus_without_refund', null::text,
 'Money was set aside, and nothing is owed back. Write the refund, or find out who has taken it away.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -11037,7 +11130,7 @@ where t.status = 'surplus'
   and coalesce((select sum(amount) from sugang.refunds r
                 where r.payment_id = t.payment_id and r.status <> 'refused'), 0) < t.captured
 $query$),
-(46::bigint, 'paid_order_without_registration', 'course',
+(47::bigint, 'paid_order_without_registration', 'course',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -11047,7 +11140,7 @@ where o.status = 'paid' and o.kind = 'course' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'course' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(47::bigint, 'paid_order_without_registration', 'test',
+(48::bigint, 'paid_order_without_registration', 'test',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -11057,7 +11150,7 @@ where o.status = 'paid' and o.kind = 'test' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'test' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(48::bigint, 'unpaid_without_reversal', null::text,
+(49::bigint, 'unpaid_without_reversal', null::text,
 'Compare the history of the order (select * from sugang.audit_log where subject = ''order'' and subject_id = <id>) with its attempts and the gateway''s books. If the money is there, restore the order.',
 $query$
 select o.id::text from sugang.orders o
@@ -11068,24 +11161,24 @@ where o.status <> 'paid'
                          and t.facts -> 'taken_back' @> to_jsonb(l.payment_id)
                   where t.order_id = o.id)
 $query$),
-(49::bigint, 'second_event', null::text,
+(50::bigint, 'second_event', null::text,
 'An event was stored twice. Delete all but its first row, and create the missing unique index again.',
 $query$
 select concat(gateway, ' ', event_key) from sugang.gateway_events group by gateway, event_key having count(*) > 1
 $query$),
-(50::bigint, 'event_never_looked_up', null::text,
+(51::bigint, 'event_never_looked_up', null::text,
 'Nothing has looked up what a gateway has told. See that the sweep runs, and that the gateway can be reached.',
 $query$
 select id::text from sugang.gateway_events
 where status = 'due' and lease_until < clock_timestamp() - interval '1 day'
 $query$),
-(51::bigint, 'second_active_payment', null::text,
+(52::bigint, 'second_active_payment', null::text,
 'The user has paid twice. Give one payment back and set its status to ''refunded''.',
 $query$
 select string_agg(id::text, '+' order by id) from payments where status = 'paid'
 group by user_id, content_type_id, object_id having count(*) > 1
 $query$),
-(52::bigint, 'active_payment_without_active_registration', 'course',
+(53::bigint, 'active_payment_without_active_registration', 'course',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -11096,7 +11189,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(53::bigint, 'active_payment_without_active_registration', 'test',
+(54::bigint, 'active_payment_without_active_registration', 'test',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -11107,39 +11200,39 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(54::bigint, 'payment_of_unknown_kind', null::text,
+(55::bigint, 'payment_of_unknown_kind', null::text,
 'Set the payment type to the kind of the content type: select * from sugang.kinds;',
 $query$
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
 where k.kind is distinct from p.payment_type
 $query$),
-(55::bigint, 'payment_without_user', null::text,
+(56::bigint, 'payment_without_user', null::text,
 'Restore the user from a backup; the history has the id.',
 $query$
 select p.id::text from payments p where not exists (select from users u where u.id = p.user_id)
 $query$),
-(56::bigint, 'payment_value_unknown', null::text,
+(57::bigint, 'payment_value_unknown', null::text,
 'Set a status that is known, and the amount and the method that the history and the gateway have.',
 $query$
 select id::text from payments
 where status not in ('paid', 'cancelled', 'refunded')
    or (amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free') is not true
 $query$),
-(57::bigint, 'payment_points_to_another_registration', 'course',
+(58::bigint, 'payment_points_to_another_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join course_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
   and (r.user_id, r.course_id) <> (p.user_id, p.object_id)
 $query$),
-(58::bigint, 'payment_points_to_another_registration', 'test',
+(59::bigint, 'payment_points_to_another_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join test_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
   and (r.user_id, r.test_id) <> (p.user_id, p.object_id)
 $query$),
-(59::bigint, 'payment_points_to_no_registration', 'course',
+(60::bigint, 'payment_points_to_no_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -11150,7 +11243,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'course' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(60::bigint, 'payment_points_to_no_registration', 'test',
+(61::bigint, 'payment_points_to_no_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -11161,19 +11254,19 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'test' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(61::bigint, 'external_id_twice', null::text,
+(62::bigint, 'external_id_twice', null::text,
 'Compare both payments with the gateway''s books; one of them is not what was paid.',
 $query$
 select string_agg(id::text, '+' order by id) from payments
 where starts_with(external_transaction_id, 'sugang_') group by external_transaction_id having count(*) > 1
 $query$),
-(62::bigint, 'payment_time_against_status', null::text,
+(63::bigint, 'payment_time_against_status', null::text,
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from payments
 where status = 'paid' and cancelled_at is not null or status = 'cancelled' and cancelled_at is null
 $query$),
-(63::bigint, 'payment_times_out_of_order', null::text,
+(64::bigint, 'payment_times_out_of_order', null::text,
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select p.id::text from payments p
@@ -11184,17 +11277,17 @@ where (p.cancelled_at < p.paid_at - interval '5 minutes'
                   where h.subject = 'payment' and h.subject_id = p.id and h.entry = p.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(64::bigint, 'second_registration', 'course',
+(65::bigint, 'second_registration', 'course',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from course_registrations group by user_id, course_id having count(*) > 1
 $query$),
-(65::bigint, 'second_registration', 'test',
+(66::bigint, 'second_registration', 'test',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from test_registrations group by user_id, test_id having count(*) > 1
 $query$),
-(66::bigint, 'active_registration_without_active_payment', 'course',
+(67::bigint, 'active_registration_without_active_payment', 'course',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from course_registrations r
@@ -11208,7 +11301,7 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.enrolled_at)))
 $query$),
-(67::bigint, 'active_registration_without_active_payment', 'test',
+(68::bigint, 'active_registration_without_active_payment', 'test',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from test_registrations r
@@ -11222,43 +11315,43 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.applied_at)))
 $query$),
-(68::bigint, 'registration_without_user_or_item', 'course',
+(69::bigint, 'registration_without_user_or_item', 'course',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from course_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from courses i where i.id = r.course_id)
 $query$),
-(69::bigint, 'registration_without_user_or_item', 'test',
+(70::bigint, 'registration_without_user_or_item', 'test',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from test_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from tests i where i.id = r.test_id)
 $query$),
-(70::bigint, 'registration_status_unknown', 'course',
+(71::bigint, 'registration_status_unknown', 'course',
 'Set the status that the history has.',
 $query$
 select id::text from course_registrations where status not in ('enrolled', 'completed', 'cancelled')
 $query$),
-(71::bigint, 'registration_status_unknown', 'test',
+(72::bigint, 'registration_status_unknown', 'test',
 'Set the status that the history has.',
 $query$
 select id::text from test_registrations where status not in ('applied', 'completed', 'cancelled')
 $query$),
-(72::bigint, 'registration_time_against_status', 'course',
+(73::bigint, 'registration_time_against_status', 'course',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from course_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(73::bigint, 'registration_time_against_status', 'test',
+(74::bigint, 'registration_time_against_status', 'test',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from test_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(74::bigint, 'registration_times_out_of_order', 'course',
+(75::bigint, 'registration_times_out_of_order', 'course',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from course_registrations r
@@ -11270,7 +11363,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.enrolled_at - interval '5 mi
                   where h.subject = 'course' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(75::bigint, 'registration_times_out_of_order', 'test',
+(76::bigint, 'registration_times_out_of_order', 'test',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from test_registrations r
@@ -11282,7 +11375,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.applied_at - interval '5 min
                   where h.subject = 'test' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(76::bigint, 'registration_count', 'course',
+(77::bigint, 'registration_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -11290,7 +11383,7 @@ left join (select course_id as id, count(*) as n from course_registrations where
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(77::bigint, 'registration_count', 'test',
+(78::bigint, 'registration_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -11298,7 +11391,7 @@ left join (select test_id as id, count(*) as n from test_registrations where sta
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(78::bigint, 'capacity', 'course',
+(79::bigint, 'capacity', 'course',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from courses i
@@ -11315,7 +11408,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(79::bigint, 'capacity', 'test',
+(80::bigint, 'capacity', 'test',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from tests i
@@ -11332,7 +11425,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(80::bigint, 'search_table', 'course',
+(81::bigint, 'search_table', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -11340,7 +11433,7 @@ from (select id, created_at from courses where not hidden) i
 full join sugang.course_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(81::bigint, 'search_table', 'test',
+(82::bigint, 'search_table', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -11348,7 +11441,7 @@ from (select id, created_at from tests where not hidden) i
 full join sugang.test_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(82::bigint, 'search_vector', 'course',
+(83::bigint, 'search_vector', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11363,7 +11456,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
 $query$),
-(83::bigint, 'search_vector', 'test',
+(84::bigint, 'search_vector', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11378,7 +11471,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
                                        || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
 $query$),
-(84::bigint, 'search_vector_of_payment', null::text,
+(85::bigint, 'search_vector_of_payment', null::text,
 'Write the title again: update payments set target_title = target_title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11393,7 +11486,7 @@ where p.target_title is not null
   and (p.search_vector is distinct from to_tsvector('simple', p.target_title)
        or p.title_vector <> sugang.search_vector(p.target_title, null))
 $query$),
-(85::bigint, 'outbox_of_change', null::text,
+(86::bigint, 'outbox_of_change', null::text,
 'A change was written while the trigger of the history was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the registration, order or payment.',
 $query$
 select concat(h.subject, ' ', h.subject_id, ' entry ', h.entry, ' for ', w.id)
@@ -11403,7 +11496,28 @@ where w.status <> 'ended' and (w.types = '{}' or sugang.event_type(h) = any(w.ty
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where e.change_id = h.id)
 $query$),
-(86::bigint, 'delivery_without_event', null::text,
+(87::bigint, 'outbox_of_refund', null::text,
+'A refund was written while its trigger was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the payment.',
+$query$
+select concat('refund ', r.id, ' ', r.status, ' for ', w.id)
+from sugang.webhooks w
+cross join lateral (select at from sugang.audit_log where id > w.first_change order by id limit 1) told
+cross join (select at from sugang.outbox order by id limit 1) kept
+join sugang.refunds r on r.requested_at > told.at and r.requested_at > kept.at
+where w.status <> 'ended' and (w.types = '{}' or 'refund.' || r.status = any(w.types))
+  and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
+                  where (e.subject, e.subject_id, e.type) = ('refund', r.id, 'refund.' || r.status))
+$query$),
+(88::bigint, 'told_twice', null::text,
+'One change is told twice: delete what is pending of the later event or delivery, and create the missing unique index again.',
+$query$
+select concat('change ', change_id) from sugang.outbox
+where change_id is not null group by change_id having count(*) > 1
+union all
+select concat('event ', event_id, ' for ', webhook_id) from sugang.deliveries
+group by event_id, webhook_id having count(*) > 1
+$query$),
+(89::bigint, 'delivery_without_event', null::text,
 'It can never be sent: delete it, or restore the event from a backup.',
 $query$
 select d.id::text from sugang.deliveries d

@@ -27,7 +27,7 @@ begin
     perform from users where id = o.user_id for key share;
     -- First, so that no gateway holds the money any more when the payment ends.
     update sugang.payment_attempts
-        set status = 'void', payment_id = null, captured = null, due_at = due, reconcile_at = null,
+        set status = 'void', payment_id = null, captured = null, due_at = coalesce(due, due_at), reconcile_at = null,
             code = 'deposit_taken_back',
             facts = facts || jsonb_build_object(
                 'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id),

@@ -216,6 +216,77 @@ async fn a_deposit_that_is_taken_back_is_booked_out(#[values("toss", "portone")]
     assert_audit(&app).await;
 }
 
+/// Takes a deposit back, of which no event tells, and lets the sweep look a day later. Returns the order's status.
+async fn look_a_day_later(app: &App, bank: &TossServer, gateway: &str, order: &Value) -> String {
+    assert!(bank.take_back(gateway, reference(order)), "there was a deposit");
+    bank.events();
+    // What was told of the deposit may still be looked up.
+    app.run("delete from sugang.gateway_events", &[]).await;
+    let due = "update sugang.payment_attempts set reconcile_at = clock_timestamp() where reconcile_at is not null";
+    app.run(due, &[]).await;
+    assert_eq!(sweep(app).await.json()["reconciled"], 1);
+    app.one("select status from sugang.orders", &[]).await
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_deposit_that_is_taken_back_without_an_event_is_found(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    pay_in(&app, &bank, gateway, &order).await;
+    assert_eq!(look_a_day_later(&app, &bank, gateway, &order).await, "awaiting_deposit");
+    assert_eq!(ledger(&app).await[1]["step"], "reversed");
+    assert_audit(&app).await;
+    pay_in(&app, &bank, gateway, &order).await;
+    assert_audit(&app).await;
+}
+
+/// By then, its account takes nothing any more.
+#[rstest]
+#[tokio::test]
+async fn a_deposit_that_is_taken_back_at_its_deadline_is_found(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    pay_in(&app, &bank, gateway, &order).await;
+    assert!(bank.take_back(gateway, reference(&order)));
+    bank.advance(8 * 86_400);
+    assert!(!bank.take_back(gateway, reference(&order)), "it has expired");
+    bank.events();
+    app.run("delete from sugang.gateway_events", &[]).await;
+    let due = "update sugang.payment_attempts set reconcile_at = clock_timestamp() where reconcile_at is not null";
+    app.run(due, &[]).await;
+    sweep(&app).await;
+    assert_eq!(get(&app, 1, &minsu).await["status"], "expired");
+    assert_audit(&app).await;
+}
+
+/// What was given back is no deposit that was taken back, though no money is left at the gateway.
+#[tokio::test]
+async fn a_deposit_that_is_given_back_in_the_console_is_a_refund() {
+    let (bank, app) = start("toss").await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, "toss", &minsu).await;
+    pay_in(&app, &bank, "toss", &order).await;
+    app.run("delete from sugang.gateway_events", &[]).await;
+    let key: String = app.one("select gateway_key from sugang.payment_attempts", &[]).await;
+    let given = reqwest::Client::new()
+        .post(format!("{}/v1/payments/{key}/cancel", bank.url()))
+        .basic_auth(TOSS_SECRET, Some(""))
+        .body(
+            json!({ "cancelReason": "고객 변심", "refundReceiveAccount": {"bank": "20", "accountNumber": "1", "holderName": "김"} })
+                .to_string(),
+        );
+    assert_eq!(given.send().await.expect("Toss answers").status(), 200);
+    let due = "update sugang.payment_attempts set reconcile_at = clock_timestamp() where reconcile_at is not null";
+    app.run(due, &[]).await;
+    sweep(&app).await;
+    assert_eq!(get(&app, 1, &minsu).await["status"], "paid", "a person decides");
+    assert_eq!(ledger(&app).await[1]["step"], "external");
+    assert_audit(&app).await;
+}
+
 /// Status of the registration, and of its payment.
 async fn registrations(app: &App) -> Value {
     app.rows(

@@ -159,6 +159,8 @@ async fn look_after(ctx: &RequestContext<'_>, refund: &Refund) -> Result<Functio
 #[derive(Deserialize)]
 pub(super) struct Held {
     payment: i64,
+    /// The database's time before the gateway is asked.
+    asked_at: String,
     attempt: Attempt,
 }
 
@@ -172,20 +174,24 @@ async fn reconcile(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
         days,
     };
     let due: Vec<Held> = ctx.execute(refunds(), claim).await?.payload()?;
-    for done in join_all(due.iter().map(|held| compare(ctx, held))).await {
-        done?;
-    }
+    ctx.log_failures(join_all(due.iter().map(|held| compare(ctx, held))).await);
     Ok(due.len())
 }
 
-/// Notes what a gateway has given back of a payment: by us, or at its own console. What is unclear now is asked another day.
+/// Notes what a gateway has given back of a payment, by us or at its own console, and whether the bank has taken a deposit
+/// back, of which no event may have told. What is unclear now is asked another day.
 pub(super) async fn compare(ctx: &RequestContext<'_>, held: &Held) -> Result<(), ApiError> {
     let config = &ctx.state.config;
-    let Some(shown) = gateways::refunds(&config.contracts, &held.attempt, config.gateway_timeout).await else {
+    let (contracts, limit) = (&config.contracts, config.gateway_timeout);
+    let outcome = gateways::find_out(contracts, &held.attempt, limit).await;
+    let Some(shown) = gateways::refunds(contracts, &held.attempt, limit).await else {
         return Ok(());
     };
     let call = ReconcilePayment {
         payment: held.payment,
+        asked_at: held.asked_at.clone(),
+        outcome: outcome.name().to_owned(),
+        facts: serde_json::to_string(&outcome).map_err(|_| ApiError::internal("facts are always JSON"))?,
         refunds: serde_json::to_string(&shown).map_err(|_| ApiError::internal("refunds are always JSON"))?,
         request_id: ctx.ids.own.clone(),
     };

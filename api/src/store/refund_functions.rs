@@ -28,15 +28,18 @@ functions! {
             lease_ms: i64,
         } retry(self) Retry::Never;
 
-        /// Claims payments whose gateway is asked what it has given back by itself.
+        /// Claims payments whose gateway is asked what has become of their money.
         claim_reconciliations ClaimReconciliations = "claim_reconciliations" One {
             limit: i64,
             days: i64,
         } retry(self) Retry::Never;
 
-        /// Notes what a gateway shows as given back of a payment.
+        /// Notes what a gateway shows of the money of a payment.
         reconcile_payment ReconcilePayment = "reconcile_payment" Change {
             payment: i64,
+            asked_at: String,
+            outcome: String,
+            facts: String,
             refunds: String,
             request_id: String,
         } retry(self) Retry::Idempotent;
