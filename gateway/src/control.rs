@@ -37,6 +37,15 @@ fn operate(shared: &Shared, operation: &str, body: &Value) -> Option<Value> {
             let changed = shared.change(|books| books.deposit(gateway, reference, arrives));
             Some(json!({ "changed": changed }))
         }
+        "serve" => {
+            shared.set_service(text("service")?);
+            Some(json!({}))
+        }
+        "resend" => {
+            let reference = text("reference")?;
+            shared.change(|books| books.desk.resend(reference));
+            Some(json!({}))
+        }
         "clock" => {
             let seconds = body["seconds"].as_i64()?;
             shared.change(|books| books.desk.advance(seconds));

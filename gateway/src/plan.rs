@@ -98,6 +98,9 @@ impl Chaos {
     }
 }
 
+/// The most copies of an event: a gateway that has got no answer sends it again.
+const MAX_COPIES: usize = 7;
+
 /// How events reach the service: at once, or at random.
 #[derive(Default)]
 pub(crate) struct Deliveries {
@@ -120,7 +123,7 @@ impl Deliveries {
         if self.rng.u8(..100) >= self.percent {
             return vec![0];
         }
-        let copies = self.rng.usize(..=3);
+        let copies = self.rng.usize(..=MAX_COPIES);
         (0..copies).map(|_| self.rng.u64(..=self.millis)).collect()
     }
 }

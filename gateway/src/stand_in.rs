@@ -165,7 +165,8 @@ impl StandIn {
         self.entries(gateway).values().map(|entry| entry.given).sum()
     }
 
-    /// From now on, Toss takes the money that a user has agreed to, whatever amount is confirmed.
+    /// From now on, Toss takes the money that a user has agreed to, whatever amount is confirmed, and gives back whatever it is
+    /// asked for.
     pub fn be_careless(&self) {
         self.shared.change(|books| books.toss.is_careless = true);
     }

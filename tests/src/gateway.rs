@@ -32,6 +32,9 @@ pub const STAND_IN_STRIPE_SECRET: &str = stripe::SECRET;
 /// The secret with which Stripe's stand-in signs events.
 pub const STAND_IN_STRIPE_WEBHOOK_SECRET: &str = stripe::WEBHOOK_SECRET;
 
+/// Where no service listens.
+const NO_SERVICE: &str = "http://127.0.0.1:9";
+
 /// Declares the handle of one gateway. Plans, calls, events and the clock are those of the [`StandIn`].
 macro_rules! handle {
     ($(#[$documentation:meta])* $name:ident, $gateway:literal) => {
@@ -132,11 +135,6 @@ impl TossServer {
         self.plan("GET /v1/payments/orders/", plan);
     }
 
-    /// From now on, the money that a user has agreed to is taken, whatever amount is confirmed.
-    pub fn take_what_users_agree_to(&self) {
-        self.be_careless();
-    }
-
     /// Has the next confirmation that gets through refused with this status and code.
     pub fn refuse(&self, status: u16, code: &str) {
         self.refuse_at_toss(status, code);
@@ -157,7 +155,15 @@ impl StandInProcess {
     /// It does not start.
     pub fn start(port: u16, folder: &Path) -> Self {
         let mut process = xtask()
-            .args(["gateway", "--port", &port.to_string(), "--journal"])
+            // Until it is told of a service, it delivers its events to none.
+            .args([
+                "gateway",
+                "--service",
+                NO_SERVICE,
+                "--port",
+                &port.to_string(),
+                "--journal",
+            ])
             .arg(folder.join("books.json"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

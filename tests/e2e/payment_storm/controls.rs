@@ -1,6 +1,6 @@
 //! The negative controls: without one of its guards, a storm does harm, and is seen to do it.
 
-use sugang_tests::{COURSE, EXAM};
+use sugang_tests::{COURSE, EXAM, PORTONE_WEBHOOK_SECRET};
 
 use super::storm::{Storm, seed};
 
@@ -12,6 +12,7 @@ fn assert_complains(wrong: &[String], about: &str) {
 #[tokio::test]
 async fn approving_orders_that_expire_lose_seats_and_money() {
     let storm = Storm::gather(40).await;
+    storm.lose_events();
     for (guard, without) in [
         ("status = 'held' or", "status in ('held', 'approving') or"),
         // None waits until it has expired, so that many are on their way.
@@ -28,6 +29,7 @@ async fn approving_orders_that_expire_lose_seats_and_money() {
 #[tokio::test]
 async fn silence_that_is_taken_for_a_refusal_loses_money() {
     let storm = Storm::gather(40).await;
+    storm.lose_events();
     let settle = "if p_outcome = 'captured' and t.payment_id is null then";
     let control = format!("if p_outcome = 'unknown' then p_outcome := 'declined'; end if; {settle}");
     storm.break_function("settle", settle, &control).await;
@@ -54,14 +56,14 @@ async fn seats_that_are_held_and_not_counted_are_sold_twice() {
 #[tokio::test]
 async fn an_amount_that_is_not_compared_gives_seats_away() {
     let mut storm = Storm::gather(40).await;
-    storm.gateway.take_what_users_agree_to();
-    storm.crowd.tampering = 50;
+    storm.gateway.be_careless();
+    storm.crowd.habits.tampering = 50;
     let wrong = storm.blow(seed(), 3).await;
     assert!(wrong.is_empty(), "what is too little is set aside: {wrong:#?}");
 
     let mut storm = Storm::gather(40).await;
-    storm.gateway.take_what_users_agree_to();
-    storm.crowd.tampering = 50;
+    storm.gateway.be_careless();
+    storm.crowd.habits.tampering = 50;
     let constraint = "alter table sugang.payment_attempts drop constraint payment_attempts_captured_is_price";
     storm.app.run(constraint, &[]).await;
     storm
@@ -78,4 +80,51 @@ async fn a_refund_that_is_sent_again_under_another_key_is_made_twice() {
         .break_function("refund_to_send", key, "'idempotency_key', sugang.new_reference()")
         .await;
     assert_complains(&storm.blow(seed(), 8).await, "not asked for");
+}
+
+/// Each copy of an event is another one, and each is looked up.
+#[tokio::test]
+async fn an_event_without_its_key_is_taken_again_and_again() {
+    let storm = Storm::gather(40).await;
+    storm.app.run("drop index sugang.gateway_events_key", &[]).await;
+    let once = "on conflict (gateway, event_key) do nothing ";
+    storm.break_function("receive_event", once, "").await;
+    assert_complains(&storm.blow(seed(), 4).await, "second_event");
+}
+
+/// No money moves for a forged event, since only a look-up is believed. But what its gateway has proven and what an impostor
+/// tells cannot be told apart any more.
+#[tokio::test]
+async fn proofs_that_are_not_checked_let_forged_events_in() {
+    let mut storm = Storm::gather(40).await;
+    let proof = "coalesce(sha256";
+    storm
+        .break_function("is_forged", proof, "false and coalesce(sha256")
+        .await;
+    // To a service that checks no signature, each is the right one.
+    storm.crowd.habits.secret = PORTONE_WEBHOOK_SECRET;
+    storm.crowd.habits.forging = 100;
+    let wrong = storm.blow(seed(), 4).await;
+    assert_complains(&wrong, "events with a forged proof were taken");
+    let harm = wrong.iter().filter(|wrong| !wrong.contains("is_forged")).count();
+    assert_eq!(harm, 1, "no money has moved for one: {wrong:#?}");
+}
+
+/// The gateway gives back whatever it is asked for, so that the service alone keeps the sum.
+#[tokio::test]
+async fn parts_that_are_not_added_up_exceed_the_payment() {
+    let mut storm = Storm::gather(30).await;
+    storm.gateway.be_careless();
+    storm.crowd.habits.refunding = 60;
+    let wrong = storm.blow(seed(), 10).await;
+    assert!(wrong.is_empty(), "no part is too large: {wrong:#?}");
+
+    let mut storm = Storm::gather(30).await;
+    storm.gateway.be_careless();
+    storm.crowd.habits.refunding = 60;
+    let constraint = "alter table payments drop constraint payments_partly_refunded_known";
+    storm.app.run(constraint, &[]).await;
+    let sum = "when p_amount > rest then 'refund_too_large'";
+    storm.break_function("do_refund_payment", sum, "").await;
+    assert_complains(&storm.blow(seed(), 10).await, "refunded_beyond_payment");
 }

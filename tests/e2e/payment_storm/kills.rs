@@ -32,6 +32,7 @@ async fn the_books_of_all_sides_agree_after_kills() {
     let mut app = App::on(&supervisor).start().await;
     let mut host = start_host(&app, &variables);
     let place = Place::new(&host.base(), &gateway.url());
+    place.send_events().await;
     let crowd = Crowd::gather(&app, 60).await;
     place.chaos(rng.u64(..), 30).await;
 
@@ -49,12 +50,13 @@ async fn the_books_of_all_sides_agree_after_kills() {
             // Dropping it kills it.
             drop(host);
             host = start_host(&app, &variables);
-            place.moves(&host.base());
+            place.moves(&host.base()).await;
             sleep(Duration::from_millis(rng.u64(300..900))).await;
             supervisor.command("postgres kill");
             supervisor.command("postgres start");
             sleep(Duration::from_millis(rng.u64(300..900))).await;
             gateway = gateway.restart();
+            place.send_events().await;
             place.chaos(rng.u64(..), 30).await;
         }
         (host, gateway)
@@ -64,7 +66,7 @@ async fn the_books_of_all_sides_agree_after_kills() {
         () = sweeping => unreachable!("it goes on"),
     };
     app.reconnect().await;
-    let wrong = what_is_wrong(&app, &place).await;
+    let wrong = what_is_wrong(&app, &place, &crowd.operator).await;
     assert!(wrong.is_empty(), "{wrong:#?}");
     let captured: i64 = app
         .one(

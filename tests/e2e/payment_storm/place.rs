@@ -7,8 +7,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sugang_tests::{App, Entry, User};
-use tokio::time::sleep;
+use sugang_tests::{App, Entry, Event, User};
+use tokio::time::{sleep, timeout};
 
 pub const SWEEP_SECRET: &str = "0123456789abcdef";
 
@@ -32,9 +32,15 @@ impl Place {
         }
     }
 
-    /// The service has another address from now on.
-    pub fn moves(&self, service: &str) {
+    /// The service has another address from now on, to which the gateways send their events as well.
+    pub async fn moves(&self, service: &str) {
         service.clone_into(&mut self.service.lock().unwrap_or_else(PoisonError::into_inner));
+        self.send_events().await;
+    }
+
+    /// The gateways send their events to the service. After it was killed, the stand-in has to be told again.
+    pub async fn send_events(&self) {
+        self.tell("serve", &json!({ "service": self.service() })).await;
     }
 
     fn service(&self) -> String {
@@ -65,6 +71,26 @@ impl Place {
         None
     }
 
+    /// Sends a POST of a user who goes away at some moment, whatever has become of it.
+    pub async fn post_and_leave(&self, user: &User, path: &str, body: &Value, patience: Duration) {
+        let request = self.client.post(format!("{}{path}", self.service()));
+        timeout(patience, self.send(request.bearer_auth(&user.access), body))
+            .await
+            .ok();
+    }
+
+    /// An order, as its user sees it.
+    pub async fn order(&self, user: &User, order: i64) -> Option<Value> {
+        let request = self.client.get(format!("{}/orders/{order}/", self.service()));
+        let response = request.bearer_auth(&user.access).send().await.ok()?;
+        serde_json::from_str(&response.text().await.ok()?).ok()
+    }
+
+    /// Sends the service an event that its gateway has not sent. Returns the status of the answer.
+    pub async fn impersonate(&self, event: &Event) -> Option<u16> {
+        event.deliver(&self.service()).await
+    }
+
     /// Sweeps.
     pub async fn sweep(&self) {
         let request = self.client.post(format!("{}/internal/sweep/", self.service()));
@@ -83,10 +109,27 @@ impl Place {
         None
     }
 
-    /// The user agrees in a gateway's window. Returns the key that it hands over.
-    pub async fn agree(&self, gateway: &str, reference: &str, amount: i64) -> Option<String> {
-        let body = json!({ "gateway": gateway, "reference": reference, "amount": amount });
+    /// The user agrees in a gateway's window, to pay by card or into an account. Returns the key that it hands over.
+    pub async fn agree(&self, gateway: &str, reference: &str, amount: i64, way: &str) -> Option<String> {
+        let body = json!({ "gateway": gateway, "reference": reference, "amount": amount, "way": way });
         self.tell("agree", &body).await?["key"].as_str().map(str::to_owned)
+    }
+
+    /// The user pays in to the account of a payment. Returns whether the account takes it.
+    pub async fn pay_in(&self, gateway: &str, reference: &str) -> bool {
+        self.move_deposit("deposit", gateway, reference).await
+    }
+
+    /// The bank takes a deposit back. Returns whether there was one.
+    pub async fn take_back(&self, gateway: &str, reference: &str) -> bool {
+        self.move_deposit("take-back", gateway, reference).await
+    }
+
+    async fn move_deposit(&self, operation: &str, gateway: &str, reference: &str) -> bool {
+        let body = json!({ "gateway": gateway, "reference": reference });
+        self.tell(operation, &body)
+            .await
+            .is_some_and(|told| told["changed"] == true)
     }
 
     /// Lets things go wrong at the gateways, in `percent` of all cases.
