@@ -10,7 +10,9 @@ use futures::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use sugang_tests::{Answer, App, Call, EXAM, Item, PORTONE_WEBHOOK_SECRET, Plan, TossServer, User, assert_answer};
+use sugang_tests::{
+    Answer, App, Call, EXAM, Item, PORTONE_WEBHOOK_SECRET, Plan, STRIPE_SECRET, TossServer, User, assert_answer,
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -282,6 +284,9 @@ async fn what_nothing_proves_has_a_limit() {
     assert_eq!((refused.status.as_u16(), refused.code()), (429, "rate_limited"));
 }
 
+/// A secret with which PortOne signs nothing, in Base64.
+const IMPOSTOR: &str = "bm90IHRoZSBzZWNyZXQgb2YgdGhlIHZlY3Rvcg==";
+
 const PAID: &str = r#"{"type":"Transaction.Paid","data":{"paymentId":"sugang_1"}}"#;
 
 /// An event of PortOne, signed by Standard Webhooks.
@@ -298,34 +303,43 @@ fn signed<'a>(app: &'a App, id: &str, secret: &str, sent_seconds_ago: u64, body:
         .header("webhook-signature", format!("v1,{signature}"))
 }
 
-async fn portone() -> App {
+/// The service with PortOne, which signs its events with one of these secrets.
+async fn portone(secrets: &str) -> App {
     App::with("payment_gateways", "card=portone")
         .with("portone_url", "http://127.0.0.1:9")
         .with("portone_secret", "secret")
-        .with("portone_webhook_secret", PORTONE_WEBHOOK_SECRET)
+        .with("portone_webhook_secret", secrets)
         .start()
         .await
 }
 
-#[tokio::test]
-async fn a_signature_proves_an_event() {
-    let app = portone().await;
-    let other = "bm90IHRoZSBzZWNyZXQgb2YgdGhlIHZlY3Rvcg==";
-    let stored = "select count(*) from sugang.gateway_events";
-    let forged = [
-        signed(&app, "msg_1", other, 0, PAID).json_text(PAID).await,
-        signed(&app, "msg_1", PORTONE_WEBHOOK_SECRET, 400, PAID)
+/// Sends four events that PortOne has not signed, or not so. Returns the answers.
+async fn forge_at_portone(app: &App) -> [Answer; 4] {
+    [
+        signed(app, "msg_1", IMPOSTOR, 0, PAID).json_text(PAID).await,
+        signed(app, "msg_2", PORTONE_WEBHOOK_SECRET, 400, PAID)
             .json_text(PAID)
             .await,
-        signed(&app, "msg_1", PORTONE_WEBHOOK_SECRET, 0, PAID)
+        signed(app, "msg_3", PORTONE_WEBHOOK_SECRET, 0, PAID)
             .json_text(PAID.replace('1', "2"))
             .await,
         app.post("/webhooks/portone/").json_text(PAID).await,
-    ];
-    for answer in &forged {
+    ]
+}
+
+/// The keys of the events that are stored.
+async fn keys(app: &App) -> Vec<String> {
+    let keys = "select coalesce(array_agg(event_key order by id), '{}') from sugang.gateway_events";
+    app.one(keys, &[]).await
+}
+
+#[tokio::test]
+async fn a_signature_proves_an_event() {
+    let app = portone(PORTONE_WEBHOOK_SECRET).await;
+    for answer in &forge_at_portone(&app).await {
         assert_eq!((answer.status.as_u16(), answer.code()), (401, "invalid_signature"));
     }
-    assert_eq!(app.one::<i64>(stored, &[]).await, 0);
+    assert_eq!(keys(&app).await, [""; 0]);
     for _ in 0..2 {
         let answer = signed(&app, "msg_1", PORTONE_WEBHOOK_SECRET, 0, PAID)
             .json_text(PAID)
@@ -344,6 +358,77 @@ async fn a_signature_proves_an_event() {
       }
     ]
     "#);
+}
+
+/// The negative control: a service that trusts the impostor's secret as well takes what the impostor has signed, and only that.
+#[tokio::test]
+async fn with_the_impostors_secret_a_forged_event_of_portone_is_stored() {
+    let app = portone(&format!("{PORTONE_WEBHOOK_SECRET},{IMPOSTOR}")).await;
+    let statuses = forge_at_portone(&app).await.map(|answer| answer.status.as_u16());
+    assert_eq!(statuses, [200, 401, 401, 401], "the test would not see a forged event");
+    assert_eq!(keys(&app).await, ["msg_1"]);
+}
+
+const SUCCEEDED: &str = r#"{"id":"evt_1","type":"payment_intent.succeeded","data":{"object":{"id":"pi_1"}}}"#;
+const STRIPE_WEBHOOK_SECRET: &str = "whsec_0123456789abcdef0123456789abcdef";
+const STRIPE_IMPOSTOR: &str = "whsec_fedcba9876543210fedcba9876543210";
+
+/// The service with Stripe, which signs its events with one of these secrets.
+async fn stripe(secrets: &str) -> App {
+    App::with("payment_gateways", "card=stripe")
+        .with("stripe_url", "http://127.0.0.1:9")
+        .with("stripe_secret", STRIPE_SECRET)
+        .with("stripe_publishable_key", "pk_test_1")
+        .with("stripe_webhook_secret", secrets)
+        .start()
+        .await
+}
+
+/// An event of Stripe, signed with a secret some seconds ago.
+async fn tell_of_intent(app: &App, secret: &str, sent_seconds_ago: u64, body: &str) -> Answer {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let timestamp = now - sent_seconds_ago;
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("{timestamp}.{SUCCEEDED}").as_bytes());
+    let signature = mac.finalize().into_bytes();
+    let signature: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
+    app.post("/webhooks/stripe/")
+        .header("stripe-signature", format!("t={timestamp},v1={signature}"))
+        .json_text(body)
+        .await
+}
+
+/// Sends four events that Stripe has not signed, or not so. Returns the answers.
+async fn forge_at_stripe(app: &App) -> [Answer; 4] {
+    [
+        tell_of_intent(app, STRIPE_IMPOSTOR, 0, SUCCEEDED).await,
+        tell_of_intent(app, STRIPE_WEBHOOK_SECRET, 400, SUCCEEDED).await,
+        tell_of_intent(app, STRIPE_WEBHOOK_SECRET, 0, &SUCCEEDED.replace('1', "2")).await,
+        app.post("/webhooks/stripe/").json_text(SUCCEEDED).await,
+    ]
+}
+
+#[tokio::test]
+async fn stripes_signature_proves_an_event() {
+    let app = stripe(STRIPE_WEBHOOK_SECRET).await;
+    for answer in &forge_at_stripe(&app).await {
+        assert_eq!((answer.status.as_u16(), answer.code()), (401, "invalid_signature"));
+    }
+    assert_eq!(keys(&app).await, [""; 0]);
+    for _ in 0..2 {
+        let told = tell_of_intent(&app, STRIPE_WEBHOOK_SECRET, 0, SUCCEEDED).await;
+        assert_eq!(told.status, 200);
+    }
+    assert_eq!(keys(&app).await, ["evt_1"]);
+}
+
+/// The negative control.
+#[tokio::test]
+async fn with_the_impostors_secret_a_forged_event_of_stripe_is_stored() {
+    let app = stripe(&format!("{STRIPE_WEBHOOK_SECRET},{STRIPE_IMPOSTOR}")).await;
+    let statuses = forge_at_stripe(&app).await.map(|answer| answer.status.as_u16());
+    assert_eq!(statuses, [200, 401, 401, 401], "the test would not see a forged event");
+    assert_eq!(keys(&app).await, ["evt_1"]);
 }
 
 /// Paths that do not exist, and what is no event.
