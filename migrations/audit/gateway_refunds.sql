@@ -35,3 +35,11 @@ select id::text from sugang.refunds where status = 'sent' and tries > 12;
 -- advice: One refund of the gateway was booked twice. Compare with its books, and correct the other.
 select string_agg(id::text, '+' order by id) from sugang.refunds
 where gateway_id is not null group by payment_id, gateway_id having count(*) > 1;
+
+-- Each look-up of a payment compares what the gateway has given back with the books: see functions/reconciliations.sql.
+-- check: gateway_books
+-- advice: The gateway has given back more than the books have of this payment, or less (select facts -> 'difference'
+-- from sugang.payment_attempts where payment_id = <id>). Compare each refund with the gateway's console. Put the
+-- gateway's id of one that it has made into sugang.refunds.reference; then update sugang.payment_attempts set
+-- reconcile_at = now() where payment_id = <id>, and the sweep compares again.
+select payment_id::text from sugang.payment_attempts where payment_id is not null and facts ? 'difference';

@@ -3,7 +3,7 @@
 
 mod falsifications;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use rstest::rstest;
 use serde_json::json;
@@ -128,6 +128,31 @@ async fn every_check_has_its_falsification() {
     let checks: BTreeSet<_> = findings.iter().map(|finding| finding.check.as_str()).collect();
     let falsified: BTreeSet<_> = FALSIFICATIONS.iter().map(|falsification| falsification.check).collect();
     assert_eq!(checks, falsified);
+}
+
+/// The document has twelve invariants, and each of them names checks that a falsification has shown to find something.
+#[test]
+fn every_invariant_has_its_checks() {
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guarantees.md");
+    let document = fs::read_to_string(document).expect("the document is there");
+    let (_, section) = document.split_once("\n## Invariants\n").expect("it has the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let falsified: BTreeSet<_> = FALSIFICATIONS.iter().map(|falsification| falsification.check).collect();
+    let mut numbers = Vec::new();
+    for row in section.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let [number, _, _, checks, _] = cells[..] else {
+            panic!("a row has five cells: {row}");
+        };
+        let checks: Vec<_> = checks.split('`').skip(1).step_by(2).collect();
+        assert!(!checks.is_empty(), "{row}");
+        for check in checks {
+            assert!(falsified.contains(check), "no falsification shows what {check} finds");
+        }
+        numbers.push(number.trim_start_matches("| ").to_owned());
+    }
+    let expected: Vec<_> = (1..=12).map(|number| number.to_string()).collect();
+    assert_eq!(numbers, expected);
 }
 
 /// Whichever program changes a column: with the triggers on, it is in the history, and the books are good.

@@ -92,9 +92,29 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "insert into sugang.webhooks (url, types, secret, first_change) values ('https://a.example', '{}', '', 0)",
     ),
     by(
+        "outbox_of_refund",
+        "refund 1 done for ",
+        "insert into sugang.webhooks (url, types, secret, first_change) values ('https://a.example', '{}', '', 0);
+         insert into sugang.outbox (type, subject, subject_id, data, at) values ('ping', 'ping', 1, '{}', '-infinity')",
+    ),
+    by(
         "delivery_without_event",
         "1",
         "insert into sugang.deliveries (webhook_id, event_id, subject, subject_id) values (1, 1, 'payment', 1)",
+    ),
+    by(
+        "told_twice",
+        "change 1",
+        "drop index sugang.outbox_change;
+         insert into sugang.outbox (type, subject, subject_id, data, change_id)
+            select 'payment.paid', 'payment', 1, '{}', 1 from generate_series(1, 2)",
+    ),
+    by(
+        "told_twice",
+        "event 1 for 1",
+        "drop index sugang.deliveries_of_event;
+         insert into sugang.deliveries (webhook_id, event_id, subject, subject_id)
+            select 1, 1, 'payment', 1 from generate_series(1, 2)",
     ),
     // Orders, their seats and their money.
     by("held_count", "5", "update {items} set held_count = 0 where id = 5"),
@@ -516,6 +536,8 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "1",
         "update {items} set capacity = registration_count - 1 where id = 1",
     ),
+    // One seat is taken, and one is held.
+    by("capacity", "5", "update {items} set capacity = 1 where id = 5"),
     by(
         "bucket_counts",
         "created/hour/",
@@ -631,6 +653,11 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "drop index sugang.refunds_gateway_id;
          insert into sugang.refunds (id, payment_id, amount, status, gateway_id) overriding system value
             values (901, 6, 1, 'done', 'txrd_1'), (902, 6, 1, 'external', 'txrd_1')",
+    ),
+    by(
+        "gateway_books",
+        "6",
+        r#"update sugang.payment_attempts set facts = '{"difference": -1}' where id = 1"#,
     ),
     by(
         "guards",
