@@ -51,7 +51,7 @@ impl Browser {
         let (chromium, chromedriver) = programs()?;
         let turn = TURN.lock().await;
         let folder = TempDir::new().expect("a folder for the profile");
-        let (driver, port) = start_driver(&chromedriver);
+        let (driver, port) = start_driver(&chromedriver, folder.path());
         let mut browser = Self {
             driver,
             client: reqwest::Client::builder()
@@ -321,10 +321,11 @@ impl Drop for Browser {
     }
 }
 
-/// Starts the driver, and returns it with its port.
-fn start_driver(program: &Path) -> (Child, u16) {
+/// Starts the driver, and returns it with its port. A browser that is killed leaves its temporary files in the folder.
+fn start_driver(program: &Path, folder: &Path) -> (Child, u16) {
     let mut driver = Command::new(program)
         .arg("--port=0")
+        .env("TMPDIR", folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0)
