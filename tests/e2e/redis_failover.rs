@@ -227,7 +227,7 @@ async fn keys_that_move_to_another_node_count_on() {
         .await;
     assert_eq!(wrong_login(&app).await, 401);
 
-    // A key that has expired is held until somebody asks for it.
+    // A key that has expired is held until a command reads it.
     let held = source.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await;
     for key in redis::from_redis_value::<Vec<String>>(held).unwrap() {
         source.command(&["EXISTS", &key]).await;
