@@ -12,6 +12,7 @@ use sugang_tests::{
     STAND_IN_STRIPE_SECRET, STAND_IN_STRIPE_WEBHOOK_SECRET, TOSS_SECRET, TossServer, User,
 };
 use tokio::time::sleep;
+use tokio_postgres::error::SqlState;
 
 use super::{
     place::{Place, SWEEP_SECRET},
@@ -125,8 +126,11 @@ pub fn seed() -> u64 {
 async fn execute(database: &tokio_postgres::Client, statements: &[&str]) {
     for statement in statements {
         let statement = statement.replace("past", "clock_timestamp() - interval '1 second'");
-        let passed = database.execute(&statement, &[]).await;
-        passed.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+        // It locks orders as they come, so it may wait for a request that waits for it.
+        while let Err(error) = database.execute(&statement, &[]).await {
+            let is_deadlock = error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED);
+            assert!(is_deadlock, "{statement}: {error:?}");
+        }
     }
 }
 
