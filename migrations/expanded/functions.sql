@@ -6177,8 +6177,9 @@ begin
         return sugang.set_aside(o, t, paid, external_id);
     end if;
     update sugang.payment_attempts
-        set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid, payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
-            ended_at = clock_timestamp(), reconcile_at = sugang.first_reconciliation(t)
+        set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
+            payment_id = (a.body::jsonb ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
+            reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
     -- Another attempt that has been sent is still looked up: its money would be surplus.
     update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp()
