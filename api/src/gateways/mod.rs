@@ -251,28 +251,22 @@ async fn refund_by(adapter: &dyn Adapter, refund: &Refund, sender: &impl Transpo
         Err(SendError::NotSent | SendError::Denied) => return RefundOutcome::Unknown {},
         Err(SendError::Unknown) => RefundReading::LookUp,
     };
-    match reading {
-        RefundReading::Shown(refunds) => RefundOutcome::Shown { refunds },
-        RefundReading::LookUp => match shown_refunds(adapter, &refund.attempt, sender).await {
-            Some(refunds) => RefundOutcome::Shown { refunds },
-            None => RefundOutcome::Unknown {},
+    if let RefundReading::Shown(refunds) = reading {
+        return RefundOutcome::Shown { refunds };
+    }
+    // What was given back at the gateway's console, or by an earlier try, may be the very reason of a refusal.
+    let shown = shown_refunds(adapter, &refund.attempt, sender).await;
+    match (reading, shown) {
+        (RefundReading::Refused(code), Some(refunds)) => RefundOutcome::Refused { code, refunds },
+        (RefundReading::Refused(code), None) if refund.tries <= 1 => RefundOutcome::Refused {
+            code,
+            refunds: Vec::new(),
         },
-        // What was given back at the gateway's console, or by an earlier try, may be the very reason.
-        RefundReading::Refused(code) => match shown_refunds(adapter, &refund.attempt, sender).await {
-            Some(refunds) => RefundOutcome::Refused { code, refunds },
-            None if refund.tries > 1 => RefundOutcome::Unknown {},
-            None => RefundOutcome::Refused {
-                code,
-                refunds: Vec::new(),
-            },
-        },
-        RefundReading::Doubtful(code) => match shown_refunds(adapter, &refund.attempt, sender).await {
-            Some(refunds) if refund.tries > 1 || refund.exceeds_what_is_left(&refunds) => {
-                RefundOutcome::Refused { code, refunds }
-            }
-            Some(refunds) => RefundOutcome::Shown { refunds },
-            None => RefundOutcome::Unknown {},
-        },
+        (RefundReading::Doubtful(code), Some(refunds)) if refund.tries > 1 || refund.exceeds_what_is_left(&refunds) => {
+            RefundOutcome::Refused { code, refunds }
+        }
+        (_, Some(refunds)) => RefundOutcome::Shown { refunds },
+        (_, None) => RefundOutcome::Unknown {},
     }
 }
 
