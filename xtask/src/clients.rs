@@ -64,32 +64,30 @@ pub async fn all() -> Vec<Client> {
     ]
 }
 
-/// The folder with the modules of a package for Python, installed at the first call.
+/// The folder with the modules of a package for Python, `module` among them, installed at the first call.
 async fn pip(package: &str, module: &str) -> anyhow::Result<PathBuf> {
-    let folder = workspace::target()?.join(format!("tools/{package}"));
-    let module = folder.join(module);
-    if module.is_dir() {
-        return Ok(folder);
-    }
-    let pip = |arguments: &[&str]| {
-        let mut command = Command::new("python3");
-        command.args(["-m", "pip"]).args(arguments);
-        command
-    };
-    if progress::output(&mut pip(&["--version"])).await.is_err() {
-        apt::install(&["python3-pip"]).await?;
-    }
-    let step = Step::quiet(format!("Install {package} (once)"));
-    let mut install = pip(&["install", "--quiet", "--disable-pip-version-check", package]);
-    progress::output(install.arg("--target").arg(&folder)).await?;
-    ensure!(module.is_dir(), "pip did not install it into {}", folder.display());
-    step.done("");
-    Ok(folder)
+    once(package, async |folder| {
+        let pip = |arguments: &[&str]| {
+            let mut command = Command::new("python3");
+            command.args(["-m", "pip"]).args(arguments);
+            command
+        };
+        if progress::output(&mut pip(&["--version"])).await.is_err() {
+            apt::install(&["python3-pip"]).await?;
+        }
+        let mut install = pip(&["install", "--quiet", "--disable-pip-version-check", package]);
+        progress::output(install.arg("--target").arg(folder)).await?;
+        let is_there = folder.join(module).is_dir();
+        ensure!(is_there, "pip did not install it into {}", folder.display());
+        Ok(())
+    })
+    .await
 }
 
 /// The folder with the modules of a package for Node.js, installed at the first call. No script of a package is run.
 async fn npm(package: &str) -> anyhow::Result<PathBuf> {
     let folder = once(package, async |folder| {
+        node().await?;
         let mut install = Command::new("npm");
         install
             .args([
@@ -111,6 +109,7 @@ async fn npm(package: &str) -> anyhow::Result<PathBuf> {
 /// The OpenAPI document of Toss's API, without what the package that has it depends on.
 async fn toss_document() -> anyhow::Result<PathBuf> {
     let folder = once(TOSS_DOCUMENT, async |folder| {
+        node().await?;
         let mut pack = Command::new("npm");
         pack.args(["pack", "--silent", TOSS_DOCUMENT]).current_dir(folder);
         let archive = progress::output(&mut pack).await?;
@@ -124,16 +123,21 @@ async fn toss_document() -> anyhow::Result<PathBuf> {
     Ok(folder.join("package/swagger.json"))
 }
 
-/// The folder of a package for Node.js, which `install` fills at the first call. What is interrupted begins again.
+/// Installs Node.js and its package manager, unless they are there.
+async fn node() -> anyhow::Result<()> {
+    if which::which("node").is_err() || which::which("npm").is_err() {
+        apt::install(&["nodejs", "npm"]).await?;
+    }
+    Ok(())
+}
+
+/// The folder of a package, which `install` fills at the first call. What is interrupted begins again.
 async fn once(package: &str, install: impl AsyncFnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
     let tools = workspace::target()?.join("tools");
     let name = package.replace('/', "+");
     let folder = tools.join(&name);
     if folder.is_dir() {
         return Ok(folder);
-    }
-    if which::which("node").is_err() || which::which("npm").is_err() {
-        apt::install(&["nodejs", "npm"]).await?;
     }
     let step = Step::quiet(format!("Install {package} (once)"));
     let unfinished = tools.join(format!("{name}.unfinished"));
