@@ -38,6 +38,14 @@ pub struct Books {
 }
 
 impl Books {
+    /// New books. Their ids differ from those of earlier books, which a service may have stored.
+    pub(crate) fn begun_now() -> Self {
+        Self {
+            desk: Desk::begun_now(),
+            ..Self::default()
+        }
+    }
+
     /// All gateways, and what they share.
     pub(crate) fn gateways(&mut self) -> ([&mut dyn Gateway; 4], &mut Desk) {
         let gateways: [&mut dyn Gateway; 4] = [&mut self.stripe, &mut self.toss, &mut self.portone, &mut self.kakaopay];

@@ -30,6 +30,14 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// A desk whose ids begin at the milliseconds of the clock.
+    pub(crate) fn begun_now() -> Self {
+        Self {
+            serial: Utc::now().timestamp_millis().unsigned_abs(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn now(&self) -> DateTime<Utc> {
         Utc::now() + TimeDelta::seconds(self.ahead_seconds)
     }

@@ -62,7 +62,7 @@ impl StandIn {
         let journal = options.journal.as_ref().filter(|journal| journal.exists());
         let books = match journal {
             Some(journal) => serde_json::from_slice(&fs::read(journal)?)?,
-            None => Books::default(),
+            None => Books::begun_now(),
         };
         let shared = Arc::new(Shared::new(books, options.journal, options.service));
         let tasks = [
