@@ -1424,6 +1424,458 @@ begin
         select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;
 
+-- ===== catalogue/search_ahead
+
+-- What the sweep counts ahead of users: the searches that take long to count for the first time, since a large part of
+-- the items has their words. See sugang.frequent_searches.
+
+-- A search is counted ahead if at least as many items match; at most as many searches of a kind are.
+create or replace function sugang.search_ahead_from() returns bigint language sql immutable as $$
+    select 200000::bigint
+$$;
+create or replace function sugang.search_ahead_limit() returns bigint language sql immutable as $$
+    select 200::bigint
+$$;
+
+-- How many items show which words are frequent.
+create or replace function sugang.search_ahead_sample() returns bigint language sql immutable as $$
+    select 2000::bigint
+$$;
+
+-- One sweep counts for about as long, in pieces of as many items.
+create or replace function sugang.search_ahead_patience() returns interval language sql immutable as $$
+    select interval '1 second'
+$$;
+create or replace function sugang.search_ahead_piece() returns bigint language sql immutable as $$
+    select 10000::bigint
+$$;
+
+-- A count that is as old is brought up to date, a number of them in each sweep, so that a user's search has little left
+-- to do, and no change is forgotten before.
+create or replace function sugang.search_ahead_age() returns interval language sql immutable as $$
+    select interval '1 minute'
+$$;
+create or replace function sugang.search_ahead_refreshed() returns bigint language sql immutable as $$
+    select 50::bigint
+$$;
+
+-- Counting begins again no sooner, so that many large changes do not keep the sweep counting; and the words are chosen
+-- again after a day.
+create or replace function sugang.search_ahead_pause() returns interval language sql immutable as $$
+    select interval '10 minutes'
+$$;
+
+-- By which sugang.search_counts knows a search. Not the hash of the query alone: a session may still count as it did
+-- before V16.
+create or replace function sugang.search_fingerprint(p_query tsquery) returns text
+language sql immutable parallel safe as $$
+    select md5('lexemes ' || p_query::text)
+$$;
+
+-- What users may type to find a text: each of its words without punctuation, each run of letters, digits or syllables,
+-- and the beginnings and ends of a run of syllables, from two syllables on, with the run that they are part of.
+create or replace function sugang.search_words(p_text text) returns table (word text, part_of text)
+language plpgsql immutable parallel safe as $$
+declare
+    separators text := sugang.search_separators();
+    syllables text := sugang.search_syllables();
+begin
+    return query
+        with typed as (
+            select regexp_replace(t, '^[' || separators || ']+|[' || separators || ']+$', '', 'g') as whole
+            from regexp_split_to_table(left(sugang.search_fold(p_text), 16000), '\s+') t
+        ), runs as (
+            select m[1] as run, m[1] ~ ('^[' || syllables || ']') as is_of_syllables
+            from typed, regexp_matches(whole, '[' || syllables || ']+|[0-9]+|[^0-9' || syllables || separators || ']+',
+                                       'g') m
+        )
+        select whole, null from typed where length(whole) between 1 and 64
+        union
+        select run, null from runs where length(run) between 1 and 64
+        union
+        select part, run from runs cross join generate_series(2, least(length(run), 20) - 1) n
+            cross join lateral (values (left(run, n)), (right(run, n))) parts (part)
+            where is_of_syllables;
+end $$;
+
+-- ===== catalogue/search_ahead_of_items (course)
+
+-- One kind: counts frequent searches ahead of users. While they are counted, their rows of sugang.search_counts have
+-- names of their own, so that a user's search counts as it would without them.
+
+-- The searches to count ahead: words that are frequent in a sample of the items, then what users have searched for.
+create or replace function sugang.course_frequent_searches() returns tsquery[]
+language plpgsql stable set jit = off set enable_mergejoin = off as $$
+declare
+    total bigint := sugang.total_count('course');
+begin
+    if total < sugang.search_ahead_from() then return array[]::tsquery[]; end if;
+    return array(
+        with sampled as materialized (
+            select id, concat_ws(' ', title, description) as words from courses
+            tablesample system (least(100, 100.0 * sugang.search_ahead_sample() / total)) where not hidden
+        ), frequent as materialized (
+            -- A longer part is a word of its own if several words have it, as 프로그래밍 in 파이썬프로그래밍.
+            select word, count(distinct id) * total::float8 / (select count(*) from sampled) as n
+            from sampled cross join lateral sugang.search_words(words)
+            group by word
+            having bool_or(part_of is null) or length(word) = 2 or count(distinct part_of) > 1
+        ), searches as (
+            select sugang.search_query(word) as words, n, false as is_users from frequent
+            where n >= sugang.search_ahead_from()
+            union all
+            select words, n, true from sugang.search_counts
+            where kind = 'course' and not available and table_oid = tableoid and next_item_id is null
+              and searched_at > clock_timestamp() - sugang.search_count_lifetime()
+              and n >= sugang.search_ahead_from() and querytree(words) <> 'T'
+        )
+        select words from searches where numnode(words) > 0 group by words
+        order by bool_and(is_users), max(n) desc limit sugang.search_ahead_limit());
+end $$;
+
+-- Begins with the searches that are frequent now, and returns them.
+create or replace function sugang.course_begin_ahead() returns tsquery[] language plpgsql as $$
+declare
+    searches tsquery[] := sugang.course_frequent_searches();
+begin
+    delete from sugang.search_counts where kind = 'course' and query like 'ahead %';
+    update sugang.frequent_searches set begun_at = clock_timestamp(), words = searches where kind = 'course';
+    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
+                                      next_created_at, next_item_id)
+        select 'course', available, 'ahead ' || sugang.search_fingerprint(words), 0, now(), pg_current_snapshot(),
+               clock_timestamp(), 'sugang.search_counts'::regclass, words, '-infinity', -9223372036854775808
+        from unnest(searches) words cross join (values (false), (true)) a (available);
+    return searches;
+end $$;
+
+-- Adds the next piece to all counts. As in course_count_piece, one statement counts the piece and adjusts what is
+-- counted. Returns the place behind the piece; false if the counts cannot be adjusted.
+create or replace function sugang.course_count_piece_ahead(p_words tsquery[], out is_counted boolean,
+                                                           out end_created_at timestamptz, out end_item_id bigint)
+language plpgsql set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    begun timestamptz := clock_timestamp();
+    next_place record;
+    counted bigint;
+begin
+    select max(as_of) as as_of, max(next_created_at) as created_at, max(next_item_id) as item_id into next_place
+        from sugang.search_counts
+        where kind = 'course' and query like 'ahead %' and table_oid = tableoid;
+    select created_at, item_id into end_created_at, end_item_id from sugang.course_search
+        where (created_at, item_id) >= (next_place.created_at, next_place.item_id)
+        order by created_at, item_id offset sugang.search_ahead_piece() limit 1;
+    execute 'with ahead as materialized (
+                select array_agg(c) as known from sugang.search_counts c
+                where kind = ''course'' and query like ''ahead %'' and table_oid = tableoid),
+            piece as materialized (
+                select w.place, count(*) as n, count(*) filter (where s.is_open) as open_n
+                from (select search_vector,
+                             exists (select from courses i
+                                     where (i.created_at, i.id) = (s.created_at, s.item_id) and not i.hidden
+                                       and i.start_at <= $2 and i.end_at >= $2) as is_open
+                      from sugang.course_search s
+                      where (s.created_at, s.item_id) >= ($4, $5)'
+            || case when end_item_id is not null then ' and (s.created_at, s.item_id) < ($6, $7)' else '' end
+            || ' offset 0) s
+                join unnest($1) with ordinality w (words, place) on s.search_vector @@ w.words
+                group by w.place),
+            adjusted as materialized (
+                select (known[a.place]).available, (known[a.place]).query, a.snapshot,
+                       a.n + coalesce(case when (known[a.place]).available then p.open_n else p.n end, 0) as n
+                from ahead cross join lateral sugang.course_adjust_search_counts(known, $2) a
+                left join piece p on p.place = array_position($1, (known[a.place]).words))
+        update sugang.search_counts c
+            set n = a.n, snapshot = a.snapshot, as_of = $2, counted_at = $3, next_created_at = $6, next_item_id = $7
+            from adjusted a
+            where c.kind = ''course'' and c.available = a.available and c.query = a.query'
+        using p_words, greatest(now(), next_place.as_of), begun, next_place.created_at, next_place.item_id,
+              end_created_at, end_item_id;
+    get diagnostics counted = row_count;
+    is_counted := counted = 2 * cardinality(p_words);
+end $$;
+
+-- Lets users find what is counted.
+create or replace function sugang.course_end_ahead() returns void language sql as $$
+    with done as (
+        delete from sugang.search_counts where kind = 'course' and query like 'ahead %' returning *
+    )
+    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
+        select kind, available, sugang.search_fingerprint(words), n, as_of, snapshot, counted_at, table_oid, words
+        from done
+    on conflict (kind, available, query) do update
+        set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
+            table_oid = excluded.table_oid, words = excluded.words, next_created_at = null, next_item_id = null
+$$;
+
+-- Brings the counts up to date that are the oldest. Returns whether all are there; if not, some cannot be adjusted.
+create or replace function sugang.course_refresh_ahead(p_words tsquery[], out is_whole boolean, out refreshed bigint)
+language sql volatile as $$
+    with known as materialized (
+        select c as known, c.counted_at from sugang.search_counts c
+        where kind = 'course' and table_oid = tableoid and next_item_id is null
+          and query = any (array(select sugang.search_fingerprint(words) from unnest(p_words) words))
+          and greatest(counted_at, as_of) <= clock_timestamp()
+    ), due as materialized (
+        select array_agg(known) as known, max((known).as_of) as as_of
+        from (select known from known where counted_at < clock_timestamp() - sugang.search_ahead_age()
+              order by counted_at limit sugang.search_ahead_refreshed()) oldest
+    ), adjusted as materialized (
+        select (known[a.place]).available, (known[a.place]).query, (known[a.place]).counted_at,
+               greatest(now(), as_of) as as_of, a.n, a.snapshot
+        from due cross join lateral sugang.course_adjust_search_counts(known, greatest(now(), as_of)) a
+    ), written as (
+        -- Unless a user's search has done so meanwhile.
+        update sugang.search_counts c
+            set n = a.n, as_of = a.as_of, snapshot = a.snapshot, counted_at = statement_timestamp()
+            from adjusted a
+            where c.kind = 'course' and c.available = a.available and c.query = a.query and c.counted_at = a.counted_at
+            returning c.query
+    )
+    select (select count(*) from known) = 2 * cardinality(p_words)
+               and (select count(*) from adjusted) = coalesce((select cardinality(known) from due), 0),
+           (select count(*) from written)
+$$;
+
+-- A sweep's part of that. The body tells whether there is more to do at once. Of sweeps at the same time, one does it.
+create or replace function sugang.count_course_ahead(p_function text) returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    ahead sugang.frequent_searches;
+    until timestamptz := clock_timestamp() + sugang.search_ahead_patience();
+    known record;
+    piece record;
+    is_counting boolean := false;
+    goes_on boolean := false;
+begin
+    if p_function is distinct from 'count_course_ahead' then
+        perform sugang.misrouted(p_function, 'count_course_ahead');
+    end if;
+    if sugang.keeps_counts() and sugang.total_count('course') >= sugang.search_ahead_from() then
+        insert into sugang.frequent_searches (kind, begun_at, words) values ('course', '-infinity', '{}')
+            on conflict (kind) do nothing;
+        select * into ahead from sugang.frequent_searches where kind = 'course' for update skip locked;
+    end if;
+    if ahead.kind is not null then
+        is_counting := exists (select from sugang.search_counts
+                               where kind = 'course' and query like 'ahead %' and table_oid = tableoid);
+        if not is_counting then
+            known := sugang.course_refresh_ahead(ahead.words);
+            goes_on := known.refreshed = sugang.search_ahead_refreshed();
+            if ahead.begun_at not between clock_timestamp() - sugang.search_ahead_pause() and clock_timestamp()
+                    and (not known.is_whole or ahead.words = '{}'
+                         or ahead.begun_at not between clock_timestamp() - interval '1 day' and clock_timestamp()) then
+                -- That takes about as long as a piece.
+                goes_on := sugang.course_begin_ahead() <> '{}';
+            end if;
+        end if;
+        while is_counting loop
+            piece := sugang.course_count_piece_ahead(ahead.words);
+            if not piece.is_counted then
+                delete from sugang.search_counts where kind = 'course' and query like 'ahead %';
+            elsif piece.end_item_id is null then
+                perform sugang.course_end_ahead();
+            else
+                continue when clock_timestamp() < until;
+                goes_on := true;
+            end if;
+            exit;
+        end loop;
+    end if;
+    a.outcome := 'ok';
+    a.body := json_build_object('goes_on', goes_on)::text;
+    return a;
+end $$;
+
+-- ===== catalogue/search_ahead_of_items (test)
+
+-- One kind: counts frequent searches ahead of users. While they are counted, their rows of sugang.search_counts have
+-- names of their own, so that a user's search counts as it would without them.
+
+-- The searches to count ahead: words that are frequent in a sample of the items, then what users have searched for.
+create or replace function sugang.test_frequent_searches() returns tsquery[]
+language plpgsql stable set jit = off set enable_mergejoin = off as $$
+declare
+    total bigint := sugang.total_count('test');
+begin
+    if total < sugang.search_ahead_from() then return array[]::tsquery[]; end if;
+    return array(
+        with sampled as materialized (
+            select id, concat_ws(' ', title, description) as words from tests
+            tablesample system (least(100, 100.0 * sugang.search_ahead_sample() / total)) where not hidden
+        ), frequent as materialized (
+            -- A longer part is a word of its own if several words have it, as 프로그래밍 in 파이썬프로그래밍.
+            select word, count(distinct id) * total::float8 / (select count(*) from sampled) as n
+            from sampled cross join lateral sugang.search_words(words)
+            group by word
+            having bool_or(part_of is null) or length(word) = 2 or count(distinct part_of) > 1
+        ), searches as (
+            select sugang.search_query(word) as words, n, false as is_users from frequent
+            where n >= sugang.search_ahead_from()
+            union all
+            select words, n, true from sugang.search_counts
+            where kind = 'test' and not available and table_oid = tableoid and next_item_id is null
+              and searched_at > clock_timestamp() - sugang.search_count_lifetime()
+              and n >= sugang.search_ahead_from() and querytree(words) <> 'T'
+        )
+        select words from searches where numnode(words) > 0 group by words
+        order by bool_and(is_users), max(n) desc limit sugang.search_ahead_limit());
+end $$;
+
+-- Begins with the searches that are frequent now, and returns them.
+create or replace function sugang.test_begin_ahead() returns tsquery[] language plpgsql as $$
+declare
+    searches tsquery[] := sugang.test_frequent_searches();
+begin
+    delete from sugang.search_counts where kind = 'test' and query like 'ahead %';
+    update sugang.frequent_searches set begun_at = clock_timestamp(), words = searches where kind = 'test';
+    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
+                                      next_created_at, next_item_id)
+        select 'test', available, 'ahead ' || sugang.search_fingerprint(words), 0, now(), pg_current_snapshot(),
+               clock_timestamp(), 'sugang.search_counts'::regclass, words, '-infinity', -9223372036854775808
+        from unnest(searches) words cross join (values (false), (true)) a (available);
+    return searches;
+end $$;
+
+-- Adds the next piece to all counts. As in test_count_piece, one statement counts the piece and adjusts what is
+-- counted. Returns the place behind the piece; false if the counts cannot be adjusted.
+create or replace function sugang.test_count_piece_ahead(p_words tsquery[], out is_counted boolean,
+                                                           out end_created_at timestamptz, out end_item_id bigint)
+language plpgsql set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    begun timestamptz := clock_timestamp();
+    next_place record;
+    counted bigint;
+begin
+    select max(as_of) as as_of, max(next_created_at) as created_at, max(next_item_id) as item_id into next_place
+        from sugang.search_counts
+        where kind = 'test' and query like 'ahead %' and table_oid = tableoid;
+    select created_at, item_id into end_created_at, end_item_id from sugang.test_search
+        where (created_at, item_id) >= (next_place.created_at, next_place.item_id)
+        order by created_at, item_id offset sugang.search_ahead_piece() limit 1;
+    execute 'with ahead as materialized (
+                select array_agg(c) as known from sugang.search_counts c
+                where kind = ''test'' and query like ''ahead %'' and table_oid = tableoid),
+            piece as materialized (
+                select w.place, count(*) as n, count(*) filter (where s.is_open) as open_n
+                from (select search_vector,
+                             exists (select from tests i
+                                     where (i.created_at, i.id) = (s.created_at, s.item_id) and not i.hidden
+                                       and i.start_at <= $2 and i.end_at >= $2) as is_open
+                      from sugang.test_search s
+                      where (s.created_at, s.item_id) >= ($4, $5)'
+            || case when end_item_id is not null then ' and (s.created_at, s.item_id) < ($6, $7)' else '' end
+            || ' offset 0) s
+                join unnest($1) with ordinality w (words, place) on s.search_vector @@ w.words
+                group by w.place),
+            adjusted as materialized (
+                select (known[a.place]).available, (known[a.place]).query, a.snapshot,
+                       a.n + coalesce(case when (known[a.place]).available then p.open_n else p.n end, 0) as n
+                from ahead cross join lateral sugang.test_adjust_search_counts(known, $2) a
+                left join piece p on p.place = array_position($1, (known[a.place]).words))
+        update sugang.search_counts c
+            set n = a.n, snapshot = a.snapshot, as_of = $2, counted_at = $3, next_created_at = $6, next_item_id = $7
+            from adjusted a
+            where c.kind = ''test'' and c.available = a.available and c.query = a.query'
+        using p_words, greatest(now(), next_place.as_of), begun, next_place.created_at, next_place.item_id,
+              end_created_at, end_item_id;
+    get diagnostics counted = row_count;
+    is_counted := counted = 2 * cardinality(p_words);
+end $$;
+
+-- Lets users find what is counted.
+create or replace function sugang.test_end_ahead() returns void language sql as $$
+    with done as (
+        delete from sugang.search_counts where kind = 'test' and query like 'ahead %' returning *
+    )
+    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
+        select kind, available, sugang.search_fingerprint(words), n, as_of, snapshot, counted_at, table_oid, words
+        from done
+    on conflict (kind, available, query) do update
+        set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
+            table_oid = excluded.table_oid, words = excluded.words, next_created_at = null, next_item_id = null
+$$;
+
+-- Brings the counts up to date that are the oldest. Returns whether all are there; if not, some cannot be adjusted.
+create or replace function sugang.test_refresh_ahead(p_words tsquery[], out is_whole boolean, out refreshed bigint)
+language sql volatile as $$
+    with known as materialized (
+        select c as known, c.counted_at from sugang.search_counts c
+        where kind = 'test' and table_oid = tableoid and next_item_id is null
+          and query = any (array(select sugang.search_fingerprint(words) from unnest(p_words) words))
+          and greatest(counted_at, as_of) <= clock_timestamp()
+    ), due as materialized (
+        select array_agg(known) as known, max((known).as_of) as as_of
+        from (select known from known where counted_at < clock_timestamp() - sugang.search_ahead_age()
+              order by counted_at limit sugang.search_ahead_refreshed()) oldest
+    ), adjusted as materialized (
+        select (known[a.place]).available, (known[a.place]).query, (known[a.place]).counted_at,
+               greatest(now(), as_of) as as_of, a.n, a.snapshot
+        from due cross join lateral sugang.test_adjust_search_counts(known, greatest(now(), as_of)) a
+    ), written as (
+        -- Unless a user's search has done so meanwhile.
+        update sugang.search_counts c
+            set n = a.n, as_of = a.as_of, snapshot = a.snapshot, counted_at = statement_timestamp()
+            from adjusted a
+            where c.kind = 'test' and c.available = a.available and c.query = a.query and c.counted_at = a.counted_at
+            returning c.query
+    )
+    select (select count(*) from known) = 2 * cardinality(p_words)
+               and (select count(*) from adjusted) = coalesce((select cardinality(known) from due), 0),
+           (select count(*) from written)
+$$;
+
+-- A sweep's part of that. The body tells whether there is more to do at once. Of sweeps at the same time, one does it.
+create or replace function sugang.count_test_ahead(p_function text) returns sugang.function_row language plpgsql as $$
+declare
+    a sugang.function_row;
+    ahead sugang.frequent_searches;
+    until timestamptz := clock_timestamp() + sugang.search_ahead_patience();
+    known record;
+    piece record;
+    is_counting boolean := false;
+    goes_on boolean := false;
+begin
+    if p_function is distinct from 'count_test_ahead' then
+        perform sugang.misrouted(p_function, 'count_test_ahead');
+    end if;
+    if sugang.keeps_counts() and sugang.total_count('test') >= sugang.search_ahead_from() then
+        insert into sugang.frequent_searches (kind, begun_at, words) values ('test', '-infinity', '{}')
+            on conflict (kind) do nothing;
+        select * into ahead from sugang.frequent_searches where kind = 'test' for update skip locked;
+    end if;
+    if ahead.kind is not null then
+        is_counting := exists (select from sugang.search_counts
+                               where kind = 'test' and query like 'ahead %' and table_oid = tableoid);
+        if not is_counting then
+            known := sugang.test_refresh_ahead(ahead.words);
+            goes_on := known.refreshed = sugang.search_ahead_refreshed();
+            if ahead.begun_at not between clock_timestamp() - sugang.search_ahead_pause() and clock_timestamp()
+                    and (not known.is_whole or ahead.words = '{}'
+                         or ahead.begun_at not between clock_timestamp() - interval '1 day' and clock_timestamp()) then
+                -- That takes about as long as a piece.
+                goes_on := sugang.test_begin_ahead() <> '{}';
+            end if;
+        end if;
+        while is_counting loop
+            piece := sugang.test_count_piece_ahead(ahead.words);
+            if not piece.is_counted then
+                delete from sugang.search_counts where kind = 'test' and query like 'ahead %';
+            elsif piece.end_item_id is null then
+                perform sugang.test_end_ahead();
+            else
+                continue when clock_timestamp() < until;
+                goes_on := true;
+            end if;
+            exit;
+        end loop;
+    end if;
+    a.outcome := 'ok';
+    a.body := json_build_object('goes_on', goes_on)::text;
+    return a;
+end $$;
+
 -- ===== catalogue/search_changes
 
 -- The changes of items that a search can see, in sugang.search_changes: search_table_of_items.sql and
@@ -1532,40 +1984,94 @@ create or replace trigger sugang_search_changes_move after update on tests
 
 -- One kind: the number of items that a search matches.
 
--- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is
--- impossible. Comparing with `is true` keeps the planner from the search index: few items start or end in between.
--- Stable, so that it sees what the statement sees that calls it.
+-- Adjusts stored counts to p_as_of and returns them, by their place, with the snapshot that they now include. It leaves
+-- out those for which that is impossible, or takes longer than counting again: too many items have begun or ended. For
+-- all counts together, each item is looked up once. Stable, so that it sees what the statement sees that calls it.
+create or replace function sugang.course_adjust_search_counts(p_known sugang.search_counts[], p_as_of timestamptz)
+returns table (place bigint, n bigint, snapshot pg_snapshot)
+language plpgsql stable parallel restricted
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    since timestamptz := (select min(k.as_of) from unnest(p_known) k where k.available);
+begin
+    return query
+        with known as materialized (
+            select * from unnest(p_known) with ordinality
+        ), edges as materialized (
+            (select i.id, i.start_at as at, 1 as sign from courses i
+             where not i.hidden and i.start_at > since and i.start_at <= p_as_of and i.start_at <= i.end_at
+             limit sugang.search_count_look_ups())
+            union all
+            (select i.id, i.end_at, -1 from courses i
+             where not i.hidden and i.end_at >= since and i.end_at < p_as_of and i.start_at <= i.end_at
+             limit sugang.search_count_look_ups())
+        ), passed as (
+            select k.ordinality, sum(e.sign) as n
+            from edges e join sugang.course_search s on s.item_id = e.id
+            join known k on k.available and (e.at > k.as_of or e.at = k.as_of and e.sign < 0)
+                and (k.next_item_id is null or (s.created_at, s.item_id) < (k.next_created_at, k.next_item_id))
+                and (s.search_vector @@ k.words) is true
+            group by k.ordinality
+        ), changed as (
+            select k.ordinality, coalesce(sum(c.sign) filter (
+                where c.search_vector @@ k.words
+                  and (not k.available or (c.start_at <= k.as_of and c.end_at >= k.as_of))
+                  and (k.next_item_id is null
+                    or (c.created_at, c.item_id) < (k.next_created_at, k.next_item_id))), 0) as n
+            from known k left join sugang.search_changes c
+                on c.kind = 'course' and c.xid >= pg_snapshot_xmin(k.snapshot)
+                and (c.sign = 0 or not pg_visible_in_snapshot(c.xid, k.snapshot))
+            group by k.ordinality
+            having coalesce(bool_and(c.sign <> 0), true) and count(c.kind) = count(c.sign)
+        )
+        select k.ordinality, (k.n + c.n + coalesce(p.n, 0))::bigint, pg_current_snapshot()
+        from known k join changed c using (ordinality) left join passed p using (ordinality)
+        where not k.available or (select count(*) from edges) < sugang.search_count_look_ups();
+end $$;
+
+-- The same for one count; nulls when that is impossible.
 create or replace function sugang.course_adjust_search_count(p_known sugang.search_counts, p_query tsquery,
                                                              p_as_of timestamptz, out n bigint,
                                                              out snapshot pg_snapshot)
-language plpgsql stable parallel restricted
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+language plpgsql stable parallel restricted as $$
 begin
-    select p_known.n
-        + coalesce(sum(c.sign) filter (
-            where c.search_vector @@ p_query and (not p_known.available
-                or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))
-              and (p_known.next_item_id is null
-                or (c.created_at, c.item_id) < (p_known.next_created_at, p_known.next_item_id))), 0)
-        + case when p_known.available then
-            (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
-             where not i.hidden and i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
-               and (p_known.next_item_id is null
-                   or (i.created_at, i.id) < (p_known.next_created_at, p_known.next_item_id))
-               and (s.search_vector @@ p_query) is true)
-          - (select count(*) from courses i join sugang.course_search s on s.item_id = i.id
-             where not i.hidden and i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
-               and (p_known.next_item_id is null
-                   or (i.created_at, i.id) < (p_known.next_created_at, p_known.next_item_id))
-               and (s.search_vector @@ p_query) is true)
-          else 0 end,
-        pg_current_snapshot()
-        into n, snapshot
-        from sugang.search_changes c
-        where c.kind = 'course' and c.xid >= pg_snapshot_xmin(p_known.snapshot)
-          and (c.sign = 0 or not pg_visible_in_snapshot(c.xid, p_known.snapshot))
-        having coalesce(bool_and(c.sign <> 0), true) and count(*) = count(c.sign);
+    p_known.words := p_query;
+    select a.n, a.snapshot into n, snapshot from sugang.course_adjust_search_counts(array[p_known], p_as_of) a;
+end $$;
+
+-- Counts the matches if they are few, or if few items are available; nulls when it does not know after p_until. A few
+-- matches are counted with a cached plan.
+create or replace function sugang.course_count_few(p_available boolean, p_query tsquery, p_as_of timestamptz,
+                                                   p_until timestamptz, out n bigint, out snapshot pg_snapshot)
+language plpgsql as $$
+declare
+    few_are_left boolean := p_available and sugang.total_count('course')
+        - sugang.count_before_hour('course', 'end', p_as_of) <= sugang.search_count_look_ups();
+begin
+    if few_are_left then p_until := least(p_until, clock_timestamp() + sugang.search_count_cheap()); end if;
+    begin
+        with found as materialized (
+            select from sugang.course_search s
+            where search_vector @@ p_query
+              and (clock_timestamp() < p_until or sugang.search_count_is_late(s.item_id))
+              and (not p_available or (select start_at <= p_as_of and end_at >= p_as_of from courses i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
+        select count(*), pg_current_snapshot() into n, snapshot
+            from (select from found limit sugang.search_count_exact_limit() + 1) probe;
+        if n <= sugang.search_count_exact_limit() then return; end if;
+    exception when sqlstate 'SG002' then
+    end;
+    n := null;
+    snapshot := null;
+    -- Those that have not ended are looked up among the words. Planned for this very time.
+    if few_are_left then
+        execute 'select count(*), pg_current_snapshot()
+                 from (select id, start_at from courses where not hidden and end_at >= $2 offset 0) i
+                 join sugang.course_search s on s.item_id = i.id
+                 where i.start_at <= $2 and (s.search_vector @@ $1) is true'
+            into n, snapshot using p_query, p_as_of;
+    end if;
 end $$;
 
 -- Null when the time was up before all were counted: what is counted is kept, and the next request goes on.
@@ -1573,8 +2079,7 @@ create or replace function sugang.course_search_count(p_available boolean, p_que
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    -- Not the hash of the query alone: a session may still count as it did before V16.
-    fingerprint text := md5('lexemes ' || p_query::text);
+    fingerprint text := sugang.search_fingerprint(p_query);
     lock_key bigint := hashtextextended('course ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
@@ -1590,6 +2095,15 @@ begin
                         else sugang.total_count('course') end
             - sugang.course_search_count(p_available, negated_terms, p_now);
         if found_n is null or found_n > sugang.search_count_exact_limit() then return found_n; end if;
+        -- Few are left, and their number must be exact: at this very time, all less those that match.
+        if not p_available then
+            known := sugang.stored_search_count('course', false, sugang.search_fingerprint(negated_terms));
+            if known.next_item_id is null then
+                select sugang.total_count('course') - n into found_n
+                    from sugang.course_adjust_search_count(known, negated_terms, p_now);
+                if found_n is not null then return found_n; end if;
+            end if;
+        end if;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
     keeps := pg_current_xact_id_if_assigned() is null and sugang.keeps_counts();
@@ -1614,26 +2128,32 @@ begin
     if not keeps and known.next_item_id is not null then known := null; end if;
     is_new := known.n is null;
     begun := clock_timestamp();
+    late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
     p_now := greatest(p_now, known.as_of);
     if known.n is not null and known.next_item_id is null then
         select n, snapshot into found_n, snapshot_now
             from sugang.course_adjust_search_count(known, p_query, p_now);
-    -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
-    -- all.)
+        -- A small one is adjusted for each request, and not written for each.
+        if greatest(found_n, known.n) <= sugang.search_count_exact_limit()
+                and snapshot_now is not null
+                and known.as_of > clock_timestamp() - sugang.search_count_max_age() / 2 then
+            return found_n;
+        end if;
+    -- (When no term is required, finding a few costs as much as counting all.)
     elsif known.n is null and querytree(p_query) <> 'T' then
-        with found as materialized (
-            select from sugang.course_search s
-            where search_vector @@ p_query
-              and (not p_available or (select start_at <= p_now and end_at >= p_now from courses i
-                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
-        select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
-        if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
+        select n, snapshot into found_n, snapshot_now
+            from sugang.course_count_few(p_available, p_query, p_now, late_at);
+        if found_n <= sugang.search_count_exact_limit()
+                and (not keeps or clock_timestamp() < begun + sugang.search_count_cheap()) then
+            return found_n;
+        end if;
     end if;
-    late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
     if snapshot_now is null and known.next_item_id is null then
         known := null;
-        select n, snapshot into found_n, snapshot_now
-            from sugang.course_count_at_once(p_available, p_query, p_now, late_at);
+        if clock_timestamp() < late_at then
+            select n, snapshot into found_n, snapshot_now
+                from sugang.course_count_at_once(p_available, p_query, p_now, late_at);
+        end if;
     end if;
     if snapshot_now is null then
         known := sugang.course_count_pieces(known, p_available, p_query, p_now, late_at);
@@ -1641,19 +2161,14 @@ begin
         snapshot_now := known.snapshot;
     end if;
     if not keeps then return found_n; end if;
-    if known.next_item_id is not null or found_n > sugang.search_count_exact_limit() then
-        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
-                                          next_created_at, next_item_id)
-            values ('course', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
-                    'sugang.search_counts'::regclass, p_query, known.next_created_at, known.next_item_id)
-            on conflict (kind, available, query) do update
-            set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
-                table_oid = excluded.table_oid, next_created_at = excluded.next_created_at,
-                next_item_id = excluded.next_item_id;
-    elsif not is_new then
-        delete from sugang.search_counts
-            where kind = 'course' and available = p_available and query = fingerprint;
-    end if;
+    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
+                                      next_created_at, next_item_id, searched_at)
+        values ('course', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
+                'sugang.search_counts'::regclass, p_query, known.next_created_at, known.next_item_id, begun)
+        on conflict (kind, available, query) do update
+        set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
+            table_oid = excluded.table_oid, next_created_at = excluded.next_created_at,
+            next_item_id = excluded.next_item_id, searched_at = excluded.searched_at;
     if is_new or random() < 0.1 then perform sugang.prune_search_counts('course'); end if;
     return case when known.next_item_id is null then found_n end;
 end $$;
@@ -1662,40 +2177,94 @@ end $$;
 
 -- One kind: the number of items that a search matches.
 
--- Adjusts a stored count to p_as_of and returns it with the snapshot that it now includes; nulls when that is
--- impossible. Comparing with `is true` keeps the planner from the search index: few items start or end in between.
--- Stable, so that it sees what the statement sees that calls it.
+-- Adjusts stored counts to p_as_of and returns them, by their place, with the snapshot that they now include. It leaves
+-- out those for which that is impossible, or takes longer than counting again: too many items have begun or ended. For
+-- all counts together, each item is looked up once. Stable, so that it sees what the statement sees that calls it.
+create or replace function sugang.test_adjust_search_counts(p_known sugang.search_counts[], p_as_of timestamptz)
+returns table (place bigint, n bigint, snapshot pg_snapshot)
+language plpgsql stable parallel restricted
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    since timestamptz := (select min(k.as_of) from unnest(p_known) k where k.available);
+begin
+    return query
+        with known as materialized (
+            select * from unnest(p_known) with ordinality
+        ), edges as materialized (
+            (select i.id, i.start_at as at, 1 as sign from tests i
+             where not i.hidden and i.start_at > since and i.start_at <= p_as_of and i.start_at <= i.end_at
+             limit sugang.search_count_look_ups())
+            union all
+            (select i.id, i.end_at, -1 from tests i
+             where not i.hidden and i.end_at >= since and i.end_at < p_as_of and i.start_at <= i.end_at
+             limit sugang.search_count_look_ups())
+        ), passed as (
+            select k.ordinality, sum(e.sign) as n
+            from edges e join sugang.test_search s on s.item_id = e.id
+            join known k on k.available and (e.at > k.as_of or e.at = k.as_of and e.sign < 0)
+                and (k.next_item_id is null or (s.created_at, s.item_id) < (k.next_created_at, k.next_item_id))
+                and (s.search_vector @@ k.words) is true
+            group by k.ordinality
+        ), changed as (
+            select k.ordinality, coalesce(sum(c.sign) filter (
+                where c.search_vector @@ k.words
+                  and (not k.available or (c.start_at <= k.as_of and c.end_at >= k.as_of))
+                  and (k.next_item_id is null
+                    or (c.created_at, c.item_id) < (k.next_created_at, k.next_item_id))), 0) as n
+            from known k left join sugang.search_changes c
+                on c.kind = 'test' and c.xid >= pg_snapshot_xmin(k.snapshot)
+                and (c.sign = 0 or not pg_visible_in_snapshot(c.xid, k.snapshot))
+            group by k.ordinality
+            having coalesce(bool_and(c.sign <> 0), true) and count(c.kind) = count(c.sign)
+        )
+        select k.ordinality, (k.n + c.n + coalesce(p.n, 0))::bigint, pg_current_snapshot()
+        from known k join changed c using (ordinality) left join passed p using (ordinality)
+        where not k.available or (select count(*) from edges) < sugang.search_count_look_ups();
+end $$;
+
+-- The same for one count; nulls when that is impossible.
 create or replace function sugang.test_adjust_search_count(p_known sugang.search_counts, p_query tsquery,
                                                              p_as_of timestamptz, out n bigint,
                                                              out snapshot pg_snapshot)
-language plpgsql stable parallel restricted
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
-set max_parallel_workers_per_gather = 0 as $$
+language plpgsql stable parallel restricted as $$
 begin
-    select p_known.n
-        + coalesce(sum(c.sign) filter (
-            where c.search_vector @@ p_query and (not p_known.available
-                or (c.start_at <= p_known.as_of and c.end_at >= p_known.as_of))
-              and (p_known.next_item_id is null
-                or (c.created_at, c.item_id) < (p_known.next_created_at, p_known.next_item_id))), 0)
-        + case when p_known.available then
-            (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
-             where not i.hidden and i.start_at > p_known.as_of and i.start_at <= p_as_of and i.start_at <= i.end_at
-               and (p_known.next_item_id is null
-                   or (i.created_at, i.id) < (p_known.next_created_at, p_known.next_item_id))
-               and (s.search_vector @@ p_query) is true)
-          - (select count(*) from tests i join sugang.test_search s on s.item_id = i.id
-             where not i.hidden and i.end_at >= p_known.as_of and i.end_at < p_as_of and i.start_at <= i.end_at
-               and (p_known.next_item_id is null
-                   or (i.created_at, i.id) < (p_known.next_created_at, p_known.next_item_id))
-               and (s.search_vector @@ p_query) is true)
-          else 0 end,
-        pg_current_snapshot()
-        into n, snapshot
-        from sugang.search_changes c
-        where c.kind = 'test' and c.xid >= pg_snapshot_xmin(p_known.snapshot)
-          and (c.sign = 0 or not pg_visible_in_snapshot(c.xid, p_known.snapshot))
-        having coalesce(bool_and(c.sign <> 0), true) and count(*) = count(c.sign);
+    p_known.words := p_query;
+    select a.n, a.snapshot into n, snapshot from sugang.test_adjust_search_counts(array[p_known], p_as_of) a;
+end $$;
+
+-- Counts the matches if they are few, or if few items are available; nulls when it does not know after p_until. A few
+-- matches are counted with a cached plan.
+create or replace function sugang.test_count_few(p_available boolean, p_query tsquery, p_as_of timestamptz,
+                                                   p_until timestamptz, out n bigint, out snapshot pg_snapshot)
+language plpgsql as $$
+declare
+    few_are_left boolean := p_available and sugang.total_count('test')
+        - sugang.count_before_hour('test', 'end', p_as_of) <= sugang.search_count_look_ups();
+begin
+    if few_are_left then p_until := least(p_until, clock_timestamp() + sugang.search_count_cheap()); end if;
+    begin
+        with found as materialized (
+            select from sugang.test_search s
+            where search_vector @@ p_query
+              and (clock_timestamp() < p_until or sugang.search_count_is_late(s.item_id))
+              and (not p_available or (select start_at <= p_as_of and end_at >= p_as_of from tests i
+                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
+        select count(*), pg_current_snapshot() into n, snapshot
+            from (select from found limit sugang.search_count_exact_limit() + 1) probe;
+        if n <= sugang.search_count_exact_limit() then return; end if;
+    exception when sqlstate 'SG002' then
+    end;
+    n := null;
+    snapshot := null;
+    -- Those that have not ended are looked up among the words. Planned for this very time.
+    if few_are_left then
+        execute 'select count(*), pg_current_snapshot()
+                 from (select id, start_at from tests where not hidden and end_at >= $2 offset 0) i
+                 join sugang.test_search s on s.item_id = i.id
+                 where i.start_at <= $2 and (s.search_vector @@ $1) is true'
+            into n, snapshot using p_query, p_as_of;
+    end if;
 end $$;
 
 -- Null when the time was up before all were counted: what is counted is kept, and the next request goes on.
@@ -1703,8 +2272,7 @@ create or replace function sugang.test_search_count(p_available boolean, p_query
 returns bigint language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '32MB' set jit = off as $$
 declare
-    -- Not the hash of the query alone: a session may still count as it did before V16.
-    fingerprint text := md5('lexemes ' || p_query::text);
+    fingerprint text := sugang.search_fingerprint(p_query);
     lock_key bigint := hashtextextended('test ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
@@ -1720,6 +2288,15 @@ begin
                         else sugang.total_count('test') end
             - sugang.test_search_count(p_available, negated_terms, p_now);
         if found_n is null or found_n > sugang.search_count_exact_limit() then return found_n; end if;
+        -- Few are left, and their number must be exact: at this very time, all less those that match.
+        if not p_available then
+            known := sugang.stored_search_count('test', false, sugang.search_fingerprint(negated_terms));
+            if known.next_item_id is null then
+                select sugang.total_count('test') - n into found_n
+                    from sugang.test_adjust_search_count(known, negated_terms, p_now);
+                if found_n is not null then return found_n; end if;
+            end if;
+        end if;
     end if;
     -- A transaction sees its own changes, which no snapshot shows.
     keeps := pg_current_xact_id_if_assigned() is null and sugang.keeps_counts();
@@ -1744,26 +2321,32 @@ begin
     if not keeps and known.next_item_id is not null then known := null; end if;
     is_new := known.n is null;
     begun := clock_timestamp();
+    late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
     p_now := greatest(p_now, known.as_of);
     if known.n is not null and known.next_item_id is null then
         select n, snapshot into found_n, snapshot_now
             from sugang.test_adjust_search_count(known, p_query, p_now);
-    -- A few matches are counted with a cached plan. (When no term is required, finding a few costs as much as counting
-    -- all.)
+        -- A small one is adjusted for each request, and not written for each.
+        if greatest(found_n, known.n) <= sugang.search_count_exact_limit()
+                and snapshot_now is not null
+                and known.as_of > clock_timestamp() - sugang.search_count_max_age() / 2 then
+            return found_n;
+        end if;
+    -- (When no term is required, finding a few costs as much as counting all.)
     elsif known.n is null and querytree(p_query) <> 'T' then
-        with found as materialized (
-            select from sugang.test_search s
-            where search_vector @@ p_query
-              and (not p_available or (select start_at <= p_now and end_at >= p_now from tests i
-                                       where (i.created_at, i.id) = (s.created_at, s.item_id) and not hidden)))
-        select count(*) into found_n from (select from found limit sugang.search_count_exact_limit() + 1) probe;
-        if found_n <= sugang.search_count_exact_limit() then return found_n; end if;
+        select n, snapshot into found_n, snapshot_now
+            from sugang.test_count_few(p_available, p_query, p_now, late_at);
+        if found_n <= sugang.search_count_exact_limit()
+                and (not keeps or clock_timestamp() < begun + sugang.search_count_cheap()) then
+            return found_n;
+        end if;
     end if;
-    late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
     if snapshot_now is null and known.next_item_id is null then
         known := null;
-        select n, snapshot into found_n, snapshot_now
-            from sugang.test_count_at_once(p_available, p_query, p_now, late_at);
+        if clock_timestamp() < late_at then
+            select n, snapshot into found_n, snapshot_now
+                from sugang.test_count_at_once(p_available, p_query, p_now, late_at);
+        end if;
     end if;
     if snapshot_now is null then
         known := sugang.test_count_pieces(known, p_available, p_query, p_now, late_at);
@@ -1771,19 +2354,14 @@ begin
         snapshot_now := known.snapshot;
     end if;
     if not keeps then return found_n; end if;
-    if known.next_item_id is not null or found_n > sugang.search_count_exact_limit() then
-        insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
-                                          next_created_at, next_item_id)
-            values ('test', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
-                    'sugang.search_counts'::regclass, p_query, known.next_created_at, known.next_item_id)
-            on conflict (kind, available, query) do update
-            set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
-                table_oid = excluded.table_oid, next_created_at = excluded.next_created_at,
-                next_item_id = excluded.next_item_id;
-    elsif not is_new then
-        delete from sugang.search_counts
-            where kind = 'test' and available = p_available and query = fingerprint;
-    end if;
+    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
+                                      next_created_at, next_item_id, searched_at)
+        values ('test', p_available, fingerprint, found_n, p_now, snapshot_now, begun,
+                'sugang.search_counts'::regclass, p_query, known.next_created_at, known.next_item_id, begun)
+        on conflict (kind, available, query) do update
+        set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
+            table_oid = excluded.table_oid, next_created_at = excluded.next_created_at,
+            next_item_id = excluded.next_item_id, searched_at = excluded.searched_at;
     if is_new or random() < 0.1 then perform sugang.prune_search_counts('test'); end if;
     return case when known.next_item_id is null then found_n end;
 end $$;
@@ -1943,6 +2521,17 @@ create or replace function sugang.search_count_piece() returns bigint language s
     select 100000::bigint
 $$;
 
+-- A count up to search_count_exact_limit() that took longer is kept, and adjusted for each request.
+create or replace function sugang.search_count_cheap() returns interval language sql immutable as $$
+    select interval '0.1 seconds'
+$$;
+
+-- Where a word has many matches and at most this number of items has not ended, these are looked up among the words. A
+-- count is not adjusted but taken again where more items have begun or ended since.
+create or replace function sugang.search_count_look_ups() returns bigint language sql immutable as $$
+    select 20000::bigint
+$$;
+
 -- Ends a count that takes too long. The argument, a column, makes PostgreSQL ask for each match.
 create or replace function sugang.search_count_is_late(p_item bigint) returns boolean
 language plpgsql parallel safe as $$
@@ -1982,8 +2571,9 @@ begin
     return words::tsquery;
 end $$;
 
--- The stored count of a search, whatever its age; nulls when there is none. One that is not complete is too old to
--- show. A count from the future is none: the clock was set back. Volatile, so that it sees what was committed before.
+-- The stored count of a search, whatever its age; nulls when there is none. One that is not complete, or so small that
+-- it must be exact, is too old to show. A count from the future is none: the clock was set back. Volatile, so that it
+-- sees what was committed before.
 create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
 returns sugang.search_counts language plpgsql as $$
 declare
@@ -1995,7 +2585,9 @@ begin
         where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
           and counted_at > clock_timestamp() - sugang.search_count_lifetime()
           and greatest(counted_at, as_of) <= clock_timestamp();
-    if known.next_item_id is not null then known.counted_at := '-infinity'; end if;
+    if known.next_item_id is not null or known.n <= sugang.search_count_exact_limit() then
+        known.counted_at := '-infinity';
+    end if;
     return known;
 end $$;
 
@@ -7549,14 +8141,18 @@ begin
         ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
         ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words,'
-                                            'next_created_at,next_item_id'),
+                                            'next_created_at,next_item_id,searched_at'),
         ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words,'
-                                            'next_created_at,next_item_id'),
-        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,next_created_at,next_item_id'),
+                                            'next_created_at,next_item_id,searched_at'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,words,next_created_at,'
+                                            'next_item_id,searched_at'),
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at,created_at,item_id'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
         ('sugang.search_changes', 'delete', null),
+        ('sugang.frequent_searches', 'select', 'kind,begun_at,words'),
+        ('sugang.frequent_searches', 'insert', 'kind,begun_at,words'),
+        ('sugang.frequent_searches', 'update', 'begun_at,words'),
         ('sugang.webhooks', 'select', 'id,url,types,status,paused_by,secret,old_secret,old_secret_until,'
                                       'failing_since,first_change,created_at,created_by'),
         ('sugang.webhooks', 'insert', 'url,types,secret,created_by'),

@@ -1618,3 +1618,16 @@ update sugang.payment_attempts set reconcile_at = clock_timestamp()
 update sugang.refunds r set due_at = clock_timestamp()
     from sugang.payment_attempts t
     where t.payment_id = r.payment_id and t.gateway in ('kakaopay', 'stripe') and r.status = 'requested';
+
+-- ===== V43__frequent_searches
+
+-- The searches that the sweep counts ahead of users. Unlogged like sugang.search_counts, which has their counts: what a
+-- crash empties is counted again.
+create unlogged table sugang.frequent_searches (
+    kind text primary key,
+    begun_at timestamptz not null, -- when their words were chosen
+    words tsquery[] not null
+);
+
+-- When a user's search last needed the count, for what users search for is counted ahead as well.
+alter table sugang.search_counts add column searched_at timestamptz;

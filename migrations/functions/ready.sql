@@ -75,14 +75,18 @@ begin
         ('sugang.available_counts', 'select', 'kind,n,valid_from,valid_until'),
         ('sugang.available_counts', 'update', 'n,valid_from,valid_until'),
         ('sugang.search_counts', 'select', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words,'
-                                            'next_created_at,next_item_id'),
+                                            'next_created_at,next_item_id,searched_at'),
         ('sugang.search_counts', 'insert', 'kind,available,query,n,as_of,snapshot,counted_at,table_oid,words,'
-                                            'next_created_at,next_item_id'),
-        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,next_created_at,next_item_id'),
+                                            'next_created_at,next_item_id,searched_at'),
+        ('sugang.search_counts', 'update', 'n,as_of,snapshot,counted_at,table_oid,words,next_created_at,'
+                                            'next_item_id,searched_at'),
         ('sugang.search_counts', 'delete', null),
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at,created_at,item_id'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
         ('sugang.search_changes', 'delete', null),
+        ('sugang.frequent_searches', 'select', 'kind,begun_at,words'),
+        ('sugang.frequent_searches', 'insert', 'kind,begun_at,words'),
+        ('sugang.frequent_searches', 'update', 'begun_at,words'),
         ('sugang.webhooks', 'select', 'id,url,types,status,paused_by,secret,old_secret,old_secret_until,'
                                       'failing_since,first_change,created_at,created_by'),
         ('sugang.webhooks', 'insert', 'url,types,secret,created_by'),

@@ -33,6 +33,7 @@ mod http_conformance;
 mod idempotency;
 mod items {
     mod complete;
+    mod count_ahead;
     mod count_pieces;
     mod counts;
     mod far_times;

@@ -1,6 +1,7 @@
 //! The sweep: work that no request of a client causes. A clock requests it, such as that of the embedded host.
 
 use futures::future::{join, join_all};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -13,8 +14,10 @@ use crate::{
     },
     gateways::{self, Attempt},
     http::Response,
+    kind::KINDS,
     store::{
         FunctionRow, Outcome,
+        functions::CountAhead,
         order_functions::{ClaimDue, ClaimEvents, Sweep, orders},
     },
 };
@@ -32,6 +35,9 @@ const LIMIT: i64 = 200;
 /// The most attempts that one call looks up, all at once.
 const LOOK_UPS: i64 = 16;
 
+/// When to go on with counts that are not finished. They take a second of a processor, so that half of it stays free.
+const COUNT_AGAIN_IN_SECONDS: u64 = 1;
+
 /// Does a bounded piece of what is due, and answers what it did and when to come again.
 ///
 /// # Errors
@@ -46,11 +52,20 @@ pub(crate) async fn sweep(ctx: &RequestContext<'_>) -> Result<Response, ApiError
         return Err((&TOKEN_NOT_VALID).into());
     }
     // A receiver that hangs keeps no seat from being released.
-    let (done, delivered) = join(settle_and_expire(ctx), deliver(ctx)).await;
+    let ((done, delivered), counted) = join(join(settle_and_expire(ctx), deliver(ctx)), count_ahead(ctx)).await;
     let (mut done, delivered) = (done?, delivered?);
+    let count_again = counted.unwrap_or_else(|error| {
+        // What is not counted ahead is counted by the first search.
+        error.log(ctx.ids);
+        None
+    });
     done.insert("delivered".to_owned(), delivered.tries.into());
     let again = done.get("again_in_seconds").and_then(Value::as_u64);
-    let again = again.into_iter().chain(delivered.again_in_seconds).min();
+    let again = again
+        .into_iter()
+        .chain(delivered.again_in_seconds)
+        .chain(count_again)
+        .min();
     done.insert("again_in_seconds".to_owned(), again.into());
     Ok(Response::json(200, &done))
 }
@@ -101,6 +116,25 @@ async fn look_up_events(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
     let settled = events.into_iter().map(|due| webhooks::look_up(ctx.state, ctx.ids, due));
     ctx.log_failures(join_all(settled).await);
     Ok(count)
+}
+
+/// What has been counted ahead.
+#[derive(Deserialize)]
+struct Counted {
+    goes_on: bool,
+}
+
+/// Counts frequent searches before users do, and returns when to go on.
+async fn count_ahead(ctx: &RequestContext<'_>) -> Result<Option<u64>, ApiError> {
+    for kind in KINDS {
+        let row = expect(ctx.execute(kind.functions(), CountAhead {}).await?)?;
+        let Counted { goes_on } = row.payload()?;
+        // One kind after the other: a sweep takes no longer for several.
+        if goes_on {
+            return Ok(Some(COUNT_AGAIN_IN_SECONDS));
+        }
+    }
+    Ok(None)
 }
 
 fn expect(row: FunctionRow) -> Result<FunctionRow, ApiError> {

@@ -114,6 +114,7 @@ const VIOLATIONS: &[(&str, Violation)] = &[
     ("bucket_counts_pkey", Overtaken(&BUSY)),
     ("available_counts_pkey", Overtaken(&BUSY)),
     ("search_counts_pkey", Overtaken(&BUSY)),
+    ("frequent_searches_pkey", Overtaken(&BUSY)),
     ("attempts_pkey", Overtaken(&BUSY)),
     ("test_search_pkey", Defect),
     ("course_search_pkey", Defect),

@@ -188,6 +188,10 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
+        /// Counts frequent searches before a user does, for about a second.
+        count_ahead CountAhead = "count_{kind}_ahead" One {
+        } retry(self) Retry::Never;
+
         /// Gets one item.
         get GetItem = "get_{kind}" One {
             user: i64,
@@ -393,7 +397,7 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 42;
+pub(crate) const SCHEMA: i64 = 43;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {

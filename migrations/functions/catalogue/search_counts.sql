@@ -17,6 +17,17 @@ create or replace function sugang.search_count_piece() returns bigint language s
     select 100000::bigint
 $$;
 
+-- A count up to search_count_exact_limit() that took longer is kept, and adjusted for each request.
+create or replace function sugang.search_count_cheap() returns interval language sql immutable as $$
+    select interval '0.1 seconds'
+$$;
+
+-- Where a word has many matches and at most this number of items has not ended, these are looked up among the words. A
+-- count is not adjusted but taken again where more items have begun or ended since.
+create or replace function sugang.search_count_look_ups() returns bigint language sql immutable as $$
+    select 20000::bigint
+$$;
+
 -- Ends a count that takes too long. The argument, a column, makes PostgreSQL ask for each match.
 create or replace function sugang.search_count_is_late(p_item bigint) returns boolean
 language plpgsql parallel safe as $$
@@ -56,8 +67,9 @@ begin
     return words::tsquery;
 end $$;
 
--- The stored count of a search, whatever its age; nulls when there is none. One that is not complete is too old to
--- show. A count from the future is none: the clock was set back. Volatile, so that it sees what was committed before.
+-- The stored count of a search, whatever its age; nulls when there is none. One that is not complete, or so small that
+-- it must be exact, is too old to show. A count from the future is none: the clock was set back. Volatile, so that it
+-- sees what was committed before.
 create or replace function sugang.stored_search_count(p_kind text, p_available boolean, p_fingerprint text)
 returns sugang.search_counts language plpgsql as $$
 declare
@@ -69,7 +81,9 @@ begin
         where kind = p_kind and available = p_available and query = p_fingerprint and table_oid = tableoid
           and counted_at > clock_timestamp() - sugang.search_count_lifetime()
           and greatest(counted_at, as_of) <= clock_timestamp();
-    if known.next_item_id is not null then known.counted_at := '-infinity'; end if;
+    if known.next_item_id is not null or known.n <= sugang.search_count_exact_limit() then
+        known.counted_at := '-infinity';
+    end if;
     return known;
 end $$;
 
