@@ -1991,7 +1991,7 @@ create or replace function sugang.course_adjust_search_counts(p_known sugang.sea
 returns table (place bigint, n bigint, snapshot pg_snapshot)
 language plpgsql stable parallel restricted
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
+set enable_sort = off set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     since timestamptz := (select min(k.as_of) from unnest(p_known) k where k.available);
 begin
@@ -2098,7 +2098,7 @@ begin
         -- Few are left, and their number must be exact: at this very time, all less those that match.
         if not p_available then
             known := sugang.stored_search_count('course', false, sugang.search_fingerprint(negated_terms));
-            if known.next_item_id is null then
+            if known.n is not null and known.next_item_id is null then
                 select sugang.total_count('course') - n into found_n
                     from sugang.course_adjust_search_count(known, negated_terms, p_now);
                 if found_n is not null then return found_n; end if;
@@ -2184,7 +2184,7 @@ create or replace function sugang.test_adjust_search_counts(p_known sugang.searc
 returns table (place bigint, n bigint, snapshot pg_snapshot)
 language plpgsql stable parallel restricted
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
+set enable_sort = off set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
     since timestamptz := (select min(k.as_of) from unnest(p_known) k where k.available);
 begin
@@ -2291,7 +2291,7 @@ begin
         -- Few are left, and their number must be exact: at this very time, all less those that match.
         if not p_available then
             known := sugang.stored_search_count('test', false, sugang.search_fingerprint(negated_terms));
-            if known.next_item_id is null then
+            if known.n is not null and known.next_item_id is null then
                 select sugang.total_count('test') - n into found_n
                     from sugang.test_adjust_search_count(known, negated_terms, p_now);
                 if found_n is not null then return found_n; end if;
