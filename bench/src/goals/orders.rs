@@ -42,8 +42,8 @@ const CONNECTIONS: usize = 32;
 /// Until each session of PostgreSQL has planned what it runs.
 const WARM_UP: Duration = Duration::from_secs(2);
 const DURATION: Duration = Duration::from_secs(4);
-/// Exams, so that a user can order again, and few connections want the same one at once.
-const EXAMS: usize = 64;
+/// Exams, so that a user can order again, and each is ordered by few users, as in the load of applications.
+const EXAMS: usize = 2048;
 /// For each connection.
 const USERS: usize = 25;
 
@@ -114,9 +114,9 @@ struct Customer {
 impl Customer {
     async fn new(url: &Url, users: &[i64], exams: &[i64], jwt_secret: &str) -> anyhow::Result<Self> {
         let mut next = Vec::new();
-        for user in users {
+        for (user, exam) in users.iter().cycle().zip(exams) {
             let token = format!("Bearer {}", access_token(*user, jwt_secret)?);
-            next.extend(exams.iter().map(|exam| (token.clone(), *exam)));
+            next.push((token, *exam));
         }
         Ok(Self {
             url: url.clone(),
