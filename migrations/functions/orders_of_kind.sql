@@ -149,10 +149,12 @@ begin
                     happened_at, least(happened_at + p_hold, item.end_at))
             returning * into o;
         perform sugang.open_attempt(o);
-        -- As in do_register_{kind}: what has decided is read again under the lock of the item's row.
+        -- As in do_register_{kind}: what has decided is read again under the lock of the item's row. Not with `=`, for
+        -- which a plan may choose the index of a time that many items share.
         if not exists (select from {items} i join users u on u.id = p_user and u.is_active
-                       where (i.id, i.price, i.start_at, i.end_at) = (p_id, item.price, item.start_at, item.end_at)
-                         and not i.hidden) then
+                       where i.id = p_id and not i.hidden
+                         and (i.price, i.start_at, i.end_at)
+                             is not distinct from (item.price, item.start_at, item.end_at)) then
             raise serialization_failure using message = 'the {kind} or the user has changed meanwhile';
         end if;
     end if;

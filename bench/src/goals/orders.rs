@@ -40,7 +40,7 @@ const SETTLING: Duration = Duration::from_millis(500);
 
 const CONNECTIONS: usize = 32;
 /// Until each session of PostgreSQL has planned what it runs.
-const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_secs(4);
 const DURATION: Duration = Duration::from_secs(4);
 /// Exams, so that a user can order again, and each is ordered by few users, as in the load of applications.
 const EXAMS: usize = 2048;
@@ -207,6 +207,7 @@ async fn beside(
     request: impl AsyncFn(&mut Customer) -> anyhow::Result<()>,
 ) -> anyhow::Result<Goal> {
     let (waiting, others) = customers.split_at_mut(WAITING);
+    percentile(others, &request).await?;
     let alone = percentile(others, &request).await?;
     gateway.plan_all(Some(HANGS));
     let waiting = try_join_all(waiting.iter_mut().map(|customer| customer.order(gateway)));
