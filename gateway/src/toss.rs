@@ -293,10 +293,13 @@ fn shown(payment: &Payment) -> Value {
     })
 }
 
+/// Whether it may be an account. One whose number is all zeros exists at no bank.
 fn is_account(account: &Value) -> bool {
-    ["bank", "accountNumber", "holderName"]
+    let is_complete = ["bank", "accountNumber", "holderName"]
         .iter()
-        .all(|name| account[name].is_string())
+        .all(|name| account[name].is_string());
+    let number = account["accountNumber"].as_str().unwrap_or_default();
+    is_complete && !number.trim_matches('0').is_empty()
 }
 
 fn in_korea(at: DateTime<Utc>) -> DateTime<FixedOffset> {

@@ -10,7 +10,8 @@ use futures::future::{join, join_all};
 use rstest::rstest;
 use serde_json::{Value, json};
 use sugang_tests::{
-    Answer, App, Builder, COURSE, Call, EXAM, Item, Kind, Plan, TOSS_SECRET, TossServer, User, assert_answer,
+    Answer, App, Builder, COURSE, Call, EXAM, Item, Kind, PORTONE_SECRET, PORTONE_WEBHOOK_SECRET, Plan, TOSS_SECRET,
+    TossServer, User, assert_answer,
 };
 use tokio::time::sleep;
 
@@ -287,6 +288,63 @@ async fn an_approval_needs_the_key_of_its_own_payment_window() {
     assert_eq!((stolen.status.as_u16(), stolen.code()), (409, "payment_key_used"));
     assert_eq!(approve(&app, order, &key, &minsu).await.json()["status"], "paid");
     assert_books(&app, &toss, 90_000).await;
+}
+
+/// Toss knows no payment by this key. No invented key holds a seat for ever.
+#[rstest]
+#[tokio::test]
+async fn an_invented_key_holds_its_seat_no_longer_than_others(#[values("toss", "portone")] gateway: &str) {
+    let toss = TossServer::start().await.expect("there is a free port");
+    let secret = if gateway == "toss" { TOSS_SECRET } else { PORTONE_SECRET };
+    let app = App::with("payment_gateways", format!("card={gateway}"))
+        .with(&format!("{gateway}_url"), toss.url())
+        .with(&format!("{gateway}_secret"), secret)
+        .with("sweep_secret", SWEEP_SECRET);
+    let app = match gateway {
+        "portone" => app.with("portone_webhook_secret", PORTONE_WEBHOOK_SECRET),
+        _ => app,
+    };
+    let app = app.start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let order = app.post(format!("{}preorder/", EXAM.item(item))).by(&minsu);
+    let order = order.json(&payment("45000.00", "card")).await.json()["id"]
+        .as_i64()
+        .expect("it is held");
+    if gateway == "toss" {
+        toss.refuse(404, "NOT_FOUND_PAYMENT");
+    }
+    assert_eq!(approve(&app, order, "tgen_invented", &minsu).await.status, 202);
+    sweep(&app).await;
+    let held = get(&app, order, &minsu).await;
+    assert_eq!(held["status"], "held");
+    let code = if gateway == "toss" {
+        "NOT_FOUND_PAYMENT"
+    } else {
+        "PAYMENT_NOT_FOUND"
+    };
+    assert_eq!(held["declined_code"], code);
+    app.run("update sugang.orders set expires_at = clock_timestamp()", &[])
+        .await;
+    sweep(&app).await;
+    assert_eq!(get(&app, order, &minsu).await["status"], "expired");
+    assert_audit(&app).await;
+}
+
+/// Gateways take whole won.
+#[tokio::test]
+async fn a_price_with_a_fraction_is_not_paid_over_a_gateway() {
+    let (toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    app.run("update tests set price = 45000.50", &[]).await;
+    let order = app.post(format!("{}preorder/", EXAM.item(item))).by(&minsu);
+    let refused = order.json(&payment("45000.50", "card")).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.code()),
+        (409, "payment_method_unavailable")
+    );
+    assert_books(&app, &toss, 0).await;
 }
 
 /// Sends ten equal approvals at once, and returns the answers and how often the gateway was asked.

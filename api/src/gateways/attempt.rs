@@ -18,6 +18,8 @@ pub(crate) struct Attempt {
     pub(crate) reference: String,
     /// The same for each try; none before the first.
     pub(super) idempotency_key: Option<String>,
+    /// How often it was sent, or looked up, this time included.
+    pub(super) tries: i64,
     /// The gateway's own id of the payment: from the opening of the payment window, or returned by it to the client.
     pub(super) gateway_key: Option<String>,
     /// What the payment window has returned to the client.
@@ -48,6 +50,7 @@ impl Attempt {
                 amount: payment.amount,
                 currency: payment.currency,
                 external_id: payment.external_id,
+                is_deposit: payment.is_deposit,
             },
             false => Outcome::Unknown {},
         }
@@ -67,6 +70,8 @@ pub(super) struct Payment {
     pub(super) currency: String,
     /// The gateway's own id.
     pub(super) external_id: String,
+    /// Whether it came over a virtual account, which takes nothing back.
+    pub(super) is_deposit: bool,
 }
 
 /// What has become of an attempt. As JSON it is what `sugang.settle` takes as facts.
@@ -78,6 +83,8 @@ pub(crate) enum Outcome {
         amount: i64,
         currency: String,
         external_id: String,
+        #[serde(rename = "deposit", skip_serializing_if = "std::ops::Not::not")]
+        is_deposit: bool,
     },
     /// Surely no money has moved, nor will.
     Declined {

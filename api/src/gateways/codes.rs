@@ -1,6 +1,11 @@
 //! What the codes of a gateway's refusals mean.
 
-/// What a code means for an approval.
+use super::{
+    adapter::{Reading, RefundReading, is_refusal},
+    attempt::Outcome,
+};
+
+/// What a code means for an approval, or for a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// The money may have moved.
@@ -8,19 +13,43 @@ pub(super) enum Meaning {
     /// The gateway refuses, the time to pay is over, or the amount is not the one that the user has agreed to: surely no
     /// money has moved.
     Declined,
+    /// The code is in no row: it proves nothing, unless a look-up confirms it.
+    Unlisted,
 }
 
 /// The codes of one gateway. In a code, one `*` stands for anything.
 pub(super) struct Codes(pub(super) &'static [(Meaning, &'static [&'static str])]);
 
 impl Codes {
-    /// The meaning of a code: that of the first row that has it. One that is in no row, or is new, proves nothing.
+    /// The meaning of a code: that of the first row that has it.
     pub(super) fn meaning(&self, code: &str) -> Meaning {
         let row = self
             .0
             .iter()
             .find(|(_, codes)| codes.iter().any(|known| matches(known, code)));
-        row.map_or(Meaning::LookUp, |(meaning, _)| *meaning)
+        row.map_or(Meaning::Unlisted, |(meaning, _)| *meaning)
+    }
+}
+
+impl Codes {
+    /// Reads a refusal of an approval. A code that is in no row, such as that of a payment which the gateway does not know,
+    /// counts once look-ups show that the gateway has done nothing, so that no invented key holds a seat for ever.
+    pub(super) fn reading(&self, status: u16, code: String) -> Reading {
+        match self.meaning(&code) {
+            Meaning::Declined => Reading::Settled(Outcome::Declined { code }),
+            Meaning::Unlisted if is_refusal(status) => Reading::Doubtful(code),
+            Meaning::LookUp | Meaning::Unlisted => Reading::LookUp,
+        }
+    }
+
+    /// Reads a refusal of a refund. A code that is in no row, such as that of an account which does not exist, counts once
+    /// the gateway refuses again what a look-up has not shown, so that a person learns of it.
+    pub(super) fn refund_reading(&self, status: u16, code: String) -> RefundReading {
+        match self.meaning(&code) {
+            Meaning::Declined => RefundReading::Refused(code),
+            Meaning::Unlisted if is_refusal(status) => RefundReading::Doubtful(code),
+            Meaning::LookUp | Meaning::Unlisted => RefundReading::LookUp,
+        }
     }
 }
 
@@ -45,11 +74,11 @@ mod tests {
             ("REJECT_CARD", Meaning::Declined),
             ("REJECT_LATER", Meaning::LookUp),
             ("EXPIRED", Meaning::Declined),
-            ("EXPIRED_CARD", Meaning::LookUp),
+            ("EXPIRED_CARD", Meaning::Unlisted),
             ("FAILED_INTERNAL_PROCESSING", Meaning::LookUp),
-            ("FAILED_PROCESSING", Meaning::LookUp),
-            ("SOMETHING_NEW", Meaning::LookUp),
-            ("", Meaning::LookUp),
+            ("FAILED_PROCESSING", Meaning::Unlisted),
+            ("SOMETHING_NEW", Meaning::Unlisted),
+            ("", Meaning::Unlisted),
         ] {
             assert_eq!(codes.meaning(code), expected, "{code}");
         }

@@ -196,6 +196,7 @@ impl Adapter for KakaoPay<'_> {
                     amount: approved.amount.total,
                     currency: CURRENCY.to_owned(),
                     external_id: approved.tid,
+                    is_deposit: false,
                 })),
                 None => Reading::LookUp,
             },
@@ -227,6 +228,7 @@ impl Adapter for KakaoPay<'_> {
                 amount: left,
                 currency: CURRENCY.to_owned(),
                 external_id: payment.tid,
+                is_deposit: false,
             })),
             _ if payment.partner_order_id != attempt.reference => Found::Unclear,
             "PART_CANCEL_PAYMENT" | "CANCEL_PAYMENT" | "FAIL_AUTH_PASSWORD" | "QUIT_PAYMENT" | "FAIL_PAYMENT" => {

@@ -106,7 +106,14 @@ pub(crate) fn verify(contracts: &Contracts, gateway: Gateway, delivery: &Deliver
 /// Has the gateway give money back. What this does not learn within `limit`, a later look-up does.
 pub(crate) async fn refund(contracts: &Contracts, refund: &Refund, limit: Duration) -> RefundOutcome {
     let Some(adapter) = adapter(contracts, &refund.attempt.gateway) else {
-        return RefundOutcome::Unknown {};
+        // An operator has removed the gateway. What was never sent is decided by a person.
+        return match refund.tries <= 1 {
+            true => RefundOutcome::Refused {
+                code: "gateway_not_configured".to_owned(),
+                refunds: Vec::new(),
+            },
+            false => RefundOutcome::Unknown {},
+        };
     };
     let sender = Sender::new(limit);
     let outcome = within(limit, refund_by(&*adapter, refund, &sender)).await;

@@ -24,15 +24,18 @@ const CODES: Codes = Codes(&[
 ]);
 
 /// What PortOne's types of errors mean for a refund.
-const REFUND_CODES: Codes = Codes(&[(
-    Meaning::Declined,
-    &[
-        "PAYMENT_ALREADY_CANCELLED",
-        "CANCEL_AMOUNT_EXCEEDS_CANCELLABLE_AMOUNT",
-        "CANCELLABLE_AMOUNT_CONSISTENCY_BROKEN",
-        "MAX_CANCEL_COUNT_REACHED",
-    ],
-)]);
+const REFUND_CODES: Codes = Codes(&[
+    (Meaning::LookUp, &["PG_PROVIDER", "IDEMPOTENCY_OUTSTANDING_REQUEST"]),
+    (
+        Meaning::Declined,
+        &[
+            "PAYMENT_ALREADY_CANCELLED",
+            "CANCEL_AMOUNT_EXCEEDS_CANCELLABLE_AMOUNT",
+            "CANCELLABLE_AMOUNT_CONSISTENCY_BROKEN",
+            "MAX_CANCEL_COUNT_REACHED",
+        ],
+    ),
+]);
 
 pub(super) struct PortOne<'a>(pub(super) &'a Credentials);
 
@@ -149,9 +152,7 @@ impl Adapter for PortOne<'_> {
     /// A confirmation that has succeeded is looked up as well: its answer does not have the whole payment.
     fn approved(&self, _: &Attempt, response: &Received) -> Reading {
         match (response.status, parse(response)) {
-            (400..500, Some(Refusal { kind })) if CODES.meaning(&kind) == Meaning::Declined => {
-                Reading::Settled(Outcome::Declined { code: kind })
-            }
+            (status @ 400..500, Some(Refusal { kind })) => CODES.reading(status, kind),
             _ => Reading::LookUp,
         }
     }
@@ -170,12 +171,17 @@ impl Adapter for PortOne<'_> {
             _ => return Found::Unclear,
         };
         let left = payment.amount.total - payment.amount.cancelled;
+        let is_deposit = payment
+            .method
+            .as_ref()
+            .is_some_and(|method| method.account_number.is_some());
         match (payment.status.as_str(), payment.method) {
             ("PAID" | "PARTIAL_CANCELLED", _) if left > 0 => Found::Settled(attempt.paid_by(Payment {
                 external_id: payment.transaction_id.unwrap_or_else(|| payment.id.clone()),
                 reference: payment.id,
                 amount: left,
                 currency: payment.currency,
+                is_deposit,
             })),
             _ if payment.id != attempt.reference => Found::Unclear,
             ("VIRTUAL_ACCOUNT_ISSUED", Some(account)) => match (account.account_number, account.expired_at) {
@@ -231,9 +237,7 @@ impl Adapter for PortOne<'_> {
 
     fn refunded(&self, _: &Refund, response: &Received) -> RefundReading {
         match (response.status, parse(response)) {
-            (400..500, Some(Refusal { kind })) if REFUND_CODES.meaning(&kind) == Meaning::Declined => {
-                RefundReading::Refused(kind)
-            }
+            (status @ 400..500, Some(Refusal { kind })) => REFUND_CODES.refund_reading(status, kind),
             (200, _) => match parse(response) {
                 Some(CancelAnswer { cancellation }) => RefundReading::Shown(vec![cancellation.shown()]),
                 None => RefundReading::LookUp,

@@ -321,6 +321,17 @@ fn doubtful(gateway: &str) -> [(Result<Received, SendError>, &'static str); 2] {
                 "USER_LOCKED",
             ),
         ],
+        "toss" => [
+            (
+                refusal(gateway, 400, "INVALID_REFUND_ACCOUNT_INFO"),
+                "INVALID_REFUND_ACCOUNT_INFO",
+            ),
+            (refusal(gateway, 403, "A_CODE_OF_NEXT_YEAR"), "A_CODE_OF_NEXT_YEAR"),
+        ],
+        "portone" => [
+            (refusal(gateway, 404, "PAYMENT_NOT_FOUND"), "PAYMENT_NOT_FOUND"),
+            (refusal(gateway, 400, "INVALID_REQUEST"), "INVALID_REQUEST"),
+        ],
         _ => [
             (
                 answer(400, &json!({ "error": { "type": "invalid_request_error" } })),
@@ -333,7 +344,7 @@ fn doubtful(gateway: &str) -> [(Result<Received, SendError>, &'static str); 2] {
 
 #[test]
 fn a_refusal_that_proves_little_counts_once_it_is_explained_or_repeated() {
-    for gateway in ["kakaopay", "stripe"] {
+    for gateway in GATEWAYS {
         for turn in 0..2 {
             let refused = || doubtful(gateway).into_iter().nth(turn).unwrap().0;
             let code = doubtful(gateway)[turn].1.to_owned();

@@ -128,6 +128,7 @@ fn captured(amount: i64, currency: &str) -> Outcome {
         amount,
         currency: currency.to_owned(),
         external_id: "paid_1".to_owned(),
+        is_deposit: false,
     }
 }
 
@@ -244,7 +245,7 @@ fn the_requests_of_each_gateway() {
         [
             "POST https://stripe.example/v1/payment_intents/key_1/capture\n\
              authorization: Bearer secret\n\
-             idempotency-key: 0b1c2d3e-0000-4000-8000-000000000000\n\
+             idempotency-key: 0b1c2d3e-0000-4000-8000-000000000000-1\n\
              content-type: application/x-www-form-urlencoded\n\
              amount_to_capture=45000&expand%5B%5D=latest_charge",
             "GET https://stripe.example/v1/payment_intents/key_1?expand%5B%5D=latest_charge\n\
@@ -425,6 +426,34 @@ fn a_doubtful_refusal_counts_where_the_gateway_is_idle() {
             let answers = vec![refusal(gateway, busy, "lock_timeout"), shown(not_agreed[0])];
             assert_eq!(approval(gateway, answers), Outcome::Unknown {}, "{gateway}: {busy}");
         }
+    }
+}
+
+/// Such as for a key that no payment has: an approval with an invented one holds no seat for ever.
+#[test]
+fn a_code_in_no_row_counts_once_the_gateway_was_idle_twice() {
+    for (gateway, code, not_found) in [
+        ("toss", "NOT_FOUND_PAYMENT", "NOT_FOUND_PAYMENT"),
+        ("portone", "PAYMENT_NOT_FOUND", "PAYMENT_NOT_FOUND"),
+        ("toss", "A_CODE_OF_NEXT_YEAR", "NOT_FOUND_PAYMENT"),
+        ("portone", "A_TYPE_OF_NEXT_YEAR", "PAYMENT_NOT_FOUND"),
+    ] {
+        let [paid, pending, ..] = words(gateway);
+        let refused = || refusal(gateway, 404, code);
+        let idle = || refusal(gateway, 404, not_found);
+        assert_eq!(
+            approval(gateway, vec![refused(), idle()]),
+            Outcome::Unknown {},
+            "{gateway}"
+        );
+        let again = vec![idle(), refused(), idle()];
+        assert_eq!(resumption(gateway, again), declined(code), "{gateway}");
+        let again = vec![idle(), refused(), answer(200, &payment(gateway, pending, 0))];
+        assert_eq!(resumption(gateway, again), declined(code), "{gateway}");
+        let meanwhile = vec![idle(), refused(), answer(200, &payment(gateway, paid, 45_000))];
+        assert_eq!(resumption(gateway, meanwhile), captured(45_000, "KRW"), "{gateway}");
+        let busy = vec![idle(), refusal(gateway, 409, code), idle()];
+        assert_eq!(resumption(gateway, busy), Outcome::Unknown {}, "{gateway}");
     }
 }
 
@@ -619,7 +648,7 @@ fn a_deposit_is_waited_for_until_its_deadline() {
 fn a_fraction_of_a_won_is_not_sent() {
     let attempt: Attempt = serde_json::from_value(json!({
         "attempt": 1, "order": 2, "title": "정보처리기사", "gateway": "toss", "reference": REFERENCE, "gateway_key": "k",
-        "idempotency_key": "i", "amount": "45000.50", "currency": "KRW",
+        "idempotency_key": "i", "tries": 1, "amount": "45000.50", "currency": "KRW",
     }))
     .unwrap();
     let script = Script::new(Vec::new());

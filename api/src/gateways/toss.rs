@@ -46,6 +46,11 @@ const REFUND_CODES: Codes = Codes(&[
             "FAILED_REFUND_PROCESS",
             "FAILED_METHOD_HANDLING_CANCEL",
             "FAILED_PARTIAL_REFUND",
+            "PROVIDER_ERROR",
+            "IDEMPOTENT_REQUEST_PROCESSING",
+            "FORBIDDEN_CONSECUTIVE_REQUEST",
+            "FAILED_*_PROCESSING",
+            "COMMON_ERROR",
         ],
     ),
     (
@@ -174,11 +179,9 @@ impl Adapter for Toss<'_> {
                 Found::Settled(outcome) => Reading::Settled(outcome),
                 Found::NotAgreed | Found::NotExecuted | Found::Unclear => Reading::LookUp,
             },
-            400..500 => match parse::<Refusal>(response) {
-                Some(Refusal { code }) if CODES.meaning(&code) == Meaning::Declined => {
-                    Reading::Settled(Outcome::Declined { code })
-                }
-                _ => Reading::LookUp,
+            status @ 400..500 => match parse(response) {
+                Some(Refusal { code }) => CODES.reading(status, code),
+                None => Reading::LookUp,
             },
             _ => Reading::LookUp,
         }
@@ -197,6 +200,7 @@ impl Adapter for Toss<'_> {
             }
             _ => return Found::Unclear,
         };
+        let is_deposit = payment.virtual_account.is_some();
         match (payment.status.as_str(), payment.virtual_account) {
             ("DONE" | "PARTIAL_CANCELED", _) if payment.balance_amount > 0 => {
                 Found::Settled(attempt.paid_by(Payment {
@@ -204,6 +208,7 @@ impl Adapter for Toss<'_> {
                     amount: payment.balance_amount,
                     currency: payment.currency,
                     external_id: payment.payment_key,
+                    is_deposit,
                 }))
             }
             _ if payment.order_id != attempt.reference => Found::Unclear,
@@ -255,9 +260,7 @@ impl Adapter for Toss<'_> {
 
     fn refunded(&self, refund: &Refund, response: &Received) -> RefundReading {
         match (response.status, parse(response)) {
-            (400..500, Some(Refusal { code })) if REFUND_CODES.meaning(&code) == Meaning::Declined => {
-                RefundReading::Refused(code)
-            }
+            (status @ 400..500, Some(Refusal { code })) => REFUND_CODES.refund_reading(status, code),
             _ => match self.refunds(&refund.attempt, response) {
                 Some(refunds) => RefundReading::Shown(refunds),
                 None => RefundReading::LookUp,
