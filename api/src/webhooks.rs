@@ -11,9 +11,6 @@ use crate::{
     store::{webhook_functions::SettleDelivery, within},
 };
 
-/// The most of an answer that is received. Nothing of it is read.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
-
 /// A try to deliver, as the database has claimed it.
 #[derive(Deserialize)]
 pub(crate) struct Claimed {
@@ -31,11 +28,11 @@ impl Claimed {
     pub(crate) async fn deliver(self, limit: Duration) -> SettleDelivery {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let result = match self.request(now.as_secs()) {
-            Some(request) => within(limit, outgoing::send(request, limit, MAX_ANSWER_BYTES)).await,
+            Some(request) => within(limit, outgoing::tell(request, limit)).await,
             None => Some(Err(SendError::NotSent)),
         };
         let (status, error) = match result {
-            Some(Ok(received)) => (Some(received.status.into()), None),
+            Some(Ok(status)) => (Some(status.into()), None),
             Some(Err(SendError::Denied)) => (None, Some("not_allowed")),
             Some(Err(SendError::NotSent)) => (None, Some("unreachable")),
             Some(Err(SendError::Unknown)) | None => (None, Some("no_answer")),

@@ -289,6 +289,21 @@ async fn a_failed_try_comes_again_and_what_is_behind_it_waits(
     assert_eq!(later[0], first[0], "the same id and the same body");
 }
 
+/// Only the status of an answer counts.
+#[tokio::test]
+async fn the_body_of_an_answer_is_not_read() {
+    let all = start().await;
+    let hook = all.hook("/", &["registration.created"]).await;
+    let minsu = all.app.user("minsu").await;
+    let id = all.app.add(EXAM, Item::default()).await;
+    register(&all.app, EXAM, id, &minsu).await;
+    all.receiver.reply("/", Reply::Long);
+    all.sweep().await;
+    assert_eq!(all.events(&hook).len(), 1);
+    let deliveries = all.app.rows("select status, tries from sugang.deliveries").await;
+    assert_eq!(deliveries, json!([{"status": "delivered", "tries": 1}]));
+}
+
 #[tokio::test]
 async fn a_delivery_fails_after_ten_tries_and_can_be_sent_again() {
     let all = start().await;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use sugang_sdk::{types::Event, webhooks};
@@ -21,6 +21,8 @@ use crate::runtime;
 pub enum Reply {
     /// It answers with this status.
     Status(u16),
+    /// It has taken the event, and answers with more than anybody reads.
+    Long,
     /// It does not answer.
     Hang,
     /// It closes the connection.
@@ -109,7 +111,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Answers one request. An error ends the connection.
-async fn respond(state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Result<Response<Empty<Bytes>>> {
+async fn respond(state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
     let path = request.uri().path().to_owned();
     let headers = request
         .headers()
@@ -126,10 +128,11 @@ async fn respond(state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Re
     };
     match reply {
         Reply::Status(status) => {
-            let mut response = Response::new(Empty::new());
+            let mut response = Response::new(Full::default());
             *response.status_mut() = status.try_into().map_err(io::Error::other)?;
             Ok(response)
         }
+        Reply::Long => Ok(Response::new(Full::from(vec![b' '; 1 << 20]))),
         Reply::Hang => {
             sleep(Duration::from_mins(1)).await;
             Err(io::ErrorKind::TimedOut.into())

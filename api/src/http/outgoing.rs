@@ -41,6 +41,23 @@ pub(crate) enum SendError {
 /// # Errors
 /// There is no response in time, or its body has more than `max_bytes`.
 pub(crate) async fn send(request: Request<Vec<u8>>, limit: Duration, max_bytes: usize) -> Result<Received, SendError> {
+    let response = begin(request, limit).await?;
+    let status = response.get_status_code();
+    Ok(Received {
+        status,
+        body: receive(response, max_bytes).await?,
+    })
+}
+
+/// Sends a request as [`send`] does, and returns the status of the response, whose body is not received.
+///
+/// # Errors
+/// There is no response in time.
+pub(crate) async fn tell(request: Request<Vec<u8>>, limit: Duration) -> Result<u16, SendError> {
+    Ok(begin(request, limit).await?.get_status_code())
+}
+
+async fn begin(request: Request<Vec<u8>>, limit: Duration) -> Result<types::Response, SendError> {
     let (head, body) = request.into_parts();
     let fields: Vec<(String, Vec<u8>)> = head
         .headers
@@ -72,12 +89,7 @@ pub(crate) async fn send(request: Request<Vec<u8>>, limit: Duration, max_bytes: 
         drop(writer);
         let _ = trailers.write(Ok(None)).await;
     });
-    let response = client::send(outgoing).await.map_err(|error| kind_of(&error))?;
-    let status = response.get_status_code();
-    Ok(Received {
-        status,
-        body: receive(response, max_bytes).await?,
-    })
+    client::send(outgoing).await.map_err(|error| kind_of(&error))
 }
 
 /// The limits that the host keeps.
