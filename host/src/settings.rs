@@ -246,7 +246,8 @@ impl Default for RedisLimits {
 /// Limits of the component's HTTP requests to other servers. The component may ask for shorter times.
 #[derive(Clone, Debug)]
 pub struct OutboundLimits {
-    /// Requests in flight to each server; further ones wait for as long as for a connection. Default 64.
+    /// Requests in flight to each server; further ones wait for a second at most. Default 32: half of `outbound_requests`, so
+    /// that a server that hangs leaves places to requests that wait for others.
     pub requests: usize,
     /// The time to look up, connect and encrypt. Default 5 s.
     pub connect_timeout: Duration,
@@ -266,7 +267,7 @@ pub struct OutboundLimits {
 impl Default for OutboundLimits {
     fn default() -> Self {
         Self {
-            requests: 64,
+            requests: 32,
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(60),
             between_bytes_timeout: Duration::from_secs(10),

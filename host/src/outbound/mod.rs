@@ -39,6 +39,9 @@ use target::Target;
 /// Bytes of the head of a response.
 const HEAD_BYTES: usize = 64 << 10;
 
+/// The wait for a place beside the other requests to a server: one that hangs keeps no request waiting for long.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Sends the requests of one server's component.
 pub(crate) struct Client {
     allowed: Arc<AllowedHosts>,
@@ -93,7 +96,7 @@ impl Client {
         let connect_timeout = at_most(options.connect_timeout, self.limits.connect_timeout);
         let first_byte_timeout = at_most(options.first_byte_timeout, self.limits.first_byte_timeout);
         let pause = at_most(options.between_bytes_timeout, self.limits.between_bytes_timeout);
-        let place = timeout(connect_timeout, self.place(&target)).await;
+        let place = timeout(connect_timeout.min(PLACE_TIMEOUT), self.place(&target)).await;
         let Some(place) = place.ok().flatten() else {
             report(&target, "too many requests wait for it");
             return Err(Error::ConnectionLimitReached);
