@@ -27,9 +27,9 @@ where (r.status = 'sent' or r.status = 'requested' and r.code is null) and r.due
   and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway));
 
 -- check: refund_long_under_way
--- advice: The gateway's answers have not told for half a day what has become of it. Look it up in the gateway's
--- console.
-select id::text from sugang.refunds where status = 'sent' and tries > 12;
+-- advice: For half a day nothing has told what has become of it. Is the gateway still configured, with a key that it
+-- accepts? Look the payment up in the gateway's console.
+select id::text from sugang.refunds where status = 'sent' and requested_at < clock_timestamp() - interval '12 hours';
 
 -- check: gateway_refund_twice
 -- advice: One refund of the gateway was booked twice. Compare with its books, and correct the other.

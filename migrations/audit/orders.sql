@@ -24,6 +24,12 @@ where status in ('held', 'approving', 'awaiting_deposit') group by user_id, kind
 -- advice: An order was paid twice. Give the second payment back at the gateway, and set its attempt to `surplus`.
 select order_id::text from sugang.payment_attempts where status = 'captured' group by 1 having count(*) > 1;
 
+-- check: approval_long_under_way
+-- advice: For half a day nothing has told what has become of it, and the seat is held. Is the gateway still configured,
+-- with a key that it accepts? Look the attempt's reference up in the gateway's console.
+select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'sent'
+where o.status = 'approving' and t.sent_at < clock_timestamp() - interval '12 hours';
+
 -- check: captured_is_price
 -- advice: The money of an order is not its price. Compare with the gateway's books, and give it back.
 select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'captured'

@@ -49,3 +49,18 @@ begin
     perform set_config('sugang.reversed_order', '', true);
     return true;
 end $$;
+
+-- The same for a deposit that was set aside, and is owed back: its bank has given it back. Returns whether anything was
+-- done.
+create or replace function sugang.take_surplus_back(t sugang.payment_attempts) returns boolean language plpgsql as $$
+begin
+    update sugang.refunds
+        set status = 'done', reference = 'deposit_taken_back', due_at = null, account = null, code = null
+        where payment_id = t.payment_id and status = 'requested';
+    if found then
+        update sugang.payment_attempts
+            set reconcile_at = null, facts = facts || jsonb_build_object('taken_back_at', clock_timestamp())
+            where id = t.id;
+    end if;
+    return found;
+end $$;

@@ -25,7 +25,9 @@ $$;
 
 -- A deposit went over a virtual account, which takes nothing back: a gateway has to be told where the money goes.
 create or replace function sugang.needs_account(t sugang.payment_attempts) returns boolean language sql immutable as $$
-    select sugang.gives_back(t.gateway) and t.due_at is not null
+    select sugang.gives_back(t.gateway)
+        -- It may have arrived before it was known to be waited for.
+        and (t.due_at is not null or coalesce((t.facts ->> 'deposit')::boolean, false))
 $$;
 
 -- The refund of a payment that is under way.
@@ -90,6 +92,9 @@ begin
         a.outcome := 'account_required';
         return a;
     end if;
+    -- A key that has expired is free.
+    update sugang.refunds set request_key = null, request_fingerprint = null
+        where requested_by = r.requested_by and request_key = r.request_key;
     insert into sugang.refunds (payment_id, amount, status, cancels_payment, keeps_registration, reason, requested_by,
                                 account, request_key, request_fingerprint, idempotency_key, tries, due_at)
         values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
@@ -165,7 +170,7 @@ declare
 begin
     if p_key is null then return a; end if;
     select * into r from sugang.refunds where requested_by = p_user and request_key = p_key;
-    if r.id is null then return a; end if;
+    if r.id is null or r.requested_at < sugang.steady_now() - sugang.idempotency_lifetime() then return a; end if;
     if r.request_fingerprint is distinct from p_fingerprint then
         a.outcome := 'key_reused';
         return a;

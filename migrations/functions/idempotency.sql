@@ -31,6 +31,11 @@ begin
         else
             a.outcome := 'key_reused';
         end if;
+    -- A refund over a gateway keeps its key itself: see sugang.repeated_refund.
+    elsif exists (select from sugang.refunds
+                  where requested_by = p_user and request_key = p_key and request_fingerprint <> p_fingerprint
+                    and requested_at > sugang.steady_now() - sugang.idempotency_lifetime()) then
+        a.outcome := 'key_reused';
     -- An expired key is written over at the end, when the row of an item is locked.
     elsif stored.key is not null then
         perform from sugang.idempotency_keys where user_id = p_user and key = p_key for update;

@@ -58,6 +58,8 @@ begin
         when o.status in ('approving', 'awaiting_deposit') then 'accepted'
         when o.status <> 'held' then 'order_ended'
         when p_amount <> o.price then 'amount_mismatch'
+        -- An operator has removed the gateway.
+        when o.gateway = 'manual' and p_account is null then 'method_unavailable'
     end;
     if a.outcome is null then
         execute format('select sugang.%I($1)', o.kind || '_payment_error') into a.outcome using o;
@@ -115,7 +117,7 @@ begin
     a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
                                   make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
                                   p_account);
-    if a.outcome in ('send', 'accepted', 'not_opened') then return a; end if;
+    if a.outcome in ('send', 'accepted', 'not_opened', 'method_unavailable') then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
 
@@ -216,6 +218,7 @@ language plpgsql as $$
 declare
     o sugang.orders;
     t sugang.payment_attempts;
+    due timestamptz;
 begin
     o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
     select * into t from sugang.payment_attempts where id = p_attempt for update;
@@ -224,12 +227,18 @@ begin
     elsif p_outcome = 'declined' and t.is_live then
         o := sugang.decline(o, t, p_facts);
     elsif p_outcome = 'waiting' and t.status = 'sent' then
+        -- The gateway may give weeks; no seat is held beyond the period.
+        execute format('select least(sugang.%I($1), $2)', o.kind || '_end') into due
+            using o.item_id, (p_facts ->> 'due_at')::timestamptz;
         update sugang.payment_attempts
-            set status = 'waiting', due_at = (p_facts ->> 'due_at')::timestamptz, secret = p_facts ->> 'secret',
+            set status = 'waiting', due_at = due, secret = p_facts ->> 'secret',
                 facts = coalesce(facts, '{}') || (p_facts - 'secret'), lease_until = null
             where id = p_attempt returning * into t;
         update sugang.orders set status = 'awaiting_deposit', expires_at = t.due_at
             where id = o.id and status = 'approving';
+    elsif p_outcome = 'waiting' and t.status = 'waiting' and t.due_at < clock_timestamp() then
+        -- What comes now is late money.
+        perform sugang.end_order(o.id, 'expired');
     elsif p_outcome = 'not_sent' and t.status = 'sent' then
         update sugang.payment_attempts set status = 'open', lease_until = null where id = p_attempt;
         update sugang.orders set status = 'held' where id = o.id and status = 'approving';

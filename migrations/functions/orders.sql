@@ -80,12 +80,25 @@ end $$;
 create or replace trigger sugang_audit_log after insert or update or delete on sugang.orders
     for each row execute function sugang.log_order();
 
--- A user who is deleted takes their orders along, unless money may be on its way.
+-- A user who is deleted takes their orders along, unless money may be on its way, or a gateway holds it: without the
+-- order, nothing knows where to give it back.
 create or replace function sugang.guard_order_deletion() returns trigger language plpgsql as $$
 begin
     if old.status in ('approving', 'awaiting_deposit') then
         raise check_violation using message = format('order %s is being paid', old.id), table = 'orders',
             constraint = 'orders_outcome_known', hint = 'Wait for its outcome, or cancel it first.';
+    end if;
+    if exists (select from sugang.payment_attempts t join sugang.refunds r on r.payment_id = t.payment_id
+               where t.order_id = old.id and r.status in ('requested', 'sent')) then
+        raise check_violation using message = format('money of order %s is being given back', old.id),
+            table = 'orders', constraint = 'orders_outcome_known', hint = 'Wait until it is, or give it back by hand.';
+    end if;
+    if coalesce(current_setting('sugang.truncates', true), '') = ''
+       and exists (select from sugang.payment_attempts t join payments p on p.id = t.payment_id
+                   where t.order_id = old.id and p.status = 'paid' and sugang.gives_back(t.gateway)) then
+        raise check_violation using message = format('a gateway holds the money of order %s', old.id),
+            table = 'orders', constraint = 'orders_outcome_known',
+            hint = 'Cancel or delete its payment first, or give the order to the user of the payment.';
     end if;
     return old;
 end $$;
@@ -94,7 +107,9 @@ create or replace trigger sugang_guard_deletion before delete on sugang.orders
 
 create or replace function sugang.orders_truncated() returns trigger language plpgsql as $$
 begin
+    perform set_config('sugang.truncates', 'on', true);
     delete from sugang.orders;
+    perform set_config('sugang.truncates', '', true);
     return null;
 end $$;
 create or replace trigger sugang_truncated before truncate on sugang.orders

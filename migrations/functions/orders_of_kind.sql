@@ -126,6 +126,8 @@ begin
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
         when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        -- Gateways take whole won.
+        when p_gateway <> 'manual' and item.price <> trunc(item.price) then 'method_unavailable'
     end;
     if a.outcome is not null then return a; end if;
     if o.id is not null and o.expires_at < happened_at then

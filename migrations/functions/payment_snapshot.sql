@@ -58,6 +58,10 @@ create or replace function sugang.payments_updated() returns trigger language pl
 begin
     -- The functions of this service free the seat themselves.
     if sugang.actor() is not null then return null; end if;
+    -- Two accounts of one person become one: the order goes along, which knows the gateway that holds the money.
+    update sugang.orders r set user_id = n.user_id
+        from removed o join added n on n.id = o.id join sugang.payment_attempts t on t.payment_id = n.id
+        where n.user_id <> o.user_id and r.id = t.order_id and r.user_id = o.user_id;
     perform sugang.release_unpaid_seats(array_agg(o.content_type_id), array_agg(o.user_id), array_agg(o.object_id))
         from removed o join added n on n.id = o.id where o.status = 'paid' and n.status <> 'paid' having count(*) > 0;
     return null;

@@ -8,7 +8,18 @@ language sql volatile as $$
     select case when sugang.gives_back(t.gateway) then clock_timestamp() + interval '1 day' end
 $$;
 
--- Claims up to p_limit payments whose gateway is asked: each once a day, until it is p_days old.
+-- When it is asked again after an answer: once a day, until the payment is p_days old. What an event has asked for
+-- meanwhile comes first.
+create or replace function sugang.plan_reconciliation(p_attempt bigint, p_days bigint) returns void
+language sql volatile as $$
+    update sugang.payment_attempts
+        set reconcile_at = case when ended_at > clock_timestamp() - make_interval(days => p_days::integer)
+                                then clock_timestamp() + interval '1 day' end
+        where id = p_attempt and (reconcile_at > clock_timestamp() or p_days = 0)
+$$;
+
+-- Claims up to p_limit payments whose gateway is asked: first those of events (-infinity), with 0 days only those.
+-- Without an answer, it is asked again soon.
 create or replace function sugang.claim_reconciliations(p_function text, p_limit bigint, p_days bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
@@ -19,11 +30,11 @@ begin
     end if;
     with due as (
         select id from sugang.payment_attempts
-        where reconcile_at < clock_timestamp() order by reconcile_at limit p_limit for update skip locked
+        where reconcile_at < clock_timestamp() and (p_days > 0 or reconcile_at = '-infinity')
+        order by reconcile_at limit p_limit for update skip locked
     ), claimed as (
         update sugang.payment_attempts t
-            set reconcile_at = case when t.ended_at > clock_timestamp() - make_interval(days => p_days::integer)
-                                    then clock_timestamp() + interval '1 day' end
+            set reconcile_at = case when p_days > 0 then clock_timestamp() + interval '10 minutes' else '-infinity' end
             from due where t.id = due.id returning t as attempt, t.id, t.order_id, t.payment_id
     )
     select 'ok', coalesce(json_agg(json_build_object(
@@ -51,7 +62,8 @@ end $$;
 -- Notes what a gateway shows of money that it has taken. p_outcome and p_facts are as in sugang.settle. The gateway was
 -- asked after p_asked_at; what was booked since then, its answer may not have.
 create or replace function sugang.reconcile_payment(p_function text, p_payment bigint, p_asked_at text, p_outcome text,
-                                                    p_facts text, p_refunds text, p_request_id text)
+                                                    p_facts text, p_refunds text, p_request_id text,
+                                                    p_days bigint default 30)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -69,11 +81,17 @@ begin
     o := sugang.lock_order((select order_id from sugang.payment_attempts where payment_id = p_payment));
     perform sugang.lock_payment(p_payment);
     select * into t from sugang.payment_attempts where payment_id = p_payment for update;
+    perform sugang.plan_reconciliation(t.id, p_days);
     -- The gateway waits for the deposit again; or the time for that is over as well, and it has given nothing back.
     -- Without a deadline, money that was declined after all is no deposit, as far as we know.
     if t.status = 'captured' and shown = '[]'
        and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
        and sugang.take_deposit_back(o, t, p_facts::jsonb) then
+        return a;
+    end if;
+    if t.status = 'surplus' and shown = '[]'
+       and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
+       and sugang.take_surplus_back(t) then
         return a;
     end if;
     is_current := not exists (

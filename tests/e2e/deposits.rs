@@ -67,10 +67,16 @@ async fn deliver(app: &App, bank: &TossServer) {
 /// Waits until the order has this status. What is looked up after an event's answer ends with its instance: then the sweep
 /// does it.
 pub async fn until(app: &App, expected: &str) {
+    until_order(app, 1, expected).await;
+}
+
+async fn until_order(app: &App, order: i64, expected: &str) {
     let begun = Instant::now();
     let mut sweeps_after = Duration::from_secs(3);
     loop {
-        let status: String = app.one("select status from sugang.orders", &[]).await;
+        let status: String = app
+            .one("select status from sugang.orders where id = $1", &[&order])
+            .await;
         if status == expected {
             return;
         }
@@ -225,7 +231,40 @@ async fn look_a_day_later(app: &App, bank: &TossServer, gateway: &str, order: &V
     let due = "update sugang.payment_attempts set reconcile_at = clock_timestamp() where reconcile_at is not null";
     app.run(due, &[]).await;
     assert_eq!(sweep(app).await.json()["reconciled"], 1);
-    app.one("select status from sugang.orders", &[]).await
+    app.one("select status from sugang.orders where id = 1", &[]).await
+}
+
+/// Ends the time for a deposit, for which the gateway would wait longer.
+async fn end_waiting(app: &App) {
+    app.run("update sugang.payment_attempts set due_at = clock_timestamp()", &[])
+        .await;
+    sweep(app).await;
+}
+
+/// No seat is held beyond the period, whatever the gateway's deadline is.
+#[tokio::test]
+async fn a_deposit_is_waited_for_until_the_period_ends() {
+    let (bank, app) = start("toss").await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    app.run(
+        "update tests set end_at = date_trunc('second', now()) + interval '1 hour'",
+        &[],
+    )
+    .await;
+    let held = preorder(&app, EXAM, item, &minsu).await;
+    let key = bank.agree("toss", reference(held.json()), 45_000, Way::VirtualAccount);
+    let path = format!("/orders/{}/approve/", held.json()["id"]);
+    let approved = app.post(path).by(&minsu).json(&json!({ "payment_key": key })).await;
+    let end = app.get("/tests/").by(&minsu).await.json()["results"][0]["end_at"].clone();
+    assert_eq!(
+        [&approved.json()["expires_at"], &approved.json()["deposit"]["due_at"]],
+        [&end, &end]
+    );
+    app.run("delete from sugang.gateway_events", &[]).await;
+    end_waiting(&app).await;
+    assert_eq!(get(&app, 1, &minsu).await["status"], "expired");
+    assert_audit(&app).await;
 }
 
 #[rstest]
@@ -239,6 +278,69 @@ async fn a_deposit_that_is_taken_back_without_an_event_is_found(#[values("toss",
     assert_eq!(ledger(&app).await[1]["step"], "reversed");
     assert_audit(&app).await;
     pay_in(&app, &bank, gateway, &order).await;
+    assert_audit(&app).await;
+}
+
+/// It came too late for a seat, and its bank gives it back before anybody else does.
+#[tokio::test]
+async fn a_late_deposit_that_is_taken_back_is_owed_no_more() {
+    let (bank, app) = start("toss").await;
+    let (minsu, sora) = (app.user("minsu").await, app.user("sora").await);
+    let order = wait_for_deposit(&app, &bank, "toss", &minsu).await;
+    end_waiting(&app).await;
+    assert_eq!(get(&app, 1, &minsu).await["status"], "expired");
+    app.run("delete from sugang.gateway_events", &[]).await;
+    assert_eq!(preorder(&app, EXAM, 1, &sora).await.status, 201, "she gets the seat");
+    assert!(bank.deposit("toss", reference(&order)), "the account takes it");
+    deliver(&app, &bank).await;
+    until_order(&app, 1, "refund_due").await;
+    let owed = app.rows("select status, code from sugang.refunds").await;
+    assert_eq!(owed, json!([{"status": "requested", "code": "account_required"}]));
+    look_a_day_later(&app, &bank, "toss", &order).await;
+    assert_eq!(get(&app, 1, &minsu).await["refund"]["status"], "done");
+    assert_eq!(ledger(&app).await[1]["step"], "done");
+    assert_audit(&app).await;
+}
+
+/// The deposit is there before it was known to be waited for.
+#[tokio::test]
+async fn an_early_deposit_goes_back_to_an_account_too() {
+    let (bank, app) = start("toss").await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let held = preorder(&app, EXAM, item, &minsu).await;
+    let key = bank.agree("toss", reference(held.json()), 45_000, Way::VirtualAccount);
+    bank.plan_confirmation(Plan::LoseAnswer);
+    bank.plan_look_up(Plan::FailBefore);
+    let path = format!("/orders/{}/approve/", held.json()["id"]);
+    let approved = app.post(path).by(&minsu).json(&json!({ "payment_key": key })).await;
+    assert_eq!(
+        (approved.status.as_u16(), &approved.json()["status"]),
+        (202, &json!("approving"))
+    );
+    assert!(bank.deposit("toss", reference(held.json())));
+    bank.events();
+    sweep(&app).await;
+    assert_eq!(get(&app, 1, &minsu).await["status"], "paid");
+    let cancel = |body: Value| app.post("/payments/1/cancel/").by(&minsu).json(&body);
+    let without = cancel(json!({})).await;
+    assert!(without.json()["refund_account"].is_array(), "{without:?}");
+    let account =
+        |number: &str| json!({"refund_account": {"bank": "20", "account_number": number, "holder": "김민수"}});
+    // The bank has no such account, which Toss says with a code that is in no table.
+    assert_eq!(cancel(account("00000000")).await.status, 202);
+    app.run(
+        "update sugang.refunds set due_at = clock_timestamp() where due_at is not null",
+        &[],
+    )
+    .await;
+    sweep(&app).await;
+    let refused = app.rows("select status, code from sugang.refunds").await;
+    assert_eq!(
+        refused,
+        json!([{"status": "refused", "code": "INVALID_REFUND_ACCOUNT_INFO"}])
+    );
+    assert_eq!(cancel(account("1002123456789")).await.status, 200);
     assert_audit(&app).await;
 }
 

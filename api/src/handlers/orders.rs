@@ -250,6 +250,7 @@ pub(crate) async fn approve(ctx: &RequestContext<'_>, caller: Caller) -> Result<
         Outcome::Accepted => Ok(Response::text(202, "application/json", row.body)),
         Outcome::AlreadyRegistered => Err((&kind_of(&row)?.already_registered).into()),
         Outcome::AmountMismatch => Err((&kind_of(&row)?.amount_mismatch).into()),
+        Outcome::MethodUnavailable => Err((&PAYMENT_METHOD_UNAVAILABLE).into()),
         // A window that was never opened has returned no key either.
         Outcome::NotOpened => Err(key_required()),
         _ => Err(refusal(&row)),

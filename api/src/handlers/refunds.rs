@@ -27,7 +27,7 @@ const PENDING: Text = Text::new("환불을 확인하고 있습니다", "The refu
 const REFUNDS: i64 = 16;
 
 /// The most payments that one sweep compares with their gateways.
-const RECONCILIATIONS: i64 = 2;
+const RECONCILIATIONS: i64 = 8;
 
 /// The account of a request, as the database keeps it.
 pub(super) fn account(account: Option<&RefundAccount>) -> Result<Option<String>, ApiError> {
@@ -128,8 +128,10 @@ pub(super) async fn sweep(ctx: &RequestContext<'_>) -> Result<(Map<String, Value
     ctx.log_failures(sent.into_iter().map(|settled| settled.map(drop)).collect());
     let mut figures: Map<String, Value> = ctx.execute(refunds(), RefundFigures {}).await?.payload()?;
     figures.insert("refunds".to_owned(), json!(due.len()));
-    figures.insert("reconciled".to_owned(), json!(compared?));
-    Ok((figures, due.len() as i64 == REFUNDS))
+    let compared = compared?;
+    figures.insert("reconciled".to_owned(), json!(compared));
+    let has_more = due.len() as i64 == REFUNDS || compared as i64 == RECONCILIATIONS;
+    Ok((figures, has_more))
 }
 
 #[derive(Serialize)]
@@ -166,9 +168,6 @@ pub(super) struct Held {
 
 async fn reconcile(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
     let days = ctx.state.config.gateway_reconcile_days;
-    if days == 0 {
-        return Ok(0);
-    }
     let claim = ClaimReconciliations {
         limit: RECONCILIATIONS,
         days,
@@ -179,7 +178,7 @@ async fn reconcile(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
 }
 
 /// Notes what a gateway has given back of a payment, by us or at its own console, and whether the bank has taken a deposit
-/// back, of which no event may have told. What is unclear now is asked another day.
+/// back, of which no event may have told. What is unclear now is asked again soon.
 pub(super) async fn compare(ctx: &RequestContext<'_>, held: &Held) -> Result<(), ApiError> {
     let config = &ctx.state.config;
     let (contracts, limit) = (&config.contracts, config.gateway_timeout);
@@ -194,6 +193,7 @@ pub(super) async fn compare(ctx: &RequestContext<'_>, held: &Held) -> Result<(),
         facts: serde_json::to_string(&outcome).map_err(|_| ApiError::internal("facts are always JSON"))?,
         refunds: serde_json::to_string(&shown).map_err(|_| ApiError::internal("refunds are always JSON"))?,
         request_id: ctx.ids.own.clone(),
+        days: config.gateway_reconcile_days,
     };
     ctx.execute(refunds(), call).await.map(drop)
 }

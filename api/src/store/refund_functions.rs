@@ -42,6 +42,7 @@ functions! {
             facts: String,
             refunds: String,
             request_id: String,
+            days: i64,
         } retry(self) Retry::Idempotent;
 
         /// Counts the refunds that wait for a person.

@@ -138,6 +138,12 @@ pub const FALSIFICATIONS: &[Falsification] = &[
             from sugang.payment_attempts where id = 1",
     ),
     by(
+        "approval_long_under_way",
+        "2",
+        "update sugang.orders set status = 'approving' where id = 2;
+         update sugang.payment_attempts set status = 'sent', sent_at = now() - interval '13 hours' where order_id = 2",
+    ),
+    by(
         "captured_is_price",
         "1",
         "alter table sugang.payment_attempts drop constraint payment_attempts_captured_is_price;
@@ -644,8 +650,8 @@ pub const FALSIFICATIONS: &[Falsification] = &[
     by(
         "refund_long_under_way",
         "901",
-        "insert into sugang.refunds (id, payment_id, amount, status, tries) overriding system value
-            values (901, 6, 1, 'sent', 13)",
+        "insert into sugang.refunds (id, payment_id, amount, status, requested_at) overriding system value
+            values (901, 6, 1, 'sent', now() - interval '13 hours')",
     ),
     by(
         "gateway_refund_twice",

@@ -10,6 +10,23 @@ use crate::{
     support::{cancel, operator},
 };
 
+/// What a look-up has not told is asked again soon, and not a day later.
+#[tokio::test]
+async fn a_look_up_that_fails_is_repeated_soon() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    shop.give_back_in_console(10_000);
+    for _ in 0..2 {
+        shop.gateway.plan(At::Toss.look_up(), Plan::FailBefore);
+    }
+    shop.reconcile().await;
+    shop.assert_books(0, 1).await;
+    let soon = "select reconcile_at < clock_timestamp() + interval '1 hour' from sugang.payment_attempts";
+    assert!(shop.app.one::<bool>(soon, &[]).await);
+    shop.reconcile().await;
+    shop.assert_books(10_000, 1).await;
+    assert!(!shop.app.one::<bool>(soon, &[]).await, "then daily");
+}
+
 #[rstest]
 #[tokio::test]
 async fn it_is_found_noted_once_and_left_to_a_person(

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 use serde_json::json;
-use sugang_tests::EXAM;
+use sugang_tests::{COURSE, EXAM, Kind};
 
 use super::shop::{At, Shop, status};
 use crate::{
@@ -145,4 +145,39 @@ async fn the_gateway_manual_is_left_to_a_person() {
     assert_eq!(cancel(&app, payment, &minsu).await.status, 200);
     let due = "select status || coalesce(code, '') || coalesce(due_at::text, '') from sugang.refunds";
     assert_eq!(app.one::<String>(due, &[]).await, "requested");
+}
+
+/// Two accounts of one person become one, as an operator does that with SQL.
+#[rstest]
+#[tokio::test]
+async fn the_order_follows_its_payment_to_another_user(#[values(EXAM, COURSE)] kind: Kind) {
+    let shop = Shop::open(At::Toss, kind).await;
+    let jiyoung = shop.app.user("jiyoung").await;
+    let delete = "delete from users where username = 'minsu'";
+    for statement in [
+        format!("update {} set user_id = {}", kind.registrations, jiyoung.id),
+        format!("update payments set user_id = {}", jiyoung.id),
+        delete.to_owned(),
+    ] {
+        shop.app.run(&statement, &[]).await;
+    }
+    let cancelled = cancel(&shop.app, shop.payment, &jiyoung).await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    assert_eq!(shop.asked(), 1, "the gateway gives it back");
+    shop.assert_books(45_000, 0).await;
+}
+
+/// Without its order, nothing says which gateway holds the money.
+#[rstest]
+#[tokio::test]
+async fn an_order_whose_money_a_gateway_holds_is_not_deleted(#[values(false, true)] is_owed: bool) {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    if is_owed {
+        shop.app.run(CANCEL, &[]).await;
+    }
+    let refused = shop.app.database().batch_execute("delete from sugang.orders").await;
+    assert!(format!("{refused:?}").contains("orders_outcome_known"), "{refused:?}");
+    shop.sweep().await;
+    let given = if is_owed { 45_000 } else { 0 };
+    shop.assert_books(given, i32::from(!is_owed)).await;
 }
