@@ -12,9 +12,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
     date_time_ymd,
 };
-use sugang_tests::{App, Supervisor, host_program};
+use sugang_tests::{App, HostProcess, Supervisor, host_program};
 use tempfile::TempDir;
 use tokio::time::sleep;
+
+/// A certificate as PostgreSQL's manual has it made (`openssl x509 -req` without extensions), and its key.
+const VERSION_1: &str = include_str!("../fixtures/x509_version_1.pem");
 
 /// An authority that signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -254,6 +257,17 @@ async fn each_sslmode_accepts_what_libpq_accepts() {
             ],
         ),
         (
+            "a certificate of X.509 version 1",
+            Some([VERSION_1.to_owned(), VERSION_1.to_owned()]),
+            BOTH,
+            &[
+                ("localhost", "sslmode=prefer", "TLS"),
+                ("localhost", "sslmode=require", "TLS"),
+                ("localhost", "sslmode=require&channel_binding=require", "TLS"),
+                ("localhost", "sslmode=verify-ca&OTHER", "invalid peer certificate"),
+            ],
+        ),
+        (
             "the certificate of an address",
             Some(trusted.sign(&address)),
             BOTH,
@@ -274,6 +288,40 @@ async fn each_sslmode_accepts_what_libpq_accepts() {
             };
             assert!(is_expected, "{server}: {host} {parameters}: {how}, not {expected}");
         }
+    }
+}
+
+/// The default `sslmode` does without TLS rather than without the database, and says so.
+#[tokio::test]
+async fn a_connection_that_loses_its_encryption_is_named() {
+    let (trusted, other) = (Authority::new("trusted"), Authority::new("other"));
+    let files = Files::new();
+    let other = files.write("other.crt", &other.0.pem()).display().to_string();
+    let mut postgres = Postgres::start().await;
+    let url = postgres.url("localhost", &format!("sslrootcert={other}"));
+    let good = trusted.sign(&of_host("localhost"));
+    for (certificate, expected) in [(Some(&good), 1), (None, 0)] {
+        postgres.serve(certificate, BOTH, "").await;
+        let log = files.write("host.log", "");
+        let mut host = HostProcess::logging(
+            &postgres.app,
+            fs::File::create(&log).unwrap(),
+            &[],
+            &[("database_url", &url)],
+        );
+        host.signal("TERM");
+        host.end(Duration::from_secs(20)).await;
+        let logged = fs::read_to_string(&log).unwrap();
+        let warnings = logged
+            .matches("the connections to PostgreSQL are not encrypted")
+            .count();
+        assert_eq!(warnings, expected, "{logged}");
+        assert_eq!(logged.contains("UnknownIssuer"), expected > 0, "{logged}");
+
+        let mut migrate = host_program();
+        migrate.arg("migrate").env("SPIN_VARIABLE_DATABASE_URL", &url);
+        let said = String::from_utf8(migrate.output().unwrap().stderr).unwrap();
+        assert_eq!(said.contains("is not encrypted"), expected > 0, "{said}");
     }
 }
 

@@ -3,7 +3,16 @@
 mod cancel;
 mod stream;
 
-use std::{env, error::Error as _, path::PathBuf, time::Duration};
+use std::{
+    env,
+    error::Error as _,
+    path::PathBuf,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use sugang_protocol::store_url::{PostgresUrl, SslMode, UrlError};
 use tokio_postgres::{
@@ -33,16 +42,28 @@ pub struct Connector {
     /// The driver's settings, all of which may be changed but those that the URL decides: hosts, user, password, TLS.
     pub config: Config,
     tls: MakeTls,
+    fallback: Fallback,
 }
 
-/// Connects to the database at this URL.
+/// Why connections go on without TLS to a server that has it.
+#[derive(Default)]
+struct Fallback {
+    cause: OnceLock<String>,
+    is_told: AtomicBool,
+}
+
+/// Connects to the database at this URL, and says on standard error if TLS fails that the URL does without.
 ///
 /// # Errors
 /// The URL can never work, or the database does not answer or refuses the user.
 pub async fn connect(url: &str) -> Result<(Client, Connection), ConnectError> {
     let url = PostgresUrl::parse(url, "").map_err(AddressError::from)?;
     let connector = Connector::new(url)?;
-    connector.connect().await.map_err(ConnectError::Postgres)
+    let connected = connector.connect().await.map_err(ConnectError::Postgres)?;
+    if let Some(cause) = connector.tls_failure() {
+        eprintln!("warning: the connection to PostgreSQL is not encrypted: {cause}");
+    }
+    Ok(connected)
 }
 
 impl Connector {
@@ -54,8 +75,15 @@ impl Connector {
         Ok(Self {
             config: config(&url),
             tls: tls(&url)?,
+            fallback: Fallback::default(),
             url,
         })
+    }
+
+    /// Why a connection was opened without TLS though the server has it: `sslmode=prefer` allows that. Told once.
+    pub fn tls_failure(&self) -> Option<&str> {
+        let cause = self.fallback.cause.get()?;
+        (!self.fallback.is_told.swap(true, Relaxed)).then_some(cause)
     }
 
     /// Connects, with or without TLS as `sslmode` says.
@@ -74,10 +102,12 @@ impl Connector {
         };
         match (self.connect_as(first).await, second) {
             (Err(error), Some(second)) if depends_on_tls(&error) => {
+                let connected = self.connect_as(second).await;
+                if connected.is_ok() && is_of_handshake(&error) {
+                    self.fallback.cause.get_or_init(|| describe(&error));
+                }
                 // The first attempt's error says more, unless the second fails for a reason of its own.
-                self.connect_as(second)
-                    .await
-                    .map_err(|other| if depends_on_tls(&other) { error } else { other })
+                connected.map_err(|other| if depends_on_tls(&other) { error } else { other })
             }
             (result, _) => result,
         }
@@ -101,8 +131,11 @@ impl Connector {
 /// Whether the same server may accept the same user with TLS, or without.
 fn depends_on_tls(error: &Error) -> bool {
     // "no pg_hba.conf entry for host …, no encryption" has this code.
-    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
-        || error.source().is_some_and(|source| source.is::<HandshakeError>())
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) || is_of_handshake(error)
+}
+
+fn is_of_handshake(error: &Error) -> bool {
+    error.source().is_some_and(|source| source.is::<HandshakeError>())
 }
 
 fn config(url: &PostgresUrl) -> Config {

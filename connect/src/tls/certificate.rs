@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use x509_cert::{
     Certificate,
     der::{
-        Decode as _,
+        Decode as _, Encode as _,
         asn1::{ObjectIdentifier, PrintableStringRef, TeletexStringRef, Utf8StringRef},
     },
 };
@@ -29,6 +29,13 @@ pub(crate) fn end_point_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>
         "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Some(Sha512::digest(certificate).to_vec()),
         _ => None,
     }
+}
+
+/// The key of a certificate, of whichever version of X.509; `None` if it cannot be read.
+pub(super) fn public_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    let parsed = Certificate::from_der(certificate).ok()?;
+    let key = parsed.tbs_certificate().subject_public_key_info().to_der().ok()?;
+    Some(SubjectPublicKeyInfoDer::from(key))
 }
 
 /// Whether a certificate is valid at this moment.
