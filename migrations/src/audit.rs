@@ -10,6 +10,7 @@ use crate::{
     kind::{ItemKind, KINDS},
     progress::Progress,
     scripts,
+    session::SESSION,
 };
 
 /// The most ids that a finding has.
@@ -72,12 +73,9 @@ pub async fn audit_within(client: &Client, names: &[&str]) -> anyhow::Result<Vec
 
 async fn audit_in_steps(client: &Client, kinds: &[ItemKind], progress: &Progress) -> anyhow::Result<Vec<Finding>> {
     client
-        .batch_execute(
-            "begin isolation level repeatable read, read only;
-             set local search_path = public; set local jit = off; set local work_mem = '64MB';
-             set local statement_timeout = 0",
-        )
+        .batch_execute("begin isolation level repeatable read, read only")
         .await?;
+    client.batch_execute(SESSION).await?;
     let findings = run_checks(client, kinds, progress, |_| true).await;
     client.batch_execute("rollback").await?;
     findings

@@ -6,8 +6,9 @@ use std::{
 };
 
 use futures::future::{join, join_all};
+use rstest::rstest;
 use serde_json::{Value, json};
-use sugang_tests::{App, COURSE, EXAM, Item, Kind, PASSWORD, User, token};
+use sugang_tests::{App, COURSE, EXAM, HostOptions, HostProcess, Item, Kind, PASSWORD, User, token};
 
 use crate::{
     failover::end_sessions,
@@ -48,6 +49,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_parallel_workers_per_gather", "8"),
     ("xmloption", "document"),
     ("check_function_bodies", "off"),
+    ("gin_fuzzy_search_limit", "1"),
 ];
 
 /// Sends a request of each kind, and returns what was answered without what differs each time.
@@ -111,6 +113,51 @@ async fn settings_of_the_role_change_nothing() {
             assert_eq!(seen, usual, "{setting} = {value}");
         }
     }
+    assert_audit(&app).await;
+}
+
+/// A limit for one program's searches takes matches away from another's.
+#[rstest]
+#[tokio::test]
+async fn a_search_finds_every_match_whatever_is_set(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let add = format!(
+        "insert into {} (title, price, start_at, end_at)
+         select '기사 ' || n, 45000, '2020-01-01', '2099-12-31' from generate_series(1, 900) n",
+        kind.items
+    );
+    app.run(&add, &[]).await;
+    // Rows in the pending list are all found.
+    let index = format!("sugang.{}_search_vector", kind.payment_type);
+    app.run("select gin_clean_pending_list($1::text::regclass)", &[&index])
+        .await;
+    app.alter_database("set gin_fuzzy_search_limit = 20").await;
+    assert!(end_sessions(&app).await > 0);
+    let answer = app.get(format!("{}?search=기사", kind.path)).by(&minsu).await;
+    assert_eq!(answer.json()["count"], 900, "{answer:?}");
+}
+
+/// Triggers keep the counts and the history: without them a seat is sold twice.
+#[tokio::test]
+async fn without_triggers_nothing_is_served() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(EXAM, Item::default()).await;
+    app.alter_database("set session_replication_role = replica").await;
+    assert!(end_sessions(&app).await > 0);
+    let refused = register(&app, EXAM, id, &minsu).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert_eq!(app.get("/readyz").await.status, 503);
+    let said = HostProcess::try_start(&app, HostOptions::default())
+        .err()
+        .expect("it does not start");
+    assert!(
+        said.contains("alter role … set session_replication_role = origin"),
+        "{said}"
+    );
+    app.alter_database("reset session_replication_role").await;
+    paid(&register(&app, EXAM, id, &minsu).await);
     assert_audit(&app).await;
 }
 

@@ -38,6 +38,16 @@ const NEEDED: &[(&str, &str)] = &[
     ),
     // A refused statement ends itself alone.
     ("exit_on_error = off", "current_setting('exit_on_error') = 'off'"),
+    // A search finds every match.
+    (
+        "gin_fuzzy_search_limit = 0",
+        "current_setting('gin_fuzzy_search_limit') = '0'",
+    ),
+    // The triggers fire: they keep the counts and the history.
+    (
+        "session_replication_role = origin",
+        "current_setting('session_replication_role') <> 'replica'",
+    ),
 ];
 
 /// What was found at an address.

@@ -58,6 +58,10 @@ pub(super) struct SessionManager {
 impl SessionManager {
     async fn open(&self) -> Result<Session, ConnectError> {
         let (client, connection) = self.connector.connect().await.map_err(|error| refusal(&error))?;
+        if let Some(cause) = self.connector.tls_failure() {
+            let fields = json!({ "cause": cause });
+            log::write("warn", "the connections to PostgreSQL are not encrypted", fields);
+        }
         let driver = async {
             // The running statement reports its error.
             _ = connection.await;
@@ -85,7 +89,8 @@ impl SessionManager {
                      can set it: alter role … set {needed}"
                 )));
             }
-            client.batch_execute(&sets).await.map_err(|error| refusal(&error))?;
+            let set = client.batch_execute(&sets).await;
+            set.map_err(|error| unsettable(&error, &facts.to_set))?;
         }
         Ok(Session {
             client,
@@ -183,6 +188,19 @@ fn servers(config: &Config) -> Vec<Server> {
         }
     };
     (0..names.len().max(addresses.len())).map(server).collect()
+}
+
+/// Why a session could not set what it needs.
+fn unsettable(error: &tokio_postgres::Error, needed: &[&str]) -> ConnectError {
+    if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        return refusal(error);
+    }
+    ConnectError::Refused(format!(
+        "the role or the database has set otherwise what the service needs, and its sessions may not set it ({}): as a \
+         superuser, alter role … set {}",
+        describe(error),
+        needed.join(", ")
+    ))
 }
 
 /// Why no session was opened.
