@@ -18,6 +18,9 @@ pub use level::Level;
 /// The most rows that are fetched of one finding. Its count is of all of them.
 const MAX_ROWS: usize = 1000;
 
+/// The checks that take no time, so that they run on a current database as well.
+const SEQUENCES: [&str; 2] = ["sequence_owners", "sequences"];
+
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreflightFinding {
@@ -141,9 +144,10 @@ pub(crate) async fn inspect_within(
     checks.retain(|check| match scope {
         Scope::All => true,
         Scope::Functions => {
-            ["sequences", "server_read_only", "rights_of_role", "rights_of_tables"].contains(&check.name.as_str())
+            let others = ["server_read_only", "rights_of_role", "rights_of_tables"];
+            SEQUENCES.contains(&check.name.as_str()) || others.contains(&check.name.as_str())
         }
-        Scope::Sequences => check.name == "sequences",
+        Scope::Sequences => SEQUENCES.contains(&check.name.as_str()),
     });
     let mut preflight = Preflight {
         findings: Vec::new(),

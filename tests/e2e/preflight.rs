@@ -198,6 +198,10 @@ const REPAIRS: &[(&str, &[&str])] = &[
     ),
     ("search_vector_missing (course)", &["course 201"]),
     (
+        "sequence_owners (course)",
+        &["course_registrations_id_seq is not owned by course_registrations.id"],
+    ),
+    (
         "sequences",
         &[
             "django_content_type_id_seq: at 11, the largest id is 902",
@@ -332,6 +336,105 @@ async fn a_sound_database_is_taken_over_without_an_obstacle() {
     ]);
     assert_eq!(rows(&preflight, Level::Repair), snapshots);
     assert_eq!(preflight.findings.len(), 2, "{preflight}");
+}
+
+/// Each of these users would hear that the password is wrong.
+#[tokio::test]
+async fn hashes_that_no_login_computes_are_counted() {
+    const OF_PBKDF2: &str = "$saltsalt$/38zqboTUeuCxbuxuHKdAkJo8XppccrkAiPOL48N9Xg=";
+    const OF_BCRYPT: &str = "$oNK2l1PWSdQWnXf4NSdrxu2rbxEVyQjBmZK/nA8YGUlD/K8kTWaFi";
+    const OF_ARGON2: &str = ",t=1,p=2$c2FsdHNhbHRzYWx0c2FsdA$opob4W1iJ5pDZh+HQfdI0c/SaNLcps3f2K7u9vDBqlc";
+    const OF_SCRYPT: &str = "$v0wn7sy5epDkAw29tc/03JvLh+dlqOsMdUgK5R9K+FS58HbWPgf5W0EjMNh4t3nmrqg7HaqPvtbH0m6dTgz4nA==";
+    let readable = [
+        format!("pbkdf2_sha256$1000000{OF_PBKDF2}"),
+        format!("bcrypt$$2b$12{OF_BCRYPT}"),
+        format!("argon2$argon2id$v=19$m=102400{OF_ARGON2}"),
+        format!("$argon2i$m=64{OF_ARGON2}"),
+        format!("scrypt$16384$seasalt$8$5{OF_SCRYPT}"),
+        "md5$seasalt$1d9e5200c2eb28cf5e772ab38588d83d".to_owned(),
+    ];
+    let unreadable = [
+        // As Django's manual raises the cost.
+        format!("pbkdf2_sha256$100000000{OF_PBKDF2}"),
+        format!("bcrypt_sha256$$2b$18{OF_BCRYPT}"),
+        format!("argon2$argon2id$v=19$m=1048576{OF_ARGON2}"),
+        format!("scrypt$1048576$seasalt$8$1{OF_SCRYPT}"),
+        "pbkdf2_sha256$1000000$saltsalt$/38zqboTUeuCxbuxuHKdAkJo8".to_owned(),
+        "sha1$salt$hash".to_owned(),
+        "!unusable".to_owned(),
+    ];
+    let add = |hash: &String| format!("('{hash}', false, md5('{hash}'), '', '', false, true, now(), md5('{hash}'))");
+    let users: Vec<_> = readable.iter().chain(&unreadable).map(add).collect();
+    let app = django(&format!(
+        "insert into users (password, is_superuser, username, first_name, last_name, is_staff, is_active, date_joined, email)
+         values {}",
+        users.join(", ")
+    ))
+    .await;
+    let preflight = migrated(&app).await.preflight.expect("the database was old");
+    let counted: &[&str] = &[
+        "(no password): 1 users",
+        "argon2, too expensive: 1 users",
+        "bcrypt_sha256, too expensive: 1 users",
+        "pbkdf2_sha256, not whole: 1 users",
+        "pbkdf2_sha256, too expensive: 1 users",
+        "scrypt, too expensive: 1 users",
+        "sha1: 1 users",
+    ];
+    assert_eq!(
+        rows(&preflight, Level::Note),
+        expected(&[("password_unreadable", counted)])
+    );
+}
+
+/// As Django replaces a field without regard to case (`CreateCollation`, `db_collation`).
+#[tokio::test]
+async fn a_collation_that_has_no_prefixes_is_named_and_its_remedy_removes_it() {
+    let app = django(
+        "create collation case_insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         drop index users_email_0ea73cca_like, users_username_e8658fc8_like;
+         alter table users alter email type varchar(255) collate case_insensitive,
+                           alter username type varchar(150) collate case_insensitive",
+    )
+    .await;
+    let found = blocked(app.database_url()).await;
+    let columns: &[&str] = &[
+        "users.email has the collation case_insensitive",
+        "users.username has the collation case_insensitive",
+    ];
+    assert_eq!(rows(&found, Level::Obstacle), expected(&[("collation", columns)]));
+    assert_eq!(found.unchecked, []);
+
+    let (status, printed, _) = command(&app, &["migrate"]);
+    assert_eq!(status, Some(3));
+    batch(&app, &remedies(&printed)).await;
+    migrated(&app).await;
+    for finding in audit(app.database()).await.expect("it is migrated") {
+        assert_eq!(finding.ids, [] as [String; 0], "{finding:?}");
+    }
+}
+
+/// Without the trigger of the Django service, which would refuse it.
+#[tokio::test]
+async fn a_description_that_is_too_long_to_search_is_taken_over() {
+    let app = django(
+        "drop trigger tests_search_vector_trigger on tests;
+         insert into tests (title, description, price, start_at, end_at, created_at, updated_at, registration_count)
+         select '긴 설명', string_agg(md5(n::text), ' '), 1000, '2020-01-01', '2099-12-31', now(), now(), 0
+         from generate_series(1, 50000) n",
+    )
+    .await;
+    migrated(&app).await;
+    let searched: i64 = app
+        .one(
+            "select count(*) from tests where search_vector @@ to_tsquery('simple', md5('1'))",
+            &[],
+        )
+        .await;
+    assert_eq!(searched, 1);
+    for finding in audit(app.database()).await.expect("it is migrated") {
+        assert_eq!(finding.ids, [] as [String; 0], "{finding:?}");
+    }
 }
 
 #[tokio::test]

@@ -287,3 +287,40 @@ async fn an_update_renews_the_rights() {
     let may = format!("select has_table_privilege('{role}', 'sugang.audit_log', 'insert')");
     assert!(!app.one::<bool>(&may, &[]).await);
 }
+
+/// Django before 3.0 changed a key to BigAutoField by a sequence that no column owned.
+#[tokio::test]
+async fn a_sequence_that_no_column_owns_is_granted() {
+    let app = App::start().await;
+    for table in ["users", "payments"] {
+        let change = format!(
+            "alter table {table} alter id drop identity; create sequence {table}_id_seq;
+             alter table {table} alter id set default nextval('{table}_id_seq')"
+        );
+        app.database().batch_execute(&change).await.expect("it can be changed");
+    }
+    app.run(
+        "insert into users (id, email, username, password) values (7, 'a@b', 'a', 'x')",
+        &[],
+    )
+    .await;
+    let role = name(&app, "unowned").await;
+
+    granted(&app, &role, Some("pass-1")).await.expect("it is granted");
+
+    let owned = "select pg_get_serial_sequence('users', 'id') = 'public.users_id_seq'
+                    and pg_get_serial_sequence('payments', 'id') = 'public.payments_id_seq'";
+    assert!(app.one::<bool>(owned, &[]).await);
+    // Money that comes late makes a payment with an id of this function.
+    assert_eq!(app.one::<i64>("select sugang.next_payment_id()", &[]).await, 1);
+    let service = session(&url_of(&app, &role, "pass-1")).await;
+    let made = service
+        .query_one(
+            "insert into users (email, username, password) values ('b@c', 'b', 'x') returning id",
+            &[],
+        )
+        .await;
+    assert_eq!(made.expect("it may sign users up").get::<_, i64>(0), 8);
+    drop(service);
+    drop_role(&app, &role).await;
+}
