@@ -1,6 +1,5 @@
 -- check: bucket_counts
--- advice: Delete the rows of this kind, and add them again: select sugang.add_to_bucket_counts(...) over all items that
--- are not hidden, as in the file bucket_counts.sql.
+-- advice: select sugang.recount_{kind}(); counts again.
 with edges as (
     select 'created' as edge, created_at as at from {items} where not hidden
     union all

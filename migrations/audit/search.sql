@@ -1,5 +1,5 @@
 -- check: search_table
--- advice: Write the item again, as in: update {items} set title = title || ' ' where id = <id>; and back.
+-- advice: select sugang.recount_{kind}(); lists them again.
 select coalesce(i.id, s.item_id)::text
 from (select id, created_at from {items} where not hidden) i
 full join sugang.{kind}_search s on s.item_id = i.id
@@ -17,8 +17,10 @@ with looked_at as (
 select i.id::text
 from looked_at join {items} i using (id) left join sugang.{kind}_search s on s.item_id = i.id
 where s.item_id is not null and s.search_vector is distinct from sugang.search_vector(i.title, i.description)
-   or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
-                                       || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B');
+   or i.search_vector is null
+   -- Another program may have filled in more of a long description.
+   or coalesce(length(i.description), 0) <= 120000
+      and i.search_vector <> sugang.item_words(i.title, i.description);
 
 -- check: search_vector_of_payment
 -- advice: Write the title again: update payments set target_title = target_title || ' ' where id = <id>; and back.

@@ -2826,11 +2826,10 @@ create or replace trigger sugang_search_table_truncate after truncate on tests
 
 -- ===== catalogue/search_vector (course)
 
--- One kind: the words of an item, those of the title before those of the description.
+-- One kind: the words of an item, for the Django service.
 create or replace function sugang.course_search_vector() returns trigger language plpgsql as $$
 begin
-    new.search_vector := setweight(to_tsvector('simple', coalesce(new.title, '')), 'A')
-                      || setweight(to_tsvector('simple', coalesce(new.description, '')), 'B');
+    new.search_vector := sugang.item_words(new.title, new.description);
     return new;
 end $$;
 create or replace trigger sugang_search_vector before insert or update of title, description on courses
@@ -2838,11 +2837,10 @@ create or replace trigger sugang_search_vector before insert or update of title,
 
 -- ===== catalogue/search_vector (test)
 
--- One kind: the words of an item, those of the title before those of the description.
+-- One kind: the words of an item, for the Django service.
 create or replace function sugang.test_search_vector() returns trigger language plpgsql as $$
 begin
-    new.search_vector := setweight(to_tsvector('simple', coalesce(new.title, '')), 'A')
-                      || setweight(to_tsvector('simple', coalesce(new.description, '')), 'B');
+    new.search_vector := sugang.item_words(new.title, new.description);
     return new;
 end $$;
 create or replace trigger sugang_search_vector before insert or update of title, description on tests
@@ -3206,6 +3204,25 @@ create or replace function sugang.guarded_tables() returns table (relation regcl
     select to_regclass(r.relation) from sugang.rights() r where to_regclass(r.relation) is not null
 $$;
 
+-- A definition without the parentheses that a restore takes away: `(a, b, c) is distinct from …` is kept as
+-- `((a or b) or c)`, but its dump is read as `(a or b or c)`, which means the same.
+create or replace function sugang.as_restored(p_definition text) returns text language plpgsql immutable as $$
+declare
+    -- An operand with its parentheses, which may hold others, three levels deep.
+    operand constant text := '\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)';
+    before text;
+begin
+    loop
+        before := p_definition;
+        p_definition := regexp_replace(
+            p_definition, format('\((%1$s(?: OR %1$s)+)\) OR ', operand), '\1 OR ', 'g');
+        p_definition := regexp_replace(
+            p_definition, format('\((%1$s(?: AND %1$s)+)\) AND ', operand), '\1 AND ', 'g');
+        exit when p_definition = before;
+    end loop;
+    return p_definition;
+end $$;
+
 create or replace function sugang.current_definitions() returns setof sugang.schema_definitions
 language sql stable set search_path = public as $$
     with guarded as materialized (select relation from sugang.guarded_tables())
@@ -3226,7 +3243,7 @@ language sql stable set search_path = public as $$
     union all
     select 'trigger', relation::text, tgname,
            case tgenabled when 'O' then '' when 'A' then 'always ' when 'R' then 'on replicas only: '
-                          else 'disabled: ' end || pg_get_triggerdef(pg_trigger.oid)
+                          else 'disabled: ' end || sugang.as_restored(pg_get_triggerdef(pg_trigger.oid))
     from guarded join pg_trigger on tgrelid = relation join pg_proc on pg_proc.oid = tgfoid
     where not tgisinternal and (pronamespace = 'sugang'::regnamespace or relation::text like 'sugang.%')
     union all
@@ -3237,12 +3254,13 @@ language sql stable set search_path = public as $$
     from guarded join pg_constraint on conrelid = relation
     where contype = 'f'
     union all
-    select 'constraint', relation::text, conname, pg_get_constraintdef(pg_constraint.oid)
+    select 'constraint', relation::text, conname, sugang.as_restored(pg_get_constraintdef(pg_constraint.oid))
     from guarded join pg_constraint on conrelid = relation
     where contype in ('c', 'p', 'u', 'x')
     union all
     select 'index', indrelid::regclass::text, indexrelid::regclass::text,
-           pg_get_indexdef(indexrelid) || case when indisvalid and indisready and indislive then '' else ' invalid' end
+           sugang.as_restored(pg_get_indexdef(indexrelid))
+           || case when indisvalid and indisready and indislive then '' else ' invalid' end
     from guarded join pg_index on indrelid = relation
     where indisunique
       and not exists (select from pg_constraint where conindid = indexrelid and contype in ('p', 'u', 'x'))
@@ -3450,6 +3468,21 @@ begin
     end if;
     perform set_config('sugang.reversed_order', '', true);
     return true;
+end $$;
+
+-- The same for a deposit that was set aside, and is owed back: its bank has given it back. Returns whether anything was
+-- done.
+create or replace function sugang.take_surplus_back(t sugang.payment_attempts) returns boolean language plpgsql as $$
+begin
+    update sugang.refunds
+        set status = 'done', reference = 'deposit_taken_back', due_at = null, account = null, code = null
+        where payment_id = t.payment_id and status = 'requested';
+    if found then
+        update sugang.payment_attempts
+            set reconcile_at = null, facts = facts || jsonb_build_object('taken_back_at', clock_timestamp())
+            where id = t.id;
+    end if;
+    return found;
 end $$;
 
 -- ===== derived
@@ -3726,7 +3759,7 @@ begin
     end if;
     -- It may be about money that was given back, which the sweep then looks up.
     if not is_news then
-        update sugang.payment_attempts set reconcile_at = clock_timestamp()
+        update sugang.payment_attempts set reconcile_at = '-infinity'
             where id = t.id and status in ('captured', 'surplus') and sugang.gives_back(gateway);
     end if;
     -- The gateway may tell of what its look-ups show a moment later: the sweep looks once more.
@@ -3778,7 +3811,9 @@ $$;
 
 -- A deposit went over a virtual account, which takes nothing back: a gateway has to be told where the money goes.
 create or replace function sugang.needs_account(t sugang.payment_attempts) returns boolean language sql immutable as $$
-    select sugang.gives_back(t.gateway) and t.due_at is not null
+    select sugang.gives_back(t.gateway)
+        -- It may have arrived before it was known to be waited for.
+        and (t.due_at is not null or coalesce((t.facts ->> 'deposit')::boolean, false))
 $$;
 
 -- The refund of a payment that is under way.
@@ -3843,6 +3878,9 @@ begin
         a.outcome := 'account_required';
         return a;
     end if;
+    -- A key that has expired is free.
+    update sugang.refunds set request_key = null, request_fingerprint = null
+        where requested_by = r.requested_by and request_key = r.request_key;
     insert into sugang.refunds (payment_id, amount, status, cancels_payment, keeps_registration, reason, requested_by,
                                 account, request_key, request_fingerprint, idempotency_key, tries, due_at)
         values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
@@ -3918,7 +3956,7 @@ declare
 begin
     if p_key is null then return a; end if;
     select * into r from sugang.refunds where requested_by = p_user and request_key = p_key;
-    if r.id is null then return a; end if;
+    if r.id is null or r.requested_at < sugang.steady_now() - sugang.idempotency_lifetime() then return a; end if;
     if r.request_fingerprint is distinct from p_fingerprint then
         a.outcome := 'key_reused';
         return a;
@@ -4089,6 +4127,11 @@ begin
         else
             a.outcome := 'key_reused';
         end if;
+    -- A refund over a gateway keeps its key itself: see sugang.repeated_refund.
+    elsif exists (select from sugang.refunds
+                  where requested_by = p_user and request_key = p_key and request_fingerprint <> p_fingerprint
+                    and requested_at > sugang.steady_now() - sugang.idempotency_lifetime()) then
+        a.outcome := 'key_reused';
     -- An expired key is written over at the end, when the row of an item is locked.
     elsif stored.key is not null then
         perform from sugang.idempotency_keys where user_id = p_user and key = p_key for update;
@@ -6653,6 +6696,8 @@ begin
         when o.status in ('approving', 'awaiting_deposit') then 'accepted'
         when o.status <> 'held' then 'order_ended'
         when p_amount <> o.price then 'amount_mismatch'
+        -- An operator has removed the gateway.
+        when o.gateway = 'manual' and p_account is null then 'method_unavailable'
     end;
     if a.outcome is null then
         execute format('select sugang.%I($1)', o.kind || '_payment_error') into a.outcome using o;
@@ -6710,7 +6755,7 @@ begin
     a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
                                   make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
                                   p_account);
-    if a.outcome in ('send', 'accepted', 'not_opened') then return a; end if;
+    if a.outcome in ('send', 'accepted', 'not_opened', 'method_unavailable') then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
 
@@ -6811,6 +6856,7 @@ language plpgsql as $$
 declare
     o sugang.orders;
     t sugang.payment_attempts;
+    due timestamptz;
 begin
     o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
     select * into t from sugang.payment_attempts where id = p_attempt for update;
@@ -6819,12 +6865,18 @@ begin
     elsif p_outcome = 'declined' and t.is_live then
         o := sugang.decline(o, t, p_facts);
     elsif p_outcome = 'waiting' and t.status = 'sent' then
+        -- The gateway may give weeks; no seat is held beyond the period.
+        execute format('select least(sugang.%I($1), $2)', o.kind || '_end') into due
+            using o.item_id, (p_facts ->> 'due_at')::timestamptz;
         update sugang.payment_attempts
-            set status = 'waiting', due_at = (p_facts ->> 'due_at')::timestamptz, secret = p_facts ->> 'secret',
+            set status = 'waiting', due_at = due, secret = p_facts ->> 'secret',
                 facts = coalesce(facts, '{}') || (p_facts - 'secret'), lease_until = null
             where id = p_attempt returning * into t;
         update sugang.orders set status = 'awaiting_deposit', expires_at = t.due_at
             where id = o.id and status = 'approving';
+    elsif p_outcome = 'waiting' and t.status = 'waiting' and t.due_at < clock_timestamp() then
+        -- What comes now is late money.
+        perform sugang.end_order(o.id, 'expired');
     elsif p_outcome = 'not_sent' and t.status = 'sent' then
         update sugang.payment_attempts set status = 'open', lease_until = null where id = p_attempt;
         update sugang.orders set status = 'held' where id = o.id and status = 'approving';
@@ -6971,12 +7023,25 @@ end $$;
 create or replace trigger sugang_audit_log after insert or update or delete on sugang.orders
     for each row execute function sugang.log_order();
 
--- A user who is deleted takes their orders along, unless money may be on its way.
+-- A user who is deleted takes their orders along, unless money may be on its way, or a gateway holds it: without the
+-- order, nothing knows where to give it back.
 create or replace function sugang.guard_order_deletion() returns trigger language plpgsql as $$
 begin
     if old.status in ('approving', 'awaiting_deposit') then
         raise check_violation using message = format('order %s is being paid', old.id), table = 'orders',
             constraint = 'orders_outcome_known', hint = 'Wait for its outcome, or cancel it first.';
+    end if;
+    if exists (select from sugang.payment_attempts t join sugang.refunds r on r.payment_id = t.payment_id
+               where t.order_id = old.id and r.status in ('requested', 'sent')) then
+        raise check_violation using message = format('money of order %s is being given back', old.id),
+            table = 'orders', constraint = 'orders_outcome_known', hint = 'Wait until it is, or give it back by hand.';
+    end if;
+    if coalesce(current_setting('sugang.truncates', true), '') = ''
+       and exists (select from sugang.payment_attempts t join payments p on p.id = t.payment_id
+                   where t.order_id = old.id and p.status = 'paid' and sugang.gives_back(t.gateway)) then
+        raise check_violation using message = format('a gateway holds the money of order %s', old.id),
+            table = 'orders', constraint = 'orders_outcome_known',
+            hint = 'Cancel or delete its payment first, or give the order to the user of the payment.';
     end if;
     return old;
 end $$;
@@ -6985,7 +7050,9 @@ create or replace trigger sugang_guard_deletion before delete on sugang.orders
 
 create or replace function sugang.orders_truncated() returns trigger language plpgsql as $$
 begin
+    perform set_config('sugang.truncates', 'on', true);
     delete from sugang.orders;
+    perform set_config('sugang.truncates', '', true);
     return null;
 end $$;
 create or replace trigger sugang_truncated before truncate on sugang.orders
@@ -7270,6 +7337,8 @@ begin
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
         when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        -- Gateways take whole won.
+        when p_gateway <> 'manual' and item.price <> trunc(item.price) then 'method_unavailable'
     end;
     if a.outcome is not null then return a; end if;
     if o.id is not null and o.expires_at < happened_at then
@@ -7460,6 +7529,8 @@ begin
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
         when p_amount not between p_min and p_max then 'amount_out_of_bounds'
+        -- Gateways take whole won.
+        when p_gateway <> 'manual' and item.price <> trunc(item.price) then 'method_unavailable'
     end;
     if a.outcome is not null then return a; end if;
     if o.id is not null and o.expires_at < happened_at then
@@ -7860,6 +7931,10 @@ create or replace function sugang.payments_updated() returns trigger language pl
 begin
     -- The functions of this service free the seat themselves.
     if sugang.actor() is not null then return null; end if;
+    -- Two accounts of one person become one: the order goes along, which knows the gateway that holds the money.
+    update sugang.orders r set user_id = n.user_id
+        from removed o join added n on n.id = o.id join sugang.payment_attempts t on t.payment_id = n.id
+        where n.user_id <> o.user_id and r.id = t.order_id and r.user_id = o.user_id;
     perform sugang.release_unpaid_seats(array_agg(o.content_type_id), array_agg(o.user_id), array_agg(o.object_id))
         from removed o join added n on n.id = o.id where o.status = 'paid' and n.status <> 'paid' having count(*) > 0;
     return null;
@@ -8099,7 +8174,7 @@ begin
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by,cancels_payment,keeps_registration,'
                                      'account,request_key,request_fingerprint,idempotency_key,tries,due_at,gateway_id'),
         ('sugang.refunds', 'update', 'keeps_registration,status,reference,gateway_id,due_at,tries,code,account,'
-                                     'idempotency_key'),
+                                     'idempotency_key,request_key,request_fingerprint'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
                                     'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
                                     'window_keys,needs_opening'),
@@ -8218,6 +8293,17 @@ create or replace function sugang.record_objects() returns void language sql as 
     insert into sugang.schema_definitions values ('server', '', 'major version', sugang.server_major());
 $$;
 
+-- Whether row security hides no row of a table from this role, and refuses none: a policy admits them all, and no
+-- other one restricts it.
+create or replace function sugang.every_row_is_shown(p_table regclass) returns boolean language sql stable as $$
+    select coalesce(bool_or(polpermissive and polcmd = '*' and pg_get_expr(polqual, polrelid) = 'true'
+                            and coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true')
+                    and bool_and(polpermissive), false)
+    from pg_policy cross join unnest(polroles) role
+    -- 0 stands for every role.
+    where polrelid = p_table and (role = 0 or pg_has_role(role, 'usage'))
+$$;
+
 -- What is missing of all that, with the reason by which the API names its kind. Requests fail of it, unless it is a
 -- guard. p_functions: the functions that the API calls, as `name(type,type)`, separated by semicolons.
 create or replace function sugang.missing(p_functions text) returns table (reason text, what text, is_guard boolean)
@@ -8253,6 +8339,13 @@ language sql stable set search_path = public set jit = off as $$
     union all
     select 'permission_missing', 'usage ' || sequence, false from sugang.needed_sequences() sequence
     where not has_sequence_privilege(sequence, 'usage')
+    union all
+    -- Statements do not fail of row security: users are not found and lists are empty.
+    select 'permission_missing',
+           format('rows of %s (alter table %1$s disable row level security, or a policy with `true` for them all)',
+                  relation), false
+    from (select distinct to_regclass(r.relation) as relation from sugang.rights() r) needed
+    where row_security_active(relation) and not sugang.every_row_is_shown(relation)
 $$;
 
 -- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:
@@ -8340,7 +8433,18 @@ language sql volatile as $$
     select case when sugang.gives_back(t.gateway) then clock_timestamp() + interval '1 day' end
 $$;
 
--- Claims up to p_limit payments whose gateway is asked: each once a day, until it is p_days old.
+-- When it is asked again after an answer: once a day, until the payment is p_days old. What an event has asked for
+-- meanwhile comes first.
+create or replace function sugang.plan_reconciliation(p_attempt bigint, p_days bigint) returns void
+language sql volatile as $$
+    update sugang.payment_attempts
+        set reconcile_at = case when ended_at > clock_timestamp() - make_interval(days => p_days::integer)
+                                then clock_timestamp() + interval '1 day' end
+        where id = p_attempt and (reconcile_at > clock_timestamp() or p_days = 0)
+$$;
+
+-- Claims up to p_limit payments whose gateway is asked: first those of events (-infinity), with 0 days only those.
+-- Without an answer, it is asked again soon.
 create or replace function sugang.claim_reconciliations(p_function text, p_limit bigint, p_days bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
@@ -8351,11 +8455,11 @@ begin
     end if;
     with due as (
         select id from sugang.payment_attempts
-        where reconcile_at < clock_timestamp() order by reconcile_at limit p_limit for update skip locked
+        where reconcile_at < clock_timestamp() and (p_days > 0 or reconcile_at = '-infinity')
+        order by reconcile_at limit p_limit for update skip locked
     ), claimed as (
         update sugang.payment_attempts t
-            set reconcile_at = case when t.ended_at > clock_timestamp() - make_interval(days => p_days::integer)
-                                    then clock_timestamp() + interval '1 day' end
+            set reconcile_at = case when p_days > 0 then clock_timestamp() + interval '10 minutes' else '-infinity' end
             from due where t.id = due.id returning t as attempt, t.id, t.order_id, t.payment_id
     )
     select 'ok', coalesce(json_agg(json_build_object(
@@ -8383,7 +8487,8 @@ end $$;
 -- Notes what a gateway shows of money that it has taken. p_outcome and p_facts are as in sugang.settle. The gateway was
 -- asked after p_asked_at; what was booked since then, its answer may not have.
 create or replace function sugang.reconcile_payment(p_function text, p_payment bigint, p_asked_at text, p_outcome text,
-                                                    p_facts text, p_refunds text, p_request_id text)
+                                                    p_facts text, p_refunds text, p_request_id text,
+                                                    p_days bigint default 30)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -8401,11 +8506,17 @@ begin
     o := sugang.lock_order((select order_id from sugang.payment_attempts where payment_id = p_payment));
     perform sugang.lock_payment(p_payment);
     select * into t from sugang.payment_attempts where payment_id = p_payment for update;
+    perform sugang.plan_reconciliation(t.id, p_days);
     -- The gateway waits for the deposit again; or the time for that is over as well, and it has given nothing back.
     -- Without a deadline, money that was declined after all is no deposit, as far as we know.
     if t.status = 'captured' and shown = '[]'
        and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
        and sugang.take_deposit_back(o, t, p_facts::jsonb) then
+        return a;
+    end if;
+    if t.status = 'surplus' and shown = '[]'
+       and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
+       and sugang.take_surplus_back(t) then
         return a;
     end if;
     is_current := not exists (
@@ -8418,14 +8529,49 @@ end $$;
 
 -- ===== recount (course)
 
--- One kind: for an operator who has written registrations while the triggers were disabled.
+-- One kind: for an operator who has written items or registrations while the triggers were disabled, or has restored
+-- data alone.
+
+-- Lists and counts the items as they are: puts into the table of the search what it lacks, and fills the buckets again.
+-- The words of an item that is there already stay as they are. The caller has locked the items against writers.
+create or replace function sugang.relist_course() returns void language plpgsql
+set work_mem = '64MB' set jit = off as $$
+begin
+    delete from sugang.course_search s
+        where not exists (select from courses i where i.id = s.item_id and not i.hidden);
+    update sugang.course_search s set created_at = i.created_at
+        from courses i where i.id = s.item_id and i.created_at <> s.created_at;
+    insert into sugang.course_search (item_id, created_at, search_vector)
+        select id, created_at, sugang.search_vector(title, description) from courses i
+        where not hidden and not exists (select from sugang.course_search s where s.item_id = i.id)
+        order by created_at;
+    insert into sugang.search_changes (kind) values ('course');
+    delete from sugang.search_counts where kind = 'course';
+    -- As in fold_bucket_changes(), but this waits.
+    perform from sugang.available_counts where kind = 'course' for update;
+    delete from sugang.bucket_changes where kind = 'course';
+    delete from sugang.bucket_counts where kind = 'course';
+    with edges as (
+        select edge, at from courses
+        cross join lateral (values ('created', created_at), ('start', start_at), ('end', end_at)) e (edge, at)
+        where not hidden and (edge = 'created' or start_at <= end_at)
+    ), hours as (
+        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n
+        from edges group by 1, 2
+    )
+    insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+        select 'course', edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
+        from hours cross join (values ('month'), ('day'), ('hour')) l (level)
+        group by 1, 2, 3, 4;
+    update sugang.available_counts set valid_from = 'infinity' where kind = 'course';
+end $$;
 
 -- Counts every item again, and returns how many counts were wrong.
 create or replace function sugang.recount_course() returns bigint language plpgsql as $$
 declare
     corrected bigint;
 begin
-    lock table course_registrations, sugang.orders in share row exclusive mode;
+    lock table course_registrations, sugang.orders, courses in share row exclusive mode;
     perform set_config('sugang.recount', 'on', true);
     update courses i set registration_count = coalesce(r.n, 0), held_count = coalesce(o.n, 0)
         from courses j
@@ -8437,6 +8583,7 @@ begin
           and (j.registration_count, j.held_count) is distinct from (coalesce(r.n, 0), coalesce(o.n, 0));
     get diagnostics corrected = row_count;
     perform set_config('sugang.recount', '', true);
+    perform sugang.relist_course();
     return corrected;
 end $$;
 
@@ -8483,14 +8630,49 @@ end $$;
 
 -- ===== recount (test)
 
--- One kind: for an operator who has written registrations while the triggers were disabled.
+-- One kind: for an operator who has written items or registrations while the triggers were disabled, or has restored
+-- data alone.
+
+-- Lists and counts the items as they are: puts into the table of the search what it lacks, and fills the buckets again.
+-- The words of an item that is there already stay as they are. The caller has locked the items against writers.
+create or replace function sugang.relist_test() returns void language plpgsql
+set work_mem = '64MB' set jit = off as $$
+begin
+    delete from sugang.test_search s
+        where not exists (select from tests i where i.id = s.item_id and not i.hidden);
+    update sugang.test_search s set created_at = i.created_at
+        from tests i where i.id = s.item_id and i.created_at <> s.created_at;
+    insert into sugang.test_search (item_id, created_at, search_vector)
+        select id, created_at, sugang.search_vector(title, description) from tests i
+        where not hidden and not exists (select from sugang.test_search s where s.item_id = i.id)
+        order by created_at;
+    insert into sugang.search_changes (kind) values ('test');
+    delete from sugang.search_counts where kind = 'test';
+    -- As in fold_bucket_changes(), but this waits.
+    perform from sugang.available_counts where kind = 'test' for update;
+    delete from sugang.bucket_changes where kind = 'test';
+    delete from sugang.bucket_counts where kind = 'test';
+    with edges as (
+        select edge, at from tests
+        cross join lateral (values ('created', created_at), ('start', start_at), ('end', end_at)) e (edge, at)
+        where not hidden and (edge = 'created' or start_at <= end_at)
+    ), hours as (
+        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n
+        from edges group by 1, 2
+    )
+    insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+        select 'test', edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
+        from hours cross join (values ('month'), ('day'), ('hour')) l (level)
+        group by 1, 2, 3, 4;
+    update sugang.available_counts set valid_from = 'infinity' where kind = 'test';
+end $$;
 
 -- Counts every item again, and returns how many counts were wrong.
 create or replace function sugang.recount_test() returns bigint language plpgsql as $$
 declare
     corrected bigint;
 begin
-    lock table test_registrations, sugang.orders in share row exclusive mode;
+    lock table test_registrations, sugang.orders, tests in share row exclusive mode;
     perform set_config('sugang.recount', 'on', true);
     update tests i set registration_count = coalesce(r.n, 0), held_count = coalesce(o.n, 0)
         from tests j
@@ -8502,6 +8684,7 @@ begin
           and (j.registration_count, j.held_count) is distinct from (coalesce(r.n, 0), coalesce(o.n, 0));
     get diagnostics corrected = row_count;
     perform set_config('sugang.recount', '', true);
+    perform sugang.relist_test();
     return corrected;
 end $$;
 
@@ -9104,6 +9287,14 @@ begin
                                        else ':' || n || 'A' end, ' '), '')
             from string_to_table(lexemes, ' ') with ordinality l (lexeme, n) where lexeme not in ('', '.'))::tsvector;
 end $$;
+
+-- What the Django service searches: the words of an item, those of the title before those of the description. Of a
+-- description, as much as fits into a tsvector whatever its words are: a byte of it may need two there.
+create or replace function sugang.item_words(p_title text, p_description text) returns tsvector
+language sql immutable parallel safe as $$
+    select setweight(to_tsvector('simple', coalesce(p_title, '')), 'A')
+        || setweight(to_tsvector('simple', left(coalesce(p_description, ''), 120000)), 'B')
+$$;
 
 -- The query for one word or quoted phrase, in the syntax of a tsquery; null when it has nothing to look for.
 --
@@ -9832,16 +10023,18 @@ create or replace function sugang.advance_sequences(p_function text) returns sug
 language plpgsql security definer set search_path = public, pg_temp as $$
 declare
     kind text;
+    numbered regclass;
 begin
     if p_function is distinct from 'advance_sequences' then
         perform sugang.misrouted(p_function, 'advance_sequences');
     end if;
     perform pg_advisory_xact_lock(hashtextextended('sugang.advance_sequences', 0));
-    perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
-            sugang.advance_sequence('sugang.audit_log'), sugang.advance_sequence('sugang.change_log'),
-            sugang.advance_sequence('sugang.refunds'), sugang.advance_sequence('sugang.orders'),
-            sugang.advance_sequence('sugang.payment_attempts'), sugang.advance_sequence('sugang.webhooks'),
-            sugang.advance_sequence('sugang.outbox'), sugang.advance_sequence('sugang.deliveries');
+    perform sugang.advance_sequence('users'), sugang.advance_sequence('payments');
+    -- A table that is added to the schema needs no line here.
+    for numbered in select pg_class.oid::regclass from pg_class join pg_attribute on attrelid = pg_class.oid
+            where relnamespace = 'sugang'::regnamespace and relkind = 'r' and attname = 'id' and attidentity <> '' loop
+        perform sugang.advance_sequence(numbered);
+    end loop;
     for kind in select k.kind from sugang.kinds k loop
         execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
     end loop;
@@ -10499,7 +10692,7 @@ where case
         or k.amount <> (select p.amount from payments p where p.id = k.payment_id and p.history_entries = 1) end
 $query$),
 (4::bigint, 'bucket_counts', 'course',
-'Delete the rows of this kind, and add them again: select sugang.add_to_bucket_counts(...) over all items that are not hidden, as in the file bucket_counts.sql.',
+'select sugang.recount_course(); counts again.',
 $query$
 with edges as (
     select 'created' as edge, created_at as at from courses where not hidden
@@ -10525,7 +10718,7 @@ select concat_ws('/', edge, level, bucket) from counted full join kept using (ed
 where coalesce(counted.n, 0) <> coalesce(kept.n, 0)
 $query$),
 (5::bigint, 'bucket_counts', 'test',
-'Delete the rows of this kind, and add them again: select sugang.add_to_bucket_counts(...) over all items that are not hidden, as in the file bucket_counts.sql.',
+'select sugang.recount_test(); counts again.',
 $query$
 with edges as (
     select 'created' as edge, created_at as at from tests where not hidden
@@ -10626,9 +10819,9 @@ where (r.status = 'sent' or r.status = 'requested' and r.code is null) and r.due
   and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway))
 $query$),
 (14::bigint, 'refund_long_under_way', null::text,
-'The gateway''s answers have not told for half a day what has become of it. Look it up in the gateway''s console.',
+'For half a day nothing has told what has become of it. Is the gateway still configured, with a key that it accepts? Look the payment up in the gateway''s console.',
 $query$
-select id::text from sugang.refunds where status = 'sent' and tries > 12
+select id::text from sugang.refunds where status = 'sent' and requested_at < clock_timestamp() - interval '12 hours'
 $query$),
 (15::bigint, 'gateway_refund_twice', null::text,
 'One refund of the gateway was booked twice. Compare with its books, and correct the other.',
@@ -11035,13 +11228,19 @@ $query$),
 $query$
 select order_id::text from sugang.payment_attempts where status = 'captured' group by 1 having count(*) > 1
 $query$),
-(43::bigint, 'captured_is_price', null::text,
+(43::bigint, 'approval_long_under_way', null::text,
+'For half a day nothing has told what has become of it, and the seat is held. Is the gateway still configured, with a key that it accepts? Look the attempt''s reference up in the gateway''s console.',
+$query$
+select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'sent'
+where o.status = 'approving' and t.sent_at < clock_timestamp() - interval '12 hours'
+$query$),
+(44::bigint, 'captured_is_price', null::text,
 'The money of an order is not its price. Compare with the gateway''s books, and give it back.',
 $query$
 select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'captured'
 where t.captured is distinct from o.price or t.amount is distinct from o.price
 $query$),
-(44::bigint, 'order_status_against_money', null::text,
+(45::bigint, 'order_status_against_money', null::text,
 'Compare the order with its attempts (select * from sugang.payment_attempts where order_id = <id>), its payment and the gateway''s books. Decide which is right, and correct the other.',
 $query$
 select concat(o.id, ' ', w.reason) from sugang.orders o
@@ -11066,7 +11265,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(45::bigint, 'payment_of_attempt', null::text,
+(46::bigint, 'payment_of_attempt', null::text,
 'The payment that an attempt has brought is gone, or has another amount. Compare with the history, a backup and the gateway''s books.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -11079,7 +11278,7 @@ where t.status in ('captured', 'surplus')
                 and not exists (select from sugang.audit_log h
                                 where h.subject = 'payment' and h.subject_id = p.id and h.entry > 1) end
 $query$),
-(46::bigint, 'surplus_without_refund', null::text,
+(47::bigint, 'surplus_without_refund', null::text,
 'Money was set aside, and nothing is owed back. Write the refund, or find out who has taken it away.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -11087,7 +11286,7 @@ where t.status = 'surplus'
   and coalesce((select sum(amount) from sugang.refunds r
                 where r.payment_id = t.payment_id and r.status <> 'refused'), 0) < t.captured
 $query$),
-(47::bigint, 'paid_order_without_registration', 'course',
+(48::bigint, 'paid_order_without_registration', 'course',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -11097,7 +11296,7 @@ where o.status = 'paid' and o.kind = 'course' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'course' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(48::bigint, 'paid_order_without_registration', 'test',
+(49::bigint, 'paid_order_without_registration', 'test',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -11107,7 +11306,7 @@ where o.status = 'paid' and o.kind = 'test' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'test' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(49::bigint, 'unpaid_without_reversal', null::text,
+(50::bigint, 'unpaid_without_reversal', null::text,
 'Compare the history of the order (select * from sugang.audit_log where subject = ''order'' and subject_id = <id>) with its attempts and the gateway''s books. If the money is there, restore the order.',
 $query$
 select o.id::text from sugang.orders o
@@ -11118,24 +11317,24 @@ where o.status <> 'paid'
                          and t.facts -> 'taken_back' @> to_jsonb(l.payment_id)
                   where t.order_id = o.id)
 $query$),
-(50::bigint, 'second_event', null::text,
+(51::bigint, 'second_event', null::text,
 'An event was stored twice. Delete all but its first row, and create the missing unique index again.',
 $query$
 select concat(gateway, ' ', event_key) from sugang.gateway_events group by gateway, event_key having count(*) > 1
 $query$),
-(51::bigint, 'event_never_looked_up', null::text,
+(52::bigint, 'event_never_looked_up', null::text,
 'Nothing has looked up what a gateway has told. See that the sweep runs, and that the gateway can be reached.',
 $query$
 select id::text from sugang.gateway_events
 where status = 'due' and lease_until < clock_timestamp() - interval '1 day'
 $query$),
-(52::bigint, 'second_active_payment', null::text,
+(53::bigint, 'second_active_payment', null::text,
 'The user has paid twice. Give one payment back and set its status to ''refunded''.',
 $query$
 select string_agg(id::text, '+' order by id) from payments where status = 'paid'
 group by user_id, content_type_id, object_id having count(*) > 1
 $query$),
-(53::bigint, 'active_payment_without_active_registration', 'course',
+(54::bigint, 'active_payment_without_active_registration', 'course',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -11146,7 +11345,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(54::bigint, 'active_payment_without_active_registration', 'test',
+(55::bigint, 'active_payment_without_active_registration', 'test',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -11157,39 +11356,39 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(55::bigint, 'payment_of_unknown_kind', null::text,
+(56::bigint, 'payment_of_unknown_kind', null::text,
 'Set the payment type to the kind of the content type: select * from sugang.kinds;',
 $query$
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
 where k.kind is distinct from p.payment_type
 $query$),
-(56::bigint, 'payment_without_user', null::text,
+(57::bigint, 'payment_without_user', null::text,
 'Restore the user from a backup; the history has the id.',
 $query$
 select p.id::text from payments p where not exists (select from users u where u.id = p.user_id)
 $query$),
-(57::bigint, 'payment_value_unknown', null::text,
+(58::bigint, 'payment_value_unknown', null::text,
 'Set a status that is known, and the amount and the method that the history and the gateway have.',
 $query$
 select id::text from payments
 where status not in ('paid', 'cancelled', 'refunded')
    or (amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free') is not true
 $query$),
-(58::bigint, 'payment_points_to_another_registration', 'course',
+(59::bigint, 'payment_points_to_another_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join course_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
   and (r.user_id, r.course_id) <> (p.user_id, p.object_id)
 $query$),
-(59::bigint, 'payment_points_to_another_registration', 'test',
+(60::bigint, 'payment_points_to_another_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join test_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
   and (r.user_id, r.test_id) <> (p.user_id, p.object_id)
 $query$),
-(60::bigint, 'payment_points_to_no_registration', 'course',
+(61::bigint, 'payment_points_to_no_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -11200,7 +11399,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'course' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(61::bigint, 'payment_points_to_no_registration', 'test',
+(62::bigint, 'payment_points_to_no_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -11211,19 +11410,19 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'test' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(62::bigint, 'external_id_twice', null::text,
+(63::bigint, 'external_id_twice', null::text,
 'Compare both payments with the gateway''s books; one of them is not what was paid.',
 $query$
 select string_agg(id::text, '+' order by id) from payments
 where starts_with(external_transaction_id, 'sugang_') group by external_transaction_id having count(*) > 1
 $query$),
-(63::bigint, 'payment_time_against_status', null::text,
+(64::bigint, 'payment_time_against_status', null::text,
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from payments
 where status = 'paid' and cancelled_at is not null or status = 'cancelled' and cancelled_at is null
 $query$),
-(64::bigint, 'payment_times_out_of_order', null::text,
+(65::bigint, 'payment_times_out_of_order', null::text,
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select p.id::text from payments p
@@ -11234,17 +11433,17 @@ where (p.cancelled_at < p.paid_at - interval '5 minutes'
                   where h.subject = 'payment' and h.subject_id = p.id and h.entry = p.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(65::bigint, 'second_registration', 'course',
+(66::bigint, 'second_registration', 'course',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from course_registrations group by user_id, course_id having count(*) > 1
 $query$),
-(66::bigint, 'second_registration', 'test',
+(67::bigint, 'second_registration', 'test',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from test_registrations group by user_id, test_id having count(*) > 1
 $query$),
-(67::bigint, 'active_registration_without_active_payment', 'course',
+(68::bigint, 'active_registration_without_active_payment', 'course',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from course_registrations r
@@ -11258,7 +11457,7 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.enrolled_at)))
 $query$),
-(68::bigint, 'active_registration_without_active_payment', 'test',
+(69::bigint, 'active_registration_without_active_payment', 'test',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from test_registrations r
@@ -11272,43 +11471,43 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.applied_at)))
 $query$),
-(69::bigint, 'registration_without_user_or_item', 'course',
+(70::bigint, 'registration_without_user_or_item', 'course',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from course_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from courses i where i.id = r.course_id)
 $query$),
-(70::bigint, 'registration_without_user_or_item', 'test',
+(71::bigint, 'registration_without_user_or_item', 'test',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from test_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from tests i where i.id = r.test_id)
 $query$),
-(71::bigint, 'registration_status_unknown', 'course',
+(72::bigint, 'registration_status_unknown', 'course',
 'Set the status that the history has.',
 $query$
 select id::text from course_registrations where status not in ('enrolled', 'completed', 'cancelled')
 $query$),
-(72::bigint, 'registration_status_unknown', 'test',
+(73::bigint, 'registration_status_unknown', 'test',
 'Set the status that the history has.',
 $query$
 select id::text from test_registrations where status not in ('applied', 'completed', 'cancelled')
 $query$),
-(73::bigint, 'registration_time_against_status', 'course',
+(74::bigint, 'registration_time_against_status', 'course',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from course_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(74::bigint, 'registration_time_against_status', 'test',
+(75::bigint, 'registration_time_against_status', 'test',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from test_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(75::bigint, 'registration_times_out_of_order', 'course',
+(76::bigint, 'registration_times_out_of_order', 'course',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from course_registrations r
@@ -11320,7 +11519,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.enrolled_at - interval '5 mi
                   where h.subject = 'course' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(76::bigint, 'registration_times_out_of_order', 'test',
+(77::bigint, 'registration_times_out_of_order', 'test',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from test_registrations r
@@ -11332,7 +11531,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.applied_at - interval '5 min
                   where h.subject = 'test' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(77::bigint, 'registration_count', 'course',
+(78::bigint, 'registration_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -11340,7 +11539,7 @@ left join (select course_id as id, count(*) as n from course_registrations where
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(78::bigint, 'registration_count', 'test',
+(79::bigint, 'registration_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -11348,7 +11547,7 @@ left join (select test_id as id, count(*) as n from test_registrations where sta
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(79::bigint, 'capacity', 'course',
+(80::bigint, 'capacity', 'course',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from courses i
@@ -11365,7 +11564,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(80::bigint, 'capacity', 'test',
+(81::bigint, 'capacity', 'test',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from tests i
@@ -11382,23 +11581,23 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(81::bigint, 'search_table', 'course',
-'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
+(82::bigint, 'search_table', 'course',
+'select sugang.recount_course(); lists them again.',
 $query$
 select coalesce(i.id, s.item_id)::text
 from (select id, created_at from courses where not hidden) i
 full join sugang.course_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(82::bigint, 'search_table', 'test',
-'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
+(83::bigint, 'search_table', 'test',
+'select sugang.recount_test(); lists them again.',
 $query$
 select coalesce(i.id, s.item_id)::text
 from (select id, created_at from tests where not hidden) i
 full join sugang.test_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(83::bigint, 'search_vector', 'course',
+(84::bigint, 'search_vector', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11410,10 +11609,12 @@ with looked_at as (
 select i.id::text
 from looked_at join courses i using (id) left join sugang.course_search s on s.item_id = i.id
 where s.item_id is not null and s.search_vector is distinct from sugang.search_vector(i.title, i.description)
-   or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
-                                       || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
+   or i.search_vector is null
+   -- Another program may have filled in more of a long description.
+   or coalesce(length(i.description), 0) <= 120000
+      and i.search_vector <> sugang.item_words(i.title, i.description)
 $query$),
-(84::bigint, 'search_vector', 'test',
+(85::bigint, 'search_vector', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11425,10 +11626,12 @@ with looked_at as (
 select i.id::text
 from looked_at join tests i using (id) left join sugang.test_search s on s.item_id = i.id
 where s.item_id is not null and s.search_vector is distinct from sugang.search_vector(i.title, i.description)
-   or i.search_vector is distinct from setweight(to_tsvector('simple', coalesce(i.title, '')), 'A')
-                                       || setweight(to_tsvector('simple', coalesce(i.description, '')), 'B')
+   or i.search_vector is null
+   -- Another program may have filled in more of a long description.
+   or coalesce(length(i.description), 0) <= 120000
+      and i.search_vector <> sugang.item_words(i.title, i.description)
 $query$),
-(85::bigint, 'search_vector_of_payment', null::text,
+(86::bigint, 'search_vector_of_payment', null::text,
 'Write the title again: update payments set target_title = target_title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11443,7 +11646,7 @@ where p.target_title is not null
   and (p.search_vector is distinct from to_tsvector('simple', p.target_title)
        or p.title_vector <> sugang.search_vector(p.target_title, null))
 $query$),
-(86::bigint, 'outbox_of_change', null::text,
+(87::bigint, 'outbox_of_change', null::text,
 'A change was written while the trigger of the history was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the registration, order or payment.',
 $query$
 select concat(h.subject, ' ', h.subject_id, ' entry ', h.entry, ' for ', w.id)
@@ -11453,7 +11656,7 @@ where w.status <> 'ended' and (w.types = '{}' or sugang.event_type(h) = any(w.ty
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where e.change_id = h.id)
 $query$),
-(87::bigint, 'outbox_of_refund', null::text,
+(88::bigint, 'outbox_of_refund', null::text,
 'A refund was written while its trigger was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the payment.',
 $query$
 select concat('refund ', r.id, ' ', r.status, ' for ', w.id)
@@ -11465,7 +11668,7 @@ where w.status <> 'ended' and (w.types = '{}' or 'refund.' || r.status = any(w.t
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where (e.subject, e.subject_id, e.type) = ('refund', r.id, 'refund.' || r.status))
 $query$),
-(88::bigint, 'told_twice', null::text,
+(89::bigint, 'told_twice', null::text,
 'One change is told twice: delete what is pending of the later event or delivery, and create the missing unique index again.',
 $query$
 select concat('change ', change_id) from sugang.outbox
@@ -11474,7 +11677,7 @@ union all
 select concat('event ', event_id, ' for ', webhook_id) from sugang.deliveries
 group by event_id, webhook_id having count(*) > 1
 $query$),
-(89::bigint, 'delivery_without_event', null::text,
+(90::bigint, 'delivery_without_event', null::text,
 'It can never be sent: delete it, or restore the event from a backup.',
 $query$
 select d.id::text from sugang.deliveries d

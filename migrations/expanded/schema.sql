@@ -1631,3 +1631,10 @@ create unlogged table sugang.frequent_searches (
 
 -- When a user's search last needed the count, for what users search for is counted ahead as well.
 alter table sugang.search_counts add column searched_at timestamptz;
+
+-- ===== V44__replica_identities
+
+-- Without a key, a publication of all tables would refuse every change of these: the note of the clock, without which
+-- no Idempotency-Key is taken, and that of the next opening, without which no webhook is told.
+alter table sugang.clock replica identity full;
+alter table sugang.openings replica identity full;

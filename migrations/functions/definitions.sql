@@ -7,6 +7,25 @@ create or replace function sugang.guarded_tables() returns table (relation regcl
     select to_regclass(r.relation) from sugang.rights() r where to_regclass(r.relation) is not null
 $$;
 
+-- A definition without the parentheses that a restore takes away: `(a, b, c) is distinct from …` is kept as
+-- `((a or b) or c)`, but its dump is read as `(a or b or c)`, which means the same.
+create or replace function sugang.as_restored(p_definition text) returns text language plpgsql immutable as $$
+declare
+    -- An operand with its parentheses, which may hold others, three levels deep.
+    operand constant text := '\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)';
+    before text;
+begin
+    loop
+        before := p_definition;
+        p_definition := regexp_replace(
+            p_definition, format('\((%1$s(?: OR %1$s)+)\) OR ', operand), '\1 OR ', 'g');
+        p_definition := regexp_replace(
+            p_definition, format('\((%1$s(?: AND %1$s)+)\) AND ', operand), '\1 AND ', 'g');
+        exit when p_definition = before;
+    end loop;
+    return p_definition;
+end $$;
+
 create or replace function sugang.current_definitions() returns setof sugang.schema_definitions
 language sql stable set search_path = public as $$
     with guarded as materialized (select relation from sugang.guarded_tables())
@@ -27,7 +46,7 @@ language sql stable set search_path = public as $$
     union all
     select 'trigger', relation::text, tgname,
            case tgenabled when 'O' then '' when 'A' then 'always ' when 'R' then 'on replicas only: '
-                          else 'disabled: ' end || pg_get_triggerdef(pg_trigger.oid)
+                          else 'disabled: ' end || sugang.as_restored(pg_get_triggerdef(pg_trigger.oid))
     from guarded join pg_trigger on tgrelid = relation join pg_proc on pg_proc.oid = tgfoid
     where not tgisinternal and (pronamespace = 'sugang'::regnamespace or relation::text like 'sugang.%')
     union all
@@ -38,12 +57,13 @@ language sql stable set search_path = public as $$
     from guarded join pg_constraint on conrelid = relation
     where contype = 'f'
     union all
-    select 'constraint', relation::text, conname, pg_get_constraintdef(pg_constraint.oid)
+    select 'constraint', relation::text, conname, sugang.as_restored(pg_get_constraintdef(pg_constraint.oid))
     from guarded join pg_constraint on conrelid = relation
     where contype in ('c', 'p', 'u', 'x')
     union all
     select 'index', indrelid::regclass::text, indexrelid::regclass::text,
-           pg_get_indexdef(indexrelid) || case when indisvalid and indisready and indislive then '' else ' invalid' end
+           sugang.as_restored(pg_get_indexdef(indexrelid))
+           || case when indisvalid and indisready and indislive then '' else ' invalid' end
     from guarded join pg_index on indrelid = relation
     where indisunique
       and not exists (select from pg_constraint where conindid = indexrelid and contype in ('p', 'u', 'x'))

@@ -29,7 +29,7 @@ begin
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by,cancels_payment,keeps_registration,'
                                      'account,request_key,request_fingerprint,idempotency_key,tries,due_at,gateway_id'),
         ('sugang.refunds', 'update', 'keeps_registration,status,reference,gateway_id,due_at,tries,code,account,'
-                                     'idempotency_key'),
+                                     'idempotency_key,request_key,request_fingerprint'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
                                     'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
                                     'window_keys,needs_opening'),
@@ -148,6 +148,17 @@ create or replace function sugang.record_objects() returns void language sql as 
     insert into sugang.schema_definitions values ('server', '', 'major version', sugang.server_major());
 $$;
 
+-- Whether row security hides no row of a table from this role, and refuses none: a policy admits them all, and no
+-- other one restricts it.
+create or replace function sugang.every_row_is_shown(p_table regclass) returns boolean language sql stable as $$
+    select coalesce(bool_or(polpermissive and polcmd = '*' and pg_get_expr(polqual, polrelid) = 'true'
+                            and coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true')
+                    and bool_and(polpermissive), false)
+    from pg_policy cross join unnest(polroles) role
+    -- 0 stands for every role.
+    where polrelid = p_table and (role = 0 or pg_has_role(role, 'usage'))
+$$;
+
 -- What is missing of all that, with the reason by which the API names its kind. Requests fail of it, unless it is a
 -- guard. p_functions: the functions that the API calls, as `name(type,type)`, separated by semicolons.
 create or replace function sugang.missing(p_functions text) returns table (reason text, what text, is_guard boolean)
@@ -183,6 +194,13 @@ language sql stable set search_path = public set jit = off as $$
     union all
     select 'permission_missing', 'usage ' || sequence, false from sugang.needed_sequences() sequence
     where not has_sequence_privilege(sequence, 'usage')
+    union all
+    -- Statements do not fail of row security: users are not found and lists are empty.
+    select 'permission_missing',
+           format('rows of %s (alter table %1$s disable row level security, or a policy with `true` for them all)',
+                  relation), false
+    from (select distinct to_regclass(r.relation) as relation from sugang.rights() r) needed
+    where row_security_active(relation) and not sugang.every_row_is_shown(relation)
 $$;
 
 -- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:

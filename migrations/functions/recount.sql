@@ -1,11 +1,46 @@
--- One kind: for an operator who has written registrations while the triggers were disabled.
+-- One kind: for an operator who has written items or registrations while the triggers were disabled, or has restored
+-- data alone.
+
+-- Lists and counts the items as they are: puts into the table of the search what it lacks, and fills the buckets again.
+-- The words of an item that is there already stay as they are. The caller has locked the items against writers.
+create or replace function sugang.relist_{kind}() returns void language plpgsql
+set work_mem = '64MB' set jit = off as $$
+begin
+    delete from sugang.{kind}_search s
+        where not exists (select from {items} i where i.id = s.item_id and not i.hidden);
+    update sugang.{kind}_search s set created_at = i.created_at
+        from {items} i where i.id = s.item_id and i.created_at <> s.created_at;
+    insert into sugang.{kind}_search (item_id, created_at, search_vector)
+        select id, created_at, sugang.search_vector(title, description) from {items} i
+        where not hidden and not exists (select from sugang.{kind}_search s where s.item_id = i.id)
+        order by created_at;
+    insert into sugang.search_changes (kind) values ('{kind}');
+    delete from sugang.search_counts where kind = '{kind}';
+    -- As in fold_bucket_changes(), but this waits.
+    perform from sugang.available_counts where kind = '{kind}' for update;
+    delete from sugang.bucket_changes where kind = '{kind}';
+    delete from sugang.bucket_counts where kind = '{kind}';
+    with edges as (
+        select edge, at from {items}
+        cross join lateral (values ('created', created_at), ('start', start_at), ('end', end_at)) e (edge, at)
+        where not hidden and (edge = 'created' or start_at <= end_at)
+    ), hours as (
+        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n
+        from edges group by 1, 2
+    )
+    insert into sugang.bucket_counts (kind, edge, level, bucket, n)
+        select '{kind}', edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
+        from hours cross join (values ('month'), ('day'), ('hour')) l (level)
+        group by 1, 2, 3, 4;
+    update sugang.available_counts set valid_from = 'infinity' where kind = '{kind}';
+end $$;
 
 -- Counts every item again, and returns how many counts were wrong.
 create or replace function sugang.recount_{kind}() returns bigint language plpgsql as $$
 declare
     corrected bigint;
 begin
-    lock table {registrations}, sugang.orders in share row exclusive mode;
+    lock table {registrations}, sugang.orders, {items} in share row exclusive mode;
     perform set_config('sugang.recount', 'on', true);
     update {items} i set registration_count = coalesce(r.n, 0), held_count = coalesce(o.n, 0)
         from {items} j
@@ -17,6 +52,7 @@ begin
           and (j.registration_count, j.held_count) is distinct from (coalesce(r.n, 0), coalesce(o.n, 0));
     get diagnostics corrected = row_count;
     perform set_config('sugang.recount', '', true);
+    perform sugang.relist_{kind}();
     return corrected;
 end $$;
 

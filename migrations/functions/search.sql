@@ -72,6 +72,14 @@ begin
             from string_to_table(lexemes, ' ') with ordinality l (lexeme, n) where lexeme not in ('', '.'))::tsvector;
 end $$;
 
+-- What the Django service searches: the words of an item, those of the title before those of the description. Of a
+-- description, as much as fits into a tsvector whatever its words are: a byte of it may need two there.
+create or replace function sugang.item_words(p_title text, p_description text) returns tsvector
+language sql immutable parallel safe as $$
+    select setweight(to_tsvector('simple', coalesce(p_title, '')), 'A')
+        || setweight(to_tsvector('simple', left(coalesce(p_description, ''), 120000)), 'B')
+$$;
+
 -- The query for one word or quoted phrase, in the syntax of a tsquery; null when it has nothing to look for.
 --
 -- Its runs stand side by side. Parts of a run of syllables match; the last run of letters or digits is a beginning,

@@ -16,16 +16,18 @@ create or replace function sugang.advance_sequences(p_function text) returns sug
 language plpgsql security definer set search_path = public, pg_temp as $$
 declare
     kind text;
+    numbered regclass;
 begin
     if p_function is distinct from 'advance_sequences' then
         perform sugang.misrouted(p_function, 'advance_sequences');
     end if;
     perform pg_advisory_xact_lock(hashtextextended('sugang.advance_sequences', 0));
-    perform sugang.advance_sequence('users'), sugang.advance_sequence('payments'),
-            sugang.advance_sequence('sugang.audit_log'), sugang.advance_sequence('sugang.change_log'),
-            sugang.advance_sequence('sugang.refunds'), sugang.advance_sequence('sugang.orders'),
-            sugang.advance_sequence('sugang.payment_attempts'), sugang.advance_sequence('sugang.webhooks'),
-            sugang.advance_sequence('sugang.outbox'), sugang.advance_sequence('sugang.deliveries');
+    perform sugang.advance_sequence('users'), sugang.advance_sequence('payments');
+    -- A table that is added to the schema needs no line here.
+    for numbered in select pg_class.oid::regclass from pg_class join pg_attribute on attrelid = pg_class.oid
+            where relnamespace = 'sugang'::regnamespace and relkind = 'r' and attname = 'id' and attidentity <> '' loop
+        perform sugang.advance_sequence(numbered);
+    end loop;
     for kind in select k.kind from sugang.kinds k loop
         execute format('select sugang.%I()', 'advance_' || kind || '_sequences');
     end loop;

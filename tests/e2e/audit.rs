@@ -3,12 +3,12 @@
 
 mod falsifications;
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, io::Write, process::Command};
 
 use rstest::rstest;
 use serde_json::json;
 use sugang_migrations::{Finding, audit, audit_within, run};
-use sugang_tests::{App, COURSE, EXAM, Item, Kind, User};
+use sugang_tests::{App, COURSE, EXAM, Item, Kind, User, postgres_program};
 
 use crate::{
     storm::assert_audit,
@@ -301,4 +301,59 @@ async fn a_history_from_before_the_chains_is_sealed(#[values(EXAM, COURSE)] kind
         let findings = found_after(&app, falsification, check).await;
         assert_eq!(found(&findings).len(), 1, "{falsification}: {findings:?}");
     }
+}
+
+/// PostgreSQL writes some definitions in another way once they have been dumped and restored. They mean the same.
+#[tokio::test]
+async fn a_restored_database_is_as_it_was() {
+    let (Some(pg_dump), Some(psql)) = (postgres_program("pg_dump"), postgres_program("psql")) else {
+        return;
+    };
+    let app = books_with_orders(EXAM).await;
+    assert_audit(&app).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("dump.sql");
+    let output = Command::new(pg_dump)
+        .arg("--file")
+        .arg(&file)
+        .arg(app.database_url())
+        .output()
+        .expect("it starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    if error.contains("server version mismatch") {
+        writeln!(
+            std::io::stderr(),
+            "pg_dump is older than PostgreSQL: nothing was tested"
+        )
+        .ok();
+        return;
+    }
+    assert!(output.status.success(), "{error}");
+
+    app.database()
+        .batch_execute("drop schema sugang cascade; drop schema public cascade; create schema public")
+        .await
+        .expect("it is emptied");
+    let output = Command::new(psql)
+        .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file"])
+        .arg(&file)
+        .arg(app.database_url())
+        .output()
+        .expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    assert_audit(&app).await;
+    // Parentheses that mean something are compared.
+    let falsification = "drop trigger sugang_refund_fixed on sugang.refunds;
+        create trigger sugang_refund_fixed before update of id, payment_id, amount, ends_payment on sugang.refunds
+        for each row when (
+            old.id is distinct from new.id or old.payment_id is distinct from new.payment_id
+            or old.amount is distinct from new.amount
+            or (old.ends_payment is distinct from new.ends_payment and pg_trigger_depth() = 0))
+        execute function sugang.refuse_change()";
+    let findings = found_after(&app, falsification, "guards").await;
+    assert_eq!(
+        findings[0].ids,
+        ["trigger sugang_refund_fixed on sugang.refunds is not what it was"]
+    );
 }

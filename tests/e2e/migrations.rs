@@ -1,8 +1,11 @@
 //! Migrations: once, together, or not at all; on a database of any state.
 
 use futures::future::join_all;
+use rstest::rstest;
 use sugang_migrations::{ItemKind, KINDS, audit_with, function_call, run, run_with};
-use sugang_tests::App;
+use sugang_tests::{App, EXAM, Item, host_program};
+
+use crate::support::payment;
 
 /// A kind that the service does not have.
 const WORKSHOP: ItemKind = ItemKind {
@@ -88,6 +91,33 @@ async fn concurrent_runs_apply_everything_once() {
     let runs = join_all((0..4).map(|_| run(app.database_url()))).await;
     let applied: Vec<_> = runs.into_iter().map(|applied| applied.unwrap().len()).collect();
     assert_eq!(applied.iter().filter(|applied| **applied > 0).count(), 1, "{applied:?}");
+}
+
+/// What the database sets for other programs changes neither what a migration makes nor what the audit finds.
+#[rstest]
+#[tokio::test]
+async fn settings_of_the_database_change_nothing(
+    #[values(
+        "standard_conforming_strings = off",
+        "quote_all_identifiers = on",
+        "exit_on_error = on",
+        "gin_fuzzy_search_limit = 1",
+        "search_path = ''",
+        "default_transaction_isolation = serializable"
+    )]
+    setting: &str,
+) {
+    let app = empty().await;
+    app.alter_database(&format!("set {setting}")).await;
+    run(app.database_url())
+        .await
+        .unwrap_or_else(|error| panic!("{setting}: {error:#}"));
+    let audited = host_program()
+        .arg("audit")
+        .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
+        .output()
+        .expect("the program runs");
+    assert!(audited.status.success(), "{setting}: {audited:?}");
 }
 
 #[tokio::test]
@@ -240,4 +270,36 @@ async fn an_unknown_outcome_is_refused() {
         unknown.unwrap_err().code(),
         Some(&tokio_postgres::error::SqlState::CHECK_VIOLATION)
     );
+}
+
+/// Logical replication refuses changes in a table whose rows it cannot tell apart. Any operator may begin it.
+#[tokio::test]
+async fn a_publication_of_all_tables_refuses_no_change() {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    let id = app.add(EXAM, Item::default()).await;
+    app.run("create publication everything for all tables", &[]).await;
+    let tables = "select oid::regclass::text from pg_class
+                  where relkind = 'r' and relnamespace in ('public'::regnamespace, 'sugang'::regnamespace) order by 1";
+    let mut refused = Vec::new();
+    for row in app.database().query(tables, &[]).await.unwrap() {
+        let table: String = row.get(0);
+        // Without the triggers, which refuse a deletion of history.
+        let nothing = format!("begin; set local session_replication_role = replica; delete from {table} where false");
+        refused.extend(app.database().batch_execute(&nothing).await.err().map(|_| table));
+        app.database().batch_execute("rollback").await.unwrap();
+    }
+    assert_eq!(refused, [] as [String; 0]);
+
+    // Once in an hour, a key causes a note of the time.
+    app.run("update sugang.clock set seen_at = seen_at - interval '2 hours'", &[])
+        .await;
+    let body = payment("45000.00", "card");
+    let call = app
+        .post(EXAM.register(id))
+        .by(&minsu)
+        .header("idempotency-key", "key-1");
+    assert_eq!(call.json(&body).await.status, 201);
+    let noted = "select seen_at > now() - interval '1 hour' from sugang.clock";
+    assert!(app.one::<bool>(noted, &[]).await);
 }

@@ -441,6 +441,39 @@ async fn a_count_written_by_another_program_is_ignored(#[values(EXAM, COURSE)] k
     }
 }
 
+/// As `pg_dump --data-only --disable-triggers` restores: no trigger lists the items, and an operator makes up for it.
+#[rstest]
+#[tokio::test]
+async fn items_are_listed_again(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    app.add(kind, Item::default()).await;
+    let counts = async || {
+        let mut counts = Vec::new();
+        for query in ["", "?status=available", "?search=기사"] {
+            let list = app.get(format!("{}{query}", kind.path)).by(&minsu).await;
+            let listed = list.json()["results"].as_array().map(Vec::len);
+            counts.push((list.json()["count"].as_u64().unwrap(), listed.unwrap()));
+        }
+        counts
+    };
+    let restore = "set session_replication_role = replica;
+         delete from {items};
+         insert into {items} (title, price, start_at, end_at, hidden, search_vector)
+            select title, 45000, '2020-01-01', ends::timestamptz, hidden, sugang.item_words(title, null)
+            from (values ('기사 1', '2099-12-31', false), ('기사 2', '2021-01-01', false), ('기사 3', 'infinity', false),
+                         ('기사 4', '2019-01-01', false), ('기사 5', '2099-12-31', true)) v (title, ends, hidden);
+         set session_replication_role = origin";
+    by_hand(&app, kind, restore).await.expect("a superuser may");
+    assert_ne!(counts().await[0], (4, 4));
+    let recount = format!("select sugang.recount_{}()", kind.payment_type);
+    for _ in 0..2 {
+        assert_eq!(app.one::<i64>(&recount, &[]).await, 0);
+        assert_eq!(counts().await, [(4, 4), (2, 2), (4, 4)]);
+    }
+    assert_audit(&app).await;
+}
+
 /// An import with disabled triggers leaves counts behind, which an operator corrects. Until then no money is stuck.
 #[rstest]
 #[tokio::test]

@@ -133,6 +133,41 @@ async fn a_missing_table_is_named_before_what_needs_it() {
     assert_eq!(answer.json()["reason"], "table_missing", "{answer:?}");
 }
 
+/// No statement fails of row security: users are not found, and lists are empty.
+#[tokio::test]
+async fn row_security_that_may_hide_rows_is_named() {
+    let app = App::start().await;
+    let role = &app.service_role().name;
+    for (change, is_ready) in [
+        ("alter table users enable row level security", false),
+        ("create policy all_rows on users using (true)", true),
+        (
+            "create policy some_rows on users as restrictive using (is_active)",
+            false,
+        ),
+        ("drop policy some_rows on users", true),
+        ("alter policy all_rows on users using (is_active)", false),
+        ("alter table users disable row level security", true),
+    ] {
+        app.run(change, &[]).await;
+        let answer = app.get("/readyz").await;
+        if is_ready {
+            assert_eq!(answer.json()["status"], "ok", "{change}: {answer:?}");
+            continue;
+        }
+        assert_eq!(answer.json()["reason"], "permission_missing", "{change}: {answer:?}");
+        app.run(&format!("set role {role}"), &[]).await;
+        let missing = app.rows("select what from sugang.missing('') where not is_guard").await;
+        app.run("reset role", &[]).await;
+        let remedy = "alter table users disable row level security, or a policy with `true` for them all";
+        assert_eq!(
+            missing,
+            json!([{"what": format!("rows of users ({remedy})")}]),
+            "{change}"
+        );
+    }
+}
+
 /// Without a trigger or a constraint requests are served, but a promise is not guarded.
 #[tokio::test]
 async fn a_missing_guard_is_named() {

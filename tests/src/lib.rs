@@ -58,7 +58,7 @@ pub use proxy::{Link, Proxy};
 pub use raw::{RawClient, RawResponse};
 pub use receiver::{Got, Receiver, Reply};
 pub use redis_server::RedisServer;
-pub use standby::Replicated;
+pub use standby::{Replicated, postgres_program};
 pub use sugang_gateway::{Entry, Event, Plan, Return, StandIn, Way};
 pub use supervisor::{Supervisor, xtask};
 #[doc(hidden)]

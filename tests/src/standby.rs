@@ -157,16 +157,8 @@ impl Drop for Server {
 }
 
 impl Programs {
-    /// The folder that `cargo xtask test` names, or Debian's newest.
     fn find() -> Option<Self> {
-        let folder = match std::env::var_os("SUGANG_TEST_POSTGRES_FOLDER") {
-            Some(named) => PathBuf::from(named),
-            None => newest_of_debian().unwrap_or_default(),
-        };
-        if !folder.join("pg_basebackup").is_file() {
-            writeln!(std::io::stderr(), "there is no pg_basebackup: nothing was tested").ok();
-            return None;
-        }
+        let folder = postgres_program("pg_basebackup")?.parent()?.to_owned();
         let id = |arguments: &[&str]| {
             let output = Command::new("id").args(arguments).output().ok()?;
             String::from_utf8(output.stdout).ok()?.trim().parse::<u32>().ok()
@@ -227,6 +219,21 @@ impl Programs {
                 .expect("a URL"),
         }
     }
+}
+
+/// A program of PostgreSQL in the folder that `cargo xtask test` names, or Debian's newest. Returns nothing where it is
+/// missing, and says so.
+pub fn postgres_program(name: &str) -> Option<PathBuf> {
+    let folder = match std::env::var_os("SUGANG_TEST_POSTGRES_FOLDER") {
+        Some(named) => PathBuf::from(named),
+        None => newest_of_debian().unwrap_or_default(),
+    };
+    let program = folder.join(name);
+    if !program.is_file() {
+        writeln!(std::io::stderr(), "there is no {name}: nothing was tested").ok();
+        return None;
+    }
+    Some(program)
 }
 
 fn newest_of_debian() -> Option<PathBuf> {

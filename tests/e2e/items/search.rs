@@ -6,6 +6,7 @@ use rstest::rstest;
 use sugang_tests::{App, COURSE, EXAM, Kind, User};
 
 use super::list::titles;
+use crate::storm::assert_audit;
 
 /// The titles that a search finds, in the order of the list.
 async fn found(app: &App, kind: Kind, user: &User, search: &str) -> Vec<String> {
@@ -238,16 +239,39 @@ async fn any_text_can_be_stored_and_searched(#[values(EXAM, COURSE)] kind: Kind)
     let letters = "a".repeat(300_000);
     let words: String = (0..40_000).map(|n| format!("word{n} ")).collect();
     let emoji = "😀".repeat(1_000);
-    for text in [&*syllables, &letters, &words, &emoji, "\u{1}\t\u{ad}\u{200b}"] {
+    // A tsvector of all its words would be too long.
+    let book: String = (0..100_000).map(|n| format!("book{n:012} ")).collect();
+    // Letters of four bytes, and each word a second time as a part of another one.
+    let han: String = ('\u{20000}'..'\u{2a000}')
+        .zip(0..)
+        .flat_map(|(letter, n)| [letter, letter, if n % 20 == 0 { ' ' } else { '-' }])
+        .collect();
+    for text in [
+        &*syllables,
+        &letters,
+        &words,
+        &emoji,
+        &book,
+        &han,
+        "\u{1}\t\u{ad}\u{200b}",
+    ] {
         add(&app, kind, &[("long", Some(text))]).await;
     }
-    for (search, n) in [("long", 5), ("가각갂", 1), ("aaa", 1), ("word5", 1), ("😀", 0)] {
+    for (search, n) in [
+        ("long", 7),
+        ("가각갂", 1),
+        ("aaa", 1),
+        ("word5", 1),
+        ("book000000000005", 1),
+        ("😀", 0),
+    ] {
         assert_eq!(found(&app, kind, &minsu, search).await.len(), n, "{search}");
     }
     let search: String = ('가'..='힣').step_by(31).take(300).collect();
     for search in [&*search, &"b".repeat(300), &"1 a 가나 -".repeat(100), &"\"".repeat(300)] {
         assert_eq!(found(&app, kind, &minsu, search).await, [""; 0], "{search}");
     }
+    assert_audit(&app).await;
 }
 
 /// One syllable, or one run of letters or digits.
