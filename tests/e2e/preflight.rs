@@ -598,6 +598,7 @@ fn every_check_is_shown_to_find_something() {
     shown.extend(NOTES.iter().map(|check| name(check)));
     // Those of the other tests.
     let others = [
+        "collation",
         "columns",
         "history_empty",
         "history_missing",

@@ -294,8 +294,8 @@ async fn a_sequence_that_no_column_owns_is_granted() {
     let app = App::start().await;
     for table in ["users", "payments"] {
         let change = format!(
-            "alter table {table} alter id drop identity; create sequence {table}_id_seq;
-             alter table {table} alter id set default nextval('{table}_id_seq')"
+            "alter table {table} alter id drop identity; create sequence public.{table}_id_seq;
+             alter table {table} alter id set default nextval('public.{table}_id_seq')"
         );
         app.database().batch_execute(&change).await.expect("it can be changed");
     }
