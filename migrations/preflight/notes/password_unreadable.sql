@@ -1,18 +1,18 @@
 -- finds: Users have a password hash that this service cannot read, or does not compute because it costs too much (the
 -- bounds of api/src/auth/passwords/stored.rs). They cannot log in until the hash is replaced.
 
-with hashes as (
+with stored as (
     -- chr(36) is the dollar sign.
     select password, string_to_array(password, chr(36)) as parts,
            split_part(ltrim(password, chr(36)), chr(36), 1) as hasher
     from users
 ), numbers as (
     select *, cardinality(parts) as n,
-           substring(parts[2] from '^\d{1,18}\Z')::numeric as second,
-           substring(parts[4] from '^\d{1,18}\Z')::numeric as fourth,
-           substring(parts[5] from '^\d{1,18}\Z')::numeric as fifth,
+           substring(parts[2], '^\d{1,18}\Z')::numeric as second,
+           substring(parts[4], '^\d{1,18}\Z')::numeric as fourth,
+           substring(parts[5], '^\d{1,18}\Z')::numeric as fifth,
            regexp_match(parts[cardinality(parts) - 2], '^m=(\d{1,18}),t=(\d{1,18}),p=(\d{1,18})\Z')::numeric[] as argon2
-    from hashes
+    from stored
 ), judged as (
     -- Null: the hash is not whole.
     select password, hasher, case
