@@ -8509,14 +8509,9 @@ begin
     perform sugang.plan_reconciliation(t.id, p_days);
     -- The gateway waits for the deposit again; or the time for that is over as well, and it has given nothing back.
     -- Without a deadline, money that was declined after all is no deposit, as far as we know.
-    if t.status = 'captured' and shown = '[]'
-       and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
-       and sugang.take_deposit_back(o, t, p_facts::jsonb) then
-        return a;
-    end if;
-    if t.status = 'surplus' and shown = '[]'
-       and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
-       and sugang.take_surplus_back(t) then
+    if shown = '[]' and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
+       and case t.status when 'captured' then sugang.take_deposit_back(o, t, p_facts::jsonb)
+                         when 'surplus' then sugang.take_surplus_back(t) end then
         return a;
     end if;
     is_current := not exists (

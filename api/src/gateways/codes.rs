@@ -29,9 +29,7 @@ impl Codes {
             .find(|(_, codes)| codes.iter().any(|known| matches(known, code)));
         row.map_or(Meaning::Unlisted, |(meaning, _)| *meaning)
     }
-}
 
-impl Codes {
     /// Reads a refusal of an approval. A code that is in no row, such as that of a payment which the gateway does not know,
     /// counts once look-ups show that the gateway has done nothing, so that no invented key holds a seat for ever.
     pub(super) fn reading(&self, status: u16, code: String) -> Reading {

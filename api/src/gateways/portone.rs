@@ -14,18 +14,19 @@ use super::{
 };
 use crate::{config::Credentials, http::outgoing::Received};
 
+/// PortOne's types of errors that tell nothing of any request.
+const UNCLEAR: &[&str] = &["PG_PROVIDER", "IDEMPOTENCY_OUTSTANDING_REQUEST"];
+
 /// What PortOne's types of errors mean for an approval.
 const CODES: Codes = Codes(&[
-    (
-        Meaning::LookUp,
-        &["ALREADY_PAID", "PG_PROVIDER", "IDEMPOTENCY_OUTSTANDING_REQUEST"],
-    ),
+    (Meaning::LookUp, UNCLEAR),
+    (Meaning::LookUp, &["ALREADY_PAID"]),
     (Meaning::Declined, &["INVALID_PAYMENT_TOKEN", "INFORMATION_MISMATCH"]),
 ]);
 
 /// What PortOne's types of errors mean for a refund.
 const REFUND_CODES: Codes = Codes(&[
-    (Meaning::LookUp, &["PG_PROVIDER", "IDEMPOTENCY_OUTSTANDING_REQUEST"]),
+    (Meaning::LookUp, UNCLEAR),
     (
         Meaning::Declined,
         &[

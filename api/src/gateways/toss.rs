@@ -14,19 +14,19 @@ use super::{
 };
 use crate::{config::Credentials, http::outgoing::Received};
 
-/// What Toss's codes mean for an approval. Some of the first row are 4xx although the money may have moved.
+/// The codes of Toss that tell nothing of any request. Some are 4xx although the money may have moved.
+const UNCLEAR: &[&str] = &[
+    "PROVIDER_ERROR",
+    "IDEMPOTENT_REQUEST_PROCESSING",
+    "FORBIDDEN_CONSECUTIVE_REQUEST",
+    "FAILED_*_PROCESSING",
+    "COMMON_ERROR",
+];
+
+/// What Toss's codes mean for an approval.
 const CODES: Codes = Codes(&[
-    (
-        Meaning::LookUp,
-        &[
-            "ALREADY_PROCESSED_PAYMENT",
-            "PROVIDER_ERROR",
-            "IDEMPOTENT_REQUEST_PROCESSING",
-            "FORBIDDEN_CONSECUTIVE_REQUEST",
-            "FAILED_*_PROCESSING",
-            "COMMON_ERROR",
-        ],
-    ),
+    (Meaning::LookUp, UNCLEAR),
+    (Meaning::LookUp, &["ALREADY_PROCESSED_PAYMENT"]),
     (
         Meaning::Declined,
         &[
@@ -38,19 +38,15 @@ const CODES: Codes = Codes(&[
     ),
 ]);
 
-/// What Toss's codes mean for a refund. The money may have gone back whatever the first row says.
+/// What Toss's codes mean for a refund. The money may have gone back whatever the first two rows say.
 const REFUND_CODES: Codes = Codes(&[
+    (Meaning::LookUp, UNCLEAR),
     (
         Meaning::LookUp,
         &[
             "FAILED_REFUND_PROCESS",
             "FAILED_METHOD_HANDLING_CANCEL",
             "FAILED_PARTIAL_REFUND",
-            "PROVIDER_ERROR",
-            "IDEMPOTENT_REQUEST_PROCESSING",
-            "FORBIDDEN_CONSECUTIVE_REQUEST",
-            "FAILED_*_PROCESSING",
-            "COMMON_ERROR",
         ],
     ),
     (
