@@ -8510,8 +8510,8 @@ begin
     -- The gateway waits for the deposit again; or the time for that is over as well, and it has given nothing back.
     -- Without a deadline, money that was declined after all is no deposit, as far as we know.
     if shown = '[]' and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
-       and case t.status when 'captured' then sugang.take_deposit_back(o, t, p_facts::jsonb)
-                         when 'surplus' then sugang.take_surplus_back(t) end then
+       and (case t.status when 'captured' then sugang.take_deposit_back(o, t, p_facts::jsonb)
+                          when 'surplus' then sugang.take_surplus_back(t) end) then
         return a;
     end if;
     is_current := not exists (
@@ -8546,18 +8546,9 @@ begin
     perform from sugang.available_counts where kind = 'course' for update;
     delete from sugang.bucket_changes where kind = 'course';
     delete from sugang.bucket_counts where kind = 'course';
-    with edges as (
-        select edge, at from courses
-        cross join lateral (values ('created', created_at), ('start', start_at), ('end', end_at)) e (edge, at)
-        where not hidden and (edge = 'created' or start_at <= end_at)
-    ), hours as (
-        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n
-        from edges group by 1, 2
-    )
-    insert into sugang.bucket_counts (kind, edge, level, bucket, n)
-        select 'course', edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
-        from hours cross join (values ('month'), ('day'), ('hour')) l (level)
-        group by 1, 2, 3, 4;
+    perform sugang.add_to_bucket_counts('course', array_agg(1), array_agg(created_at), array_agg(start_at),
+                                        array_agg(end_at))
+        from courses where not hidden having count(*) > 0;
     update sugang.available_counts set valid_from = 'infinity' where kind = 'course';
 end $$;
 
@@ -8647,18 +8638,9 @@ begin
     perform from sugang.available_counts where kind = 'test' for update;
     delete from sugang.bucket_changes where kind = 'test';
     delete from sugang.bucket_counts where kind = 'test';
-    with edges as (
-        select edge, at from tests
-        cross join lateral (values ('created', created_at), ('start', start_at), ('end', end_at)) e (edge, at)
-        where not hidden and (edge = 'created' or start_at <= end_at)
-    ), hours as (
-        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n
-        from edges group by 1, 2
-    )
-    insert into sugang.bucket_counts (kind, edge, level, bucket, n)
-        select 'test', edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
-        from hours cross join (values ('month'), ('day'), ('hour')) l (level)
-        group by 1, 2, 3, 4;
+    perform sugang.add_to_bucket_counts('test', array_agg(1), array_agg(created_at), array_agg(start_at),
+                                        array_agg(end_at))
+        from tests where not hidden having count(*) > 0;
     update sugang.available_counts set valid_from = 'infinity' where kind = 'test';
 end $$;
 

@@ -85,8 +85,8 @@ begin
     -- The gateway waits for the deposit again; or the time for that is over as well, and it has given nothing back.
     -- Without a deadline, money that was declined after all is no deposit, as far as we know.
     if shown = '[]' and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
-       and case t.status when 'captured' then sugang.take_deposit_back(o, t, p_facts::jsonb)
-                         when 'surplus' then sugang.take_surplus_back(t) end then
+       and (case t.status when 'captured' then sugang.take_deposit_back(o, t, p_facts::jsonb)
+                          when 'surplus' then sugang.take_surplus_back(t) end) then
         return a;
     end if;
     is_current := not exists (

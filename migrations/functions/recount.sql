@@ -20,18 +20,9 @@ begin
     perform from sugang.available_counts where kind = '{kind}' for update;
     delete from sugang.bucket_changes where kind = '{kind}';
     delete from sugang.bucket_counts where kind = '{kind}';
-    with edges as (
-        select edge, at from {items}
-        cross join lateral (values ('created', created_at), ('start', start_at), ('end', end_at)) e (edge, at)
-        where not hidden and (edge = 'created' or start_at <= end_at)
-    ), hours as (
-        select edge, date_trunc('hour', sugang.readable_time(at), 'UTC') as bucket, count(*) as n
-        from edges group by 1, 2
-    )
-    insert into sugang.bucket_counts (kind, edge, level, bucket, n)
-        select '{kind}', edge, level, date_trunc(level, bucket, 'UTC'), sum(n)
-        from hours cross join (values ('month'), ('day'), ('hour')) l (level)
-        group by 1, 2, 3, 4;
+    perform sugang.add_to_bucket_counts('{kind}', array_agg(1), array_agg(created_at), array_agg(start_at),
+                                        array_agg(end_at))
+        from {items} where not hidden having count(*) > 0;
     update sugang.available_counts set valid_from = 'infinity' where kind = '{kind}';
 end $$;
 
