@@ -15,11 +15,16 @@ use crate::{
     toss::{SWEEP_SECRET, get, sweep},
 };
 
-/// The service with a gateway for bank transfers. The stand-in plays every gateway.
+/// The service with a gateway for bank transfers.
 async fn start(gateway: &str) -> (TossServer, App) {
+    start_for("bank_transfer", gateway).await
+}
+
+/// The service with a gateway for a method of payment. The stand-in plays every gateway.
+pub async fn start_for(method: &str, gateway: &str) -> (TossServer, App) {
     let bank = TossServer::start().await.expect("there is a free port");
     let secret = if gateway == "toss" { TOSS_SECRET } else { PORTONE_SECRET };
-    let mut app = App::with("payment_gateways", format!("bank_transfer={gateway}"))
+    let mut app = App::with("payment_gateways", format!("{method}={gateway}"))
         .with(&format!("{gateway}_url"), bank.url())
         .with(&format!("{gateway}_secret"), secret)
         .with("sweep_secret", SWEEP_SECRET);

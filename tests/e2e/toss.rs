@@ -10,12 +10,12 @@ use futures::future::{join, join_all};
 use rstest::rstest;
 use serde_json::{Value, json};
 use sugang_tests::{
-    Answer, App, Builder, COURSE, Call, EXAM, Item, Kind, PORTONE_SECRET, PORTONE_WEBHOOK_SECRET, Plan, TOSS_SECRET,
-    TossServer, User, assert_answer,
+    Answer, App, Builder, COURSE, Call, EXAM, Item, Kind, Plan, TOSS_SECRET, TossServer, User, assert_answer,
 };
 use tokio::time::sleep;
 
 use crate::{
+    deposits::start_for,
     storm::assert_audit,
     support::{payment, tally},
 };
@@ -294,17 +294,7 @@ async fn an_approval_needs_the_key_of_its_own_payment_window() {
 #[rstest]
 #[tokio::test]
 async fn an_invented_key_holds_its_seat_no_longer_than_others(#[values("toss", "portone")] gateway: &str) {
-    let toss = TossServer::start().await.expect("there is a free port");
-    let secret = if gateway == "toss" { TOSS_SECRET } else { PORTONE_SECRET };
-    let app = App::with("payment_gateways", format!("card={gateway}"))
-        .with(&format!("{gateway}_url"), toss.url())
-        .with(&format!("{gateway}_secret"), secret)
-        .with("sweep_secret", SWEEP_SECRET);
-    let app = match gateway {
-        "portone" => app.with("portone_webhook_secret", PORTONE_WEBHOOK_SECRET),
-        _ => app,
-    };
-    let app = app.start().await;
+    let (toss, app) = start_for("card", gateway).await;
     let minsu = app.user("minsu").await;
     let item = app.add(EXAM, Item::default()).await;
     let order = app.post(format!("{}preorder/", EXAM.item(item))).by(&minsu);
