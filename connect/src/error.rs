@@ -26,9 +26,12 @@ pub enum ConnectError {
     /// The URL can never work.
     #[error("the URL {0}")]
     Address(#[from] AddressError),
-    /// PostgreSQL does not answer, or refuses the connection.
+    /// PostgreSQL refuses the connection, or its port does.
     #[error("{}", describe(.0))]
     Postgres(tokio_postgres::Error),
+    /// The host of a PostgreSQL cannot be looked up, or no server answers there in time.
+    #[error("error connecting to server: {0}")]
+    Unreachable(io::Error),
     /// Redis does not answer, or refuses the connection.
     #[error("{0}")]
     Redis(redis::RedisError),

@@ -3,6 +3,7 @@
 //! The host, the migrations and every tool connect here and nowhere else, so a URL means the same to all of them. What a
 //! URL may say is in [`sugang_protocol::store_url`]; this crate reads the certificates that it names, and connects.
 
+mod addresses;
 mod error;
 pub mod https;
 pub mod postgres;

@@ -184,7 +184,7 @@ pub struct PostgresLimits {
     /// The wait for a free connection; then `connection-failed`. Default 10 s, which is longer than the component's own
     /// timeout.
     pub wait_timeout: Duration,
-    /// The time from the connect to the end of the authentication. Default 2 s.
+    /// The time from the connect to the end of the authentication, for each server of the address. Default 2 s.
     pub connect_timeout: Duration,
     /// The time to clean a returned connection; then its statement is cancelled and it is closed. Default 250 ms.
     pub recycle_timeout: Duration,

@@ -1,8 +1,9 @@
 //! The URLs of the stores: passwords with any character, URLs that can never work, and stores that cannot be used now.
 
-use std::process::Output;
+use std::{net::TcpListener, process::Output};
 
 use sugang_tests::{App, host_program, xtask};
+use tokio::net::{TcpStream, UnixListener};
 
 const PASSWORD: &str = "p@ss%41";
 
@@ -271,6 +272,65 @@ async fn programs_refuse_such_a_url_with_one_line() {
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
+}
+
+/// As libpq, which tries the next server after `connect_timeout`.
+#[tokio::test]
+async fn a_server_that_is_silent_is_passed_over() {
+    let app = App::start().await;
+    // The kernel takes the connections, and nothing answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let behind_it = |url: &str| {
+        let (credentials, server) = url.rsplit_once('@').expect("a user");
+        format!("{credentials}@{},{server}", silent.local_addr().unwrap())
+    };
+    let served = App::with("database_url", behind_it(app.service_url())).start().await;
+    assert_eq!(served.get("/readyz").await.status, 200);
+    for command in ["migrate", "audit"] {
+        let url = format!("{}?connect_timeout=1", behind_it(app.database_url()));
+        let mut host = host_program();
+        host.arg(command).env("SPIN_VARIABLE_DATABASE_URL", &url);
+        done(host.output().unwrap());
+        let mut tool = xtask();
+        done(tool.arg(command).env("DATABASE_URL", &url).output().unwrap());
+    }
+}
+
+/// As libpq, whose psql ignores `sslmode` there. The host that serves opens no socket.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_ignore_sslmode_over_a_socket() {
+    let app = App::start().await;
+    let (credentials, rest) = app.database_url().rsplit_once('@').expect("a user");
+    let (server, database) = rest.split_once('/').expect("a database");
+    let folder = tempfile::tempdir().unwrap();
+    let socket = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
+    let server = server.to_owned();
+    let passing = tokio::spawn(async move {
+        while let Ok((mut client, _)) = socket.accept().await {
+            let mut server = TcpStream::connect(&server).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    let host = folder.path().to_str().unwrap().replace('/', "%2F");
+    for sslmode in ["require", "verify-ca", "verify-full"] {
+        let url = format!("{credentials}@{host}/{database}?sslmode={sslmode}");
+        let mut audit = host_program();
+        done(
+            audit
+                .arg("audit")
+                .env("SPIN_VARIABLE_DATABASE_URL", &url)
+                .output()
+                .unwrap(),
+        );
+        let mut audit = xtask();
+        done(audit.arg("audit").env("DATABASE_URL", &url).output().unwrap());
+        let why = app.refuses("database_url", &url).await;
+        assert!(
+            why.contains("names a Unix socket, which the host does not open"),
+            "{why}"
+        );
+    }
+    passing.abort();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Requests to cancel a statement that wait until they are carried out.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use rustls::pki_types::ServerName;
 use sugang_protocol::store_url::SslMode;
@@ -14,14 +14,12 @@ use super::Connector;
 /// The question for TLS, which PostgreSQL answers with one byte.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// One server of an address.
+/// The server, or the pooler before it, that a connection leads to.
 pub struct Server {
     /// The name in its certificate.
     pub name: String,
-    /// Where it listens: an IP address, or the name.
-    pub address: String,
-    /// Its port.
-    pub port: u16,
+    /// Where it listens: one of the addresses of its name.
+    pub address: SocketAddr,
 }
 
 impl Connector {
@@ -31,7 +29,7 @@ impl Connector {
     /// # Errors
     /// The server does not listen, cannot prove its name, or has no TLS although the URL demands it.
     pub async fn send_cancel_request(&self, server: &Server, tls: bool, request: &[u8]) -> io::Result<()> {
-        let mut stream = TcpStream::connect((server.address.as_str(), server.port)).await?;
+        let mut stream = TcpStream::connect(server.address).await?;
         if tls {
             stream.write_all(&SSL_REQUEST).await?;
             if stream.read_u8().await? == b'S' {

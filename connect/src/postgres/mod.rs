@@ -2,10 +2,14 @@
 
 mod cancel;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::{
     env,
     error::Error as _,
+    io,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         OnceLock,
@@ -14,7 +18,8 @@ use std::{
     time::Duration,
 };
 
-use sugang_protocol::store_url::{PostgresUrl, SslMode, UrlError};
+use sugang_protocol::store_url::{HostPort, PostgresUrl, SslMode, UrlError};
+use tokio::time::timeout;
 use tokio_postgres::{
     CancelToken, Client, Config, Error, Socket,
     config::{ChannelBinding, LoadBalanceHosts, SslMode as DriverMode, TargetSessionAttrs},
@@ -23,6 +28,7 @@ use tokio_postgres::{
 
 use crate::{
     AddressError, ConnectError,
+    addresses::{PassedOver, first, look_up, shuffle},
     error::HandshakeError,
     tls::{Authorities, Identity, Verification, client_config},
 };
@@ -32,17 +38,46 @@ pub use stream::TlsStream;
 
 pub use crate::error::describe;
 
+/// The time after which the next server of a URL without `connect_timeout` is tried as well.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest time after which the next address of one name is tried as well.
+const STAGGER: Duration = Duration::from_secs(1);
+
 /// The other half of a [`Client`]: polled, it reads and writes the socket.
 pub type Connection = tokio_postgres::Connection<Socket, TlsStream>;
 
-/// Connects to one address.
+/// An open connection.
+pub struct Opened {
+    /// Executes statements.
+    pub client: Client,
+    /// Reads and writes the socket.
+    pub connection: Connection,
+    /// Where it leads; `None` over a socket of this machine.
+    pub server: Option<Server>,
+}
+
+/// Connects to the servers of one URL.
 pub struct Connector {
-    /// The address.
+    /// The URL.
     pub url: PostgresUrl,
-    /// The driver's settings, all of which may be changed but those that the URL decides: hosts, user, password, TLS.
+    /// The driver's settings but those that the URL decides: hosts, user, password, TLS. Its `connect_timeout` bounds the
+    /// whole attempt at one host of the URL.
     pub config: Config,
+    targets: Vec<Target>,
     tls: MakeTls,
     fallback: Fallback,
+    passed_over: PassedOver,
+}
+
+/// One server that a URL names.
+struct Target {
+    /// The name that is looked up and that the certificate is for, or the folder of a socket.
+    host: String,
+    /// `hostaddr`, which is connected to in place of the name.
+    address: Option<IpAddr>,
+    port: u16,
+    is_socket: bool,
 }
 
 /// Why connections go on without TLS to a server that has it.
@@ -59,11 +94,11 @@ struct Fallback {
 pub async fn connect(url: &str) -> Result<(Client, Connection), ConnectError> {
     let url = PostgresUrl::parse(url, "").map_err(AddressError::from)?;
     let connector = Connector::new(url)?;
-    let connected = connector.connect().await.map_err(ConnectError::Postgres)?;
+    let opened = connector.connect().await?;
     if let Some(cause) = connector.tls_failure() {
         eprintln!("warning: the connection to PostgreSQL is not encrypted: {cause}");
     }
-    Ok(connected)
+    Ok((opened.client, opened.connection))
 }
 
 impl Connector {
@@ -74,8 +109,10 @@ impl Connector {
     pub fn new(url: PostgresUrl) -> Result<Self, AddressError> {
         Ok(Self {
             config: config(&url),
+            targets: targets(&url),
             tls: tls(&url)?,
             fallback: Fallback::default(),
+            passed_over: PassedOver::default(),
             url,
         })
     }
@@ -86,37 +123,113 @@ impl Connector {
         (!self.fallback.is_told.swap(true, Relaxed)).then_some(cause)
     }
 
-    /// Connects, with or without TLS as `sslmode` says.
+    /// Connects to the first server that fits, with or without TLS as `sslmode` says.
     ///
     /// # Errors
-    /// No host answers, or each refuses the connection.
-    pub async fn connect(&self) -> Result<(Client, Connection), Error> {
+    /// No server answers, or each refuses the connection.
+    pub async fn connect(&self) -> Result<Opened, ConnectError> {
+        let mut targets: Vec<_> = self.targets.iter().collect();
+        if self.is_balanced() {
+            shuffle(&mut targets);
+        }
+        let limit = self.config.get_connect_timeout().copied();
+        let attempts = targets
+            .into_iter()
+            .map(|target| self.connect_to(target, limit))
+            .collect();
+        let opened = first(attempts, limit.unwrap_or(PATIENCE)).await;
+        opened.map(|(_, opened)| opened).map_err(most_telling)
+    }
+
+    /// Connects to one server. All addresses of its name share the time.
+    async fn connect_to(&self, target: &Target, limit: Option<Duration>) -> Result<Opened, ConnectError> {
+        let connecting = async {
+            if target.is_socket {
+                return self.open(target, None).await;
+            }
+            let addresses = match target.address {
+                Some(address) => vec![SocketAddr::new(address, target.port)],
+                None => {
+                    let addresses = look_up(&target.host, target.port).await;
+                    addresses.map_err(ConnectError::Unreachable)?
+                }
+            };
+            self.connect_to_any(target, addresses, limit).await
+        };
+        match limit {
+            None => connecting.await,
+            Some(limit) => timeout(limit, connecting).await.unwrap_or_else(|_| Err(silence(limit))),
+        }
+    }
+
+    /// Connects to one of the addresses that a name has.
+    async fn connect_to_any(
+        &self,
+        target: &Target,
+        mut addresses: Vec<SocketAddr>,
+        limit: Option<Duration>,
+    ) -> Result<Opened, ConnectError> {
+        if self.is_balanced() {
+            shuffle(&mut addresses);
+        }
+        self.passed_over.put_last(&mut addresses);
+        let part = limit.map(|limit| limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX));
+        let attempts = addresses
+            .iter()
+            .map(|address| self.open(target, Some(*address)))
+            .collect();
+        let opened = first(attempts, part.map_or(STAGGER, |part| part.min(STAGGER))).await;
+        let (number, opened) = opened.map_err(most_telling)?;
+        self.passed_over.note(&addresses, number);
+        Ok(opened)
+    }
+
+    /// Connects to one address, or to a socket of this machine.
+    async fn open(&self, target: &Target, address: Option<SocketAddr>) -> Result<Opened, ConnectError> {
         use SslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
         let (first, second) = match self.url.ssl_mode() {
-            // PostgreSQL encrypts no sockets of its own machine.
-            _ if self.url.has_socket() => (DriverMode::Disable, None),
+            // PostgreSQL encrypts no sockets of its own machine, and libpq ignores sslmode there.
+            _ if address.is_none() => (DriverMode::Disable, None),
             Disable => (DriverMode::Disable, None),
             Allow => (DriverMode::Disable, Some(DriverMode::Require)),
             Prefer => (DriverMode::Prefer, Some(DriverMode::Disable)),
             Require | VerifyCa | VerifyFull => (DriverMode::Require, None),
         };
-        match (self.connect_as(first).await, second) {
+        let mut config = self.config.clone();
+        config.host(&target.host);
+        match address {
+            None => config.port(target.port),
+            Some(address) => config.port(address.port()).hostaddr(address.ip()),
+        };
+        let opened = match (self.open_as(&mut config, first).await, second) {
             (Err(error), Some(second)) if depends_on_tls(&error) => {
-                let connected = self.connect_as(second).await;
-                if connected.is_ok() && is_of_handshake(&error) {
+                let opened = self.open_as(&mut config, second).await;
+                if opened.is_ok() && is_of_handshake(&error) {
                     self.fallback.cause.get_or_init(|| describe(&error));
                 }
                 // The first attempt's error says more, unless the second fails for a reason of its own.
-                connected.map_err(|other| if depends_on_tls(&other) { error } else { other })
+                opened.map_err(|other| if depends_on_tls(&other) { error } else { other })
             }
             (result, _) => result,
-        }
+        };
+        let (client, connection) = opened.map_err(ConnectError::Postgres)?;
+        Ok(Opened {
+            client,
+            connection,
+            server: address.map(|address| Server {
+                name: target.host.clone(),
+                address,
+            }),
+        })
     }
 
-    async fn connect_as(&self, mode: DriverMode) -> Result<(Client, Connection), Error> {
-        let mut config = self.config.clone();
+    async fn open_as(&self, config: &mut Config, mode: DriverMode) -> Result<(Client, Connection), Error> {
         config.ssl_mode(mode);
         config.connect(self.tls.clone()).await
+    }
+
+    fn is_balanced(&self) -> bool {
+        self.config.get_load_balance_hosts() == LoadBalanceHosts::Random
     }
 
     /// Cancels what a session executes, over a connection of its own.
@@ -126,6 +239,22 @@ impl Connector {
     pub async fn cancel(&self, session: CancelToken) -> Result<(), Error> {
         session.cancel_query(self.tls.clone()).await
     }
+}
+
+/// The error of several attempts that says most: the last one of a server that answered, if one did.
+fn most_telling(errors: Vec<ConnectError>) -> ConnectError {
+    let told = |error: &ConnectError| match error {
+        ConnectError::Postgres(error) if error.as_db_error().is_some() => 2,
+        ConnectError::Postgres(error) if is_of_handshake(error) => 1,
+        _ => 0,
+    };
+    let nothing = || ConnectError::Unreachable(io::Error::new(io::ErrorKind::NotFound, "no server is named"));
+    errors.into_iter().max_by_key(told).unwrap_or_else(nothing)
+}
+
+fn silence(limit: Duration) -> ConnectError {
+    let message = format!("no answer within {limit:?}");
+    ConnectError::Unreachable(io::Error::new(io::ErrorKind::TimedOut, message))
 }
 
 /// Whether the same server may accept the same user with TLS, or without.
@@ -138,15 +267,18 @@ fn is_of_handshake(error: &Error) -> bool {
     error.source().is_some_and(|source| source.is::<HandshakeError>())
 }
 
+fn targets(url: &PostgresUrl) -> Vec<Target> {
+    let target = |(index, host): (usize, &HostPort)| Target {
+        host: host.host.clone(),
+        address: url.addresses.get(index).copied(),
+        port: host.port.unwrap_or(PostgresUrl::PORT),
+        is_socket: url.is_socket(index),
+    };
+    url.hosts.iter().enumerate().map(target).collect()
+}
+
 fn config(url: &PostgresUrl) -> Config {
     let mut config = Config::new();
-    for host in &url.hosts {
-        config.host(&host.host);
-        config.port(host.port.unwrap_or(PostgresUrl::PORT));
-    }
-    for address in &url.addresses {
-        config.hostaddr(*address);
-    }
     if let Some(user) = &url.user {
         config.user(user);
     }
@@ -185,9 +317,13 @@ fn set(config: &mut Config, name: &str, value: &str) {
     };
 }
 
-/// TLS as libpq has it: without a file of authorities, `require` and what is weaker verifies nothing.
+/// TLS as libpq has it: without a file of authorities, `require` and what is weaker verifies nothing. Where there are only
+/// sockets, no file is read.
 fn tls(url: &PostgresUrl) -> Result<MakeTls, AddressError> {
     const ROOTS: &str = "sslrootcert";
+    if (0..url.hosts.len()).all(|index| url.is_socket(index)) {
+        return Ok(MakeTls(client_config(Verification::Unverified, None)?));
+    }
     let default_file = default_authorities();
     let named = url.authorities.as_deref().or(default_file.as_deref());
     let read = |named: &str| match named {

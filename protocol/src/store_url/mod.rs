@@ -42,6 +42,12 @@ pub struct HostPort {
     pub port: Option<u16>,
 }
 
+impl HostPort {
+    fn is_socket(&self) -> bool {
+        self.host.starts_with(['/', '@'])
+    }
+}
+
 /// Everything that RFC 3986 does not call unreserved.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 

@@ -244,7 +244,12 @@ impl PostgresUrl {
 
     /// Whether it names a socket of this machine in place of a host.
     pub fn has_socket(&self) -> bool {
-        self.hosts.iter().any(|host| host.host.starts_with(['/', '@']))
+        self.hosts.iter().any(HostPort::is_socket)
+    }
+
+    /// Whether its server of this number, from 0, is reached over a socket: a `hostaddr` takes the socket's place.
+    pub fn is_socket(&self, index: usize) -> bool {
+        self.addresses.is_empty() && self.hosts.get(index).is_some_and(HostPort::is_socket)
     }
 
     /// The same address as a URL in which everything is encoded. It holds the password.

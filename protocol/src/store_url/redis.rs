@@ -57,7 +57,7 @@ impl RedisUrl {
             return Err(UrlError::new("names several hosts, but must name one"));
         }
         let host = hosts.pop().ok_or_else(|| UrlError::new("names no host"))?;
-        if host.host.starts_with(['/', '@']) {
+        if host.is_socket() {
             return Err(UrlError::new("names a Unix socket, which is not supported: use TCP"));
         }
         let mut parsed = Self {

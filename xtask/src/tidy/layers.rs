@@ -38,7 +38,7 @@ const CRATES: &[Crate] = &[
     // A store's connection uses TLS, and TLS knows no store.
     Crate {
         sources: "connect/src",
-        layers: &[&["https", "postgres", "redis"], &["tls"], &["error"]],
+        layers: &[&["https", "postgres", "redis"], &["addresses", "tls"], &["error"]],
         denies_circles: true,
         since: "",
     },

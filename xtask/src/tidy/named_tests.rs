@@ -8,6 +8,7 @@ const DOCUMENTS: &[&str] = &["docs/guarantees.md", "docs/security.md"];
 /// Crates whose unit tests may be named.
 const UNIT_TESTS: &[&str] = &[
     "api/src",
+    "connect/src",
     "console/src",
     "gateway/src",
     "host/src",

@@ -261,7 +261,7 @@ struct LimitArguments {
     /// Milliseconds to wait for a free connection to PostgreSQL.
     #[arg(long, default_value_t = millis(PostgresLimits::default().wait_timeout))]
     postgres_wait_timeout_ms: u64,
-    /// Milliseconds to connect to PostgreSQL.
+    /// Milliseconds to connect to each PostgreSQL of the URL; all addresses of its name share them.
     #[arg(long, default_value_t = millis(PostgresLimits::default().connect_timeout))]
     postgres_connect_timeout_ms: u64,
     /// Milliseconds to connect to Redis.

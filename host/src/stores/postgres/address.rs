@@ -29,9 +29,9 @@ pub(super) fn parse(
     let keeps_alive = url.settings.iter().any(|(name, _)| *name == "keepalives_idle");
     let mut connector = Connector::new(url).map_err(|error| Error::Address(error.to_string()))?;
     let config = &mut connector.config;
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(connect_timeout);
-    }
+    // More than the pool waits for one server would leave nothing to the next one.
+    let limit = config.get_connect_timeout().copied().unwrap_or(connect_timeout);
+    config.connect_timeout(limit.min(connect_timeout));
     // Data that the network does not deliver end a connection early enough to use another one within a request.
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(connect_timeout);

@@ -3,9 +3,9 @@
 use std::{sync::Mutex, time::Duration};
 
 use serde_json::json;
-use sugang_connect::postgres::{Connector, Server, describe};
+use sugang_connect::postgres::{Connector, Opened, Server, describe};
 use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
-use tokio_postgres::{Client, Config, config::Host, error::SqlState};
+use tokio_postgres::{Client, error::SqlState};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -27,6 +27,7 @@ const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UN
 /// An open connection to PostgreSQL, or to a pooler before it.
 pub(super) struct Session {
     pub(super) client: Client,
+    server: Option<Server>,
     /// The task that reads and writes the socket.
     driver: AbortHandle,
     /// Whether statements are prepared on it.
@@ -57,7 +58,14 @@ pub(super) struct SessionManager {
 
 impl SessionManager {
     async fn open(&self) -> Result<Session, ConnectError> {
-        let (client, connection) = self.connector.connect().await.map_err(|error| refusal(&error))?;
+        let Opened {
+            client,
+            connection,
+            server,
+        } = self.connector.connect().await.map_err(|error| match &error {
+            sugang_connect::ConnectError::Postgres(error) => refusal(error),
+            error => ConnectError::Failed(error.to_string()),
+        })?;
         if let Some(cause) = self.connector.tls_failure() {
             let fields = json!({ "cause": cause });
             log::write("warn", "the connections to PostgreSQL are not encrypted", fields);
@@ -94,6 +102,7 @@ impl SessionManager {
         }
         Ok(Session {
             client,
+            server,
             driver,
             prepares: !is_pooled,
             statements: Mutex::new(StatementCache::new(self.statements)),
@@ -109,7 +118,7 @@ impl Manager for SessionManager {
     type Connection = Session;
 
     async fn connect(&self) -> Result<Session, ConnectError> {
-        let limit = self.connect_timeout * u32::try_from(servers(&self.connector.config).len()).unwrap_or(u32::MAX);
+        let limit = self.connect_timeout * u32::try_from(self.connector.url.hosts.len()).unwrap_or(u32::MAX);
         let opened = timeout(limit, self.open()).await.unwrap_or_else(|_| {
             Err(ConnectError::Failed(format!(
                 "PostgreSQL did not answer within {limit:?}"
@@ -159,9 +168,9 @@ impl Manager for SessionManager {
                 return self.connector.cancel(session.client.cancel_token()).await;
             }
             let request = CancelRequest::of(&session.client).await?;
-            for pooler in servers(&self.connector.config) {
-                // A pooler of another host does not know it.
-                _ = request.send(&self.connector, &pooler).await;
+            // A pooler at another address does not know the session.
+            if let Some(pooler) = &session.server {
+                _ = request.send(&self.connector, pooler).await;
             }
             // The pooler forgets what it has to cancel when the connection closes.
             session.client.check_connection().await
@@ -170,24 +179,6 @@ impl Manager for SessionManager {
         _ = timeout(self.connect_timeout, cancel).await;
         session.driver.abort();
     }
-}
-
-/// The servers that an address names.
-fn servers(config: &Config) -> Vec<Server> {
-    let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
-    let server = |index: usize| {
-        let address = addresses.get(index).map(ToString::to_string);
-        let name = match names.get(index) {
-            Some(Host::Tcp(name)) => name.clone(),
-            _ => address.clone().unwrap_or_default(),
-        };
-        Server {
-            address: address.unwrap_or_else(|| name.clone()),
-            name,
-            port: ports.get(index).or(ports.first()).copied().unwrap_or(5432),
-        }
-    };
-    (0..names.len().max(addresses.len())).map(server).collect()
 }
 
 /// Why a session could not set what it needs.
