@@ -44,7 +44,8 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.{registered_at} - interval '
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'));
 
 -- check: registration_count
--- advice: select sugang.recount_{kind}(); counts again.
+-- advice: select sugang.recount_{kind}(); counts again. Where it comes back, look for a trigger that counts as well:
+-- `migrate --check` names it.
 select i.id::text from {items} i
 left join (select {item_id} as id, count(*) as n from {registrations} where status <> 'cancelled' group by 1) r
     using (id)

@@ -59,10 +59,13 @@ begin
     end loop;
 end $$;
 
--- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
-create or replace function sugang.needed_sequences() returns setof text language sql stable as $$
-    select pg_get_serial_sequence(relation, 'id') from sugang.rights()
-    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
+-- Older databases of the Django service number their rows by a sequence, which needs a right of its own. An identity
+-- needs none, nor does a default of another kind.
+create or replace function sugang.needed_sequences() returns setof regclass language sql stable as $$
+    select sequence
+    from sugang.rights()
+    cross join lateral sugang.id_sequence(to_regclass(relation)) sequence
+    where privilege = 'insert' and relation not like 'sugang.%' and sequence is not null
       and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
                   and not attisdropped and atthasdef)
 $$;

@@ -1,9 +1,25 @@
 -- Sequences that lag behind the ids of their tables, as after a restore.
 
--- Moves the sequence of an id on to the highest id, whatever it is named: Django and this service name it differently.
+-- The sequence that numbers the ids of a table, null if there is none: that of their default, even if it belongs to
+-- another column or stands in another schema, else that of the identity. Names tell nothing: Django and this service
+-- name it differently.
+create or replace function sugang.id_sequence(p_table regclass) returns regclass language sql stable as $$
+    select coalesce(
+        (select s.oid::regclass
+         from pg_attribute a
+         join pg_attrdef f on (f.adrelid, f.adnum) = (a.attrelid, a.attnum)
+         join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+             and d.refclassid = 'pg_class'::regclass
+         join pg_class s on s.oid = d.refobjid and s.relkind = 'S'
+         where a.attrelid = p_table and a.attname = 'id' and not a.attisdropped
+         order by s.oid limit 1),
+        pg_get_serial_sequence(p_table::text, 'id')::regclass)
+$$;
+
+-- Moves the sequence of an id on to the highest id.
 create or replace function sugang.advance_sequence(p_table regclass) returns void language plpgsql as $$
 declare
-    sequence regclass := pg_get_serial_sequence(p_table::text, 'id');
+    sequence regclass := sugang.id_sequence(p_table);
     highest bigint;
 begin
     execute format('select max(id) from %s', p_table) into highest;

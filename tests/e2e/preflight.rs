@@ -525,6 +525,81 @@ async fn a_server_or_database_that_cannot_serve_is_named() {
     assert!(found.unwrap().get::<_, String>(0).starts_with("PostgreSQL 1"));
 }
 
+/// Searches ignore case where the locale of the database knows it; accounts do so everywhere.
+#[tokio::test]
+async fn a_locale_that_knows_no_case_is_named() {
+    let app = App::start().await;
+    let folds = "select sugang.search_fold('É') = 'é' and sugang.email_key('A.É@b') = 'a.É@b'";
+    for (suffix, locale, knows_case) in [
+        ("c", "lc_collate 'C' lc_ctype 'C'", false),
+        ("posix", "lc_collate 'C' lc_ctype 'POSIX'", false),
+        ("utf8", "lc_collate 'C' lc_ctype 'C.UTF-8'", true),
+        ("icu", "locale_provider icu icu_locale 'und' locale 'C'", true),
+    ] {
+        let name: String = app.one(&format!("select current_database() || '_{suffix}'"), &[]).await;
+        let create = format!("create database {name} template template0 encoding 'UTF8' {locale}");
+        batch(&app, &create).await;
+        let mut url: url::Url = app.database_url().parse().expect("a URL");
+        url.set_path(&name);
+
+        let migrated = migrate(url.as_str(), KINDS, Options::default()).await;
+        let found = migrated.unwrap_or_else(|error| panic!("{error:#}"));
+        let found = found.preflight.expect("the database was empty");
+
+        let (session, connection) = sugang_connect::postgres::connect(url.as_str()).await.unwrap();
+        tokio::spawn(connection);
+        let is_folded: bool = session.query_one(folds, &[]).await.unwrap().get(0);
+        assert_eq!(is_folded, knows_case, "{locale}");
+        drop(session);
+        let row = format!("database {name}: lower('É') is 'É'");
+        let rows_of_c: &[&str] = &[&row];
+        let expected = match knows_case {
+            true => BTreeMap::new(),
+            false => expected(&[("letter_case", rows_of_c)]),
+        };
+        assert_eq!(rows(&found, Level::Note), expected, "{locale}");
+        batch(&app, &format!("drop database {name} with (force)")).await;
+    }
+}
+
+/// Whatever such a trigger is named: its function tells what it does. One that only reads the item is left alone.
+#[tokio::test]
+async fn a_trigger_that_counts_registrations_is_named_and_its_remedy_drops_it() {
+    let app = django(
+        "create function count_up() returns trigger language plpgsql as
+             'begin update tests set registration_count = registration_count + 1 where id = new.test_id; return null; end';
+         create trigger count_up after insert on test_registrations for each row execute function count_up();
+         create trigger at_rest after insert on test_registrations for each row execute function count_up();
+         alter table test_registrations disable trigger at_rest;
+         create function tell() returns trigger language plpgsql as
+             'begin perform pg_notify(title, null) from tests where id = new.test_id; return null; end';
+         create trigger tell after insert on test_registrations for each row execute function tell()",
+    )
+    .await;
+    let preflight = migrated(&app).await.preflight.expect("the database was old");
+    let named: &[&str] = &["trigger count_up on test_registrations, by count_up()"];
+    let expected = expected(&[("registration_counted_twice (test)", named)]);
+    assert_eq!(rows(&preflight, Level::Note), expected);
+
+    let register = "insert into test_registrations (user_id, test_id, status, applied_at)
+                    select 1, max(id), 'applied', now() from tests";
+    let add = "insert into tests (title, description, price, start_at, end_at, created_at, updated_at)
+               values ('시험', '', 1000, '2020-01-01', '2099-12-31', now(), now())";
+    let counted = "select registration_count from tests order by id desc limit 1";
+    batch(&app, &format!("{add}; {register}")).await;
+    assert_eq!(app.one::<i32>(counted, &[]).await, 2);
+    let remedy = preflight
+        .of(Level::Note)
+        .map(|finding| finding.remedy.as_str())
+        .collect::<String>();
+    assert_eq!(remedy, "drop trigger count_up on test_registrations;");
+    batch(&app, &format!("{remedy} {add}; {register}")).await;
+    assert_eq!(app.one::<i32>(counted, &[]).await, 1);
+    let (status, printed, error) = command(&app, &["migrate", "--check"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert!(!printed.contains("registration_counted_twice"), "{printed}");
+}
+
 /// A dump is restored without the sequences that gave its ids, also one of a database that was migrated before.
 #[tokio::test]
 async fn sequences_of_a_current_database_are_repaired_and_named() {
@@ -605,6 +680,8 @@ fn every_check_is_shown_to_find_something() {
         "table_missing",
         "encoding",
         "language_missing",
+        "letter_case",
+        "registration_counted_twice",
         "rights_of_role",
         "rights_of_tables",
         "server_read_only",

@@ -147,7 +147,27 @@ async fn row_security_that_may_hide_rows_is_named() {
         ),
         ("drop policy some_rows on users", true),
         ("alter policy all_rows on users using (is_active)", false),
-        ("alter table users disable row level security", true),
+        ("drop policy all_rows on users", false),
+        // One for each command that the service needs there; it deletes no user.
+        ("create policy shown on users for select using (true)", false),
+        ("create policy added on users for insert with check (true)", false),
+        ("create policy changed on users for update using (true)", true),
+        ("alter policy changed on users with check (is_active)", false),
+        ("alter policy changed on users with check (true)", true),
+        (
+            "create policy not_deleted on users as restrictive for delete using (false)",
+            true,
+        ),
+        (
+            "create policy not_all on users as restrictive for select using (is_active)",
+            false,
+        ),
+        ("alter policy not_all on users using (true)", true),
+        ("alter policy shown on users to pg_monitor", false),
+        (&format!("alter policy shown on users to {role}"), true),
+        ("drop policy added on users", false),
+        ("create policy added on users for insert", false),
+        ("alter policy added on users with check (true)", true),
     ] {
         app.run(change, &[]).await;
         let answer = app.get("/readyz").await;
@@ -166,6 +186,12 @@ async fn row_security_that_may_hide_rows_is_named() {
             "{change}"
         );
     }
+    // Sign-up and login add, find and change a user.
+    let user = json!({"email": "minsu@example.com", "username": "minsu", "password": "correct1"});
+    assert_eq!(app.post("/signup/").json(&user).await.status, 201);
+    assert_eq!(app.post("/login/").json(&user).await.status, 200);
+    app.run("alter table users disable row level security", &[]).await;
+    assert_eq!(app.get("/readyz").await.json()["status"], "ok");
 }
 
 /// Without a trigger or a constraint requests are served, but a promise is not guarded.

@@ -1,6 +1,7 @@
 //! The role that serves requests: what `migrate --grant-to` gives it suffices, and does not reach the history. The services
 //! of all tests have such a role, so every other test shows that it suffices.
 
+use serde_json::json;
 use sugang_migrations::{KINDS, Options, ServiceRole, migrate};
 use sugang_tests::{App, EXAM, Item, host_program};
 use tokio_postgres::{Client, error::SqlState};
@@ -322,5 +323,67 @@ async fn a_sequence_that_no_column_owns_is_granted() {
         .await;
     assert_eq!(made.expect("it may sign users up").get::<_, i64>(0), 8);
     drop(service);
+    drop_role(&app, &role).await;
+}
+
+/// Signs a user up, and returns the id.
+async fn signed_up(app: &App, username: &str) -> i64 {
+    let email = format!("{username}@example.com");
+    let body = json!({"email": email, "username": username, "password": "correct1"});
+    let answer = app.post("/signup/").json(&body).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.json()["user"]["id"].as_i64().expect("an id")
+}
+
+/// As a script leaves it that copies the default of another table, or keeps all sequences in a schema of their own.
+#[tokio::test]
+async fn a_sequence_of_another_table_or_schema_is_granted() {
+    let mut app = App::start().await;
+    let change = "create table people (id bigserial primary key);
+                  alter table users alter id drop identity;
+                  alter table users alter id set default nextval('people_id_seq');
+                  create schema numbers; create sequence numbers.\"of Payments\";
+                  alter table payments alter id drop identity;
+                  alter table payments alter id set default nextval('numbers.\"of Payments\"');
+                  create function exam_id() returns bigint language sql as 'select count(*) + 1 from tests';
+                  alter table tests alter id drop identity;
+                  alter table tests alter id set default exam_id()";
+    app.database().batch_execute(change).await.expect("it can be changed");
+    app.run(
+        "insert into users (id, email, username, password) values (7, 'a@b', 'a', 'x')",
+        &[],
+    )
+    .await;
+    let role = name(&app, "elsewhere").await;
+
+    granted(&app, &role, Some("pass-1")).await.expect("it is granted");
+
+    for sequence in ["people_id_seq", "numbers.\"of Payments\""] {
+        let may = format!(
+            "select has_sequence_privilege('{role}', '{sequence}', 'usage')
+                and not has_sequence_privilege('{role}', '{sequence}', 'update')"
+        );
+        assert!(app.one::<bool>(&may, &[]).await, "{sequence}");
+    }
+    app.set("database_url", url_of(&app, &role, "pass-1"));
+    app.restart().await;
+    assert_eq!(app.get("/readyz").await.json()["status"], "ok");
+    // Ids go on behind the largest one, also where another program has written one past the sequence.
+    assert_eq!(signed_up(&app, "jisu").await, 8);
+    app.run(
+        "insert into users (id, email, username, password) values (9, 'c@d', 'c', 'x')",
+        &[],
+    )
+    .await;
+    assert_eq!(signed_up(&app, "hana").await, 10);
+    let minsu = app.user("minsu").await;
+    let id = app.add(EXAM, Item::default()).await;
+    let payment = paid(&register(&app, EXAM, id, &minsu).await);
+    assert_eq!(cancel(&app, payment, &minsu).await.status, 200);
+
+    app.run(&format!("revoke usage on sequence people_id_seq from {role}"), &[])
+        .await;
+    assert_eq!(app.get("/readyz").await.json()["reason"], "permission_missing");
+    app.stop().await;
     drop_role(&app, &role).await;
 }
