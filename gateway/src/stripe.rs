@@ -40,6 +40,8 @@ pub(crate) struct Stripe {
 struct Intent {
     reference: String,
     amount: i64,
+    #[serde(default)]
+    is_cancelled: bool,
 }
 
 type Form = BTreeMap<String, String>;
@@ -125,6 +127,7 @@ impl Stripe {
             _ if path == INTENTS => self.create(form, desk),
             _ if path == REFUNDS => self.refund(form, desk),
             Some((id, "capture")) => self.capture(id, form, desk),
+            Some((id, "cancel")) => self.cancel(id, form, desk),
             _ => refusal(404, None),
         }
     }
@@ -137,13 +140,36 @@ impl Stripe {
         let intent = Intent {
             reference: reference.clone(),
             amount,
+            is_cancelled: false,
         };
         self.intents.insert(id.clone(), intent);
         self.found(&id, form)
     }
 
+    /// Releases what the user's card has reserved. What is captured, or cancelled before, is refused.
+    fn cancel(&mut self, id: &str, form: &Form, desk: &mut Desk) -> Answer {
+        let Some(intent) = self.intents.get_mut(id) else {
+            return refusal(404, Some("resource_missing"));
+        };
+        let payment = self.payments.get(&intent.reference);
+        if intent.is_cancelled || payment.as_ref().is_some_and(|payment| payment.state != State::Agreed) {
+            return refusal(400, Some("payment_intent_unexpected_state"));
+        }
+        intent.is_cancelled = true;
+        if let Some(payment) = payment {
+            payment.state = State::Cancelled;
+        }
+        tell(
+            "payment_intent.canceled",
+            &json!({ "object": "payment_intent", "id": id }),
+            desk,
+        );
+        self.found(id, form)
+    }
+
     fn capture(&mut self, id: &str, form: &Form, desk: &mut Desk) -> Answer {
-        let reference = self.intents.get(id).map(|intent| intent.reference.clone());
+        let intent = self.intents.get(id).filter(|intent| !intent.is_cancelled);
+        let reference = intent.map(|intent| intent.reference.clone());
         let payment = reference.and_then(|reference| self.payments.get(&reference));
         let Some(payment) = payment.filter(|payment| payment.state == State::Agreed) else {
             return refusal(400, Some("payment_intent_unexpected_state"));
@@ -163,6 +189,7 @@ impl Stripe {
         };
         let payment = self.payments.get(&intent.reference);
         let status = match payment.as_ref().map(|payment| payment.state) {
+            _ if intent.is_cancelled => "canceled",
             None | Some(State::Waiting) => "requires_payment_method",
             Some(State::Agreed) => "requires_capture",
             Some(State::Taken) => "succeeded",

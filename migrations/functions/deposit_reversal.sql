@@ -6,6 +6,14 @@ create or replace function sugang.reversed_order() returns bigint language sql s
     select nullif(current_setting('sugang.reversed_order', true), '')::bigint
 $$;
 
+-- What is known of an attempt whose deposit is being taken back.
+create or replace function sugang.facts_of_reversal(p_facts jsonb, p_payment bigint) returns jsonb
+language sql volatile as $$
+    select (coalesce(p_facts, '{}') - 'difference') || jsonb_build_object(
+        'taken_back', coalesce(p_facts -> 'taken_back', '[]') || to_jsonb(p_payment),
+        'taken_back_at', clock_timestamp())
+$$;
+
 -- Books the money out, ends the payment, and cancels the registration unless it is completed: that is for operators to
 -- decide. While there is time for another deposit, the order holds its seat again. Returns whether anything was done: a
 -- payment that has ended otherwise stays as it is.
@@ -29,9 +37,7 @@ begin
     update sugang.payment_attempts
         set status = 'void', payment_id = null, captured = null, due_at = coalesce(due, due_at), reconcile_at = null,
             code = 'deposit_taken_back',
-            facts = facts || jsonb_build_object(
-                'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id),
-                'taken_back_at', clock_timestamp())
+            facts = sugang.facts_of_reversal(facts, payment.id)
         where id = t.id;
     execute format('select sugang.%I($1)', 'release_' || o.kind || '_of_order') into keeps_seat using o;
     update payments
@@ -50,17 +56,27 @@ begin
     return true;
 end $$;
 
--- The same for a deposit that was set aside, and is owed back: its bank has given it back. Returns whether anything was
--- done.
-create or replace function sugang.take_surplus_back(t sugang.payment_attempts) returns boolean language plpgsql as $$
+-- The same for a deposit that is owed back already, because it was set aside or its payment has ended: its bank has
+-- given it back. Returns whether anything was done. The money stays with an attempt of its own: the gateway waits for
+-- the deposit under the same reference again, and what comes then is another payment.
+create or replace function sugang.take_owed_deposit_back(t sugang.payment_attempts) returns boolean
+language plpgsql as $$
+declare
+    kept bigint;
 begin
     update sugang.refunds
         set status = 'done', reference = 'deposit_taken_back', due_at = null, account = null, code = null
-        where payment_id = t.payment_id and status = 'requested';
-    if found then
-        update sugang.payment_attempts
-            set reconcile_at = null, facts = facts || jsonb_build_object('taken_back_at', clock_timestamp())
-            where id = t.id;
-    end if;
-    return found;
+        where payment_id = t.payment_id and status = 'requested' and ends_payment;
+    if not found then return false; end if;
+    update sugang.payment_attempts
+        set status = 'void', payment_id = null, captured = null, reconcile_at = null, code = 'deposit_taken_back',
+            facts = sugang.facts_of_reversal(facts, t.payment_id)
+        where id = t.id;
+    insert into sugang.payment_attempts (order_id, gateway, reference, amount, status, captured, payment_id)
+        values (t.order_id, t.gateway, t.reference || '_' || t.payment_id, t.amount, t.status, t.captured, t.payment_id)
+        returning id into kept;
+    update sugang.payment_attempts
+        set code = 'deposit_taken_back', due_at = t.due_at, sent_at = t.sent_at, ended_at = t.ended_at, facts = t.facts
+        where id = kept;
+    return true;
 end $$;

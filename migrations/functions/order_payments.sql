@@ -19,7 +19,9 @@ create or replace function sugang.change_order(o sugang.orders, p_title text, p_
 returns sugang.orders language plpgsql as $$
 begin
     if (o.price, o.payment_method, o.gateway) = (p_price, p_method, p_gateway) then return o; end if;
-    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = o.id and is_live;
+    update sugang.payment_attempts t
+        set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(t)
+        where order_id = o.id and is_live;
     update sugang.orders set title = p_title, price = p_price, payment_method = p_method, gateway = p_gateway,
             window_keys = p_window_keys, needs_opening = p_needs_opening
         where id = o.id returning * into o;
@@ -124,7 +126,7 @@ end $$;
 -- Works as its owner, as sugang.advance_sequences: a role needs no right on an identity.
 create or replace function sugang.next_payment_id() returns bigint language sql
 security definer set search_path = public, pg_temp as $$
-    select nextval(pg_get_serial_sequence('payments', 'id'))
+    select nextval(sugang.id_sequence('payments'))
 $$;
 
 -- Money that pays for nothing: it came for an order that has no seat any more, twice, or in another amount. It is a
@@ -181,7 +183,8 @@ begin
             reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
     -- Another attempt that has been sent is still looked up: its money would be surplus.
-    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp()
+    update sugang.payment_attempts v
+        set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(v)
         where order_id = o.id and status = 'open';
     update sugang.orders
         set status = 'paid', payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
@@ -196,7 +199,7 @@ returns sugang.orders language plpgsql as $$
 begin
     update sugang.payment_attempts
         set status = 'declined', code = p_facts ->> 'code', facts = coalesce(facts, '{}') || p_facts,
-            ended_at = clock_timestamp()
+            ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(t)
         where id = t.id;
     if o.status in ('held', 'approving') and o.expires_at > clock_timestamp() then
         update sugang.orders set status = 'held' where id = o.id returning * into o;

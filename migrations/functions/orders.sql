@@ -98,7 +98,7 @@ begin
                    where t.order_id = old.id and p.status = 'paid' and sugang.gives_back(t.gateway)) then
         raise check_violation using message = format('a gateway holds the money of order %s', old.id),
             table = 'orders', constraint = 'orders_outcome_known',
-            hint = 'Cancel or delete its payment first, or give the order to the user of the payment.';
+            hint = 'Cancel its payment first, or give the order to the user of the payment.';
     end if;
     return old;
 end $$;
@@ -175,7 +175,9 @@ end $$;
 create or replace function sugang.end_order(p_id bigint, p_status text) returns void language plpgsql as $$
 begin
     update sugang.orders set status = p_status where id = p_id;
-    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = p_id and is_live;
+    update sugang.payment_attempts t
+        set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(t)
+        where order_id = p_id and is_live;
 end $$;
 
 create or replace function sugang.get_order(p_function text, p_user bigint, p_id bigint, p_epoch bigint default null)

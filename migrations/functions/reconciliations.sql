@@ -31,6 +31,7 @@ begin
     with due as (
         select id from sugang.payment_attempts
         where reconcile_at < clock_timestamp() and (p_days > 0 or reconcile_at = '-infinity')
+          and status in ('captured', 'surplus')
         order by reconcile_at limit p_limit for update skip locked
     ), claimed as (
         update sugang.payment_attempts t
@@ -85,8 +86,8 @@ begin
     -- The gateway waits for the deposit again; or the time for that is over as well, and it has given nothing back.
     -- Without a deadline, money that was declined after all is no deposit, as far as we know.
     if shown = '[]' and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
-       and (case t.status when 'captured' then sugang.take_deposit_back(o, t, p_facts::jsonb)
-                          when 'surplus' then sugang.take_surplus_back(t) end) then
+       and (t.status = 'captured' and sugang.take_deposit_back(o, t, p_facts::jsonb)
+            or sugang.take_owed_deposit_back(t)) then
         return a;
     end if;
     is_current := not exists (

@@ -76,18 +76,22 @@ pub async fn until(app: &App, expected: &str) {
 }
 
 async fn until_order(app: &App, order: i64, expected: &str) {
+    let status = format!("select status from sugang.orders where id = {order}");
+    until_shown(app, &status, expected).await;
+}
+
+/// The same for any text.
+async fn until_shown(app: &App, query: &str, expected: &str) {
     let begun = Instant::now();
     let mut sweeps_after = Duration::from_secs(3);
     loop {
-        let status: String = app
-            .one("select status from sugang.orders where id = $1", &[&order])
-            .await;
-        if status == expected {
+        let shown: String = app.one(query, &[]).await;
+        if shown == expected {
             return;
         }
         assert!(
             begun.elapsed() < Duration::from_secs(15),
-            "the order is {status}, and never {expected}"
+            "{query}: it is {shown}, and never {expected}"
         );
         if begun.elapsed() > sweeps_after {
             sweeps_after *= 2;
@@ -304,6 +308,58 @@ async fn a_late_deposit_that_is_taken_back_is_owed_no_more() {
     look_a_day_later(&app, &bank, "toss", &order).await;
     assert_eq!(get(&app, 1, &minsu).await["refund"]["status"], "done");
     assert_eq!(ledger(&app).await[1]["step"], "done");
+    assert_audit(&app).await;
+
+    assert!(bank.deposit("toss", reference(&order)), "the account takes it again");
+    deliver(&app, &bank).await;
+    until_shown(&app, REFUNDS, "done requested").await;
+    look_a_day_later(&app, &bank, "toss", &order).await;
+    assert_eq!(app.one::<String>(REFUNDS, &[]).await, "done done");
+    assert_audit(&app).await;
+}
+
+/// How far the refunds are, in their order.
+const REFUNDS: &str = "select string_agg(status, ' ' order by id) from sugang.refunds";
+
+/// Its payment was cancelled, and waits for the account to which the money goes. What the user pays in after that is owed
+/// again.
+#[rstest]
+#[tokio::test]
+async fn a_deposit_that_is_taken_back_after_its_payment_was_cancelled_is_owed_no_more(
+    #[values("toss", "portone")] gateway: &str,
+    #[values(false, true)] is_told: bool,
+) {
+    let (bank, app) = start(gateway).await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    pay_in(&app, &bank, gateway, &order).await;
+    app.run("update payments set status = 'cancelled'", &[]).await;
+    assert_eq!(
+        app.rows("select status, code from sugang.refunds").await,
+        json!([{"status": "requested", "code": "account_required"}])
+    );
+    if is_told {
+        take_back(&app, &bank, gateway, &order).await;
+        until_shown(&app, REFUNDS, "done").await;
+    } else {
+        look_a_day_later(&app, &bank, gateway, &order).await;
+    }
+    let shown = get(&app, 1, &minsu).await;
+    assert_eq!(
+        (&shown["status"], &shown["refund"]["status"]),
+        (&json!("paid"), &json!("done"))
+    );
+    assert_audit(&app).await;
+
+    assert!(bank.deposit(gateway, reference(&order)), "the account takes it again");
+    deliver(&app, &bank).await;
+    until_shown(&app, REFUNDS, "done requested").await;
+    assert_eq!(
+        app.rows("select id, status from payments order by id").await,
+        json!([{"id": 1, "status": "cancelled"}, {"id": 2, "status": "cancelled"}])
+    );
+    look_a_day_later(&app, &bank, gateway, &order).await;
+    assert_eq!(app.one::<String>(REFUNDS, &[]).await, "done done");
     assert_audit(&app).await;
 }
 

@@ -3,12 +3,15 @@
 
 use rstest::rstest;
 use serde_json::{Value, json};
-use sugang_tests::{Answer, App, Builder, COURSE, EXAM, Item, Kind, LocalStripe, STRIPE_SECRET, User};
+use sugang_tests::{
+    Answer, App, Builder, COURSE, EXAM, Item, Kind, LocalStripe, Plan, STAND_IN_STRIPE_SECRET, STRIPE_SECRET,
+    StripeServer, User,
+};
 
 use crate::{
     storm::assert_audit,
-    support::{cancel, operator, payment, refund},
-    toss::{SWEEP_SECRET, sweep},
+    support::{cancel, cancel_order, let_expire, operator, payment, refund},
+    toss::{SWEEP_SECRET, get, sweep},
 };
 
 fn with(url: &str) -> Builder {
@@ -122,6 +125,134 @@ async fn its_money_goes_back() {
         ["done 10000.00", "external 5000.00", "done 30000.00", "done 45000.00"]
     );
     assert_eq!(stripe.books().await, (90_000, 90_000));
+    assert_audit(&app).await;
+}
+
+/// How an order ends, or goes on with another payment.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Expired,
+    Cancelled,
+    /// The price has changed, and the user has held the seat again.
+    Changed,
+}
+
+/// The card is not blocked for an order that has ended, and what was not confirmed cannot be confirmed any more.
+#[rstest]
+#[tokio::test]
+async fn what_no_order_waits_for_is_released(
+    #[values(End::Expired, End::Cancelled, End::Changed)] end: End,
+    #[values(false, true)] is_confirmed: bool,
+) {
+    let Some(stripe) = LocalStripe::start().await else {
+        return;
+    };
+    let app = with(&stripe.url).start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let order = preorder(&app, EXAM, item, &minsu).await;
+    let client_secret = order.json()["window"]["client_secret"].as_str().unwrap();
+    let (intent, _) = client_secret.split_once("_secret_").unwrap();
+    if is_confirmed {
+        stripe.confirm(client_secret).await;
+    }
+    let before = stripe.status(intent).await;
+    match end {
+        End::Expired => {
+            let_expire(&app, 1).await;
+            sweep(&app).await;
+        }
+        End::Cancelled => assert_eq!(cancel_order(&app, 1, &minsu).await.status, 200),
+        End::Changed => {
+            app.run("update tests set price = 50000", &[]).await;
+            let path = EXAM.preorder(item);
+            let again = app.post(path).by(&minsu).json(&payment("50000.00", "card")).await;
+            assert_eq!(again.status, 200, "{again:?}");
+        }
+    }
+    assert_eq!(stripe.status(intent).await, before, "the request waits for no gateway");
+    assert_eq!(sweep(&app).await.json()["closed"], 1);
+    assert_eq!(stripe.status(intent).await, "canceled");
+    assert_eq!(sweep(&app).await.json()["closed"], 0);
+    assert_eq!(stripe.books().await, (0, 0));
+    assert_audit(&app).await;
+}
+
+/// A person has captured it in the dashboard: it is late money, and there is no seat for it.
+#[tokio::test]
+async fn what_was_captured_before_it_is_released_goes_back() {
+    let Some(stripe) = LocalStripe::start().await else {
+        return;
+    };
+    let app = with(&stripe.url).start().await;
+    let (minsu, sora) = (app.user("minsu").await, app.user("sora").await);
+    let one_seat = Item {
+        capacity: Some(1),
+        ..Item::default()
+    };
+    let item = app.add(EXAM, one_seat).await;
+    let order = preorder(&app, EXAM, item, &minsu).await;
+    let client_secret = order.json()["window"]["client_secret"].as_str().unwrap();
+    stripe.confirm(client_secret).await;
+    assert_eq!(cancel_order(&app, 1, &minsu).await.status, 200);
+    assert_eq!(preorder(&app, EXAM, item, &sora).await.status, 201);
+    stripe.capture(client_secret.split_once("_secret_").unwrap().0).await;
+    assert_eq!(sweep(&app).await.json()["closed"], 1);
+    assert_eq!(get(&app, 1, &minsu).await["status"], "refund_due");
+    assert_eq!(sweep(&app).await.json()["refunds"], 1);
+    assert_eq!(get(&app, 1, &minsu).await["refund"]["status"], "done");
+    assert_eq!(stripe.books().await, (45_000, 45_000));
+    assert_audit(&app).await;
+}
+
+/// A service at the stand-in, and an order of minsu with the intent of its window.
+async fn at_the_stand_in() -> (StripeServer, App, User, Answer, String) {
+    let stripe = StripeServer::start().await.expect("there is a free port");
+    let app = with(stripe.url()).with("stripe_secret", STAND_IN_STRIPE_SECRET);
+    let app = app.start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let order = preorder(&app, EXAM, item, &minsu).await;
+    let intent = app.one("select gateway_key from sugang.payment_attempts", &[]).await;
+    (stripe, app, minsu, order, intent)
+}
+
+/// The user has approved before confirming: another intent pays the order.
+#[tokio::test]
+async fn what_was_declined_is_released() {
+    let (stripe, app, minsu, order, intent) = at_the_stand_in().await;
+    assert_eq!(approve(&app, order.json(), &minsu).await.code(), "payment_declined");
+    stripe.calls();
+    assert_eq!(sweep(&app).await.json()["closed"], 1);
+    assert_eq!(stripe.calls(), [format!("POST /v1/payment_intents/{intent}/cancel")]);
+    assert_eq!(get(&app, 1, &minsu).await["status"], "held");
+    assert_audit(&app).await;
+}
+
+/// What goes wrong, and how often Stripe is asked to release it.
+#[rstest]
+#[case::answer_lost(Plan::LoseAnswer, 1)]
+#[case::failed_after_executing(Plan::FailAfter, 1)]
+#[case::request_lost(Plan::LoseRequest, 2)]
+#[case::failed_before_executing(Plan::FailBefore, 2)]
+#[case::under_way(Plan::Conflict, 2)]
+#[tokio::test]
+async fn whatever_is_lost_what_is_reserved_is_released(#[case] plan: Plan, #[case] expected: usize) {
+    let (stripe, app, minsu, order, intent) = at_the_stand_in().await;
+    stripe.authenticate(order.json()["reference"].as_str().unwrap(), 45_000);
+    assert_eq!(cancel_order(&app, 1, &minsu).await.status, 200);
+    let line = format!("POST /v1/payment_intents/{intent}/cancel");
+    stripe.calls();
+    stripe.plan(&line, plan);
+    for _ in 0..3 {
+        sweep(&app).await;
+        let due = "update sugang.payment_attempts set reconcile_at = clock_timestamp() where reconcile_at is not null";
+        app.run(due, &[]).await;
+    }
+    let asked = stripe.calls().iter().filter(|call| **call == line).count();
+    assert_eq!(asked, expected);
+    let left = "select count(*) from sugang.payment_attempts where reconcile_at is not null";
+    assert_eq!(app.one::<i64>(left, &[]).await, 0);
     assert_audit(&app).await;
 }
 

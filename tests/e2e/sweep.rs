@@ -40,6 +40,7 @@ async fn ends_what_has_expired(#[values(EXAM, COURSE)] kind: Kind) {
       "status": "200 OK",
       "body": {
         "again_in_seconds": 60,
+        "closed": 0,
         "delivered": 0,
         "events": 0,
         "expired_deposits": 1,
@@ -56,6 +57,7 @@ async fn ends_what_has_expired(#[values(EXAM, COURSE)] kind: Kind) {
       "status": "200 OK",
       "body": {
         "again_in_seconds": 60,
+        "closed": 0,
         "delivered": 0,
         "events": 0,
         "expired_deposits": 0,

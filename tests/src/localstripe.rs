@@ -97,6 +97,27 @@ impl LocalStripe {
         })
     }
 
+    /// How far a payment is.
+    ///
+    /// # Panics
+    /// There is none.
+    pub async fn status(&self, intent: &str) -> String {
+        let url = format!("{}/v1/payment_intents/{intent}", self.url);
+        let shown = self.client.get(url).bearer_auth(STRIPE_SECRET).send();
+        let shown = shown.await.expect("localstripe answers").text().await;
+        let shown: Value = serde_json::from_str(&shown.expect("a whole answer")).expect("JSON");
+        shown["status"].as_str().expect("it has a status").to_owned()
+    }
+
+    /// A person captures a payment in the dashboard.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub async fn capture(&self, intent: &str) {
+        self.post(&format!("payment_intents/{intent}/capture"), String::new())
+            .await;
+    }
+
     /// A person refunds this much of a payment in the dashboard.
     ///
     /// # Panics

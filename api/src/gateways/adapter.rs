@@ -32,6 +32,13 @@ pub(super) trait Adapter {
     /// Reads the response to it.
     fn approved(&self, attempt: &Attempt, response: &Received) -> Reading;
 
+    /// The request that releases what was reserved for an attempt that nothing approves any more. Gateways that have one are
+    /// listed in `sugang.reserves_money`. At the others, a user's agreement reserves nothing before the approval, and lapses
+    /// by itself: at Toss after 10 minutes, at KakaoPay after 15, at PortOne as its provider has it.
+    fn close(&self, _: &Attempt) -> Outgoing {
+        None
+    }
+
     /// The request that looks the attempt up. It names the attempt by what no client has chosen.
     fn find(&self, attempt: &Attempt) -> Outgoing;
 

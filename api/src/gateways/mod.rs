@@ -89,6 +89,17 @@ pub(crate) async fn find_out(contracts: &Contracts, attempt: &Attempt, limit: Du
     }
 }
 
+/// Has a gateway release what it has reserved for an attempt that nothing approves any more. `Declined` says that it has;
+/// `Captured`, that the money was taken before.
+pub(crate) async fn close(contracts: &Contracts, attempt: &Attempt, limit: Duration) -> Outcome {
+    let Some(adapter) = adapter(contracts, &attempt.gateway) else {
+        return Outcome::Unknown {};
+    };
+    let sender = Sender::new(limit);
+    let outcome = within(limit, close_by(&*adapter, attempt, &sender)).await;
+    outcome.unwrap_or(Outcome::Unknown {})
+}
+
 /// Whether the settings know a gateway.
 pub(crate) fn is_known(contracts: &Contracts, gateway: Gateway) -> bool {
     adapter(contracts, gateway.as_str()).is_some()
@@ -200,6 +211,21 @@ async fn approve_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Tran
             (Reading::Settled(outcome), _) => outcome,
             (Reading::LookUp, _) => look_up(adapter, attempt, sender).await,
         },
+    }
+}
+
+async fn close_by(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Outcome {
+    let Some(request) = adapter.close(attempt) else {
+        return Outcome::Unknown {};
+    };
+    let closed = match sender.send(request).await {
+        Ok(response) => adapter.found(attempt, &response),
+        Err(_) => Found::Unclear,
+    };
+    match closed {
+        Found::Settled(outcome) => outcome,
+        // What was captured or cancelled before is refused.
+        Found::NotAgreed | Found::NotExecuted | Found::Unclear => look_up(adapter, attempt, sender).await,
     }
 }
 

@@ -159,6 +159,14 @@ impl Adapter for Stripe<'_> {
         }
     }
 
+    /// A card stays blocked for 7 days otherwise, and a user could still confirm what no order waits for. As a capture, it
+    /// takes effect once, whatever the key is.
+    fn close(&self, attempt: &Attempt) -> Outgoing {
+        let path = format!("payment_intents/{}/cancel", attempt.gateway_key.as_deref()?);
+        let key = format!("{}-cancel-{}", attempt.reference, attempt.tries);
+        Self::form(self.request("POST", &path), &key, &[("expand[]", "latest_charge")])
+    }
+
     fn find(&self, attempt: &Attempt) -> Outgoing {
         let path = format!(
             "payment_intents/{}?expand%5B%5D=latest_charge",
@@ -213,6 +221,8 @@ impl Adapter for Stripe<'_> {
     }
 
     /// It has nothing that differs from try to try, as the request that opens the payment. The reference is that of the refund.
+    /// Stripe replays a 500 under its key for a day, and may still make the refund meanwhile. Unlike a capture, it waits that
+    /// long: under another key, Stripe could make a part twice, and its refusal of the whole would say nothing of ours.
     fn refund(&self, refund: &Refund, won: i64) -> Outgoing {
         let key = refund.idempotency_key.as_deref()?;
         let fields = [

@@ -567,6 +567,65 @@ fn a_payment_window_is_opened_where_the_gateway_opens_it() {
 }
 
 #[test]
+fn what_is_reserved_for_nothing_is_released() {
+    let close = |gateway: &str, answers: Vec<Result<Received, SendError>>| {
+        let script = Script::new(answers);
+        let outcome = block_on(close_by(
+            &*adapter(&contracts(), gateway).unwrap(),
+            &attempt(gateway),
+            &script,
+        ));
+        (outcome, script.all_asked())
+    };
+    for gateway in ["toss", "portone", "kakaopay"] {
+        assert_eq!(
+            close(gateway, Vec::new()),
+            (Outcome::Unknown {}, Vec::new()),
+            "{gateway}: nothing is reserved"
+        );
+    }
+    let shown = |status: &str, amount| answer(200, &payment("stripe", status, amount));
+    assert_eq!(
+        close("stripe", vec![shown("canceled", 45_000)]),
+        (
+            declined("canceled"),
+            vec![
+                "POST https://stripe.example/v1/payment_intents/key_1/cancel\n\
+                 authorization: Bearer secret\n\
+                 idempotency-key: sugang_0123456789abcdef-cancel-1\n\
+                 content-type: application/x-www-form-urlencoded\n\
+                 expand%5B%5D=latest_charge"
+                    .to_owned()
+            ]
+        )
+    );
+    let refused = || refusal("stripe", 400, "payment_intent_unexpected_state");
+    for (answers, expected) in [
+        (vec![refused(), shown("canceled", 45_000)], declined("canceled")),
+        (vec![refused(), shown("succeeded", 45_000)], captured(45_000, "KRW")),
+        (vec![refused(), shown("processing", 0)], Outcome::Unknown {}),
+        (vec![refused(), Err(SendError::Unknown)], Outcome::Unknown {}),
+        (
+            vec![Err(SendError::Unknown), shown("canceled", 0)],
+            declined("canceled"),
+        ),
+        (
+            vec![refusal("stripe", 500, ""), shown("requires_capture", 0)],
+            Outcome::Unknown {},
+        ),
+        (
+            vec![
+                refusal("stripe", 409, "lock_timeout"),
+                shown("requires_payment_method", 0),
+            ],
+            Outcome::Unknown {},
+        ),
+    ] {
+        assert_eq!(close("stripe", answers).0, expected);
+    }
+}
+
+#[test]
 fn what_was_not_executed_is_sent_again_and_only_then() {
     for gateway in GATEWAYS {
         let [paid, pending, ..] = words(gateway);

@@ -1,6 +1,7 @@
 //! The operations: each reads its request, makes one SQL call and builds its response.
 
 pub(crate) mod accounts;
+mod closings;
 mod deliveries;
 pub(crate) mod docs;
 mod export;

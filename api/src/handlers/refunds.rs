@@ -1,6 +1,6 @@
 //! Refunds over gateways: what a request has begun, and what no request looks after.
 
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sugang_protocol::Text;
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-use super::orders::lease_ms;
+use super::{closings, orders::lease_ms};
 
 const PENDING: Text = Text::new("환불을 확인하고 있습니다", "The refund is being confirmed");
 
@@ -111,8 +111,8 @@ pub(super) fn not_done(ctx: &RequestContext<'_>, row: &FunctionRow) -> Result<Re
     }
 }
 
-/// Looks after the refunds that no request looks after, and compares a few payments with their gateways. Returns what the
-/// sweep answers about it, and whether more is due.
+/// Looks after the refunds that no request looks after, compares a few payments with their gateways, and releases what
+/// gateways have reserved for nothing. Returns what the sweep answers about it, and whether more is due.
 pub(super) async fn sweep(ctx: &RequestContext<'_>) -> Result<(Map<String, Value>, bool), ApiError> {
     let claim = ClaimRefunds {
         limit: REFUNDS,
@@ -120,9 +120,10 @@ pub(super) async fn sweep(ctx: &RequestContext<'_>) -> Result<(Map<String, Value
         lease_ms: 2 * lease_ms(&ctx.state.config),
     };
     let due: Vec<Refund> = ctx.execute(refunds(), claim).await?.payload()?;
-    let (sent, compared) = join(
+    let (sent, compared, closed) = join3(
         join_all(due.iter().map(|refund| look_after(ctx, refund))),
         reconcile(ctx),
+        closings::close(ctx),
     )
     .await;
     ctx.log_failures(sent.into_iter().map(|settled| settled.map(drop)).collect());
@@ -130,7 +131,10 @@ pub(super) async fn sweep(ctx: &RequestContext<'_>) -> Result<(Map<String, Value
     figures.insert("refunds".to_owned(), json!(due.len()));
     let compared = compared?;
     figures.insert("reconciled".to_owned(), json!(compared));
-    let has_more = due.len() as i64 == REFUNDS || compared as i64 == RECONCILIATIONS;
+    let closed = closed?;
+    figures.insert("closed".to_owned(), json!(closed));
+    let has_more =
+        due.len() as i64 == REFUNDS || compared as i64 == RECONCILIATIONS || closed as i64 == closings::CLOSINGS;
     Ok((figures, has_more))
 }
 

@@ -96,6 +96,19 @@ functions! {
             lease_ms: i64,
         } retry(self) Retry::Never;
 
+        /// Claims attempts that nothing approves any more, and for which a gateway has money reserved.
+        claim_closings ClaimClosings = "claim_closings" One {
+            limit: i64,
+        } retry(self) Retry::Never;
+
+        /// Notes whether a gateway has released what was reserved for an attempt.
+        settle_closing SettleClosing = "settle_closing" One {
+            attempt: i64,
+            outcome: String,
+            facts: String,
+            request_id: String,
+        } retry(self) Retry::Idempotent;
+
         /// Stores an event of a gateway, once, and has its attempt looked up.
         receive_event ReceiveEvent = "receive_event" One {
             gateway: String,

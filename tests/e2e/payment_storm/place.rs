@@ -160,7 +160,11 @@ impl Place {
                 "select t.reference, coalesce(t.captured, 0)::bigint as taken,
                         coalesce((select sum(r.amount) from sugang.refunds r
                                   where r.payment_id = t.payment_id and r.status in ('done', 'external')), 0)::bigint as given
-                 from sugang.payment_attempts t where t.captured is not null",
+                 from sugang.payment_attempts t
+                 where t.captured is not null
+                   -- What a bank has taken back is in no gateway's books.
+                   and not exists (select from sugang.refunds r
+                                   where r.payment_id = t.payment_id and r.reference = 'deposit_taken_back')",
             )
             .await;
         let ours: BTreeMap<String, Entry> = ours

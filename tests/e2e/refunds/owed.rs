@@ -2,11 +2,11 @@
 
 use rstest::rstest;
 use serde_json::json;
-use sugang_tests::{COURSE, EXAM, Kind};
+use sugang_tests::{COURSE, EXAM, Kind, Plan};
 
 use super::shop::{At, Shop, status};
 use crate::{
-    storm::audit,
+    storm::{assert_audit, audit},
     support::{cancel, operator, refund, shop},
 };
 
@@ -180,4 +180,105 @@ async fn an_order_whose_money_a_gateway_holds_is_not_deleted(#[values(false, tru
     shop.sweep().await;
     let given = if is_owed { 45_000 } else { 0 };
     shop.assert_books(given, i32::from(!is_owed)).await;
+}
+
+/// What takes a payment away: children first, as the Django service does it, or with its user.
+const REMOVALS: [&str; 4] = [
+    "delete from payments",
+    "update payments set id = 77",
+    "truncate payments",
+    "alter table payments drop constraint payments_user_id_fkey,
+        add foreign key (user_id) references users on delete cascade;
+     alter table test_registrations drop constraint test_registrations_user_id_fkey,
+        add foreign key (user_id) references users on delete cascade;
+     delete from users where username = 'minsu'",
+];
+
+/// How far the money of a payment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Money {
+    /// The gateway holds it, and no request has asked for it.
+    Held,
+    Requested,
+    /// It is not known whether the gateway has given it back.
+    Sent,
+}
+
+/// Without the payment, nothing would say what the gateway holds, and its refund would be booked out once more.
+#[rstest]
+#[tokio::test]
+async fn a_payment_whose_money_is_not_settled_is_not_deleted(
+    #[values(At::Toss, At::Stripe)] at: At,
+    #[values(Money::Held, Money::Requested, Money::Sent)] money: Money,
+) {
+    let shop = Shop::open(at, EXAM).await;
+    match money {
+        Money::Held => {}
+        Money::Requested => {
+            shop.app.run(CANCEL, &[]).await;
+        }
+        Money::Sent => {
+            shop.gateway.plan(&shop.line(), Plan::LoseAnswer);
+            shop.plan_look_up(Plan::FailBefore);
+            assert_eq!(cancel(&shop.app, shop.payment, &shop.minsu).await.status, 202);
+        }
+    }
+    for removal in REMOVALS {
+        let refused = shop.app.database().batch_execute(removal).await;
+        assert!(
+            format!("{refused:?}").contains("_outcome_known"),
+            "{removal}: {refused:?}"
+        );
+    }
+    if money == Money::Held {
+        assert_eq!(cancel(&shop.app, shop.payment, &shop.minsu).await.status, 200);
+    }
+    shop.sweep().await;
+    shop.assert_books(45_000, 0).await;
+    shop.app.run("delete from payments", &[]).await;
+    shop.assert_books(45_000, 0).await;
+}
+
+/// The negative control.
+#[tokio::test]
+async fn without_the_guard_a_deleted_payment_is_booked_out_twice() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    shop.app
+        .run("drop trigger sugang_guard_deletion on payments", &[])
+        .await;
+    shop.app.run(CANCEL, &[]).await;
+    shop.app.run("delete from payments", &[]).await;
+    shop.sweep().await;
+    let cash = "select sum(case 'cash' when debit then amount else -amount end)::bigint from sugang.ledger
+                where 'cash' in (debit, credit)";
+    assert_eq!(shop.app.one::<i64>(cash, &[]).await, -45_000);
+}
+
+/// What all of them may do goes on: no gateway has the money, and nothing is under way.
+#[tokio::test]
+async fn a_payment_that_no_gateway_holds_may_be_deleted() {
+    let app = shop().await;
+    let (operator, minsu) = (operator(&app).await, app.user("minsu").await);
+    let mut payments = Vec::new();
+    for _ in 0..2 {
+        let id = app.add(EXAM, sugang_tests::Item::default()).await;
+        let order = crate::support::ordered(&crate::support::preorder(&app, EXAM, id, &minsu).await);
+        let confirmed = crate::support::confirm(&app, order, &operator).await;
+        payments.push(confirmed.json()["payment_id"].as_i64().unwrap());
+    }
+    let delete = "delete from payments where id = $1";
+    app.run(delete, &[&payments[0]]).await;
+    assert_audit(&app).await;
+    assert_eq!(cancel(&app, payments[1], &minsu).await.status, 200);
+    let refused = app.database().execute(delete, &[&payments[1]]).await;
+    assert!(format!("{refused:?}").contains("payments_outcome_known"), "{refused:?}");
+    let note = json!({"reference": "계좌 이체 4"});
+    let noted = app
+        .post("/api/operator/orders/2/refund/")
+        .by(&operator)
+        .json(&note)
+        .await;
+    assert_eq!(noted.json()["refund"]["status"], "done", "{noted:?}");
+    app.run(delete, &[&payments[1]]).await;
+    assert_audit(&app).await;
 }
