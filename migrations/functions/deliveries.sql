@@ -105,9 +105,10 @@ begin
 end $$;
 
 -- Settles a try, once: p_status is the receiver's, if it has answered. What was delivered counts even if another sweep
--- has taken over; a failure counts for the try that it belongs to.
+-- has taken over; a failure counts for the try that it belongs to. p_retry_after: for how many seconds the receiver
+-- asks to be left alone, of which it gets a day at most.
 create or replace function sugang.settle_delivery(p_function text, p_id bigint, p_try bigint, p_status bigint,
-                                                  p_error text)
+                                                  p_error text, p_retry_after bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -124,7 +125,8 @@ begin
     if p_status is distinct from 410 and d.subject <> 'ping' then pause := sugang.retry_after(d.tries); end if;
     update sugang.deliveries
         set status = case when delivered then 'delivered' when pause is null then 'failed' else 'pending' end,
-            next_at = clock_timestamp() + coalesce(pause, '0') * (1 + random() / 5),
+            next_at = clock_timestamp() + greatest(coalesce(pause, '0') * (1 + random() / 5),
+                                                   make_interval(secs => least(coalesce(p_retry_after, 0), 86400))),
             ended_at = case when delivered or pause is null then clock_timestamp() end,
             lease_until = null, last_status = p_status, last_error = p_error
         where id = p_id;

@@ -289,6 +289,38 @@ async fn a_failed_try_comes_again_and_what_is_behind_it_waits(
     assert_eq!(later[0], first[0], "the same id and the same body");
 }
 
+/// What it asks for, and after how many seconds the next try comes. The plan has 5, or up to a fifth more.
+#[rstest]
+#[case::seconds(503, "3600", 3_600)]
+#[case::more_than_a_day(429, "99999999999999999999", 86_400)]
+#[case::a_date(429, "Fri, 31 Dec 2100 23:59:59 GMT", 86_400)]
+#[case::sooner_than_planned(503, "0", 5)]
+#[case::a_date_that_has_passed(503, "Sun, 06 Nov 1994 08:49:37 GMT", 5)]
+#[case::no_time(429, "soon", 5)]
+#[case::another_status(500, "3600", 5)]
+#[tokio::test]
+async fn a_receiver_with_too_much_to_do_says_when_to_come_again(
+    #[case] status: u16,
+    #[case] retry_after: &'static str,
+    #[case] expected: u32,
+) {
+    let all = start().await;
+    let hook = all.hook("/", &["registration.created"]).await;
+    let minsu = all.app.user("minsu").await;
+    let id = all.app.add(EXAM, Item::default()).await;
+    register(&all.app, EXAM, id, &minsu).await;
+    all.receiver.reply("/", Reply::Busy(status, retry_after));
+    all.sweep().await;
+    assert_eq!(all.events(&hook).len(), 1);
+    let pause = "select extract(epoch from next_at - last_at)::float8 from sugang.deliveries where status = 'pending'";
+    let pause: f64 = all.app.one(pause, &[]).await;
+    let expected = f64::from(expected);
+    assert!((expected..expected + 3.0).contains(&pause), "{pause}");
+    all.receiver.reply("/", Reply::Status(204));
+    all.sweep_later().await;
+    assert_eq!(all.types(&hook), ["registration.created"]);
+}
+
 /// Only the status of an answer counts.
 #[tokio::test]
 async fn the_body_of_an_answer_is_not_read() {

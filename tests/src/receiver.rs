@@ -21,6 +21,8 @@ use crate::runtime;
 pub enum Reply {
     /// It answers with this status.
     Status(u16),
+    /// It answers with this status, and with this header `Retry-After`.
+    Busy(u16, &'static str),
     /// It has taken the event, and answers with more than anybody reads.
     Long,
     /// It does not answer.
@@ -131,6 +133,10 @@ async fn respond(state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Re
             let mut response = Response::new(Full::default());
             *response.status_mut() = status.try_into().map_err(io::Error::other)?;
             Ok(response)
+        }
+        Reply::Busy(status, retry_after) => {
+            let response = Response::builder().status(status).header("retry-after", retry_after);
+            response.body(Full::default()).map_err(io::Error::other)
         }
         Reply::Long => Ok(Response::new(Full::from(vec![b' '; 1 << 20]))),
         Reply::Hang => {

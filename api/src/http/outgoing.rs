@@ -49,12 +49,25 @@ pub(crate) async fn send(request: Request<Vec<u8>>, limit: Duration, max_bytes: 
     })
 }
 
-/// Sends a request as [`send`] does, and returns the status of the response, whose body is not received.
+/// What is read of a response whose body is not received.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    /// The header `Retry-After`.
+    pub(crate) retry_after: Option<String>,
+}
+
+/// Sends a request as [`send`] does, and does not receive the body of the response.
 ///
 /// # Errors
 /// There is no response in time.
-pub(crate) async fn tell(request: Request<Vec<u8>>, limit: Duration) -> Result<u16, SendError> {
-    Ok(begin(request, limit).await?.get_status_code())
+pub(crate) async fn tell(request: Request<Vec<u8>>, limit: Duration) -> Result<Told, SendError> {
+    let response = begin(request, limit).await?;
+    let retry_after = response.get_headers().get("retry-after").into_iter().next();
+    Ok(Told {
+        status: response.get_status_code(),
+        retry_after: retry_after.and_then(|value| String::from_utf8(value).ok()),
+    })
 }
 
 async fn begin(request: Request<Vec<u8>>, limit: Duration) -> Result<types::Response, SendError> {

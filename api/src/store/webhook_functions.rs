@@ -82,6 +82,7 @@ functions! {
             try_: i64,
             status: Option<i64>,
             error: Option<String>,
+            retry_after: Option<i64>,
         } retry(self) Retry::Idempotent;
     }
 }
