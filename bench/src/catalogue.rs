@@ -76,6 +76,14 @@ pub(crate) const FREQUENT_AND_AVAILABLE: Scenario =
         )
     });
 
+/// Two words of which each is in 10 % of the rows or more.
+pub(crate) const TWO_WORDS: Scenario = statement("search, two words", SEARCHES, |state| {
+    state.search("디자인 고급", List::default())
+});
+pub(crate) const NOT_ANOTHER: Scenario = statement("search, one word but not another", SEARCHES, |state| {
+    state.search("디자인 -고급", List::default())
+});
+
 /// Every scenario. 디자인 occurs in 10 % of the titles and descriptions, 산스크리트어 in six of a million.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     statement(LIST, READS, |state| state.list(List::default())),
@@ -104,12 +112,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     statement("search, rare word", &[Bound::Times(2.0, LIST)], |state| {
         state.search("산스크리트어", List::default())
     }),
-    statement("search, two words", &[], |state| {
-        state.search("디자인 고급", List::default())
-    }),
-    statement("search, one word but not another", &[], |state| {
-        state.search("디자인 -고급", List::default())
-    }),
+    TWO_WORDS,
+    NOT_ANOTHER,
     FREQUENT_AND_AVAILABLE,
     statement("detail", OWN, State::detail),
     statement("own payments", OWN, |state| state.payments("", None, None, None, None)),

@@ -10,7 +10,7 @@ mod overload;
 mod periods;
 mod startup;
 
-pub(crate) use counts::{counts, first_searches};
+pub(crate) use counts::{count_ahead, counts, first_searches};
 pub(crate) use import::import;
 pub(crate) use memory::soak;
 pub(crate) use operators::operators;

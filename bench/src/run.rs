@@ -134,6 +134,8 @@ impl<'a> Bench<'a> {
                 jwt_secret: Uuid::new_v4().to_string(),
                 project: environment.project.clone(),
             };
+            heading("Bitmaps of frequent words, as sweeps make them");
+            goals::count_ahead(&stores.database_url).await?;
             let suffix = match times {
                 1 => String::new(),
                 times => format!(" ×{times}"),

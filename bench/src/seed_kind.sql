@@ -60,7 +60,7 @@ begin
     return next format('select pg_temp.search_{kind}(%s, %s)', (select count(*) from {items}),
                        (select coalesce(max(id), 0) from {items}));
     return next 'delete from sugang.search_counts where kind = ''{kind}''';
-    return next 'delete from sugang.frequent_searches where kind = ''{kind}''';
+    return next 'delete from sugang.search_bitmap_sets where kind = ''{kind}''';
     for index in select indexrelid, pg_get_indexdef(indexrelid) as definition from pg_index
             where indrelid in ('{items}'::regclass, 'sugang.{kind}_search'::regclass)
               and not indisunique and not indisexclusion

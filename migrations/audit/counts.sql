@@ -46,3 +46,18 @@ where a.n <> (select count(*) from sugang.{kind}_search s join {items} i on i.id
                 and (l.next_item_id is null
                     or (s.created_at, s.item_id) < (l.next_created_at, l.next_item_id))
                 and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)));
+
+-- Of the set that searches use, what is available, and the three words that the most items have.
+-- check: search_bitmap
+-- advice: delete from sugang.search_bitmap_sets; the sweep makes them again.
+with in_use as materialized (
+    select words, greatest(as_of, now()) as until from sugang.search_bitmaps_in_use('{kind}')
+), counted as materialized (
+    select a.available, w.words, until, sugang.{kind}_count_in_bitmaps(a.available, w.words) as known
+    from in_use cross join lateral unnest(words[1:3]) w (words) cross join (values (false), (true)) a (available)
+)
+select concat_ws(' ', c.words, case when c.available then '(available)' end) from counted c
+cross join lateral (select (sugang.{kind}_adjust_search_count(c.known, c.words, c.until)).n) a
+where a.n <> (select count(*) from sugang.{kind}_search s join {items} i on i.id = s.item_id
+              where s.search_vector @@ c.words
+                and (not c.available or (i.start_at <= c.until and i.end_at >= c.until)));

@@ -1424,12 +1424,11 @@ begin
         select item_id from found order by created_at desc, item_id desc offset p_offset limit sugang.page_size());
 end $$;
 
--- ===== catalogue/search_ahead
+-- ===== catalogue/search_bitmaps
 
--- What the sweep counts ahead of users: the searches that take long to count for the first time, since a large part of
--- the items has their words. See sugang.frequent_searches.
+-- Frequent words as bitmaps of the items that have them, which the sweep makes and keeps: sugang.search_bitmap_sets.
 
--- A search is counted ahead if at least as many items match; at most as many searches of a kind are.
+-- A word has a bitmap if at least as many items match; at most as many words of a kind do.
 create or replace function sugang.search_ahead_from() returns bigint language sql immutable as $$
     select 200000::bigint
 $$;
@@ -1442,7 +1441,7 @@ create or replace function sugang.search_ahead_sample() returns bigint language 
     select 2000::bigint
 $$;
 
--- One sweep counts for about as long, in pieces of as many items.
+-- One sweep works at them for about as long, in pieces of as many items.
 create or replace function sugang.search_ahead_patience() returns interval language sql immutable as $$
     select interval '1 second'
 $$;
@@ -1450,19 +1449,30 @@ create or replace function sugang.search_ahead_piece() returns bigint language s
     select 10000::bigint
 $$;
 
--- A count that is as old is brought up to date, a number of them in each sweep, so that a user's search has little left
--- to do, and no change is forgotten before.
+-- Bitmaps that are as old are brought up to date, so that a user's search has little left to do, and no change is
+-- forgotten before. At once, as many items may begin or end.
 create or replace function sugang.search_ahead_age() returns interval language sql immutable as $$
     select interval '1 minute'
 $$;
-create or replace function sugang.search_ahead_refreshed() returns bigint language sql immutable as $$
-    select 50::bigint
+create or replace function sugang.search_ahead_edges() returns bigint language sql immutable as $$
+    select 100000::bigint
 $$;
 
--- Counting begins again no sooner, so that many large changes do not keep the sweep counting; and the words are chosen
+-- Making them begins again no sooner, so that many large changes do not keep the sweep at it; and the words are chosen
 -- again after a day.
 create or replace function sugang.search_ahead_pause() returns interval language sql immutable as $$
     select interval '10 minutes'
+$$;
+
+-- The bitmap without any item, the number of an item's bitmap, and the bitmap in which this item alone is.
+create or replace function sugang.no_bits() returns bit varying language sql immutable parallel safe as $$
+    select repeat('0', 8192)::bit varying
+$$;
+create or replace function sugang.block_of(p_item bigint) returns bigint language sql immutable parallel safe as $$
+    select p_item >> 13
+$$;
+create or replace function sugang.bit_of(p_item bigint) returns bit varying language sql immutable parallel safe as $$
+    select set_bit(sugang.no_bits()::bit(8192), (p_item & 8191)::integer, 1)
 $$;
 
 -- By which sugang.search_counts knows a search. Not the hash of the query alone: a session may still count as it did
@@ -1498,12 +1508,88 @@ begin
             where is_of_syllables;
 end $$;
 
--- ===== catalogue/search_ahead_of_items (course)
+-- The parts of a query, in its text, between the given operator. Blanks separate the operators and occur in no word.
+create or replace function sugang.query_parts(p_query text, p_operator text) returns text[]
+language plpgsql immutable parallel safe as $$
+declare
+    parts text[] := array[null];
+    depth integer := 0;
+    piece text;
+begin
+    foreach piece in array string_to_array(p_query, ' ') loop
+        if depth = 0 and piece = p_operator then
+            parts := parts || null::text;
+        else
+            parts[cardinality(parts)] := concat_ws(' ', parts[cardinality(parts)], piece);
+            depth := depth + length(replace(piece, ')', '')) - length(replace(piece, '(', ''));
+        end if;
+    end loop;
+    return parts;
+end $$;
 
--- One kind: counts frequent searches ahead of users. While they are counted, their rows of sugang.search_counts have
--- names of their own, so that a user's search counts as it would without them.
+-- A query as an SQL expression of the bitmaps b1, b2, ... of the given words; null when it has another word. The order
+-- of words counts in a phrase, so a phrase is a word here.
+create or replace function sugang.bitmap_expression(p_query text, p_words text[]) returns text
+language plpgsql immutable strict parallel safe as $$
+declare
+    place integer := array_position(p_words, p_query);
+    parts text[];
+    terms text[];
+    first integer := 1;
+    last integer;
+    term text;
+begin
+    if place is not null then return 'b' || place; end if;
+    foreach term in array array['|', '&'] loop
+        parts := sugang.query_parts(p_query, term);
+        exit when cardinality(parts) > 1;
+    end loop;
+    if cardinality(parts) > 1 then
+        while first <= cardinality(parts) loop
+            -- A word may consist of some of the parts.
+            last := least(first + 3, cardinality(parts));
+            while last > first and array_to_string(parts[first:last], ' ' || term || ' ') <> all (p_words) loop
+                last := last - 1;
+            end loop;
+            terms := terms || sugang.bitmap_expression(array_to_string(parts[first:last], ' ' || term || ' '), p_words);
+            first := last + 1;
+        end loop;
+        return case when array_position(terms, null) is null
+                    then '(' || array_to_string(terms, ' ' || term || ' ') || ')' end;
+    elsif p_query like '!%' then
+        return '~' || sugang.bitmap_expression(substr(p_query, 2), p_words);
+    elsif p_query like '( % )' then
+        return sugang.bitmap_expression(substr(p_query, 3, length(p_query) - 4), p_words);
+    end if;
+    return null;
+end $$;
 
--- The searches to count ahead: words that are frequent in a sample of the items, then what users have searched for.
+-- The set that searches use; nulls when there is none. What comes from the future is none: the clock was set back.
+create or replace function sugang.search_bitmaps_in_use(p_kind text) returns sugang.search_bitmap_sets
+language plpgsql as $$
+declare
+    in_use sugang.search_bitmap_sets;
+begin
+    -- A standby has no contents of an unlogged table, and refuses to read it.
+    if pg_is_in_recovery() then return null; end if;
+    select * into in_use from sugang.search_bitmap_sets
+        where kind = p_kind and next_item_id is null and words <> '{}'
+          and table_oid = 'sugang.search_bitmaps'::regclass and as_of <= clock_timestamp()
+        order by begun_at desc limit 1;
+    return in_use;
+end $$;
+
+-- Gives a set up, and remembers when it was begun.
+create or replace function sugang.give_bitmaps_up(p_kind text, p_number integer) returns void language sql as $$
+    delete from sugang.search_bitmaps where kind = p_kind and number = p_number;
+    update sugang.search_bitmap_sets set words = '{}', next_item_id = null where kind = p_kind and number = p_number;
+$$;
+
+-- ===== catalogue/search_bitmaps_of_items (course)
+
+-- One kind: makes and keeps the bitmaps of frequent words, and counts by them.
+
+-- The searches that have bitmaps: words that are frequent in a sample of the items, then what users have searched for.
 create or replace function sugang.course_frequent_searches() returns tsquery[]
 language plpgsql stable set jit = off set enable_mergejoin = off as $$
 declare
@@ -1533,166 +1619,192 @@ begin
         order by bool_and(is_users), max(n) desc limit sugang.search_ahead_limit());
 end $$;
 
--- Begins with the searches that are frequent now, and returns them.
-create or replace function sugang.course_begin_ahead() returns tsquery[] language plpgsql as $$
+-- Begins a set in the place of one that is not in use, with the searches that are frequent now. Returns whether there
+-- are any.
+create or replace function sugang.course_begin_bitmaps() returns boolean language plpgsql as $$
 declare
+    number_in_use integer := (sugang.search_bitmaps_in_use('course')).number;
     searches tsquery[] := sugang.course_frequent_searches();
 begin
-    delete from sugang.search_counts where kind = 'course' and query like 'ahead %';
-    update sugang.frequent_searches set begun_at = clock_timestamp(), words = searches where kind = 'course';
-    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
-                                      next_created_at, next_item_id)
-        select 'course', available, 'ahead ' || sugang.search_fingerprint(words), 0, now(), pg_current_snapshot(),
-               clock_timestamp(), 'sugang.search_counts'::regclass, words, '-infinity', -9223372036854775808
-        from unnest(searches) words cross join (values (false), (true)) a (available);
-    return searches;
+    delete from sugang.search_bitmaps where kind = 'course' and number is distinct from number_in_use;
+    delete from sugang.search_bitmap_sets where kind = 'course' and number is distinct from number_in_use;
+    insert into sugang.search_bitmap_sets (kind, number, begun_at, words, snapshot, as_of, next_item_id, table_oid)
+        values ('course', 1 - coalesce(number_in_use, 0), clock_timestamp(), searches, pg_current_snapshot(), now(),
+                case when searches <> '{}' then -9223372036854775808 end, 'sugang.search_bitmaps'::regclass);
+    return searches <> '{}';
 end $$;
 
--- Adds the next piece to all counts. As in course_count_piece, one statement counts the piece and adjusts what is
--- counted. Returns the place behind the piece; false if the counts cannot be adjusted.
-create or replace function sugang.course_count_piece_ahead(p_words tsquery[], out is_counted boolean,
-                                                           out end_created_at timestamptz, out end_item_id bigint)
-language plpgsql set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
-set enable_mergejoin = off set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
+-- Adds the next piece to a set that is being made, and brings what it includes up to date: one statement, so all of it
+-- belongs to one snapshot. Of the items that have changed, it looks at what they are now. Returns the set as it is
+-- then; nulls when not all changes are known.
+create or replace function sugang.course_renew_bitmaps(p_set sugang.search_bitmap_sets)
+returns sugang.search_bitmap_sets
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_sort = off
+set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
-    begun timestamptz := clock_timestamp();
-    next_place record;
-    counted bigint;
+    is_whole boolean := p_set.next_item_id is null;
+    end_item_id bigint := (select item_id from sugang.course_search where item_id >= p_set.next_item_id
+                           order by item_id offset sugang.search_ahead_piece() limit 1);
+    -- Not all at once where many begin or end.
+    latest timestamptz := greatest(now(), p_set.as_of);
+    until timestamptz := least(
+        latest,
+        (select start_at from courses where not hidden and start_at > p_set.as_of and start_at <= latest
+         order by start_at offset sugang.search_ahead_edges() limit 1),
+        (select end_at from courses where not hidden and end_at > p_set.as_of and end_at <= latest
+         order by end_at offset sugang.search_ahead_edges() limit 1));
+    renewed sugang.search_bitmap_sets;
 begin
-    select max(as_of) as as_of, max(next_created_at) as created_at, max(next_item_id) as item_id into next_place
-        from sugang.search_counts
-        where kind = 'course' and query like 'ahead %' and table_oid = tableoid;
-    select created_at, item_id into end_created_at, end_item_id from sugang.course_search
-        where (created_at, item_id) >= (next_place.created_at, next_place.item_id)
-        order by created_at, item_id offset sugang.search_ahead_piece() limit 1;
-    execute 'with ahead as materialized (
-                select array_agg(c) as known from sugang.search_counts c
-                where kind = ''course'' and query like ''ahead %'' and table_oid = tableoid),
-            piece as materialized (
-                select w.place, count(*) as n, count(*) filter (where s.is_open) as open_n
-                from (select search_vector,
-                             exists (select from courses i
-                                     where (i.created_at, i.id) = (s.created_at, s.item_id) and not i.hidden
-                                       and i.start_at <= $2 and i.end_at >= $2) as is_open
-                      from sugang.course_search s
-                      where (s.created_at, s.item_id) >= ($4, $5)'
-            || case when end_item_id is not null then ' and (s.created_at, s.item_id) < ($6, $7)' else '' end
-            || ' offset 0) s
-                join unnest($1) with ordinality w (words, place) on s.search_vector @@ w.words
-                group by w.place),
-            adjusted as materialized (
-                select (known[a.place]).available, (known[a.place]).query, a.snapshot,
-                       a.n + coalesce(case when (known[a.place]).available then p.open_n else p.n end, 0) as n
-                from ahead cross join lateral sugang.course_adjust_search_counts(known, $2) a
-                left join piece p on p.place = array_position($1, (known[a.place]).words))
-        update sugang.search_counts c
-            set n = a.n, snapshot = a.snapshot, as_of = $2, counted_at = $3, next_created_at = $6, next_item_id = $7
-            from adjusted a
-            where c.kind = ''course'' and c.available = a.available and c.query = a.query'
-        using p_words, greatest(now(), next_place.as_of), begun, next_place.created_at, next_place.item_id,
-              end_created_at, end_item_id;
-    get diagnostics counted = row_count;
-    is_counted := counted = 2 * cardinality(p_words);
+    with changes as materialized (
+        select c.item_id, c.sign from sugang.search_changes c
+        where c.kind = 'course' and c.xid >= pg_snapshot_xmin(p_set.snapshot)
+          and (c.sign = 0 or not pg_visible_in_snapshot(c.xid, p_set.snapshot))
+    ), known as materialized (
+        select coalesce(bool_and(sign <> 0), true) and count(*) = count(sign) as are_all from changes
+    ), looked_at as materialized (
+        select ids.id, sugang.block_of(ids.id) as block, sugang.bit_of(ids.id) as mask,
+               (select s.search_vector from sugang.course_search s where s.item_id = ids.id) as search_vector,
+               coalesce((select i.start_at <= until and i.end_at >= until from courses i
+                         where i.id = ids.id and not i.hidden), false) as is_available
+        from (select item_id as id from changes where is_whole or item_id < p_set.next_item_id
+              union
+              select item_id from sugang.course_search
+              where item_id >= p_set.next_item_id and (end_item_id is null or item_id < end_item_id)) ids
+    ), timed as materialized (
+        select block, mask, is_available from looked_at
+        union all
+        select sugang.block_of(edges.id), sugang.bit_of(edges.id), edges.is_available
+        from (select i.id, i.end_at >= until as is_available from courses i
+              where not i.hidden and i.start_at > p_set.as_of and i.start_at <= until and i.start_at <= i.end_at
+              union all
+              select i.id, false from courses i
+              where not i.hidden and i.end_at >= p_set.as_of and i.end_at < until and i.start_at <= i.end_at) edges
+        where is_whole or edges.id < p_set.next_item_id
+    ), renewed_bits as (
+        -- Of the items that were looked at, those that have the word.
+        select place, block, bit_or(mask) as mask, coalesce(bit_or(members), sugang.no_bits()) as members from (
+            select place, block, mask, null::bit varying as members
+            from (select block, bit_or(mask) as mask from looked_at group by block) masks
+            cross join generate_series(0, cardinality(p_set.words)) place
+            union all
+            select w.place, l.block, null, bit_or(l.mask) from looked_at l
+            join unnest(p_set.words) with ordinality w (words, place) on l.search_vector @@ w.words
+            group by w.place, l.block
+            union all
+            select 0, block, null, bit_or(mask) from looked_at where search_vector is not null group by block
+            union all
+            select -1, block, bit_or(mask), bit_or(mask) filter (where is_available) from timed group by block) bits
+        group by place, block
+    ), written as (
+        insert into sugang.search_bitmaps (kind, number, place, block, bits)
+            select 'course', p_set.number, place, block, (before & (~mask)) | members
+            from (select r.*, coalesce((select b.bits from sugang.search_bitmaps b
+                                        where (b.kind, b.number, b.place, b.block)
+                                            = ('course', p_set.number, r.place, r.block)),
+                                       sugang.no_bits()) as before from renewed_bits r) r
+            where (select are_all from known) and before & mask <> members
+        on conflict (kind, number, place, block) do update set bits = excluded.bits
+    )
+    update sugang.search_bitmap_sets set snapshot = pg_current_snapshot(), as_of = until, next_item_id = end_item_id
+        where kind = 'course' and number = p_set.number and (select are_all from known)
+        returning * into renewed;
+    return renewed;
 end $$;
 
--- Lets users find what is counted.
-create or replace function sugang.course_end_ahead() returns void language sql as $$
-    with done as (
-        delete from sugang.search_counts where kind = 'course' and query like 'ahead %' returning *
-    )
-    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
-        select kind, available, sugang.search_fingerprint(words), n, as_of, snapshot, counted_at, table_oid, words
-        from done
-    on conflict (kind, available, query) do update
-        set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
-            table_oid = excluded.table_oid, words = excluded.words, next_created_at = null, next_item_id = null
-$$;
+-- What a search for frequent words matches, at the time and with the snapshot of the bitmaps; nulls when they do not
+-- tell.
+create or replace function sugang.course_count_in_bitmaps(p_available boolean, p_query tsquery)
+returns sugang.search_counts
+language plpgsql set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    -- The expression has names of bitmaps and operators, and nothing that a user typed.
+    -- @plpgsql_check_options: security_warnings = false
+    in_use sugang.search_bitmap_sets := sugang.search_bitmaps_in_use('course');
+    expression text := sugang.bitmap_expression(p_query::text, in_use.words::text[]);
+    joins text;
+    counted sugang.search_counts;
+begin
+    if expression is null then return null; end if;
+    select string_agg(distinct format(
+        ' left join sugang.search_bitmaps %1$s on (%1$s.kind, %1$s.number, %1$s.place, %1$s.block)'
+        ' = (shown.kind, shown.number, %2$s, shown.block)', name[1], substr(name[1], 2)), '')
+        into joins from regexp_matches(expression, 'b\d+', 'g') name;
+    -- The set in the same statement: it may have been renewed since.
+    execute 'select sets.as_of, sets.snapshot,
+                 coalesce((select sum(bit_count(shown.bits & '
+        || regexp_replace(expression, 'b\d+', 'coalesce(\&.bits, $1)', 'g') || '))
+                  from sugang.search_bitmaps shown' || joins || '
+                  where (shown.kind, shown.number, shown.place) = (sets.kind, sets.number, $2)), 0)
+             from sugang.search_bitmap_sets sets
+             where (sets.kind, sets.number, sets.begun_at) = ($3, $4, $5) and sets.words <> ''{}'''
+        into counted.as_of, counted.snapshot, counted.n
+        using sugang.no_bits(), case when p_available then -1 else 0 end, 'course', in_use.number, in_use.begun_at;
+    counted.available := p_available;
+    counted.words := p_query;
+    counted.counted_at := '-infinity';
+    return counted;
+end $$;
 
--- Brings the counts up to date that are the oldest. Returns whether all are there; if not, some cannot be adjusted.
-create or replace function sugang.course_refresh_ahead(p_words tsquery[], out is_whole boolean, out refreshed bigint)
-language sql volatile as $$
-    with known as materialized (
-        select c as known, c.counted_at from sugang.search_counts c
-        where kind = 'course' and table_oid = tableoid and next_item_id is null
-          and query = any (array(select sugang.search_fingerprint(words) from unnest(p_words) words))
-          and greatest(counted_at, as_of) <= clock_timestamp()
-    ), due as materialized (
-        select array_agg(known) as known, max((known).as_of) as as_of
-        from (select known from known where counted_at < clock_timestamp() - sugang.search_ahead_age()
-              order by counted_at limit sugang.search_ahead_refreshed()) oldest
-    ), adjusted as materialized (
-        select (known[a.place]).available, (known[a.place]).query, (known[a.place]).counted_at,
-               greatest(now(), as_of) as as_of, a.n, a.snapshot
-        from due cross join lateral sugang.course_adjust_search_counts(known, greatest(now(), as_of)) a
-    ), written as (
-        -- Unless a user's search has done so meanwhile.
-        update sugang.search_counts c
-            set n = a.n, as_of = a.as_of, snapshot = a.snapshot, counted_at = statement_timestamp()
-            from adjusted a
-            where c.kind = 'course' and c.available = a.available and c.query = a.query and c.counted_at = a.counted_at
-            returning c.query
-    )
-    select (select count(*) from known) = 2 * cardinality(p_words)
-               and (select count(*) from adjusted) = coalesce((select cardinality(known) from due), 0),
-           (select count(*) from written)
-$$;
-
--- A sweep's part of that. The body tells whether there is more to do at once. Of sweeps at the same time, one does it.
+-- A sweep's part of the work. The body tells whether there is more to do at once. Of sweeps at the same time, one does
+-- it.
 create or replace function sugang.count_course_ahead(p_function text) returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    ahead sugang.frequent_searches;
     until timestamptz := clock_timestamp() + sugang.search_ahead_patience();
-    known record;
-    piece record;
-    is_counting boolean := false;
+    in_use sugang.search_bitmap_sets;
+    made sugang.search_bitmap_sets;
+    renewed sugang.search_bitmap_sets;
     goes_on boolean := false;
 begin
     if p_function is distinct from 'count_course_ahead' then
         perform sugang.misrouted(p_function, 'count_course_ahead');
     end if;
-    if sugang.keeps_counts() and sugang.total_count('course') >= sugang.search_ahead_from() then
-        insert into sugang.frequent_searches (kind, begun_at, words) values ('course', '-infinity', '{}')
-            on conflict (kind) do nothing;
-        select * into ahead from sugang.frequent_searches where kind = 'course' for update skip locked;
-    end if;
-    if ahead.kind is not null then
-        is_counting := exists (select from sugang.search_counts
-                               where kind = 'course' and query like 'ahead %' and table_oid = tableoid);
-        if not is_counting then
-            known := sugang.course_refresh_ahead(ahead.words);
-            goes_on := known.refreshed = sugang.search_ahead_refreshed();
-            if ahead.begun_at not between clock_timestamp() - sugang.search_ahead_pause() and clock_timestamp()
-                    and (not known.is_whole or ahead.words = '{}'
-                         or ahead.begun_at not between clock_timestamp() - interval '1 day' and clock_timestamp()) then
-                -- That takes about as long as a piece.
-                goes_on := sugang.course_begin_ahead() <> '{}';
-            end if;
+    if sugang.keeps_counts() and sugang.total_count('course') >= sugang.search_ahead_from()
+            and pg_try_advisory_xact_lock(hashtextextended('count_ahead course', 0)) then
+        in_use := sugang.search_bitmaps_in_use('course');
+        if in_use.as_of < clock_timestamp() - sugang.search_ahead_age() then
+            renewed := sugang.course_renew_bitmaps(in_use);
+            if renewed.kind is null then perform sugang.give_bitmaps_up('course', in_use.number); end if;
+            in_use := renewed;
+            goes_on := coalesce(in_use.as_of < now(), false);
         end if;
-        while is_counting loop
-            piece := sugang.course_count_piece_ahead(ahead.words);
-            if not piece.is_counted then
-                delete from sugang.search_counts where kind = 'course' and query like 'ahead %';
-            elsif piece.end_item_id is null then
-                perform sugang.course_end_ahead();
-            else
-                continue when clock_timestamp() < until;
-                goes_on := true;
-            end if;
-            exit;
-        end loop;
+        select * into made from sugang.search_bitmap_sets
+            where kind = 'course' and next_item_id is not null and table_oid = 'sugang.search_bitmaps'::regclass
+              and as_of <= clock_timestamp();
+        if made.kind is not null then
+            loop
+                renewed := sugang.course_renew_bitmaps(made);
+                if renewed.kind is null then
+                    perform sugang.give_bitmaps_up('course', made.number);
+                elsif renewed.next_item_id is null then
+                    perform sugang.give_bitmaps_up('course', in_use.number);
+                elsif clock_timestamp() < until then
+                    made := renewed;
+                    continue;
+                else
+                    goes_on := true;
+                end if;
+                exit;
+            end loop;
+        elsif not exists (select from sugang.search_bitmap_sets
+                          where kind = 'course'
+                            and begun_at between clock_timestamp() - case when in_use.kind is not null then interval '1 day'
+                                                                          else sugang.search_ahead_pause() end
+                                             and clock_timestamp()) then
+            -- That takes about as long as a piece.
+            goes_on := sugang.course_begin_bitmaps() or goes_on;
+        end if;
     end if;
     a.outcome := 'ok';
     a.body := json_build_object('goes_on', goes_on)::text;
     return a;
 end $$;
 
--- ===== catalogue/search_ahead_of_items (test)
+-- ===== catalogue/search_bitmaps_of_items (test)
 
--- One kind: counts frequent searches ahead of users. While they are counted, their rows of sugang.search_counts have
--- names of their own, so that a user's search counts as it would without them.
+-- One kind: makes and keeps the bitmaps of frequent words, and counts by them.
 
--- The searches to count ahead: words that are frequent in a sample of the items, then what users have searched for.
+-- The searches that have bitmaps: words that are frequent in a sample of the items, then what users have searched for.
 create or replace function sugang.test_frequent_searches() returns tsquery[]
 language plpgsql stable set jit = off set enable_mergejoin = off as $$
 declare
@@ -1722,154 +1834,181 @@ begin
         order by bool_and(is_users), max(n) desc limit sugang.search_ahead_limit());
 end $$;
 
--- Begins with the searches that are frequent now, and returns them.
-create or replace function sugang.test_begin_ahead() returns tsquery[] language plpgsql as $$
+-- Begins a set in the place of one that is not in use, with the searches that are frequent now. Returns whether there
+-- are any.
+create or replace function sugang.test_begin_bitmaps() returns boolean language plpgsql as $$
 declare
+    number_in_use integer := (sugang.search_bitmaps_in_use('test')).number;
     searches tsquery[] := sugang.test_frequent_searches();
 begin
-    delete from sugang.search_counts where kind = 'test' and query like 'ahead %';
-    update sugang.frequent_searches set begun_at = clock_timestamp(), words = searches where kind = 'test';
-    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words,
-                                      next_created_at, next_item_id)
-        select 'test', available, 'ahead ' || sugang.search_fingerprint(words), 0, now(), pg_current_snapshot(),
-               clock_timestamp(), 'sugang.search_counts'::regclass, words, '-infinity', -9223372036854775808
-        from unnest(searches) words cross join (values (false), (true)) a (available);
-    return searches;
+    delete from sugang.search_bitmaps where kind = 'test' and number is distinct from number_in_use;
+    delete from sugang.search_bitmap_sets where kind = 'test' and number is distinct from number_in_use;
+    insert into sugang.search_bitmap_sets (kind, number, begun_at, words, snapshot, as_of, next_item_id, table_oid)
+        values ('test', 1 - coalesce(number_in_use, 0), clock_timestamp(), searches, pg_current_snapshot(), now(),
+                case when searches <> '{}' then -9223372036854775808 end, 'sugang.search_bitmaps'::regclass);
+    return searches <> '{}';
 end $$;
 
--- Adds the next piece to all counts. As in test_count_piece, one statement counts the piece and adjusts what is
--- counted. Returns the place behind the piece; false if the counts cannot be adjusted.
-create or replace function sugang.test_count_piece_ahead(p_words tsquery[], out is_counted boolean,
-                                                           out end_created_at timestamptz, out end_item_id bigint)
-language plpgsql set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
-set enable_mergejoin = off set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
+-- Adds the next piece to a set that is being made, and brings what it includes up to date: one statement, so all of it
+-- belongs to one snapshot. Of the items that have changed, it looks at what they are now. Returns the set as it is
+-- then; nulls when not all changes are known.
+create or replace function sugang.test_renew_bitmaps(p_set sugang.search_bitmap_sets)
+returns sugang.search_bitmap_sets
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_sort = off
+set work_mem = '32MB' set jit = off set max_parallel_workers_per_gather = 0 as $$
 declare
-    begun timestamptz := clock_timestamp();
-    next_place record;
-    counted bigint;
+    is_whole boolean := p_set.next_item_id is null;
+    end_item_id bigint := (select item_id from sugang.test_search where item_id >= p_set.next_item_id
+                           order by item_id offset sugang.search_ahead_piece() limit 1);
+    -- Not all at once where many begin or end.
+    latest timestamptz := greatest(now(), p_set.as_of);
+    until timestamptz := least(
+        latest,
+        (select start_at from tests where not hidden and start_at > p_set.as_of and start_at <= latest
+         order by start_at offset sugang.search_ahead_edges() limit 1),
+        (select end_at from tests where not hidden and end_at > p_set.as_of and end_at <= latest
+         order by end_at offset sugang.search_ahead_edges() limit 1));
+    renewed sugang.search_bitmap_sets;
 begin
-    select max(as_of) as as_of, max(next_created_at) as created_at, max(next_item_id) as item_id into next_place
-        from sugang.search_counts
-        where kind = 'test' and query like 'ahead %' and table_oid = tableoid;
-    select created_at, item_id into end_created_at, end_item_id from sugang.test_search
-        where (created_at, item_id) >= (next_place.created_at, next_place.item_id)
-        order by created_at, item_id offset sugang.search_ahead_piece() limit 1;
-    execute 'with ahead as materialized (
-                select array_agg(c) as known from sugang.search_counts c
-                where kind = ''test'' and query like ''ahead %'' and table_oid = tableoid),
-            piece as materialized (
-                select w.place, count(*) as n, count(*) filter (where s.is_open) as open_n
-                from (select search_vector,
-                             exists (select from tests i
-                                     where (i.created_at, i.id) = (s.created_at, s.item_id) and not i.hidden
-                                       and i.start_at <= $2 and i.end_at >= $2) as is_open
-                      from sugang.test_search s
-                      where (s.created_at, s.item_id) >= ($4, $5)'
-            || case when end_item_id is not null then ' and (s.created_at, s.item_id) < ($6, $7)' else '' end
-            || ' offset 0) s
-                join unnest($1) with ordinality w (words, place) on s.search_vector @@ w.words
-                group by w.place),
-            adjusted as materialized (
-                select (known[a.place]).available, (known[a.place]).query, a.snapshot,
-                       a.n + coalesce(case when (known[a.place]).available then p.open_n else p.n end, 0) as n
-                from ahead cross join lateral sugang.test_adjust_search_counts(known, $2) a
-                left join piece p on p.place = array_position($1, (known[a.place]).words))
-        update sugang.search_counts c
-            set n = a.n, snapshot = a.snapshot, as_of = $2, counted_at = $3, next_created_at = $6, next_item_id = $7
-            from adjusted a
-            where c.kind = ''test'' and c.available = a.available and c.query = a.query'
-        using p_words, greatest(now(), next_place.as_of), begun, next_place.created_at, next_place.item_id,
-              end_created_at, end_item_id;
-    get diagnostics counted = row_count;
-    is_counted := counted = 2 * cardinality(p_words);
+    with changes as materialized (
+        select c.item_id, c.sign from sugang.search_changes c
+        where c.kind = 'test' and c.xid >= pg_snapshot_xmin(p_set.snapshot)
+          and (c.sign = 0 or not pg_visible_in_snapshot(c.xid, p_set.snapshot))
+    ), known as materialized (
+        select coalesce(bool_and(sign <> 0), true) and count(*) = count(sign) as are_all from changes
+    ), looked_at as materialized (
+        select ids.id, sugang.block_of(ids.id) as block, sugang.bit_of(ids.id) as mask,
+               (select s.search_vector from sugang.test_search s where s.item_id = ids.id) as search_vector,
+               coalesce((select i.start_at <= until and i.end_at >= until from tests i
+                         where i.id = ids.id and not i.hidden), false) as is_available
+        from (select item_id as id from changes where is_whole or item_id < p_set.next_item_id
+              union
+              select item_id from sugang.test_search
+              where item_id >= p_set.next_item_id and (end_item_id is null or item_id < end_item_id)) ids
+    ), timed as materialized (
+        select block, mask, is_available from looked_at
+        union all
+        select sugang.block_of(edges.id), sugang.bit_of(edges.id), edges.is_available
+        from (select i.id, i.end_at >= until as is_available from tests i
+              where not i.hidden and i.start_at > p_set.as_of and i.start_at <= until and i.start_at <= i.end_at
+              union all
+              select i.id, false from tests i
+              where not i.hidden and i.end_at >= p_set.as_of and i.end_at < until and i.start_at <= i.end_at) edges
+        where is_whole or edges.id < p_set.next_item_id
+    ), renewed_bits as (
+        -- Of the items that were looked at, those that have the word.
+        select place, block, bit_or(mask) as mask, coalesce(bit_or(members), sugang.no_bits()) as members from (
+            select place, block, mask, null::bit varying as members
+            from (select block, bit_or(mask) as mask from looked_at group by block) masks
+            cross join generate_series(0, cardinality(p_set.words)) place
+            union all
+            select w.place, l.block, null, bit_or(l.mask) from looked_at l
+            join unnest(p_set.words) with ordinality w (words, place) on l.search_vector @@ w.words
+            group by w.place, l.block
+            union all
+            select 0, block, null, bit_or(mask) from looked_at where search_vector is not null group by block
+            union all
+            select -1, block, bit_or(mask), bit_or(mask) filter (where is_available) from timed group by block) bits
+        group by place, block
+    ), written as (
+        insert into sugang.search_bitmaps (kind, number, place, block, bits)
+            select 'test', p_set.number, place, block, (before & (~mask)) | members
+            from (select r.*, coalesce((select b.bits from sugang.search_bitmaps b
+                                        where (b.kind, b.number, b.place, b.block)
+                                            = ('test', p_set.number, r.place, r.block)),
+                                       sugang.no_bits()) as before from renewed_bits r) r
+            where (select are_all from known) and before & mask <> members
+        on conflict (kind, number, place, block) do update set bits = excluded.bits
+    )
+    update sugang.search_bitmap_sets set snapshot = pg_current_snapshot(), as_of = until, next_item_id = end_item_id
+        where kind = 'test' and number = p_set.number and (select are_all from known)
+        returning * into renewed;
+    return renewed;
 end $$;
 
--- Lets users find what is counted.
-create or replace function sugang.test_end_ahead() returns void language sql as $$
-    with done as (
-        delete from sugang.search_counts where kind = 'test' and query like 'ahead %' returning *
-    )
-    insert into sugang.search_counts (kind, available, query, n, as_of, snapshot, counted_at, table_oid, words)
-        select kind, available, sugang.search_fingerprint(words), n, as_of, snapshot, counted_at, table_oid, words
-        from done
-    on conflict (kind, available, query) do update
-        set n = excluded.n, as_of = excluded.as_of, snapshot = excluded.snapshot, counted_at = excluded.counted_at,
-            table_oid = excluded.table_oid, words = excluded.words, next_created_at = null, next_item_id = null
-$$;
+-- What a search for frequent words matches, at the time and with the snapshot of the bitmaps; nulls when they do not
+-- tell.
+create or replace function sugang.test_count_in_bitmaps(p_available boolean, p_query tsquery)
+returns sugang.search_counts
+language plpgsql set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0 as $$
+declare
+    -- The expression has names of bitmaps and operators, and nothing that a user typed.
+    -- @plpgsql_check_options: security_warnings = false
+    in_use sugang.search_bitmap_sets := sugang.search_bitmaps_in_use('test');
+    expression text := sugang.bitmap_expression(p_query::text, in_use.words::text[]);
+    joins text;
+    counted sugang.search_counts;
+begin
+    if expression is null then return null; end if;
+    select string_agg(distinct format(
+        ' left join sugang.search_bitmaps %1$s on (%1$s.kind, %1$s.number, %1$s.place, %1$s.block)'
+        ' = (shown.kind, shown.number, %2$s, shown.block)', name[1], substr(name[1], 2)), '')
+        into joins from regexp_matches(expression, 'b\d+', 'g') name;
+    -- The set in the same statement: it may have been renewed since.
+    execute 'select sets.as_of, sets.snapshot,
+                 coalesce((select sum(bit_count(shown.bits & '
+        || regexp_replace(expression, 'b\d+', 'coalesce(\&.bits, $1)', 'g') || '))
+                  from sugang.search_bitmaps shown' || joins || '
+                  where (shown.kind, shown.number, shown.place) = (sets.kind, sets.number, $2)), 0)
+             from sugang.search_bitmap_sets sets
+             where (sets.kind, sets.number, sets.begun_at) = ($3, $4, $5) and sets.words <> ''{}'''
+        into counted.as_of, counted.snapshot, counted.n
+        using sugang.no_bits(), case when p_available then -1 else 0 end, 'test', in_use.number, in_use.begun_at;
+    counted.available := p_available;
+    counted.words := p_query;
+    counted.counted_at := '-infinity';
+    return counted;
+end $$;
 
--- Brings the counts up to date that are the oldest. Returns whether all are there; if not, some cannot be adjusted.
-create or replace function sugang.test_refresh_ahead(p_words tsquery[], out is_whole boolean, out refreshed bigint)
-language sql volatile as $$
-    with known as materialized (
-        select c as known, c.counted_at from sugang.search_counts c
-        where kind = 'test' and table_oid = tableoid and next_item_id is null
-          and query = any (array(select sugang.search_fingerprint(words) from unnest(p_words) words))
-          and greatest(counted_at, as_of) <= clock_timestamp()
-    ), due as materialized (
-        select array_agg(known) as known, max((known).as_of) as as_of
-        from (select known from known where counted_at < clock_timestamp() - sugang.search_ahead_age()
-              order by counted_at limit sugang.search_ahead_refreshed()) oldest
-    ), adjusted as materialized (
-        select (known[a.place]).available, (known[a.place]).query, (known[a.place]).counted_at,
-               greatest(now(), as_of) as as_of, a.n, a.snapshot
-        from due cross join lateral sugang.test_adjust_search_counts(known, greatest(now(), as_of)) a
-    ), written as (
-        -- Unless a user's search has done so meanwhile.
-        update sugang.search_counts c
-            set n = a.n, as_of = a.as_of, snapshot = a.snapshot, counted_at = statement_timestamp()
-            from adjusted a
-            where c.kind = 'test' and c.available = a.available and c.query = a.query and c.counted_at = a.counted_at
-            returning c.query
-    )
-    select (select count(*) from known) = 2 * cardinality(p_words)
-               and (select count(*) from adjusted) = coalesce((select cardinality(known) from due), 0),
-           (select count(*) from written)
-$$;
-
--- A sweep's part of that. The body tells whether there is more to do at once. Of sweeps at the same time, one does it.
+-- A sweep's part of the work. The body tells whether there is more to do at once. Of sweeps at the same time, one does
+-- it.
 create or replace function sugang.count_test_ahead(p_function text) returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    ahead sugang.frequent_searches;
     until timestamptz := clock_timestamp() + sugang.search_ahead_patience();
-    known record;
-    piece record;
-    is_counting boolean := false;
+    in_use sugang.search_bitmap_sets;
+    made sugang.search_bitmap_sets;
+    renewed sugang.search_bitmap_sets;
     goes_on boolean := false;
 begin
     if p_function is distinct from 'count_test_ahead' then
         perform sugang.misrouted(p_function, 'count_test_ahead');
     end if;
-    if sugang.keeps_counts() and sugang.total_count('test') >= sugang.search_ahead_from() then
-        insert into sugang.frequent_searches (kind, begun_at, words) values ('test', '-infinity', '{}')
-            on conflict (kind) do nothing;
-        select * into ahead from sugang.frequent_searches where kind = 'test' for update skip locked;
-    end if;
-    if ahead.kind is not null then
-        is_counting := exists (select from sugang.search_counts
-                               where kind = 'test' and query like 'ahead %' and table_oid = tableoid);
-        if not is_counting then
-            known := sugang.test_refresh_ahead(ahead.words);
-            goes_on := known.refreshed = sugang.search_ahead_refreshed();
-            if ahead.begun_at not between clock_timestamp() - sugang.search_ahead_pause() and clock_timestamp()
-                    and (not known.is_whole or ahead.words = '{}'
-                         or ahead.begun_at not between clock_timestamp() - interval '1 day' and clock_timestamp()) then
-                -- That takes about as long as a piece.
-                goes_on := sugang.test_begin_ahead() <> '{}';
-            end if;
+    if sugang.keeps_counts() and sugang.total_count('test') >= sugang.search_ahead_from()
+            and pg_try_advisory_xact_lock(hashtextextended('count_ahead test', 0)) then
+        in_use := sugang.search_bitmaps_in_use('test');
+        if in_use.as_of < clock_timestamp() - sugang.search_ahead_age() then
+            renewed := sugang.test_renew_bitmaps(in_use);
+            if renewed.kind is null then perform sugang.give_bitmaps_up('test', in_use.number); end if;
+            in_use := renewed;
+            goes_on := coalesce(in_use.as_of < now(), false);
         end if;
-        while is_counting loop
-            piece := sugang.test_count_piece_ahead(ahead.words);
-            if not piece.is_counted then
-                delete from sugang.search_counts where kind = 'test' and query like 'ahead %';
-            elsif piece.end_item_id is null then
-                perform sugang.test_end_ahead();
-            else
-                continue when clock_timestamp() < until;
-                goes_on := true;
-            end if;
-            exit;
-        end loop;
+        select * into made from sugang.search_bitmap_sets
+            where kind = 'test' and next_item_id is not null and table_oid = 'sugang.search_bitmaps'::regclass
+              and as_of <= clock_timestamp();
+        if made.kind is not null then
+            loop
+                renewed := sugang.test_renew_bitmaps(made);
+                if renewed.kind is null then
+                    perform sugang.give_bitmaps_up('test', made.number);
+                elsif renewed.next_item_id is null then
+                    perform sugang.give_bitmaps_up('test', in_use.number);
+                elsif clock_timestamp() < until then
+                    made := renewed;
+                    continue;
+                else
+                    goes_on := true;
+                end if;
+                exit;
+            end loop;
+        elsif not exists (select from sugang.search_bitmap_sets
+                          where kind = 'test'
+                            and begun_at between clock_timestamp() - case when in_use.kind is not null then interval '1 day'
+                                                                          else sugang.search_ahead_pause() end
+                                             and clock_timestamp()) then
+            -- That takes about as long as a piece.
+            goes_on := sugang.test_begin_bitmaps() or goes_on;
+        end if;
     end if;
     a.outcome := 'ok';
     a.body := json_build_object('goes_on', goes_on)::text;
@@ -2083,6 +2222,7 @@ declare
     lock_key bigint := hashtextextended('course ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
+    in_bitmaps sugang.search_counts;
     begun timestamptz;
     found_n bigint;
     snapshot_now pg_snapshot;
@@ -2127,6 +2267,14 @@ begin
     end if;
     if not keeps and known.next_item_id is not null then known := null; end if;
     is_new := known.n is null;
+    if is_new or known.next_item_id is not null
+            or known.as_of < clock_timestamp() - sugang.search_ahead_age() then
+        in_bitmaps := sugang.course_count_in_bitmaps(p_available, p_query);
+        if in_bitmaps.n is not null
+                and (is_new or known.next_item_id is not null or known.as_of < in_bitmaps.as_of) then
+            known := in_bitmaps;
+        end if;
+    end if;
     begun := clock_timestamp();
     late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
     p_now := greatest(p_now, known.as_of);
@@ -2135,7 +2283,7 @@ begin
             from sugang.course_adjust_search_count(known, p_query, p_now);
         -- A small one is adjusted for each request, and not written for each.
         if greatest(found_n, known.n) <= sugang.search_count_exact_limit()
-                and snapshot_now is not null
+                and snapshot_now is not null and not is_new
                 and known.as_of > clock_timestamp() - sugang.search_count_max_age() / 2 then
             return found_n;
         end if;
@@ -2276,6 +2424,7 @@ declare
     lock_key bigint := hashtextextended('test ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
+    in_bitmaps sugang.search_counts;
     begun timestamptz;
     found_n bigint;
     snapshot_now pg_snapshot;
@@ -2320,6 +2469,14 @@ begin
     end if;
     if not keeps and known.next_item_id is not null then known := null; end if;
     is_new := known.n is null;
+    if is_new or known.next_item_id is not null
+            or known.as_of < clock_timestamp() - sugang.search_ahead_age() then
+        in_bitmaps := sugang.test_count_in_bitmaps(p_available, p_query);
+        if in_bitmaps.n is not null
+                and (is_new or known.next_item_id is not null or known.as_of < in_bitmaps.as_of) then
+            known := in_bitmaps;
+        end if;
+    end if;
     begun := clock_timestamp();
     late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
     p_now := greatest(p_now, known.as_of);
@@ -2328,7 +2485,7 @@ begin
             from sugang.test_adjust_search_count(known, p_query, p_now);
         -- A small one is adjusted for each request, and not written for each.
         if greatest(found_n, known.n) <= sugang.search_count_exact_limit()
-                and snapshot_now is not null
+                and snapshot_now is not null and not is_new
                 and known.as_of > clock_timestamp() - sugang.search_count_max_age() / 2 then
             return found_n;
         end if;
@@ -2605,9 +2762,10 @@ begin
     perform sugang.prune_search_changes(p_kind);
 end $$;
 
--- Deletes the changes that every count includes, and all but the latest 10,000: a count that needs an older one is
--- taken again. A count that is being taken may not include them, so the last pruned change stays as a marker for all
--- before it. Writers call this too: it locks no row of sugang.search_counts, since a search would wait for that.
+-- Deletes the changes that every count and bitmap includes, and all but the latest 10,000: a count that needs an older
+-- one is taken again. A count that is being taken may not include them, so the last pruned change stays as a marker
+-- for all before it. Writers call this too: it locks no row of sugang.search_counts, since a search would wait for
+-- that.
 create or replace function sugang.prune_search_changes(p_kind text) returns void language plpgsql as $$
 declare
     needed xid8;
@@ -2617,12 +2775,16 @@ begin
         return;
     end if;
     needed := greatest(
-        coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts
-                  where kind = p_kind and table_oid = tableoid
-                    and counted_at > clock_timestamp() - sugang.search_count_lifetime()
-                    and counted_at <= clock_timestamp()
-                  order by 1 limit 1),
-                 pg_snapshot_xmin(pg_current_snapshot())),
+        least((select pg_snapshot_xmin(snapshot) from sugang.search_counts
+               where kind = p_kind and table_oid = tableoid
+                 and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+                 and counted_at <= clock_timestamp()
+               order by 1 limit 1),
+              (select pg_snapshot_xmin(snapshot) from sugang.search_bitmap_sets
+               where kind = p_kind and words <> '{}' and table_oid = 'sugang.search_bitmaps'::regclass
+                 and as_of between clock_timestamp() - sugang.search_count_lifetime() and clock_timestamp()
+               order by 1 limit 1),
+              pg_snapshot_xmin(pg_current_snapshot())),
         (select xid from sugang.search_changes where kind = p_kind order by xid desc offset 10000 limit 1));
     with pruned as (
         -- A change of a future transaction comes from a restored dump. This transaction's own may look like one.
@@ -3152,6 +3314,69 @@ begin
     return moment - latest.jumped_by;
 end $$;
 
+-- ===== closings
+
+-- What was opened at a gateway for an attempt that nothing approves any more. Where the user's agreement reserves
+-- money, the sweep has the gateway release it.
+
+-- Whether a gateway reserves money before the approval, and for days.
+create or replace function sugang.reserves_money(p_gateway text) returns boolean language sql immutable as $$
+    select p_gateway = 'stripe'
+$$;
+
+-- When the gateway is asked to release what it has reserved for an attempt that ends without money: at once. What a
+-- gateway may know more about is `sent`, and does not end so.
+create or replace function sugang.first_closing(t sugang.payment_attempts) returns timestamptz
+language sql volatile as $$
+    select case when t.gateway_key is not null and sugang.reserves_money(t.gateway) then clock_timestamp() end
+$$;
+
+-- Claims up to p_limit of them. Without an answer, the gateway is asked again soon, until it has released the money by
+-- itself.
+create or replace function sugang.claim_closings(p_function text, p_limit bigint) returns sugang.function_row
+language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    -- An index finds what is due by a value that stays the same.
+    moment timestamptz := clock_timestamp();
+begin
+    if p_function is distinct from 'claim_closings' then perform sugang.misrouted(p_function, 'claim_closings'); end if;
+    with due as (
+        select id from sugang.payment_attempts
+        where reconcile_at < moment and status in ('void', 'declined')
+        order by reconcile_at limit p_limit for update skip locked
+    ), claimed as (
+        update sugang.payment_attempts t
+            set tries = tries + 1,
+                reconcile_at = case when ended_at > moment - interval '8 days' then moment + interval '10 minutes' end
+            from due where t.id = due.id returning t as attempt, t.id, t.order_id
+    )
+    select 'ok', coalesce(json_agg(sugang.attempt_json(c.attempt, o) order by c.id), '[]')::text
+        into a.outcome, a.body from claimed c join sugang.orders o on o.id = c.order_id;
+    return a;
+end $$;
+
+-- Notes what has become of it. p_outcome and p_facts are as in sugang.settle: `declined` if the money is released, and
+-- `captured` if it was taken before, which is late money.
+create or replace function sugang.settle_closing(p_function text, p_attempt bigint, p_outcome text, p_facts text,
+                                                 p_request_id text)
+returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    a sugang.function_row;
+    o sugang.orders;
+begin
+    if p_function is distinct from 'settle_closing' then perform sugang.misrouted(p_function, 'settle_closing'); end if;
+    a.outcome := 'ok';
+    o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
+    perform sugang.set_actor(o.user_id, p_request_id);
+    if p_outcome = 'declined' then
+        update sugang.payment_attempts set reconcile_at = null where id = p_attempt and payment_id is null;
+    else
+        perform sugang.settle(p_attempt, p_outcome, p_facts::jsonb);
+    end if;
+    return a;
+end $$;
+
 -- ===== creation
 
 -- What operators create many items with; see operator_import.sql.
@@ -3380,9 +3605,10 @@ begin
 end $$;
 
 -- Settles a try, once: p_status is the receiver's, if it has answered. What was delivered counts even if another sweep
--- has taken over; a failure counts for the try that it belongs to.
+-- has taken over; a failure counts for the try that it belongs to. p_retry_after: for how many seconds the receiver
+-- asks to be left alone, of which it gets a day at most.
 create or replace function sugang.settle_delivery(p_function text, p_id bigint, p_try bigint, p_status bigint,
-                                                  p_error text)
+                                                  p_error text, p_retry_after bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -3399,7 +3625,8 @@ begin
     if p_status is distinct from 410 and d.subject <> 'ping' then pause := sugang.retry_after(d.tries); end if;
     update sugang.deliveries
         set status = case when delivered then 'delivered' when pause is null then 'failed' else 'pending' end,
-            next_at = clock_timestamp() + coalesce(pause, '0') * (1 + random() / 5),
+            next_at = clock_timestamp() + greatest(coalesce(pause, '0') * (1 + random() / 5),
+                                                   make_interval(secs => least(coalesce(p_retry_after, 0), 86400))),
             ended_at = case when delivered or pause is null then clock_timestamp() end,
             lease_until = null, last_status = p_status, last_error = p_error
         where id = p_id;
@@ -3426,6 +3653,14 @@ create or replace function sugang.reversed_order() returns bigint language sql s
     select nullif(current_setting('sugang.reversed_order', true), '')::bigint
 $$;
 
+-- What is known of an attempt whose deposit is being taken back.
+create or replace function sugang.facts_of_reversal(p_facts jsonb, p_payment bigint) returns jsonb
+language sql volatile as $$
+    select (coalesce(p_facts, '{}') - 'difference') || jsonb_build_object(
+        'taken_back', coalesce(p_facts -> 'taken_back', '[]') || to_jsonb(p_payment),
+        'taken_back_at', clock_timestamp())
+$$;
+
 -- Books the money out, ends the payment, and cancels the registration unless it is completed: that is for operators to
 -- decide. While there is time for another deposit, the order holds its seat again. Returns whether anything was done: a
 -- payment that has ended otherwise stays as it is.
@@ -3449,9 +3684,7 @@ begin
     update sugang.payment_attempts
         set status = 'void', payment_id = null, captured = null, due_at = coalesce(due, due_at), reconcile_at = null,
             code = 'deposit_taken_back',
-            facts = facts || jsonb_build_object(
-                'taken_back', coalesce(facts -> 'taken_back', '[]') || to_jsonb(payment.id),
-                'taken_back_at', clock_timestamp())
+            facts = sugang.facts_of_reversal(facts, payment.id)
         where id = t.id;
     execute format('select sugang.%I($1)', 'release_' || o.kind || '_of_order') into keeps_seat using o;
     update payments
@@ -3470,19 +3703,29 @@ begin
     return true;
 end $$;
 
--- The same for a deposit that was set aside, and is owed back: its bank has given it back. Returns whether anything was
--- done.
-create or replace function sugang.take_surplus_back(t sugang.payment_attempts) returns boolean language plpgsql as $$
+-- The same for a deposit that is owed back already, because it was set aside or its payment has ended: its bank has
+-- given it back. Returns whether anything was done. The money stays with an attempt of its own: the gateway waits for
+-- the deposit under the same reference again, and what comes then is another payment.
+create or replace function sugang.take_owed_deposit_back(t sugang.payment_attempts) returns boolean
+language plpgsql as $$
+declare
+    kept bigint;
 begin
     update sugang.refunds
         set status = 'done', reference = 'deposit_taken_back', due_at = null, account = null, code = null
-        where payment_id = t.payment_id and status = 'requested';
-    if found then
-        update sugang.payment_attempts
-            set reconcile_at = null, facts = facts || jsonb_build_object('taken_back_at', clock_timestamp())
-            where id = t.id;
-    end if;
-    return found;
+        where payment_id = t.payment_id and status = 'requested' and ends_payment;
+    if not found then return false; end if;
+    update sugang.payment_attempts
+        set status = 'void', payment_id = null, captured = null, reconcile_at = null, code = 'deposit_taken_back',
+            facts = sugang.facts_of_reversal(facts, t.payment_id)
+        where id = t.id;
+    insert into sugang.payment_attempts (order_id, gateway, reference, amount, status, captured, payment_id)
+        values (t.order_id, t.gateway, t.reference || '_' || t.payment_id, t.amount, t.status, t.captured, t.payment_id)
+        returning id into kept;
+    update sugang.payment_attempts
+        set code = 'deposit_taken_back', due_at = t.due_at, sent_at = t.sent_at, ended_at = t.ended_at, facts = t.facts
+        where id = kept;
+    return true;
 end $$;
 
 -- ===== derived
@@ -6657,7 +6900,9 @@ create or replace function sugang.change_order(o sugang.orders, p_title text, p_
 returns sugang.orders language plpgsql as $$
 begin
     if (o.price, o.payment_method, o.gateway) = (p_price, p_method, p_gateway) then return o; end if;
-    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = o.id and is_live;
+    update sugang.payment_attempts t
+        set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(t)
+        where order_id = o.id and is_live;
     update sugang.orders set title = p_title, price = p_price, payment_method = p_method, gateway = p_gateway,
             window_keys = p_window_keys, needs_opening = p_needs_opening
         where id = o.id returning * into o;
@@ -6762,7 +7007,7 @@ end $$;
 -- Works as its owner, as sugang.advance_sequences: a role needs no right on an identity.
 create or replace function sugang.next_payment_id() returns bigint language sql
 security definer set search_path = public, pg_temp as $$
-    select nextval(pg_get_serial_sequence('payments', 'id'))
+    select nextval(sugang.id_sequence('payments'))
 $$;
 
 -- Money that pays for nothing: it came for an order that has no seat any more, twice, or in another amount. It is a
@@ -6819,7 +7064,8 @@ begin
             reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
     -- Another attempt that has been sent is still looked up: its money would be surplus.
-    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp()
+    update sugang.payment_attempts v
+        set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(v)
         where order_id = o.id and status = 'open';
     update sugang.orders
         set status = 'paid', payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
@@ -6834,7 +7080,7 @@ returns sugang.orders language plpgsql as $$
 begin
     update sugang.payment_attempts
         set status = 'declined', code = p_facts ->> 'code', facts = coalesce(facts, '{}') || p_facts,
-            ended_at = clock_timestamp()
+            ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(t)
         where id = t.id;
     if o.status in ('held', 'approving') and o.expires_at > clock_timestamp() then
         update sugang.orders set status = 'held' where id = o.id returning * into o;
@@ -7041,7 +7287,7 @@ begin
                    where t.order_id = old.id and p.status = 'paid' and sugang.gives_back(t.gateway)) then
         raise check_violation using message = format('a gateway holds the money of order %s', old.id),
             table = 'orders', constraint = 'orders_outcome_known',
-            hint = 'Cancel or delete its payment first, or give the order to the user of the payment.';
+            hint = 'Cancel its payment first, or give the order to the user of the payment.';
     end if;
     return old;
 end $$;
@@ -7118,7 +7364,9 @@ end $$;
 create or replace function sugang.end_order(p_id bigint, p_status text) returns void language plpgsql as $$
 begin
     update sugang.orders set status = p_status where id = p_id;
-    update sugang.payment_attempts set status = 'void', ended_at = clock_timestamp() where order_id = p_id and is_live;
+    update sugang.payment_attempts t
+        set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(t)
+        where order_id = p_id and is_live;
 end $$;
 
 create or replace function sugang.get_order(p_function text, p_user bigint, p_id bigint, p_epoch bigint default null)
@@ -7854,6 +8102,49 @@ begin
     return a;
 end $$;
 
+-- ===== payment_deletion
+
+-- What another program deletes: a payment stays as long as its money is not settled.
+
+-- Whether money of a payment is owed, on its way back, or held by a gateway. Without the payment, nothing says what the
+-- gateway holds, and a refund that is settled afterwards is booked out once more.
+create or replace function sugang.has_unsettled_money(p_payment bigint) returns boolean language sql stable as $$
+    select exists (select from sugang.refunds where payment_id = p_payment and status in ('requested', 'sent'))
+        or exists (select from sugang.payment_attempts
+                   where payment_id = p_payment and sugang.gives_back(gateway)
+                     and captured > sugang.given_back(p_payment))
+$$;
+
+-- Another id counts as a deletion: a refund that is under way names the payment by the id of before.
+create or replace function sugang.guard_payment_deletion() returns trigger language plpgsql as $$
+begin
+    if sugang.has_unsettled_money(old.id) then
+        raise check_violation using message = format('money of payment %s is not settled', old.id), table = 'payments',
+            constraint = 'payments_outcome_known',
+            hint = 'Cancel the payment, and wait until its money is given back, or give it back by hand.';
+    end if;
+    if tg_op = 'DELETE' then return old; end if;
+    return new;
+end $$;
+create or replace trigger sugang_guard_deletion before delete on payments
+    for each row execute function sugang.guard_payment_deletion();
+create or replace trigger sugang_guard_renumbering before update of id on payments
+    for each row when (new.id <> old.id) execute function sugang.guard_payment_deletion();
+
+-- Afterwards: what is truncated together with its orders leaves no attempt behind.
+create or replace function sugang.guard_payment_truncation() returns trigger language plpgsql as $$
+begin
+    if exists (select from sugang.refunds where status in ('requested', 'sent'))
+       or exists (select from sugang.payment_attempts
+                  where payment_id is not null and sugang.has_unsettled_money(payment_id)) then
+        raise check_violation using message = 'money of a payment is not settled', table = 'payments',
+            constraint = 'payments_outcome_known';
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_guard_truncation after truncate on payments
+    for each statement execute function sugang.guard_payment_truncation();
+
 -- ===== payment_problems
 
 -- What is wrong with the fields for an item of this price, as [[field, problem], ...]; null when nothing is. A free
@@ -8186,7 +8477,7 @@ begin
                                               'gateway_key,amount,currency,captured,payment_id,tries,lease_until,due_at,secret,'
                                               'code,facts,created_at,sent_at,ended_at,opened,window_key,'
                                               'reconcile_at'),
-        ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount'),
+        ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount,status,captured,payment_id'),
         ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
                                               'lease_until,due_at,secret,code,facts,sent_at,ended_at,opened,'
                                               'window_key,reconcile_at'),
@@ -8229,9 +8520,14 @@ begin
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at,created_at,item_id'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
         ('sugang.search_changes', 'delete', null),
-        ('sugang.frequent_searches', 'select', 'kind,begun_at,words'),
-        ('sugang.frequent_searches', 'insert', 'kind,begun_at,words'),
-        ('sugang.frequent_searches', 'update', 'begun_at,words'),
+        ('sugang.search_bitmap_sets', 'select', 'kind,number,begun_at,words,snapshot,as_of,next_item_id,table_oid'),
+        ('sugang.search_bitmap_sets', 'insert', 'kind,number,begun_at,words,snapshot,as_of,next_item_id,table_oid'),
+        ('sugang.search_bitmap_sets', 'update', 'words,snapshot,as_of,next_item_id'),
+        ('sugang.search_bitmap_sets', 'delete', null),
+        ('sugang.search_bitmaps', 'select', 'kind,number,place,block,bits'),
+        ('sugang.search_bitmaps', 'insert', 'kind,number,place,block,bits'),
+        ('sugang.search_bitmaps', 'update', 'bits'),
+        ('sugang.search_bitmaps', 'delete', null),
         ('sugang.webhooks', 'select', 'id,url,types,status,paused_by,secret,old_secret,old_secret_until,'
                                       'failing_since,first_change,created_at,created_by'),
         ('sugang.webhooks', 'insert', 'url,types,secret,created_by'),
@@ -8293,15 +8589,24 @@ create or replace function sugang.record_objects() returns void language sql as 
     insert into sugang.schema_definitions values ('server', '', 'major version', sugang.server_major());
 $$;
 
--- Whether row security hides no row of a table from this role, and refuses none: a policy admits them all, and no
--- other one restricts it.
-create or replace function sugang.every_row_is_shown(p_table regclass) returns boolean language sql stable as $$
-    select coalesce(bool_or(polpermissive and polcmd = '*' and pg_get_expr(polqual, polrelid) = 'true'
-                            and coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true')
-                    and bool_and(polpermissive), false)
-    from pg_policy cross join unnest(polroles) role
-    -- 0 stands for every role.
-    where polrelid = p_table and (role = 0 or pg_has_role(role, 'usage'))
+-- Whether row security lets this role do with every row of a table what a privilege allows: a policy admits them all,
+-- for this command or for each, and no other one restricts it. A policy without a condition admits no row.
+create or replace function sugang.every_row_is_shown(p_table regclass, p_privilege text) returns boolean
+language sql stable as $$
+    select coalesce(bool_or(polpermissive and 'true' = all (conditions)), false)
+           and not coalesce(bool_or(not polpermissive and 'true' <> any (conditions)), false)
+    from pg_policy
+    cross join unnest(polroles) role
+    cross join lateral (select pg_get_expr(polqual, polrelid) as old_row) using_clause
+    cross join lateral (select coalesce(pg_get_expr(polwithcheck, polrelid), old_row) as new_row) check_clause
+    cross join lateral (select case p_privilege when 'insert' then array[new_row]
+                                                when 'update' then array[old_row, new_row]
+                                                else array[old_row] end as conditions) needed
+    where polrelid = p_table
+      and polcmd::text in ('*', case p_privilege when 'select' then 'r' when 'insert' then 'a'
+                                                 when 'update' then 'w' when 'delete' then 'd' end)
+      -- 0 stands for every role.
+      and (role = 0 or pg_has_role(role, 'usage'))
 $$;
 
 -- What is missing of all that, with the reason by which the API names its kind. Requests fail of it, unless it is a
@@ -8341,11 +8646,11 @@ language sql stable set search_path = public set jit = off as $$
     where not has_sequence_privilege(sequence, 'usage')
     union all
     -- Statements do not fail of row security: users are not found and lists are empty.
-    select 'permission_missing',
+    select distinct 'permission_missing',
            format('rows of %s (alter table %1$s disable row level security, or a policy with `true` for them all)',
                   relation), false
-    from (select distinct to_regclass(r.relation) as relation from sugang.rights() r) needed
-    where row_security_active(relation) and not sugang.every_row_is_shown(relation)
+    from (select distinct to_regclass(r.relation) as relation, r.privilege from sugang.rights() r) needed
+    where row_security_active(relation) and not sugang.every_row_is_shown(relation, privilege)
 $$;
 
 -- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:
@@ -8456,6 +8761,7 @@ begin
     with due as (
         select id from sugang.payment_attempts
         where reconcile_at < clock_timestamp() and (p_days > 0 or reconcile_at = '-infinity')
+          and status in ('captured', 'surplus')
         order by reconcile_at limit p_limit for update skip locked
     ), claimed as (
         update sugang.payment_attempts t
@@ -8510,8 +8816,8 @@ begin
     -- The gateway waits for the deposit again; or the time for that is over as well, and it has given nothing back.
     -- Without a deadline, money that was declined after all is no deposit, as far as we know.
     if shown = '[]' and (p_outcome = 'waiting' or p_outcome = 'declined' and t.due_at is not null)
-       and (case t.status when 'captured' then sugang.take_deposit_back(o, t, p_facts::jsonb)
-                          when 'surplus' then sugang.take_surplus_back(t) end) then
+       and (t.status = 'captured' and sugang.take_deposit_back(o, t, p_facts::jsonb)
+            or sugang.take_owed_deposit_back(t)) then
         return a;
     end if;
     is_current := not exists (
@@ -9181,10 +9487,13 @@ begin
     end loop;
 end $$;
 
--- Older databases of the Django service number their rows by a sequence, which needs a right of its own.
-create or replace function sugang.needed_sequences() returns setof text language sql stable as $$
-    select pg_get_serial_sequence(relation, 'id') from sugang.rights()
-    where privilege = 'insert' and relation not like 'sugang.%' and to_regclass(relation) is not null
+-- Older databases of the Django service number their rows by a sequence, which needs a right of its own. An identity
+-- needs none, nor does a default of another kind.
+create or replace function sugang.needed_sequences() returns setof regclass language sql stable as $$
+    select sequence
+    from sugang.rights()
+    cross join lateral sugang.id_sequence(to_regclass(relation)) sequence
+    where privilege = 'insert' and relation not like 'sugang.%' and sequence is not null
       and exists (select from pg_attribute where attrelid = to_regclass(relation) and attname = 'id'
                   and not attisdropped and atthasdef)
 $$;
@@ -9984,10 +10293,26 @@ create or replace trigger sugang_test_payments_truncated after truncate on payme
 
 -- Sequences that lag behind the ids of their tables, as after a restore.
 
--- Moves the sequence of an id on to the highest id, whatever it is named: Django and this service name it differently.
+-- The sequence that numbers the ids of a table, null if there is none: that of their default, even if it belongs to
+-- another column or stands in another schema, else that of the identity. Names tell nothing: Django and this service
+-- name it differently.
+create or replace function sugang.id_sequence(p_table regclass) returns regclass language sql stable as $$
+    select coalesce(
+        (select s.oid::regclass
+         from pg_attribute a
+         join pg_attrdef f on (f.adrelid, f.adnum) = (a.attrelid, a.attnum)
+         join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+             and d.refclassid = 'pg_class'::regclass
+         join pg_class s on s.oid = d.refobjid and s.relkind = 'S'
+         where a.attrelid = p_table and a.attname = 'id' and not a.attisdropped
+         order by s.oid limit 1),
+        pg_get_serial_sequence(p_table::text, 'id')::regclass)
+$$;
+
+-- Moves the sequence of an id on to the highest id.
 create or replace function sugang.advance_sequence(p_table regclass) returns void language plpgsql as $$
 declare
-    sequence regclass := pg_get_serial_sequence(p_table::text, 'id');
+    sequence regclass := sugang.id_sequence(p_table);
     highest bigint;
 begin
     execute format('select max(id) from %s', p_table) into highest;
@@ -10770,48 +11095,78 @@ where a.n <> (select count(*) from sugang.test_search s join tests i on i.id = s
                     or (s.created_at, s.item_id) < (l.next_created_at, l.next_item_id))
                 and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)))
 $query$),
-(10::bigint, 'refund_waits_for_a_person', null::text,
+(10::bigint, 'search_bitmap', 'course',
+'delete from sugang.search_bitmap_sets; the sweep makes them again.',
+$query$
+with in_use as materialized (
+    select words, greatest(as_of, now()) as until from sugang.search_bitmaps_in_use('course')
+), counted as materialized (
+    select a.available, w.words, until, sugang.course_count_in_bitmaps(a.available, w.words) as known
+    from in_use cross join lateral unnest(words[1:3]) w (words) cross join (values (false), (true)) a (available)
+)
+select concat_ws(' ', c.words, case when c.available then '(available)' end) from counted c
+cross join lateral (select (sugang.course_adjust_search_count(c.known, c.words, c.until)).n) a
+where a.n <> (select count(*) from sugang.course_search s join courses i on i.id = s.item_id
+              where s.search_vector @@ c.words
+                and (not c.available or (i.start_at <= c.until and i.end_at >= c.until)))
+$query$),
+(11::bigint, 'search_bitmap', 'test',
+'delete from sugang.search_bitmap_sets; the sweep makes them again.',
+$query$
+with in_use as materialized (
+    select words, greatest(as_of, now()) as until from sugang.search_bitmaps_in_use('test')
+), counted as materialized (
+    select a.available, w.words, until, sugang.test_count_in_bitmaps(a.available, w.words) as known
+    from in_use cross join lateral unnest(words[1:3]) w (words) cross join (values (false), (true)) a (available)
+)
+select concat_ws(' ', c.words, case when c.available then '(available)' end) from counted c
+cross join lateral (select (sugang.test_adjust_search_count(c.known, c.words, c.until)).n) a
+where a.n <> (select count(*) from sugang.test_search s join tests i on i.id = s.item_id
+              where s.search_vector @@ c.words
+                and (not c.available or (i.start_at <= c.until and i.end_at >= c.until)))
+$query$),
+(12::bigint, 'refund_waits_for_a_person', null::text,
 'The gateway has refused to give back what is owed, or needs an account (select code from sugang.refunds where id = <id>). Refund the payment once more, with an account if that is asked for; or pay it out, and note the refund of the order.',
 $query$
 select id::text from sugang.refunds where status = 'requested' and code is not null
 $query$),
-(11::bigint, 'second_refund_under_way', null::text,
+(13::bigint, 'second_refund_under_way', null::text,
 'Compare both with the gateway''s books. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from sugang.refunds
 where status = 'sent' group by payment_id having count(*) > 1
 $query$),
-(12::bigint, 'refund_without_key', null::text,
+(14::bigint, 'refund_without_key', null::text,
 'It was sent with a key that is not known any more. Compare it with the gateway''s books before anything is sent again.',
 $query$
 select r.id::text from sugang.refunds r
 where r.status = 'sent' and r.idempotency_key is null
   and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway))
 $query$),
-(13::bigint, 'refund_left_alone', null::text,
+(15::bigint, 'refund_left_alone', null::text,
 'The sweep does not look after it: update sugang.refunds set due_at = now() where id = <id>; the look-up before it is sent finds what was given back.',
 $query$
 select r.id::text from sugang.refunds r
 where (r.status = 'sent' or r.status = 'requested' and r.code is null) and r.due_at is null
   and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway))
 $query$),
-(14::bigint, 'refund_long_under_way', null::text,
+(16::bigint, 'refund_long_under_way', null::text,
 'For half a day nothing has told what has become of it. Is the gateway still configured, with a key that it accepts? Look the payment up in the gateway''s console.',
 $query$
 select id::text from sugang.refunds where status = 'sent' and requested_at < clock_timestamp() - interval '12 hours'
 $query$),
-(15::bigint, 'gateway_refund_twice', null::text,
+(17::bigint, 'gateway_refund_twice', null::text,
 'One refund of the gateway was booked twice. Compare with its books, and correct the other.',
 $query$
 select string_agg(id::text, '+' order by id) from sugang.refunds
 where gateway_id is not null group by payment_id, gateway_id having count(*) > 1
 $query$),
-(16::bigint, 'gateway_books', null::text,
+(18::bigint, 'gateway_books', null::text,
 'The gateway has given back more than the books have of this payment, or less (select facts -> ''difference'' from sugang.payment_attempts where payment_id = <id>). Compare each refund with the gateway''s console. Put the gateway''s id of one that it has made into sugang.refunds.reference; then update sugang.payment_attempts set reconcile_at = now() where payment_id = <id>, and the sweep compares again.',
 $query$
 select payment_id::text from sugang.payment_attempts where payment_id is not null and facts ? 'difference'
 $query$),
-(17::bigint, 'guards', null::text,
+(19::bigint, 'guards', null::text,
 'Run `update sugang.migrations set hash = '''' where script = ''functions''` and then `migrate` for functions and triggers. Create the others again as in migrations/expanded/schema.sql.',
 $query$
 with recorded as (
@@ -10849,7 +11204,7 @@ from pg_db_role_setting cross join unnest(setconfig) setting
 where setdatabase in (0, (select oid from pg_database where datname = current_database()))
   and setting like 'session\_replication\_role=%' and setting not like '%=origin'
 $query$),
-(18::bigint, 'audit_log_rights', null::text,
+(20::bigint, 'audit_log_rights', null::text,
 'revoke update, delete, truncate, trigger on sugang.audit_log, sugang.audit_seals, sugang.change_log, sugang.ledger from <role>;',
 $query$
 select concat_ws(' ', coalesce(quote_ident(rolname), 'public'), 'may', lower(privilege_type), relation)
@@ -10860,7 +11215,7 @@ left join pg_roles on pg_roles.oid = a.grantee
 where privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
   and a.grantee <> c.relowner and not coalesce(rolsuper, false)
 $query$),
-(19::bigint, 'audit_log_of_payment', null::text,
+(21::bigint, 'audit_log_of_payment', null::text,
 'Compare the payment with its history (select * from sugang.audit_log where subject = ''payment'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with sums as (
@@ -10891,7 +11246,7 @@ cross join lateral (select case
 end as reason) r
 where r.reason is not null
 $query$),
-(20::bigint, 'audit_log_of_registration', 'course',
+(22::bigint, 'audit_log_of_registration', 'course',
 'Compare the registration with its history (select * from sugang.audit_log where subject = ''course'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_course_registrations();',
 $query$
 with sums as (
@@ -10923,7 +11278,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(21::bigint, 'audit_log_of_registration', 'test',
+(23::bigint, 'audit_log_of_registration', 'test',
 'Compare the registration with its history (select * from sugang.audit_log where subject = ''test'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_test_registrations();',
 $query$
 with sums as (
@@ -10955,7 +11310,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(22::bigint, 'audit_log_of_item', 'course',
+(24::bigint, 'audit_log_of_item', 'course',
 'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
 $query$
 select concat(coalesce(i.id, h.id),
@@ -10965,7 +11320,7 @@ full join (select item_id as id, sum(seats) as seats, count(*) filter (where sea
            from sugang.audit_log where subject = 'course' group by 1) h using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
 $query$),
-(23::bigint, 'audit_log_of_item', 'test',
+(25::bigint, 'audit_log_of_item', 'test',
 'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
 $query$
 select concat(coalesce(i.id, h.id),
@@ -10975,7 +11330,7 @@ full join (select item_id as id, sum(seats) as seats, count(*) filter (where sea
            from sugang.audit_log where subject = 'test' group by 1) h using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
 $query$),
-(24::bigint, 'audit_log_chain', null::text,
+(26::bigint, 'audit_log_chain', null::text,
 'The history was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -10996,7 +11351,7 @@ where h.entry is distinct from 1 and h.entry is not null
                                                 h.item_id, h.user_id, h.status, h.amount, h.seats, h.actor_id,
                                                 h.request_id)
 $query$),
-(25::bigint, 'audit_log_seal', null::text,
+(27::bigint, 'audit_log_seal', null::text,
 'History from before it had chains was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
 $query$
 select concat(s.first_id, '-', s.last_id) from sugang.audit_seals s
@@ -11013,7 +11368,7 @@ where a.entry is null
   and not exists (select from sugang.audit_seals s
                   where s.first_id / 1000 = a.id / 1000 and a.id between s.first_id and s.last_id)
 $query$),
-(26::bigint, 'audit_log_of_order', null::text,
+(28::bigint, 'audit_log_of_order', null::text,
 'Compare the order with its history (select * from sugang.audit_log where subject = ''order'' and subject_id = <id> order by id), its attempts and the gateway''s books. Set it to what is right, with the triggers on.',
 $query$
 with entries as (
@@ -11036,7 +11391,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(27::bigint, 'registration_without_its_payment', 'course',
+(29::bigint, 'registration_without_its_payment', 'course',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -11049,7 +11404,7 @@ where h.subject = 'course' and h.seats > 0 and h.actor_id is not null and h.entr
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'course'
                     and l.status = 'paid')
 $query$),
-(28::bigint, 'registration_without_its_payment', 'test',
+(30::bigint, 'registration_without_its_payment', 'test',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -11062,7 +11417,7 @@ where h.subject = 'test' and h.seats > 0 and h.actor_id is not null and h.entry 
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'test'
                     and l.status = 'paid')
 $query$),
-(29::bigint, 'payment_without_its_registration', 'course',
+(31::bigint, 'payment_without_its_registration', 'course',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
@@ -11073,7 +11428,7 @@ where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.ite
                   where h.subject = 'course' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(30::bigint, 'payment_without_its_registration', 'test',
+(32::bigint, 'payment_without_its_registration', 'test',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
@@ -11084,7 +11439,7 @@ where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.ite
                   where h.subject = 'test' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(31::bigint, 'refunded_beyond_payment', null::text,
+(33::bigint, 'refunded_beyond_payment', null::text,
 'More was given back than was paid. Compare with the gateway''s books, and set what was not given back to `refused`.',
 $query$
 select p.id::text from payments p
@@ -11092,7 +11447,7 @@ join (select payment_id as id, sum(amount) as amount from sugang.refunds
       where status <> 'refused' group by 1) r using (id)
 where r.amount > p.amount
 $query$),
-(32::bigint, 'refunds_of_payment', null::text,
+(34::bigint, 'refunds_of_payment', null::text,
 'The payment and its refunds (select * from sugang.refunds where payment_id = <id>) disagree. Decide by the ledger and the gateway''s books what was given back, and correct the other.',
 $query$
 with refunded as (
@@ -11110,7 +11465,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(33::bigint, 'refund_of_no_payment', null::text,
+(35::bigint, 'refund_of_no_payment', null::text,
 'Restore the payment from a backup; the history has what it was.',
 $query$
 select r.id::text from sugang.refunds r
@@ -11118,7 +11473,7 @@ where not exists (select from payments p where p.id = r.payment_id)
   and not exists (select from sugang.audit_log h
                   where h.subject = 'payment' and h.subject_id = r.payment_id and h.status = 'deleted')
 $query$),
-(34::bigint, 'ledger_of_payment', null::text,
+(36::bigint, 'ledger_of_payment', null::text,
 'Compare the payment with its history, its refunds and the gateway''s books. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with movements as (
@@ -11132,7 +11487,7 @@ with movements as (
 select id::text from movements group by id
 having sum(cash) <> case when bool_or(is_payment) then sum(due) else 0 end
 $query$),
-(35::bigint, 'ledger_of_refund', null::text,
+(37::bigint, 'ledger_of_refund', null::text,
 'Compare the refund with the ledger (select * from sugang.ledger where source = ''refund'' and source_id = <id>) and the gateway''s books, and correct what is wrong.',
 $query$
 with booked as (
@@ -11146,7 +11501,7 @@ where r.id is null
    or coalesce(b.amount, 0) <> case when r.status in ('done', 'external') then r.amount else 0 end
    or b.amounts > 1 or b.paid_out <> r.amount
 $query$),
-(36::bigint, 'ledger_entry', null::text,
+(38::bigint, 'ledger_entry', null::text,
 'This movement has no valid accounts, or nothing has moved it. Compare with a backup and the gateway''s books.',
 $query$
 select concat_ws(' ', source, source_id, step) from sugang.ledger
@@ -11162,7 +11517,7 @@ where l.source in ('payment', 'history')
                   where h.subject = 'payment' and h.subject_id = l.payment_id
                     and l.source_id = case l.source when 'payment' then h.subject_id else h.id end)
 $query$),
-(37::bigint, 'held_count', 'course',
+(39::bigint, 'held_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -11170,7 +11525,7 @@ left join (select item_id as id, count(*) as n from sugang.orders
            where kind = 'course' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
 where i.held_count <> coalesce(o.n, 0)
 $query$),
-(38::bigint, 'held_count', 'test',
+(40::bigint, 'held_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -11178,7 +11533,7 @@ left join (select item_id as id, count(*) as n from sugang.orders
            where kind = 'test' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
 where i.held_count <> coalesce(o.n, 0)
 $query$),
-(39::bigint, 'order_without_user_or_item', 'course',
+(41::bigint, 'order_without_user_or_item', 'course',
 'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
 $query$
 select o.id::text from sugang.orders o
@@ -11186,7 +11541,7 @@ where o.is_live and o.kind = 'course'
   and (not exists (select from users u where u.id = o.user_id)
        or not exists (select from courses i where i.id = o.item_id))
 $query$),
-(40::bigint, 'order_without_user_or_item', 'test',
+(42::bigint, 'order_without_user_or_item', 'test',
 'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
 $query$
 select o.id::text from sugang.orders o
@@ -11194,30 +11549,30 @@ where o.is_live and o.kind = 'test'
   and (not exists (select from users u where u.id = o.user_id)
        or not exists (select from tests i where i.id = o.item_id))
 $query$),
-(41::bigint, 'second_live_order', null::text,
+(43::bigint, 'second_live_order', null::text,
 'Decide by the attempts and the gateway''s books which of them remains, and end the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from sugang.orders
 where status in ('held', 'approving', 'awaiting_deposit') group by user_id, kind, item_id having count(*) > 1
 $query$),
-(42::bigint, 'second_capture', null::text,
+(44::bigint, 'second_capture', null::text,
 'An order was paid twice. Give the second payment back at the gateway, and set its attempt to `surplus`.',
 $query$
 select order_id::text from sugang.payment_attempts where status = 'captured' group by 1 having count(*) > 1
 $query$),
-(43::bigint, 'approval_long_under_way', null::text,
+(45::bigint, 'approval_long_under_way', null::text,
 'For half a day nothing has told what has become of it, and the seat is held. Is the gateway still configured, with a key that it accepts? Look the attempt''s reference up in the gateway''s console.',
 $query$
 select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'sent'
 where o.status = 'approving' and t.sent_at < clock_timestamp() - interval '12 hours'
 $query$),
-(44::bigint, 'captured_is_price', null::text,
+(46::bigint, 'captured_is_price', null::text,
 'The money of an order is not its price. Compare with the gateway''s books, and give it back.',
 $query$
 select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'captured'
 where t.captured is distinct from o.price or t.amount is distinct from o.price
 $query$),
-(45::bigint, 'order_status_against_money', null::text,
+(47::bigint, 'order_status_against_money', null::text,
 'Compare the order with its attempts (select * from sugang.payment_attempts where order_id = <id>), its payment and the gateway''s books. Decide which is right, and correct the other.',
 $query$
 select concat(o.id, ' ', w.reason) from sugang.orders o
@@ -11242,7 +11597,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(46::bigint, 'payment_of_attempt', null::text,
+(48::bigint, 'payment_of_attempt', null::text,
 'The payment that an attempt has brought is gone, or has another amount. Compare with the history, a backup and the gateway''s books.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -11255,7 +11610,7 @@ where t.status in ('captured', 'surplus')
                 and not exists (select from sugang.audit_log h
                                 where h.subject = 'payment' and h.subject_id = p.id and h.entry > 1) end
 $query$),
-(47::bigint, 'surplus_without_refund', null::text,
+(49::bigint, 'surplus_without_refund', null::text,
 'Money was set aside, and nothing is owed back. Write the refund, or find out who has taken it away.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -11263,7 +11618,7 @@ where t.status = 'surplus'
   and coalesce((select sum(amount) from sugang.refunds r
                 where r.payment_id = t.payment_id and r.status <> 'refused'), 0) < t.captured
 $query$),
-(48::bigint, 'paid_order_without_registration', 'course',
+(50::bigint, 'paid_order_without_registration', 'course',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -11273,7 +11628,7 @@ where o.status = 'paid' and o.kind = 'course' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'course' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(49::bigint, 'paid_order_without_registration', 'test',
+(51::bigint, 'paid_order_without_registration', 'test',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -11283,7 +11638,7 @@ where o.status = 'paid' and o.kind = 'test' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'test' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(50::bigint, 'unpaid_without_reversal', null::text,
+(52::bigint, 'unpaid_without_reversal', null::text,
 'Compare the history of the order (select * from sugang.audit_log where subject = ''order'' and subject_id = <id>) with its attempts and the gateway''s books. If the money is there, restore the order.',
 $query$
 select o.id::text from sugang.orders o
@@ -11294,24 +11649,24 @@ where o.status <> 'paid'
                          and t.facts -> 'taken_back' @> to_jsonb(l.payment_id)
                   where t.order_id = o.id)
 $query$),
-(51::bigint, 'second_event', null::text,
+(53::bigint, 'second_event', null::text,
 'An event was stored twice. Delete all but its first row, and create the missing unique index again.',
 $query$
 select concat(gateway, ' ', event_key) from sugang.gateway_events group by gateway, event_key having count(*) > 1
 $query$),
-(52::bigint, 'event_never_looked_up', null::text,
+(54::bigint, 'event_never_looked_up', null::text,
 'Nothing has looked up what a gateway has told. See that the sweep runs, and that the gateway can be reached.',
 $query$
 select id::text from sugang.gateway_events
 where status = 'due' and lease_until < clock_timestamp() - interval '1 day'
 $query$),
-(53::bigint, 'second_active_payment', null::text,
+(55::bigint, 'second_active_payment', null::text,
 'The user has paid twice. Give one payment back and set its status to ''refunded''.',
 $query$
 select string_agg(id::text, '+' order by id) from payments where status = 'paid'
 group by user_id, content_type_id, object_id having count(*) > 1
 $query$),
-(54::bigint, 'active_payment_without_active_registration', 'course',
+(56::bigint, 'active_payment_without_active_registration', 'course',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -11322,7 +11677,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(55::bigint, 'active_payment_without_active_registration', 'test',
+(57::bigint, 'active_payment_without_active_registration', 'test',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -11333,39 +11688,39 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(56::bigint, 'payment_of_unknown_kind', null::text,
+(58::bigint, 'payment_of_unknown_kind', null::text,
 'Set the payment type to the kind of the content type: select * from sugang.kinds;',
 $query$
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
 where k.kind is distinct from p.payment_type
 $query$),
-(57::bigint, 'payment_without_user', null::text,
+(59::bigint, 'payment_without_user', null::text,
 'Restore the user from a backup; the history has the id.',
 $query$
 select p.id::text from payments p where not exists (select from users u where u.id = p.user_id)
 $query$),
-(58::bigint, 'payment_value_unknown', null::text,
+(60::bigint, 'payment_value_unknown', null::text,
 'Set a status that is known, and the amount and the method that the history and the gateway have.',
 $query$
 select id::text from payments
 where status not in ('paid', 'cancelled', 'refunded')
    or (amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free') is not true
 $query$),
-(59::bigint, 'payment_points_to_another_registration', 'course',
+(61::bigint, 'payment_points_to_another_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join course_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
   and (r.user_id, r.course_id) <> (p.user_id, p.object_id)
 $query$),
-(60::bigint, 'payment_points_to_another_registration', 'test',
+(62::bigint, 'payment_points_to_another_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join test_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
   and (r.user_id, r.test_id) <> (p.user_id, p.object_id)
 $query$),
-(61::bigint, 'payment_points_to_no_registration', 'course',
+(63::bigint, 'payment_points_to_no_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -11376,7 +11731,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'course' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(62::bigint, 'payment_points_to_no_registration', 'test',
+(64::bigint, 'payment_points_to_no_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -11387,19 +11742,19 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'test' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(63::bigint, 'external_id_twice', null::text,
+(65::bigint, 'external_id_twice', null::text,
 'Compare both payments with the gateway''s books; one of them is not what was paid.',
 $query$
 select string_agg(id::text, '+' order by id) from payments
 where starts_with(external_transaction_id, 'sugang_') group by external_transaction_id having count(*) > 1
 $query$),
-(64::bigint, 'payment_time_against_status', null::text,
+(66::bigint, 'payment_time_against_status', null::text,
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from payments
 where status = 'paid' and cancelled_at is not null or status = 'cancelled' and cancelled_at is null
 $query$),
-(65::bigint, 'payment_times_out_of_order', null::text,
+(67::bigint, 'payment_times_out_of_order', null::text,
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select p.id::text from payments p
@@ -11410,17 +11765,17 @@ where (p.cancelled_at < p.paid_at - interval '5 minutes'
                   where h.subject = 'payment' and h.subject_id = p.id and h.entry = p.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(66::bigint, 'second_registration', 'course',
+(68::bigint, 'second_registration', 'course',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from course_registrations group by user_id, course_id having count(*) > 1
 $query$),
-(67::bigint, 'second_registration', 'test',
+(69::bigint, 'second_registration', 'test',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from test_registrations group by user_id, test_id having count(*) > 1
 $query$),
-(68::bigint, 'active_registration_without_active_payment', 'course',
+(70::bigint, 'active_registration_without_active_payment', 'course',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from course_registrations r
@@ -11434,7 +11789,7 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.enrolled_at)))
 $query$),
-(69::bigint, 'active_registration_without_active_payment', 'test',
+(71::bigint, 'active_registration_without_active_payment', 'test',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from test_registrations r
@@ -11448,43 +11803,43 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.applied_at)))
 $query$),
-(70::bigint, 'registration_without_user_or_item', 'course',
+(72::bigint, 'registration_without_user_or_item', 'course',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from course_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from courses i where i.id = r.course_id)
 $query$),
-(71::bigint, 'registration_without_user_or_item', 'test',
+(73::bigint, 'registration_without_user_or_item', 'test',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from test_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from tests i where i.id = r.test_id)
 $query$),
-(72::bigint, 'registration_status_unknown', 'course',
+(74::bigint, 'registration_status_unknown', 'course',
 'Set the status that the history has.',
 $query$
 select id::text from course_registrations where status not in ('enrolled', 'completed', 'cancelled')
 $query$),
-(73::bigint, 'registration_status_unknown', 'test',
+(75::bigint, 'registration_status_unknown', 'test',
 'Set the status that the history has.',
 $query$
 select id::text from test_registrations where status not in ('applied', 'completed', 'cancelled')
 $query$),
-(74::bigint, 'registration_time_against_status', 'course',
+(76::bigint, 'registration_time_against_status', 'course',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from course_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(75::bigint, 'registration_time_against_status', 'test',
+(77::bigint, 'registration_time_against_status', 'test',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from test_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(76::bigint, 'registration_times_out_of_order', 'course',
+(78::bigint, 'registration_times_out_of_order', 'course',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from course_registrations r
@@ -11496,7 +11851,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.enrolled_at - interval '5 mi
                   where h.subject = 'course' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(77::bigint, 'registration_times_out_of_order', 'test',
+(79::bigint, 'registration_times_out_of_order', 'test',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from test_registrations r
@@ -11508,23 +11863,23 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.applied_at - interval '5 min
                   where h.subject = 'test' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(78::bigint, 'registration_count', 'course',
-'select sugang.recount_course(); counts again.',
+(80::bigint, 'registration_count', 'course',
+'select sugang.recount_course(); counts again. Where it comes back, look for a trigger that counts as well: `migrate --check` names it.',
 $query$
 select i.id::text from courses i
 left join (select course_id as id, count(*) as n from course_registrations where status <> 'cancelled' group by 1) r
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(79::bigint, 'registration_count', 'test',
-'select sugang.recount_test(); counts again.',
+(81::bigint, 'registration_count', 'test',
+'select sugang.recount_test(); counts again. Where it comes back, look for a trigger that counts as well: `migrate --check` names it.',
 $query$
 select i.id::text from tests i
 left join (select test_id as id, count(*) as n from test_registrations where status <> 'cancelled' group by 1) r
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(80::bigint, 'capacity', 'course',
+(82::bigint, 'capacity', 'course',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from courses i
@@ -11541,7 +11896,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(81::bigint, 'capacity', 'test',
+(83::bigint, 'capacity', 'test',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from tests i
@@ -11558,7 +11913,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(82::bigint, 'search_table', 'course',
+(84::bigint, 'search_table', 'course',
 'select sugang.recount_course(); lists them again.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -11566,7 +11921,7 @@ from (select id, created_at from courses where not hidden) i
 full join sugang.course_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(83::bigint, 'search_table', 'test',
+(85::bigint, 'search_table', 'test',
 'select sugang.recount_test(); lists them again.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -11574,7 +11929,7 @@ from (select id, created_at from tests where not hidden) i
 full join sugang.test_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(84::bigint, 'search_vector', 'course',
+(86::bigint, 'search_vector', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11591,7 +11946,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or coalesce(length(i.description), 0) <= 120000
       and i.search_vector <> sugang.item_words(i.title, i.description)
 $query$),
-(85::bigint, 'search_vector', 'test',
+(87::bigint, 'search_vector', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11608,7 +11963,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or coalesce(length(i.description), 0) <= 120000
       and i.search_vector <> sugang.item_words(i.title, i.description)
 $query$),
-(86::bigint, 'search_vector_of_payment', null::text,
+(88::bigint, 'search_vector_of_payment', null::text,
 'Write the title again: update payments set target_title = target_title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -11623,7 +11978,7 @@ where p.target_title is not null
   and (p.search_vector is distinct from to_tsvector('simple', p.target_title)
        or p.title_vector <> sugang.search_vector(p.target_title, null))
 $query$),
-(87::bigint, 'outbox_of_change', null::text,
+(89::bigint, 'outbox_of_change', null::text,
 'A change was written while the trigger of the history was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the registration, order or payment.',
 $query$
 select concat(h.subject, ' ', h.subject_id, ' entry ', h.entry, ' for ', w.id)
@@ -11633,7 +11988,7 @@ where w.status <> 'ended' and (w.types = '{}' or sugang.event_type(h) = any(w.ty
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where e.change_id = h.id)
 $query$),
-(88::bigint, 'outbox_of_refund', null::text,
+(90::bigint, 'outbox_of_refund', null::text,
 'A refund was written while its trigger was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the payment.',
 $query$
 select concat('refund ', r.id, ' ', r.status, ' for ', w.id)
@@ -11645,7 +12000,7 @@ where w.status <> 'ended' and (w.types = '{}' or 'refund.' || r.status = any(w.t
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where (e.subject, e.subject_id, e.type) = ('refund', r.id, 'refund.' || r.status))
 $query$),
-(89::bigint, 'told_twice', null::text,
+(91::bigint, 'told_twice', null::text,
 'One change is told twice: delete what is pending of the later event or delivery, and create the missing unique index again.',
 $query$
 select concat('change ', change_id) from sugang.outbox
@@ -11654,7 +12009,7 @@ union all
 select concat('event ', event_id, ' for ', webhook_id) from sugang.deliveries
 group by event_id, webhook_id having count(*) > 1
 $query$),
-(90::bigint, 'delivery_without_event', null::text,
+(92::bigint, 'delivery_without_event', null::text,
 'It can never be sent: delete it, or restore the event from a backup.',
 $query$
 select d.id::text from sugang.deliveries d

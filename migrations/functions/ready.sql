@@ -41,7 +41,7 @@ begin
                                               'gateway_key,amount,currency,captured,payment_id,tries,lease_until,due_at,secret,'
                                               'code,facts,created_at,sent_at,ended_at,opened,window_key,'
                                               'reconcile_at'),
-        ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount'),
+        ('sugang.payment_attempts', 'insert', 'order_id,gateway,reference,amount,status,captured,payment_id'),
         ('sugang.payment_attempts', 'update', 'status,idempotency_key,gateway_key,captured,payment_id,tries,'
                                               'lease_until,due_at,secret,code,facts,sent_at,ended_at,opened,'
                                               'window_key,reconcile_at'),
@@ -84,9 +84,14 @@ begin
         ('sugang.search_changes', 'select', 'kind,xid,sign,search_vector,start_at,end_at,created_at,item_id'),
         ('sugang.search_changes', 'insert', 'kind,xid,sign'),
         ('sugang.search_changes', 'delete', null),
-        ('sugang.frequent_searches', 'select', 'kind,begun_at,words'),
-        ('sugang.frequent_searches', 'insert', 'kind,begun_at,words'),
-        ('sugang.frequent_searches', 'update', 'begun_at,words'),
+        ('sugang.search_bitmap_sets', 'select', 'kind,number,begun_at,words,snapshot,as_of,next_item_id,table_oid'),
+        ('sugang.search_bitmap_sets', 'insert', 'kind,number,begun_at,words,snapshot,as_of,next_item_id,table_oid'),
+        ('sugang.search_bitmap_sets', 'update', 'words,snapshot,as_of,next_item_id'),
+        ('sugang.search_bitmap_sets', 'delete', null),
+        ('sugang.search_bitmaps', 'select', 'kind,number,place,block,bits'),
+        ('sugang.search_bitmaps', 'insert', 'kind,number,place,block,bits'),
+        ('sugang.search_bitmaps', 'update', 'bits'),
+        ('sugang.search_bitmaps', 'delete', null),
         ('sugang.webhooks', 'select', 'id,url,types,status,paused_by,secret,old_secret,old_secret_until,'
                                       'failing_since,first_change,created_at,created_by'),
         ('sugang.webhooks', 'insert', 'url,types,secret,created_by'),
@@ -148,15 +153,24 @@ create or replace function sugang.record_objects() returns void language sql as 
     insert into sugang.schema_definitions values ('server', '', 'major version', sugang.server_major());
 $$;
 
--- Whether row security hides no row of a table from this role, and refuses none: a policy admits them all, and no
--- other one restricts it.
-create or replace function sugang.every_row_is_shown(p_table regclass) returns boolean language sql stable as $$
-    select coalesce(bool_or(polpermissive and polcmd = '*' and pg_get_expr(polqual, polrelid) = 'true'
-                            and coalesce(pg_get_expr(polwithcheck, polrelid), 'true') = 'true')
-                    and bool_and(polpermissive), false)
-    from pg_policy cross join unnest(polroles) role
-    -- 0 stands for every role.
-    where polrelid = p_table and (role = 0 or pg_has_role(role, 'usage'))
+-- Whether row security lets this role do with every row of a table what a privilege allows: a policy admits them all,
+-- for this command or for each, and no other one restricts it. A policy without a condition admits no row.
+create or replace function sugang.every_row_is_shown(p_table regclass, p_privilege text) returns boolean
+language sql stable as $$
+    select coalesce(bool_or(polpermissive and 'true' = all (conditions)), false)
+           and not coalesce(bool_or(not polpermissive and 'true' <> any (conditions)), false)
+    from pg_policy
+    cross join unnest(polroles) role
+    cross join lateral (select pg_get_expr(polqual, polrelid) as old_row) using_clause
+    cross join lateral (select coalesce(pg_get_expr(polwithcheck, polrelid), old_row) as new_row) check_clause
+    cross join lateral (select case p_privilege when 'insert' then array[new_row]
+                                                when 'update' then array[old_row, new_row]
+                                                else array[old_row] end as conditions) needed
+    where polrelid = p_table
+      and polcmd::text in ('*', case p_privilege when 'select' then 'r' when 'insert' then 'a'
+                                                 when 'update' then 'w' when 'delete' then 'd' end)
+      -- 0 stands for every role.
+      and (role = 0 or pg_has_role(role, 'usage'))
 $$;
 
 -- What is missing of all that, with the reason by which the API names its kind. Requests fail of it, unless it is a
@@ -196,11 +210,11 @@ language sql stable set search_path = public set jit = off as $$
     where not has_sequence_privilege(sequence, 'usage')
     union all
     -- Statements do not fail of row security: users are not found and lists are empty.
-    select 'permission_missing',
+    select distinct 'permission_missing',
            format('rows of %s (alter table %1$s disable row level security, or a policy with `true` for them all)',
                   relation), false
-    from (select distinct to_regclass(r.relation) as relation from sugang.rights() r) needed
-    where row_security_active(relation) and not sugang.every_row_is_shown(relation)
+    from (select distinct to_regclass(r.relation) as relation, r.privilege from sugang.rights() r) needed
+    where row_security_active(relation) and not sugang.every_row_is_shown(relation, privilege)
 $$;
 
 -- Proves what requests need. 'not_ready' has the reason, and for the log what is missing; 'ok' has what is degraded:

@@ -99,6 +99,7 @@ declare
     lock_key bigint := hashtextextended('{kind} ' || p_available || ' ' || p_query::text, 0);
     negated_terms tsquery := sugang.negated_terms(p_query);
     known sugang.search_counts;
+    in_bitmaps sugang.search_counts;
     begun timestamptz;
     found_n bigint;
     snapshot_now pg_snapshot;
@@ -143,6 +144,14 @@ begin
     end if;
     if not keeps and known.next_item_id is not null then known := null; end if;
     is_new := known.n is null;
+    if is_new or known.next_item_id is not null
+            or known.as_of < clock_timestamp() - sugang.search_ahead_age() then
+        in_bitmaps := sugang.{kind}_count_in_bitmaps(p_available, p_query);
+        if in_bitmaps.n is not null
+                and (is_new or known.next_item_id is not null or known.as_of < in_bitmaps.as_of) then
+            known := in_bitmaps;
+        end if;
+    end if;
     begun := clock_timestamp();
     late_at := case when keeps then begun + sugang.search_count_patience() else 'infinity' end;
     p_now := greatest(p_now, known.as_of);
@@ -151,7 +160,7 @@ begin
             from sugang.{kind}_adjust_search_count(known, p_query, p_now);
         -- A small one is adjusted for each request, and not written for each.
         if greatest(found_n, known.n) <= sugang.search_count_exact_limit()
-                and snapshot_now is not null
+                and snapshot_now is not null and not is_new
                 and known.as_of > clock_timestamp() - sugang.search_count_max_age() / 2 then
             return found_n;
         end if;

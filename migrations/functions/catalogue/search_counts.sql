@@ -101,9 +101,10 @@ begin
     perform sugang.prune_search_changes(p_kind);
 end $$;
 
--- Deletes the changes that every count includes, and all but the latest 10,000: a count that needs an older one is
--- taken again. A count that is being taken may not include them, so the last pruned change stays as a marker for all
--- before it. Writers call this too: it locks no row of sugang.search_counts, since a search would wait for that.
+-- Deletes the changes that every count and bitmap includes, and all but the latest 10,000: a count that needs an older
+-- one is taken again. A count that is being taken may not include them, so the last pruned change stays as a marker
+-- for all before it. Writers call this too: it locks no row of sugang.search_counts, since a search would wait for
+-- that.
 create or replace function sugang.prune_search_changes(p_kind text) returns void language plpgsql as $$
 declare
     needed xid8;
@@ -113,12 +114,16 @@ begin
         return;
     end if;
     needed := greatest(
-        coalesce((select pg_snapshot_xmin(snapshot) from sugang.search_counts
-                  where kind = p_kind and table_oid = tableoid
-                    and counted_at > clock_timestamp() - sugang.search_count_lifetime()
-                    and counted_at <= clock_timestamp()
-                  order by 1 limit 1),
-                 pg_snapshot_xmin(pg_current_snapshot())),
+        least((select pg_snapshot_xmin(snapshot) from sugang.search_counts
+               where kind = p_kind and table_oid = tableoid
+                 and counted_at > clock_timestamp() - sugang.search_count_lifetime()
+                 and counted_at <= clock_timestamp()
+               order by 1 limit 1),
+              (select pg_snapshot_xmin(snapshot) from sugang.search_bitmap_sets
+               where kind = p_kind and words <> '{}' and table_oid = 'sugang.search_bitmaps'::regclass
+                 and as_of between clock_timestamp() - sugang.search_count_lifetime() and clock_timestamp()
+               order by 1 limit 1),
+              pg_snapshot_xmin(pg_current_snapshot())),
         (select xid from sugang.search_changes where kind = p_kind order by xid desc offset 10000 limit 1));
     with pruned as (
         -- A change of a future transaction comes from a restored dump. This transaction's own may look like one.

@@ -569,6 +569,13 @@ pub const FALSIFICATIONS: &[Falsification] = &[
             values ('{kind}', false, 'x', 7, now(), pg_current_snapshot(), now(), 'sugang.search_counts'::regclass,
                     sugang.search_query('정보'), '1999-01-01', 1)",
     ),
+    by(
+        "search_bitmap",
+        "정보",
+        "insert into sugang.search_bitmap_sets (kind, number, begun_at, words, snapshot, as_of, table_oid)
+            values ('{kind}', 0, now(), array[sugang.search_query('정보')], pg_current_snapshot(), now(),
+                    'sugang.search_bitmaps'::regclass)",
+    ),
     by("search_table", "1", "update sugang.{kind}_search set created_at = now() where item_id = 1"),
     by("search_table", "1", "delete from sugang.{kind}_search where item_id = 1"),
     by("search_table", "1", "update {items} set hidden = true where id = 1"),

@@ -1,4 +1,4 @@
-//! The counts of frequent searches that the sweep takes before a user searches.
+//! Frequent words have bitmaps, which the sweep makes before a user searches.
 
 use futures::future::join_all;
 use rstest::rstest;
@@ -111,6 +111,10 @@ async fn the_first_search_for_a_frequent_word_finds_its_count(#[values(EXAM, COU
         ("둘", ""),
         ("-사전", ""),
         ("-둘", "available"),
+        ("둘 사전", ""),
+        ("사전 -둘", "available"),
+        ("둘 or 사전", ""),
+        ("둘 or -사전", "available"),
     ] {
         let expected = matching(&app, kind, words, status).await;
         assert_eq!(
@@ -122,28 +126,40 @@ async fn the_first_search_for_a_frequent_word_finds_its_count(#[values(EXAM, COU
     assert_eq!(wrong_now(&app, kind).await, 0);
 }
 
-/// How many of the counts that are kept, finished or not, are not what a sequential count finds at this moment.
+/// How many counts by bitmaps, with the changes since, are not what a sequential count finds at this moment.
 async fn wrong_now(app: &App, kind: Kind) -> usize {
     let name = kind.payment_type;
     let wrong = format!(
-        "select count(*) from sugang.search_counts c
-         cross join lateral sugang.{name}_adjust_search_count(c, c.words, now()) a
-         where c.kind = '{name}' and a.n <> (
+        "select count(*) from unnest(array['사전', '둘', '둘 사전', '사전 -둘', '둘 or 사전', '둘 -사전']) search
+         cross join (values (false), (true)) a (available)
+         cross join lateral (select sugang.search_query(search) as wanted) q
+         cross join lateral (
+             select (sugang.{name}_adjust_search_count(known, wanted, now())).n
+             from (select sugang.{name}_count_in_bitmaps(available, wanted) as known offset 0) k) counted
+         where counted.n <> (
              select count(*) from sugang.{name}_search s join {} i on i.id = item_id
-             where s.search_vector @@ c.words and (not c.available or now() between start_at and end_at)
-               and (c.next_item_id is null or (s.created_at, s.item_id) < (c.next_created_at, c.next_item_id)))",
+             where s.search_vector @@ wanted and (not available or now() between start_at and end_at))",
         kind.items
     );
     usize::try_from(app.one::<i64>(&wrong, &[]).await).unwrap()
 }
 
-/// How many of the counts that are taken ahead are wrong while items are edited.
+/// Whether searches have bitmaps to use.
+async fn has_bitmaps(app: &App, kind: Kind) -> bool {
+    let in_use = format!(
+        "select (sugang.{}_count_in_bitmaps(false, sugang.search_query('둘 -사전'))).n is not null",
+        kind.payment_type
+    );
+    app.one(&in_use, &[]).await
+}
+
+/// How many counts by bitmaps are wrong while these are made and kept, and items are edited.
 async fn wrong_counts(app: &App, kind: Kind, random: &mut fastrand::Rng) -> usize {
     let late = app.connect().await;
-    app.run("delete from sugang.search_counts", &[]).await;
+    app.run("delete from sugang.search_bitmap_sets", &[]).await;
     let (mut found, mut edits, mut finished) = (0, 0, 0);
-    // An edit of an id makes the counts begin again.
-    while edits < 40 || finished == 0 {
+    // An edit of an id makes the bitmaps begin again.
+    while edits < 40 || finished < 5 {
         let edit = random_edit(kind, random);
         let is_late = random.u32(0..3) == 0;
         if is_late {
@@ -152,7 +168,8 @@ async fn wrong_counts(app: &App, kind: Kind, random: &mut fastrand::Rng) -> usiz
         } else {
             app.run(&edit, &[]).await;
         }
-        finished += usize::from(sweep(app).await > Some(1));
+        sweep(app).await;
+        finished += usize::from(has_bitmaps(app, kind).await);
         found += wrong_now(app, kind).await;
         if is_late {
             late.batch_execute("commit").await.unwrap();
@@ -176,9 +193,9 @@ async fn counts_taken_ahead_are_exact_whatever_is_edited_meanwhile(#[values(EXAM
         assert_eq!(wrong_counts(&app, kind, &mut random).await, 0, "seed {seed}");
     }
 
-    // The control: every edit is taken for one of what is counted already.
-    let place = "(c.created_at, c.item_id) < (k.next_created_at, k.next_item_id)";
-    edit_function(&app, kind, "adjust_search_counts", place, "true").await;
+    // The control: no edit is looked at.
+    let unseen = "not pg_visible_in_snapshot(c.xid, p_set.snapshot)";
+    edit_function(&app, kind, "renew_bitmaps", unseen, "false").await;
     let mut wrong = 0;
     for _ in 0..3 {
         wrong += wrong_counts(&app, kind, &mut random).await;
@@ -186,7 +203,7 @@ async fn counts_taken_ahead_are_exact_whatever_is_edited_meanwhile(#[values(EXAM
     assert!(wrong > 0, "seed {seed}");
 }
 
-/// A transaction of many changes makes counts useless. They are taken again, but not after each such transaction.
+/// A transaction of many changes makes bitmaps useless. They are made again, but not after each such transaction.
 #[rstest]
 #[tokio::test]
 async fn counts_are_taken_again_after_a_large_change(#[values(EXAM, COURSE)] kind: Kind) {
@@ -226,14 +243,43 @@ async fn counts_are_taken_again_after_a_large_change(#[values(EXAM, COURSE)] kin
 
 #[rstest]
 #[tokio::test]
-async fn sweeps_at_the_same_time_share_the_counts(#[values(EXAM, COURSE)] kind: Kind) {
+async fn sweeps_at_the_same_time_share_the_work(#[values(EXAM, COURSE)] kind: Kind) {
     let app = start().await;
     set_ahead(&app).await;
     fill(&app, kind).await;
     while join_all((0..4).map(|_| sweep(&app))).await.contains(&Some(1)) {}
     assert_eq!(wrong_now(&app, kind).await, 0);
-    let counted = "select count(*) from sugang.search_counts where next_item_id is null";
-    assert!(app.one::<i64>(counted, &[]).await >= 4);
+    assert!(has_bitmaps(&app, kind).await);
+}
+
+/// Where a day's periods begin and end at once, as after a pause of the sweeps, they are caught up with in steps.
+#[rstest]
+#[tokio::test]
+async fn bitmaps_catch_up_with_time_in_steps(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = start().await;
+    set_ahead(&app).await;
+    set(&app, "search_ahead_edges", "100::bigint").await;
+    fill(&app, kind).await;
+    let spread = format!(
+        "update {} set start_at = now() - interval '1 h' + id % 3000 * interval '1 s', end_at = '2099-01-01'
+         where id % 2 = 0",
+        kind.items
+    );
+    app.run(&spread, &[]).await;
+    sweep_until_counted(&app).await;
+    let back = "update sugang.search_bitmap_sets set as_of = as_of - interval '30 min'";
+    let moved = format!(
+        "update sugang.search_bitmaps m set bits = m.bits & ~(
+             select bit_or(sugang.bit_of(id)) from {}
+             where start_at > now() - interval '30 min' and start_at <= now() and sugang.block_of(id) = m.block)
+         where place = -1",
+        kind.items
+    );
+    app.run(back, &[]).await;
+    app.run(&moved, &[]).await;
+    assert!(sweep_until_counted(&app).await > 5, "in steps");
+    assert!(has_bitmaps(&app, kind).await);
+    assert_eq!(wrong_now(&app, kind).await, 0);
 }
 
 /// What users have searched for is counted ahead as well, once its first count is known.
@@ -244,7 +290,10 @@ async fn what_users_search_for_is_counted_again_ahead(#[values(EXAM, COURSE)] ki
     let minsu = app.user("minsu").await;
     set_ahead(&app).await;
     fill(&app, kind).await;
-    assert_eq!(search(&app, kind, &minsu, "둘 사전", "").await, (200, 1_200.into()));
+    assert_eq!(
+        search(&app, kind, &minsu, r#""사전 둘""#, "").await,
+        (200, 1_200.into())
+    );
     sweep_until_counted(&app).await;
     slow_down(&app, kind).await;
     app.run(
@@ -254,8 +303,16 @@ async fn what_users_search_for_is_counted_again_ahead(#[values(EXAM, COURSE)] ki
     .await;
     sweep_until_counted(&app).await;
     sweep_until_counted(&app).await;
-    let expected = matching(&app, kind, "둘 사전", "").await;
-    assert_eq!(search(&app, kind, &minsu, "둘 사전", "").await, (200, expected.into()));
+    app.run(
+        "update sugang.search_counts set counted_at = counted_at - interval '1 minute'",
+        &[],
+    )
+    .await;
+    let expected = matching(&app, kind, r#""사전 둘""#, "").await;
+    assert_eq!(
+        search(&app, kind, &minsu, r#""사전 둘""#, "").await,
+        (200, expected.into())
+    );
 }
 
 /// Few of the items with a frequent word can be taken any more: their number is exact and costs no look at all others.
