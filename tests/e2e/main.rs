@@ -33,7 +33,6 @@ mod http_conformance;
 mod idempotency;
 mod items {
     mod complete;
-    mod count_ahead;
     mod count_pieces;
     mod counts;
     mod far_times;
@@ -43,6 +42,7 @@ mod items {
     mod list;
     mod register;
     mod search;
+    mod search_bitmaps;
 }
 mod kakaopay;
 mod ledger;

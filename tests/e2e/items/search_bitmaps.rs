@@ -183,7 +183,7 @@ async fn wrong_counts(app: &App, kind: Kind, random: &mut fastrand::Rng) -> usiz
 
 #[rstest]
 #[tokio::test]
-async fn counts_taken_ahead_are_exact_whatever_is_edited_meanwhile(#[values(EXAM, COURSE)] kind: Kind) {
+async fn bitmaps_are_exact_whatever_is_edited_meanwhile(#[values(EXAM, COURSE)] kind: Kind) {
     let app = start().await;
     set_ahead(&app).await;
     fill(&app, kind).await;
@@ -206,7 +206,7 @@ async fn counts_taken_ahead_are_exact_whatever_is_edited_meanwhile(#[values(EXAM
 /// A transaction of many changes makes bitmaps useless. They are made again, but not after each such transaction.
 #[rstest]
 #[tokio::test]
-async fn counts_are_taken_again_after_a_large_change(#[values(EXAM, COURSE)] kind: Kind) {
+async fn bitmaps_are_made_again_after_a_large_change(#[values(EXAM, COURSE)] kind: Kind) {
     let app = start().await;
     let minsu = app.user("minsu").await;
     set_ahead(&app).await;
@@ -282,10 +282,10 @@ async fn bitmaps_catch_up_with_time_in_steps(#[values(EXAM, COURSE)] kind: Kind)
     assert_eq!(wrong_now(&app, kind).await, 0);
 }
 
-/// What users have searched for is counted ahead as well, once its first count is known.
+/// What users have searched for has a bitmap as well, once its first count is known: a phrase, for instance.
 #[rstest]
 #[tokio::test]
-async fn what_users_search_for_is_counted_again_ahead(#[values(EXAM, COURSE)] kind: Kind) {
+async fn what_users_search_for_has_bitmaps_too(#[values(EXAM, COURSE)] kind: Kind) {
     let app = start().await;
     let minsu = app.user("minsu").await;
     set_ahead(&app).await;
