@@ -125,17 +125,23 @@ impl<'a> Bench<'a> {
             let first = groups.next().context("the numbers never end")? * count + 1;
             anyhow::Ok(Users { first, count })
         };
+        // All of it before the first host has connections: they are closed when nothing comes.
+        let mut databases = Vec::new();
+        for times in std::iter::once(1).chain(options.scale) {
+            let database_url = seeded(&environment.database_url, options.rows * times).await?;
+            heading("Bitmaps of frequent words, as sweeps make them");
+            goals::count_ahead(&database_url).await?;
+            databases.push((times, database_url));
+        }
         let mut targets = Vec::new();
         let mut first = None;
-        for times in std::iter::once(1).chain(options.scale) {
+        for (times, database_url) in databases {
             let stores = Stores {
-                database_url: seeded(&environment.database_url, options.rows * times).await?,
+                database_url,
                 redis_url: environment.redis_url.clone(),
                 jwt_secret: Uuid::new_v4().to_string(),
                 project: environment.project.clone(),
             };
-            heading("Bitmaps of frequent words, as sweeps make them");
-            goals::count_ahead(&stores.database_url).await?;
             let suffix = match times {
                 1 => String::new(),
                 times => format!(" ×{times}"),
