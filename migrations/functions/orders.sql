@@ -135,22 +135,26 @@ begin
     return t;
 end $$;
 
--- What a client sees of an order. `now` lets it count down whatever its own clock says.
+-- What a client sees of an order. `now` lets it count down whatever its own clock says. The attempt is that of
+-- sugang.current_attempt, in place of a call, whose row would be copied twice.
 create or replace function sugang.order_json(o sugang.orders) returns table (object text) language sql stable as $$
     select row_to_json(j)::text from (select
         o.id, o.kind as item_type, o.item_id, o.title, o.price::text as amount, o.payment_method, o.gateway, o.status,
         sugang.iso(o.created_at) as created_at, sugang.iso(o.expires_at) as expires_at,
-        sugang.iso(o.ended_at) as ended_at, o.payment_id, o.registration_id, t.reference,
-        sugang.window_json(o, t) as "window",
+        sugang.iso(o.ended_at) as ended_at, o.payment_id, o.registration_id, (c.t).reference,
+        sugang.window_json(o, c.t) as "window",
         (select code from sugang.payment_attempts
          where order_id = o.id and status = 'declined' order by id desc limit 1) as declined_code,
-        case when t.due_at is not null then json_build_object(
-            'account', t.facts ->> 'account', 'amount', t.amount::text, 'due_at', sugang.iso(t.due_at)) end as deposit,
+        case when (c.t).due_at is not null then json_build_object(
+            'account', (c.t).facts ->> 'account', 'amount', (c.t).amount::text,
+            'due_at', sugang.iso((c.t).due_at)) end as deposit,
         (select json_build_object('amount', amount::text, 'status', status, 'code', code) from sugang.refunds
          where payment_id = o.payment_id and (ends_payment or cancels_payment) and status <> 'refused'
          order by id desc limit 1) as refund,
         sugang.iso(moment) as now
-        from sugang.current_attempt(o.id) t, clock_timestamp() moment) j
+        from clock_timestamp() moment left join lateral (
+            select t from sugang.payment_attempts t
+            where order_id = o.id order by is_live desc, id desc limit 1) c on true) j
 $$;
 
 -- An answer that is repeated tells the time of its repetition.
