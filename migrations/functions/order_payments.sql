@@ -50,9 +50,7 @@ declare
     t sugang.payment_attempts;
     due timestamptz;
 begin
-    if exists (select from sugang.orders where id = p_id and user_id = p_user) then
-        o := sugang.lock_order(p_id);
-    end if;
+    o := sugang.lock_order(p_id, p_user);
     perform sugang.lock_user(p_user);
     a.outcome := case
         when o.id is null then 'not_found'
@@ -226,9 +224,9 @@ begin
     o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
     select * into t from sugang.payment_attempts where id = p_attempt for update;
     if p_outcome = 'captured' and t.payment_id is null then
-        o := sugang.capture(o, t, p_facts);
+        return sugang.capture(o, t, p_facts);
     elsif p_outcome = 'declined' and t.is_live then
-        o := sugang.decline(o, t, p_facts);
+        return sugang.decline(o, t, p_facts);
     elsif p_outcome = 'waiting' and t.status = 'sent' then
         -- The gateway may give weeks; no seat is held beyond the period.
         execute format('select least(sugang.%I($1), $2)', o.kind || '_end') into due
@@ -262,8 +260,9 @@ declare
     o sugang.orders;
 begin
     if p_function is distinct from 'settle_attempt' then perform sugang.misrouted(p_function, 'settle_attempt'); end if;
-    select r.* into o from sugang.orders r join sugang.payment_attempts t on t.order_id = r.id where t.id = p_attempt;
-    if o.id is null then
+    select r.user_id into o.user_id
+        from sugang.orders r join sugang.payment_attempts t on t.order_id = r.id where t.id = p_attempt;
+    if not found then
         a.outcome := 'not_found';
         return a;
     end if;

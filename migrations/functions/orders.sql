@@ -167,16 +167,15 @@ begin
     return p_row;
 end $$;
 
--- Locks an order with all that concerns its user and item.
-create or replace function sugang.lock_order(p_id bigint) returns sugang.orders language plpgsql as $$
+-- Locks an order with all that concerns its user and item. With p_user, only an order of that user.
+create or replace function sugang.lock_order(p_id bigint, p_user bigint default null) returns sugang.orders
+language plpgsql as $$
 declare
     o sugang.orders;
 begin
-    select * into o from sugang.orders where id = p_id;
-    if o.id is not null then
-        perform pg_advisory_xact_lock(hashtextextended(o.kind || ' ' || o.item_id, o.user_id));
-        select * into o from sugang.orders where id = p_id for update;
-    end if;
+    perform pg_advisory_xact_lock(hashtextextended(kind || ' ' || item_id, user_id)) from sugang.orders
+        where id = p_id and (p_user is null or user_id = p_user);
+    if found then select * into o from sugang.orders where id = p_id for update; end if;
     return o;
 end $$;
 
@@ -240,9 +239,7 @@ declare
     a sugang.function_row;
     o sugang.orders;
 begin
-    if exists (select from sugang.orders where id = p_id and user_id = p_user) then
-        o := sugang.lock_order(p_id);
-    end if;
+    o := sugang.lock_order(p_id, p_user);
     perform sugang.lock_user(p_user);
     a.outcome := sugang.order_cancellation_error(o);
     if a.outcome is not null then return a; end if;
