@@ -160,6 +160,7 @@ create or replace function sugang.capture(o sugang.orders, t sugang.payment_atte
 returns sugang.orders language plpgsql as $$
 declare
     a sugang.function_row;
+    registered jsonb;
     paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
@@ -175,18 +176,22 @@ begin
         update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
         return sugang.set_aside(o, t, paid, external_id);
     end if;
+    registered := a.body;
     update sugang.payment_attempts
         set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
-            payment_id = (a.body::jsonb ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
+            payment_id = (registered ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
             reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
-    -- Another attempt that has been sent is still looked up: its money would be surplus.
-    update sugang.payment_attempts v
-        set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(v)
-        where order_id = o.id and status = 'open';
+    -- The live attempt of an order is its only one. Another one that has been sent is still looked up: its money would
+    -- be surplus.
+    if not t.is_live then
+        update sugang.payment_attempts v
+            set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(v)
+            where order_id = o.id and status = 'open';
+    end if;
     update sugang.orders
-        set status = 'paid', payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
-            registration_id = (a.body::jsonb ->> 'registration_id')::bigint
+        set status = 'paid', payment_id = (registered ->> 'payment_id')::bigint,
+            registration_id = (registered ->> 'registration_id')::bigint
         where id = o.id returning * into o;
     return o;
 end $$;
