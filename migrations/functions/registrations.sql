@@ -22,26 +22,29 @@ create or replace function sugang.do_register_{kind}(p_user bigint, p_id bigint,
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    item {items};
-    current_item {items};
-    registration {registrations};
-    payment payments;
-    own sugang.orders;
+    -- Only the columns that are read: PostgreSQL describes each column of a row in every statement that returns it.
+    item record;
+    current_item record;
+    registration record;
+    payment record;
+    own_order bigint;
+    own_status text;
     happened_at timestamptz;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('{kind} ' || p_id, p_user));
     -- A payment whose registration another program has cancelled or deleted.
-    select * into payment from payments
+    select id, amount, payment_method, registration_id into payment from payments
         where user_id = p_user and object_id = p_id and status = 'paid'
           and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}') for update;
-    select * into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
+    select id, status into registration from {registrations} where user_id = p_user and {item_id} = p_id for update;
     -- Money that has arrived counts even if the user is inactive by now.
     if p_order is null then perform sugang.lock_user(p_user); end if;
     happened_at := clock_timestamp();
-    select * into item from {items} where id = p_id and (not hidden or p_by_operator);
+    select id, price, start_at, end_at, hidden, capacity, registration_count, held_count into item from {items}
+        where id = p_id and (not hidden or p_by_operator);
     if item.held_count > 0 then
-        select * into own from sugang.orders
+        select id, status into own_order, own_status from sugang.orders
             where user_id = p_user and kind = '{kind}' and item_id = p_id and is_live for update;
     end if;
     if p_by_operator then
@@ -62,22 +65,22 @@ begin
     end if;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
-        when own.status <> 'held' and own.id is distinct from p_order then 'order_in_progress'
+        when own_status <> 'held' and own_order is distinct from p_order then 'order_in_progress'
         when payment.id is not null and p_order is not null then 'already_paid'
         when happened_at not between item.start_at and item.end_at and not p_any_time then 'not_open'
         when not p_one_step and item.price <> 0 and payment.id is null then 'payment_required'
         when p_amount <> item.price and not p_by_operator then 'amount_mismatch'
         when not p_by_operator and item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
         -- A seat that the user holds is theirs, even where an operator has lowered the capacity.
-        when own.id is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
+        when own_order is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
             and (item.held_count = 0 or not sugang.frees_{kind}_seat(p_id)) then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
-    if own.id is not null then perform set_config('sugang.taken_hold', own.id::text, true); end if;
+    if own_order is not null then perform set_config('sugang.taken_hold', own_order::text, true); end if;
 
     if registration.id is null then
         insert into {registrations} (user_id, {item_id}, status, {registered_at})
-            values (p_user, p_id, '{active}', happened_at) returning * into registration;
+            values (p_user, p_id, '{active}', happened_at) returning id into registration.id;
     else
         update {registrations}
             set status = '{active}', {registered_at} = happened_at, completed_at = null, cancelled_at = null,
@@ -85,7 +88,8 @@ begin
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
-    select i.* into current_item from {items} i join users u on u.id = p_user and u.is_active where i.id = p_id;
+    select title, price, start_at, end_at, hidden into current_item from {items}
+        where id = p_id and exists (select from users where id = p_user and is_active);
     if p_order is null
        and ((current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
                 is distinct from (item.price, item.start_at, item.end_at, item.hidden)
@@ -102,13 +106,13 @@ begin
                     p_external_id, 'paid', happened_at, to_tsvector('simple', current_item.title),
                     (select ts_filter(search_vector, array['a'::"char"]) from sugang.{kind}_search where item_id = p_id),
                     current_item.title, registration.id, happened_at)
-            returning * into payment;
+            returning id, amount, payment_method, registration_id into payment;
     -- The user has paid already, and pays nothing again.
     elsif payment.registration_id is distinct from registration.id then
         update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
     end if;
-    if own.id is not null then
-        if own.id is distinct from p_order then perform sugang.end_order(own.id, 'cancelled'); end if;
+    if own_order is not null then
+        if own_order is distinct from p_order then perform sugang.end_order(own_order, 'cancelled'); end if;
         perform set_config('sugang.taken_hold', '', true);
     end if;
     a.outcome := 'ok';
