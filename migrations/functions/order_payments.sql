@@ -2,14 +2,10 @@
 -- is the call to the gateway, while no transaction is open; the third settles what the gateway has said. A return, an
 -- event, a look-up and an operator settle by the same function, which takes effect once.
 
-create or replace function sugang.open_attempt(o sugang.orders) returns sugang.payment_attempts
-language plpgsql as $$
-declare
-    t sugang.payment_attempts;
+create or replace function sugang.open_attempt(o sugang.orders) returns void language plpgsql as $$
 begin
     insert into sugang.payment_attempts (order_id, gateway, reference, amount)
-        values (o.id, o.gateway, sugang.new_reference(), o.price) returning * into t;
-    return t;
+        values (o.id, o.gateway, sugang.new_reference(), o.price);
 end $$;
 
 -- Changes an order that waits for its user, who keeps the seat as long as before. What was opened at the gateway for
@@ -74,8 +70,9 @@ begin
     end if;
     if a.outcome is not null then return a; end if;
 
-    select * into t from sugang.payment_attempts where order_id = p_id and is_live for update;
-    if o.needs_opening and t.gateway_key is null then
+    -- Under the lock of the order, no other request opens or ends its attempt.
+    if o.needs_opening and not exists (
+            select from sugang.payment_attempts where order_id = p_id and is_live and gateway_key is not null) then
         a.outcome := 'not_opened';
     elsif o.gateway = 'manual' then
         execute format('select sugang.%I($1)', o.kind || '_end') into due using o.item_id;
@@ -83,7 +80,7 @@ begin
         update sugang.payment_attempts
             set status = 'waiting', due_at = due, sent_at = clock_timestamp(),
                 facts = json_build_object('account', p_account)
-            where id = t.id;
+            where order_id = p_id and is_live;
         update sugang.orders set status = 'awaiting_deposit', expires_at = due where id = p_id returning * into o;
         a.outcome := 'accepted';
         a.body := (select object from sugang.order_json(o));
@@ -93,8 +90,8 @@ begin
                 gateway_key = case when o.needs_opening then gateway_key else p_gateway_key end,
                 idempotency_key = coalesce(idempotency_key, gen_random_uuid()::text),
                 lease_until = clock_timestamp() + p_lease
-            where id = t.id returning * into t;
-        update sugang.orders set status = 'approving' where id = p_id returning * into o;
+            where order_id = p_id and is_live returning * into t;
+        update sugang.orders set status = 'approving' where id = p_id;
         a.outcome := 'send';
         a.body := sugang.attempt_json(t, o)::text;
     end if;
