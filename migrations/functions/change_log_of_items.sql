@@ -72,8 +72,8 @@ create or replace function sugang.log_{kind}_nested_edit() returns trigger langu
 declare
     before jsonb;
 begin
-    -- A registration sets none of the fields.
-    if new.registration_count <> old.registration_count then return null; end if;
+    -- A registration sets none of the fields, nor does an order.
+    if new.registration_count <> old.registration_count or new.held_count <> old.held_count then return null; end if;
     if new.id <> old.id then
         perform sugang.log_change('{kind}', old.id, 'deleted', sugang.{kind}_fields(old), null);
         perform sugang.log_change('{kind}', new.id, 'created', null, null);
