@@ -3,9 +3,11 @@
 -- Keeps held_count, whichever program writes the orders. The trigger of the item guards it: see seats.sql.
 create or replace function sugang.{kind}_order_written() returns trigger language plpgsql as $$
 declare
-    item bigint := case when tg_op = 'DELETE' then old.item_id else new.item_id end;
+    item bigint;
     change integer := 0;
 begin
+    if tg_op = 'UPDATE' and new.is_live = old.is_live then return null; end if;
+    item := case when tg_op = 'DELETE' then old.item_id else new.item_id end;
     if tg_op <> 'DELETE' then change := new.is_live::integer; end if;
     if tg_op <> 'INSERT' then change := change - old.is_live::integer; end if;
     if change <> 0 then update {items} set held_count = held_count + change where id = item; end if;
@@ -100,28 +102,28 @@ create or replace function sugang.do_preorder_{kind}(p_user bigint, p_id bigint,
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    item {items};
+    item record;
     o sugang.orders;
     happened_at timestamptz;
-    paid boolean;
-    registered boolean;
 begin
     perform pg_advisory_xact_lock(hashtextextended('{kind} ' || p_id, p_user));
     select * into o from sugang.orders where user_id = p_user and kind = '{kind}' and item_id = p_id and is_live
         for update;
     perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
-    paid := exists (select from payments
-        where user_id = p_user and object_id = p_id and status = 'paid'
-          and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}'));
-    registered := exists (select from {registrations}
-        where user_id = p_user and {item_id} = p_id and status <> 'cancelled');
-    select * into item from {items} where id = p_id and not hidden;
+    -- Only the columns that are read, as in do_register_{kind}.
+    select id, title, price, start_at, end_at, capacity, registration_count, held_count,
+           exists (select from payments
+                   where user_id = p_user and object_id = p_id and status = 'paid'
+                     and content_type_id = (select content_type_id from sugang.kinds where kind = '{kind}')) as is_paid,
+           exists (select from {registrations}
+                   where user_id = p_user and {item_id} = p_id and status <> 'cancelled') as is_registered
+        into item from {items} where id = p_id and not hidden;
     a.outcome := case
         when item.id is null then 'not_found'
-        when registered then 'already_registered'
+        when item.is_registered then 'already_registered'
         -- The registration was cancelled by another program. To register again costs nothing.
-        when paid then 'already_paid'
+        when item.is_paid then 'already_paid'
         when o.status <> 'held' then 'order_in_progress'
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
@@ -133,7 +135,8 @@ begin
     if o.id is not null and o.expires_at < happened_at then
         perform sugang.end_order(o.id, 'expired');
         o := null;
-        select * into item from {items} where id = p_id;
+        select id, title, price, start_at, end_at, capacity, registration_count, held_count into item from {items}
+            where id = p_id;
     end if;
     if o.id is not null then
         a.outcome := 'held_before';
@@ -153,8 +156,8 @@ begin
         perform sugang.open_attempt(o);
         -- As in do_register_{kind}: what has decided is read again under the lock of the item's row. Not with `=`, for
         -- which a plan may choose the index of a time that many items share.
-        if not exists (select from {items} i join users u on u.id = p_user and u.is_active
-                       where i.id = p_id and not i.hidden
+        if not exists (select from {items} i
+                       where i.id = p_id and not i.hidden and exists (select from users where id = p_user and is_active)
                          and (i.price, i.start_at, i.end_at)
                              is not distinct from (item.price, item.start_at, item.end_at)) then
             raise serialization_failure using message = 'the {kind} or the user has changed meanwhile';
