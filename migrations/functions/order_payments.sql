@@ -218,12 +218,19 @@ end $$;
 --   unknown   nothing is known yet; the seat stays held, and the sweep looks it up
 create or replace function sugang.settle(p_attempt bigint, p_outcome text, p_facts jsonb) returns sugang.orders
 language plpgsql as $$
+begin
+    return sugang.settle_locked(
+        sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt)), p_attempt, p_outcome,
+        p_facts);
+end $$;
+
+-- The same for a caller that has locked the order.
+create or replace function sugang.settle_locked(o sugang.orders, p_attempt bigint, p_outcome text, p_facts jsonb)
+returns sugang.orders language plpgsql as $$
 declare
-    o sugang.orders;
     t sugang.payment_attempts;
     due timestamptz;
 begin
-    o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
     select * into t from sugang.payment_attempts where id = p_attempt for update;
     if p_outcome = 'captured' and t.payment_id is null then
         return sugang.capture(o, t, p_facts);
@@ -262,14 +269,13 @@ declare
     o sugang.orders;
 begin
     if p_function is distinct from 'settle_attempt' then perform sugang.misrouted(p_function, 'settle_attempt'); end if;
-    select r.user_id into o.user_id
-        from sugang.orders r join sugang.payment_attempts t on t.order_id = r.id where t.id = p_attempt;
-    if not found then
+    o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
+    if o.id is null then
         a.outcome := 'not_found';
         return a;
     end if;
     perform sugang.set_actor(o.user_id, p_request_id);
-    o := sugang.settle(p_attempt, p_outcome, p_facts::jsonb);
+    o := sugang.settle_locked(o, p_attempt, p_outcome, p_facts::jsonb);
     a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
     a.body := (select object from sugang.order_json(o));
     return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);
