@@ -62,31 +62,28 @@ begin
         order by id;
     return null;
 end $$;
--- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
--- would keep an operator from changing their types.
+-- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither it nor the trigger of a row
+-- names columns, which would keep an operator from changing their types.
 create or replace trigger sugang_change_log_update after update on {items}
     referencing old table as removed new table as added
     for each statement when (pg_trigger_depth() = 0) execute function sugang.log_{kind}_edits();
 
-create or replace function sugang.log_{kind}_nested_edit() returns trigger language plpgsql as $$
+-- Within a trigger, for one row: see edited_items.sql.
+create or replace function sugang.log_{kind}_nested_edit(i_old {items}, i_new {items}) returns void
+language plpgsql as $$
 declare
     before jsonb;
 begin
-    -- A registration sets none of the fields, nor does an order.
-    if new.registration_count <> old.registration_count or new.held_count <> old.held_count then return null; end if;
-    if new.id <> old.id then
-        perform sugang.log_change('{kind}', old.id, 'deleted', sugang.{kind}_fields(old), null);
-        perform sugang.log_change('{kind}', new.id, 'created', null, null);
-        return null;
+    if i_new.id <> i_old.id then
+        perform sugang.log_change('{kind}', i_old.id, 'deleted', sugang.{kind}_fields(i_old), null);
+        perform sugang.log_change('{kind}', i_new.id, 'created', null, null);
+        return;
     end if;
-    before := sugang.{kind}_changes(old, new);
+    before := sugang.{kind}_changes(i_old, i_new);
     if before <> '{}' then
-        perform sugang.log_change('{kind}', new.id, 'edited', before, sugang.{kind}_changes(new, old));
+        perform sugang.log_change('{kind}', i_new.id, 'edited', before, sugang.{kind}_changes(i_new, i_old));
     end if;
-    return null;
 end $$;
-create or replace trigger sugang_change_log_nested_update after update on {items}
-    for each row when (pg_trigger_depth() > 0) execute function sugang.log_{kind}_nested_edit();
 
 create or replace function sugang.log_{kind}_deletion() returns trigger language plpgsql as $$
 begin

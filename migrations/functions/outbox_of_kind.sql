@@ -9,24 +9,20 @@ create or replace function sugang.{kind}_is_full(i {items}) returns boolean lang
     select coalesce(i.registration_count + i.held_count >= i.capacity, false)
 $$;
 
--- An item that fills up or gets a free seat, and one that an edit opens.
-create or replace function sugang.publish_{kind}_edit() returns trigger language plpgsql as $$
+-- An item that fills up or gets a free seat, and one that an edit opens: see edited_items.sql.
+create or replace function sugang.publish_{kind}_edit(i_old {items}, i_new {items}) returns void
+language plpgsql as $$
 declare
-    happened_at timestamptz;
+    happened_at timestamptz := clock_timestamp();
 begin
-    if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
-    happened_at := clock_timestamp();
-    if sugang.{kind}_is_open(new, happened_at) and not sugang.{kind}_is_open(old, happened_at) then
-        perform sugang.publish_item('{kind}', new.id, 'opened');
+    if sugang.{kind}_is_open(i_new, happened_at) and not sugang.{kind}_is_open(i_old, happened_at) then
+        perform sugang.publish_item('{kind}', i_new.id, 'opened');
     end if;
-    if not new.hidden and sugang.{kind}_is_full(new) <> sugang.{kind}_is_full(old) then
-        perform sugang.publish_item('{kind}', new.id,
-                                    case when sugang.{kind}_is_full(new) then 'sold_out' else 'seat_available' end);
+    if not i_new.hidden and sugang.{kind}_is_full(i_new) <> sugang.{kind}_is_full(i_old) then
+        perform sugang.publish_item('{kind}', i_new.id,
+                                    case when sugang.{kind}_is_full(i_new) then 'sold_out' else 'seat_available' end);
     end if;
-    return null;
 end $$;
-create or replace trigger sugang_outbox_update after update on {items}
-    for each row execute function sugang.publish_{kind}_edit();
 
 create or replace function sugang.publish_{kind}_creation() returns trigger language plpgsql as $$
 begin
