@@ -3129,31 +3129,28 @@ begin
         order by id;
     return null;
 end $$;
--- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
--- would keep an operator from changing their types.
+-- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither it nor the trigger of a row
+-- names columns, which would keep an operator from changing their types.
 create or replace trigger sugang_change_log_update after update on courses
     referencing old table as removed new table as added
     for each statement when (pg_trigger_depth() = 0) execute function sugang.log_course_edits();
 
-create or replace function sugang.log_course_nested_edit() returns trigger language plpgsql as $$
+-- Within a trigger, for one row: see edited_items.sql.
+create or replace function sugang.log_course_nested_edit(i_old courses, i_new courses) returns void
+language plpgsql as $$
 declare
     before jsonb;
 begin
-    -- A registration sets none of the fields.
-    if new.registration_count <> old.registration_count then return null; end if;
-    if new.id <> old.id then
-        perform sugang.log_change('course', old.id, 'deleted', sugang.course_fields(old), null);
-        perform sugang.log_change('course', new.id, 'created', null, null);
-        return null;
+    if i_new.id <> i_old.id then
+        perform sugang.log_change('course', i_old.id, 'deleted', sugang.course_fields(i_old), null);
+        perform sugang.log_change('course', i_new.id, 'created', null, null);
+        return;
     end if;
-    before := sugang.course_changes(old, new);
+    before := sugang.course_changes(i_old, i_new);
     if before <> '{}' then
-        perform sugang.log_change('course', new.id, 'edited', before, sugang.course_changes(new, old));
+        perform sugang.log_change('course', i_new.id, 'edited', before, sugang.course_changes(i_new, i_old));
     end if;
-    return null;
 end $$;
-create or replace trigger sugang_change_log_nested_update after update on courses
-    for each row when (pg_trigger_depth() > 0) execute function sugang.log_course_nested_edit();
 
 create or replace function sugang.log_course_deletion() returns trigger language plpgsql as $$
 begin
@@ -3231,31 +3228,28 @@ begin
         order by id;
     return null;
 end $$;
--- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither trigger names columns, which
--- would keep an operator from changing their types.
+-- Once for a statement, except within a trigger, as in bucket_counts_of_items.sql. Neither it nor the trigger of a row
+-- names columns, which would keep an operator from changing their types.
 create or replace trigger sugang_change_log_update after update on tests
     referencing old table as removed new table as added
     for each statement when (pg_trigger_depth() = 0) execute function sugang.log_test_edits();
 
-create or replace function sugang.log_test_nested_edit() returns trigger language plpgsql as $$
+-- Within a trigger, for one row: see edited_items.sql.
+create or replace function sugang.log_test_nested_edit(i_old tests, i_new tests) returns void
+language plpgsql as $$
 declare
     before jsonb;
 begin
-    -- A registration sets none of the fields.
-    if new.registration_count <> old.registration_count then return null; end if;
-    if new.id <> old.id then
-        perform sugang.log_change('test', old.id, 'deleted', sugang.test_fields(old), null);
-        perform sugang.log_change('test', new.id, 'created', null, null);
-        return null;
+    if i_new.id <> i_old.id then
+        perform sugang.log_change('test', i_old.id, 'deleted', sugang.test_fields(i_old), null);
+        perform sugang.log_change('test', i_new.id, 'created', null, null);
+        return;
     end if;
-    before := sugang.test_changes(old, new);
+    before := sugang.test_changes(i_old, i_new);
     if before <> '{}' then
-        perform sugang.log_change('test', new.id, 'edited', before, sugang.test_changes(new, old));
+        perform sugang.log_change('test', i_new.id, 'edited', before, sugang.test_changes(i_new, i_old));
     end if;
-    return null;
 end $$;
-create or replace trigger sugang_change_log_nested_update after update on tests
-    for each row when (pg_trigger_depth() > 0) execute function sugang.log_test_nested_edit();
 
 create or replace function sugang.log_test_deletion() returns trigger language plpgsql as $$
 begin
@@ -3750,6 +3744,46 @@ begin
     new.capacity_changed_at := clock_timestamp();
     return new;
 end $$;
+
+-- ===== edited_items (course)
+
+-- One kind: what an edit of an item leaves behind, a row at a time: its history within a trigger, and its events. One
+-- trigger for both, since a call costs more than what there is to do for most of them: a seat that is taken or given
+-- back.
+create or replace function sugang.course_edited() returns trigger language plpgsql as $$
+begin
+    -- By itself, a statement is logged by sugang_change_log_update. What counts seats sets none of the fields.
+    if pg_trigger_depth() > 1 and new.registration_count = old.registration_count
+       and new.held_count = old.held_count then
+        perform sugang.log_course_nested_edit(old, new);
+    end if;
+    if pg_sequence_last_value('sugang.webhooks_id_seq') is not null and sugang.has_webhooks() then
+        perform sugang.publish_course_edit(old, new);
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_edited after update on courses
+    for each row execute function sugang.course_edited();
+
+-- ===== edited_items (test)
+
+-- One kind: what an edit of an item leaves behind, a row at a time: its history within a trigger, and its events. One
+-- trigger for both, since a call costs more than what there is to do for most of them: a seat that is taken or given
+-- back.
+create or replace function sugang.test_edited() returns trigger language plpgsql as $$
+begin
+    -- By itself, a statement is logged by sugang_change_log_update. What counts seats sets none of the fields.
+    if pg_trigger_depth() > 1 and new.registration_count = old.registration_count
+       and new.held_count = old.held_count then
+        perform sugang.log_test_nested_edit(old, new);
+    end if;
+    if pg_sequence_last_value('sugang.webhooks_id_seq') is not null and sugang.has_webhooks() then
+        perform sugang.publish_test_edit(old, new);
+    end if;
+    return null;
+end $$;
+create or replace trigger sugang_edited after update on tests
+    for each row execute function sugang.test_edited();
 
 -- ===== figures
 
@@ -6883,14 +6917,10 @@ end $$;
 -- is the call to the gateway, while no transaction is open; the third settles what the gateway has said. A return, an
 -- event, a look-up and an operator settle by the same function, which takes effect once.
 
-create or replace function sugang.open_attempt(o sugang.orders) returns sugang.payment_attempts
-language plpgsql as $$
-declare
-    t sugang.payment_attempts;
+create or replace function sugang.open_attempt(o sugang.orders) returns void language plpgsql as $$
 begin
     insert into sugang.payment_attempts (order_id, gateway, reference, amount)
-        values (o.id, o.gateway, sugang.new_reference(), o.price) returning * into t;
-    return t;
+        values (o.id, o.gateway, sugang.new_reference(), o.price);
 end $$;
 
 -- Changes an order that waits for its user, who keeps the seat as long as before. What was opened at the gateway for
@@ -6931,9 +6961,7 @@ declare
     t sugang.payment_attempts;
     due timestamptz;
 begin
-    if exists (select from sugang.orders where id = p_id and user_id = p_user) then
-        o := sugang.lock_order(p_id);
-    end if;
+    o := sugang.lock_order(p_id, p_user);
     perform sugang.lock_user(p_user);
     a.outcome := case
         when o.id is null then 'not_found'
@@ -6957,8 +6985,9 @@ begin
     end if;
     if a.outcome is not null then return a; end if;
 
-    select * into t from sugang.payment_attempts where order_id = p_id and is_live for update;
-    if o.needs_opening and t.gateway_key is null then
+    -- Under the lock of the order, no other request opens or ends its attempt.
+    if o.needs_opening and not exists (
+            select from sugang.payment_attempts where order_id = p_id and is_live and gateway_key is not null) then
         a.outcome := 'not_opened';
     elsif o.gateway = 'manual' then
         execute format('select sugang.%I($1)', o.kind || '_end') into due using o.item_id;
@@ -6966,7 +6995,7 @@ begin
         update sugang.payment_attempts
             set status = 'waiting', due_at = due, sent_at = clock_timestamp(),
                 facts = json_build_object('account', p_account)
-            where id = t.id;
+            where order_id = p_id and is_live;
         update sugang.orders set status = 'awaiting_deposit', expires_at = due where id = p_id returning * into o;
         a.outcome := 'accepted';
         a.body := (select object from sugang.order_json(o));
@@ -6976,8 +7005,8 @@ begin
                 gateway_key = case when o.needs_opening then gateway_key else p_gateway_key end,
                 idempotency_key = coalesce(idempotency_key, gen_random_uuid()::text),
                 lease_until = clock_timestamp() + p_lease
-            where id = t.id returning * into t;
-        update sugang.orders set status = 'approving' where id = p_id returning * into o;
+            where order_id = p_id and is_live returning * into t;
+        update sugang.orders set status = 'approving' where id = p_id;
         a.outcome := 'send';
         a.body := sugang.attempt_json(t, o)::text;
     end if;
@@ -7043,6 +7072,7 @@ create or replace function sugang.capture(o sugang.orders, t sugang.payment_atte
 returns sugang.orders language plpgsql as $$
 declare
     a sugang.function_row;
+    registered jsonb;
     paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
@@ -7058,18 +7088,22 @@ begin
         update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
         return sugang.set_aside(o, t, paid, external_id);
     end if;
+    registered := a.body;
     update sugang.payment_attempts
         set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
-            payment_id = (a.body::jsonb ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
+            payment_id = (registered ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
             reconcile_at = sugang.first_reconciliation(t)
         where id = t.id;
-    -- Another attempt that has been sent is still looked up: its money would be surplus.
-    update sugang.payment_attempts v
-        set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(v)
-        where order_id = o.id and status = 'open';
+    -- The live attempt of an order is its only one. Another one that has been sent is still looked up: its money would
+    -- be surplus.
+    if not t.is_live then
+        update sugang.payment_attempts v
+            set status = 'void', ended_at = clock_timestamp(), reconcile_at = sugang.first_closing(v)
+            where order_id = o.id and status = 'open';
+    end if;
     update sugang.orders
-        set status = 'paid', payment_id = (a.body::jsonb ->> 'payment_id')::bigint,
-            registration_id = (a.body::jsonb ->> 'registration_id')::bigint
+        set status = 'paid', payment_id = (registered ->> 'payment_id')::bigint,
+            registration_id = (registered ->> 'registration_id')::bigint
         where id = o.id returning * into o;
     return o;
 end $$;
@@ -7099,17 +7133,24 @@ end $$;
 --   unknown   nothing is known yet; the seat stays held, and the sweep looks it up
 create or replace function sugang.settle(p_attempt bigint, p_outcome text, p_facts jsonb) returns sugang.orders
 language plpgsql as $$
+begin
+    return sugang.settle_locked(
+        sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt)), p_attempt, p_outcome,
+        p_facts);
+end $$;
+
+-- The same for a caller that has locked the order.
+create or replace function sugang.settle_locked(o sugang.orders, p_attempt bigint, p_outcome text, p_facts jsonb)
+returns sugang.orders language plpgsql as $$
 declare
-    o sugang.orders;
     t sugang.payment_attempts;
     due timestamptz;
 begin
-    o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
     select * into t from sugang.payment_attempts where id = p_attempt for update;
     if p_outcome = 'captured' and t.payment_id is null then
-        o := sugang.capture(o, t, p_facts);
+        return sugang.capture(o, t, p_facts);
     elsif p_outcome = 'declined' and t.is_live then
-        o := sugang.decline(o, t, p_facts);
+        return sugang.decline(o, t, p_facts);
     elsif p_outcome = 'waiting' and t.status = 'sent' then
         -- The gateway may give weeks; no seat is held beyond the period.
         execute format('select least(sugang.%I($1), $2)', o.kind || '_end') into due
@@ -7143,13 +7184,13 @@ declare
     o sugang.orders;
 begin
     if p_function is distinct from 'settle_attempt' then perform sugang.misrouted(p_function, 'settle_attempt'); end if;
-    select r.* into o from sugang.orders r join sugang.payment_attempts t on t.order_id = r.id where t.id = p_attempt;
+    o := sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt));
     if o.id is null then
         a.outcome := 'not_found';
         return a;
     end if;
     perform sugang.set_actor(o.user_id, p_request_id);
-    o := sugang.settle(p_attempt, p_outcome, p_facts::jsonb);
+    o := sugang.settle_locked(o, p_attempt, p_outcome, p_facts::jsonb);
     a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
     a.body := (select object from sugang.order_json(o));
     return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);
@@ -7234,7 +7275,12 @@ begin
         when new.status <> old.status or new.ended_at is null then greatest(clock_timestamp(), new.created_at)
         else new.ended_at
     end;
-    if sugang.order_state(new) <> sugang.order_state(old) then new.history_entries := old.history_entries + 1; end if;
+    -- A branch of its own: what is not evaluated is not compiled either, and the digest has the status.
+    if new.status <> old.status then
+        new.history_entries := old.history_entries + 1;
+    elsif sugang.order_state(new) <> sugang.order_state(old) then
+        new.history_entries := old.history_entries + 1;
+    end if;
     return new;
 end $$;
 create or replace trigger sugang_follow before update on sugang.orders
@@ -7319,22 +7365,26 @@ begin
     return t;
 end $$;
 
--- What a client sees of an order. `now` lets it count down whatever its own clock says.
+-- What a client sees of an order. `now` lets it count down whatever its own clock says. The attempt is that of
+-- sugang.current_attempt, in place of a call, whose row would be copied twice.
 create or replace function sugang.order_json(o sugang.orders) returns table (object text) language sql stable as $$
     select row_to_json(j)::text from (select
         o.id, o.kind as item_type, o.item_id, o.title, o.price::text as amount, o.payment_method, o.gateway, o.status,
         sugang.iso(o.created_at) as created_at, sugang.iso(o.expires_at) as expires_at,
-        sugang.iso(o.ended_at) as ended_at, o.payment_id, o.registration_id, t.reference,
-        sugang.window_json(o, t) as "window",
+        sugang.iso(o.ended_at) as ended_at, o.payment_id, o.registration_id, (c.t).reference,
+        sugang.window_json(o, c.t) as "window",
         (select code from sugang.payment_attempts
          where order_id = o.id and status = 'declined' order by id desc limit 1) as declined_code,
-        case when t.due_at is not null then json_build_object(
-            'account', t.facts ->> 'account', 'amount', t.amount::text, 'due_at', sugang.iso(t.due_at)) end as deposit,
+        case when (c.t).due_at is not null then json_build_object(
+            'account', (c.t).facts ->> 'account', 'amount', (c.t).amount::text,
+            'due_at', sugang.iso((c.t).due_at)) end as deposit,
         (select json_build_object('amount', amount::text, 'status', status, 'code', code) from sugang.refunds
          where payment_id = o.payment_id and (ends_payment or cancels_payment) and status <> 'refused'
          order by id desc limit 1) as refund,
         sugang.iso(moment) as now
-        from sugang.current_attempt(o.id) t, clock_timestamp() moment) j
+        from clock_timestamp() moment left join lateral (
+            select t from sugang.payment_attempts t
+            where order_id = o.id order by is_live desc, id desc limit 1) c on true) j
 $$;
 
 -- An answer that is repeated tells the time of its repetition.
@@ -7347,16 +7397,15 @@ begin
     return p_row;
 end $$;
 
--- Locks an order with all that concerns its user and item.
-create or replace function sugang.lock_order(p_id bigint) returns sugang.orders language plpgsql as $$
+-- Locks an order with all that concerns its user and item. With p_user, only an order of that user.
+create or replace function sugang.lock_order(p_id bigint, p_user bigint default null) returns sugang.orders
+language plpgsql as $$
 declare
     o sugang.orders;
 begin
-    select * into o from sugang.orders where id = p_id;
-    if o.id is not null then
-        perform pg_advisory_xact_lock(hashtextextended(o.kind || ' ' || o.item_id, o.user_id));
-        select * into o from sugang.orders where id = p_id for update;
-    end if;
+    perform pg_advisory_xact_lock(hashtextextended(kind || ' ' || item_id, user_id)) from sugang.orders
+        where id = p_id and (p_user is null or user_id = p_user);
+    if found then select * into o from sugang.orders where id = p_id for update; end if;
     return o;
 end $$;
 
@@ -7420,9 +7469,7 @@ declare
     a sugang.function_row;
     o sugang.orders;
 begin
-    if exists (select from sugang.orders where id = p_id and user_id = p_user) then
-        o := sugang.lock_order(p_id);
-    end if;
+    o := sugang.lock_order(p_id, p_user);
     perform sugang.lock_user(p_user);
     a.outcome := sugang.order_cancellation_error(o);
     if a.outcome is not null then return a; end if;
@@ -7462,9 +7509,11 @@ end $$;
 -- Keeps held_count, whichever program writes the orders. The trigger of the item guards it: see seats.sql.
 create or replace function sugang.course_order_written() returns trigger language plpgsql as $$
 declare
-    item bigint := case when tg_op = 'DELETE' then old.item_id else new.item_id end;
+    item bigint;
     change integer := 0;
 begin
+    if tg_op = 'UPDATE' and new.is_live = old.is_live then return null; end if;
+    item := case when tg_op = 'DELETE' then old.item_id else new.item_id end;
     if tg_op <> 'DELETE' then change := new.is_live::integer; end if;
     if tg_op <> 'INSERT' then change := change - old.is_live::integer; end if;
     if change <> 0 then update courses set held_count = held_count + change where id = item; end if;
@@ -7559,28 +7608,28 @@ create or replace function sugang.do_preorder_course(p_user bigint, p_id bigint,
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    item courses;
+    item record;
     o sugang.orders;
     happened_at timestamptz;
-    paid boolean;
-    registered boolean;
 begin
     perform pg_advisory_xact_lock(hashtextextended('course ' || p_id, p_user));
     select * into o from sugang.orders where user_id = p_user and kind = 'course' and item_id = p_id and is_live
         for update;
     perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
-    paid := exists (select from payments
-        where user_id = p_user and object_id = p_id and status = 'paid'
-          and content_type_id = (select content_type_id from sugang.kinds where kind = 'course'));
-    registered := exists (select from course_registrations
-        where user_id = p_user and course_id = p_id and status <> 'cancelled');
-    select * into item from courses where id = p_id and not hidden;
+    -- Only the columns that are read, as in do_register_course.
+    select id, title, price, start_at, end_at, capacity, registration_count, held_count,
+           exists (select from payments
+                   where user_id = p_user and object_id = p_id and status = 'paid'
+                     and content_type_id = (select content_type_id from sugang.kinds where kind = 'course')) as is_paid,
+           exists (select from course_registrations
+                   where user_id = p_user and course_id = p_id and status <> 'cancelled') as is_registered
+        into item from courses where id = p_id and not hidden;
     a.outcome := case
         when item.id is null then 'not_found'
-        when registered then 'already_registered'
+        when item.is_registered then 'already_registered'
         -- The registration was cancelled by another program. To register again costs nothing.
-        when paid then 'already_paid'
+        when item.is_paid then 'already_paid'
         when o.status <> 'held' then 'order_in_progress'
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
@@ -7592,7 +7641,8 @@ begin
     if o.id is not null and o.expires_at < happened_at then
         perform sugang.end_order(o.id, 'expired');
         o := null;
-        select * into item from courses where id = p_id;
+        select id, title, price, start_at, end_at, capacity, registration_count, held_count into item from courses
+            where id = p_id;
     end if;
     if o.id is not null then
         a.outcome := 'held_before';
@@ -7612,8 +7662,8 @@ begin
         perform sugang.open_attempt(o);
         -- As in do_register_course: what has decided is read again under the lock of the item's row. Not with `=`, for
         -- which a plan may choose the index of a time that many items share.
-        if not exists (select from courses i join users u on u.id = p_user and u.is_active
-                       where i.id = p_id and not i.hidden
+        if not exists (select from courses i
+                       where i.id = p_id and not i.hidden and exists (select from users where id = p_user and is_active)
                          and (i.price, i.start_at, i.end_at)
                              is not distinct from (item.price, item.start_at, item.end_at)) then
             raise serialization_failure using message = 'the course or the user has changed meanwhile';
@@ -7654,9 +7704,11 @@ end $$;
 -- Keeps held_count, whichever program writes the orders. The trigger of the item guards it: see seats.sql.
 create or replace function sugang.test_order_written() returns trigger language plpgsql as $$
 declare
-    item bigint := case when tg_op = 'DELETE' then old.item_id else new.item_id end;
+    item bigint;
     change integer := 0;
 begin
+    if tg_op = 'UPDATE' and new.is_live = old.is_live then return null; end if;
+    item := case when tg_op = 'DELETE' then old.item_id else new.item_id end;
     if tg_op <> 'DELETE' then change := new.is_live::integer; end if;
     if tg_op <> 'INSERT' then change := change - old.is_live::integer; end if;
     if change <> 0 then update tests set held_count = held_count + change where id = item; end if;
@@ -7751,28 +7803,28 @@ create or replace function sugang.do_preorder_test(p_user bigint, p_id bigint, p
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    item tests;
+    item record;
     o sugang.orders;
     happened_at timestamptz;
-    paid boolean;
-    registered boolean;
 begin
     perform pg_advisory_xact_lock(hashtextextended('test ' || p_id, p_user));
     select * into o from sugang.orders where user_id = p_user and kind = 'test' and item_id = p_id and is_live
         for update;
     perform sugang.lock_user(p_user);
     happened_at := clock_timestamp();
-    paid := exists (select from payments
-        where user_id = p_user and object_id = p_id and status = 'paid'
-          and content_type_id = (select content_type_id from sugang.kinds where kind = 'test'));
-    registered := exists (select from test_registrations
-        where user_id = p_user and test_id = p_id and status <> 'cancelled');
-    select * into item from tests where id = p_id and not hidden;
+    -- Only the columns that are read, as in do_register_test.
+    select id, title, price, start_at, end_at, capacity, registration_count, held_count,
+           exists (select from payments
+                   where user_id = p_user and object_id = p_id and status = 'paid'
+                     and content_type_id = (select content_type_id from sugang.kinds where kind = 'test')) as is_paid,
+           exists (select from test_registrations
+                   where user_id = p_user and test_id = p_id and status <> 'cancelled') as is_registered
+        into item from tests where id = p_id and not hidden;
     a.outcome := case
         when item.id is null then 'not_found'
-        when registered then 'already_registered'
+        when item.is_registered then 'already_registered'
         -- The registration was cancelled by another program. To register again costs nothing.
-        when paid then 'already_paid'
+        when item.is_paid then 'already_paid'
         when o.status <> 'held' then 'order_in_progress'
         when happened_at not between item.start_at and item.end_at then 'not_open'
         when p_amount <> item.price then 'amount_mismatch'
@@ -7784,7 +7836,8 @@ begin
     if o.id is not null and o.expires_at < happened_at then
         perform sugang.end_order(o.id, 'expired');
         o := null;
-        select * into item from tests where id = p_id;
+        select id, title, price, start_at, end_at, capacity, registration_count, held_count into item from tests
+            where id = p_id;
     end if;
     if o.id is not null then
         a.outcome := 'held_before';
@@ -7804,8 +7857,8 @@ begin
         perform sugang.open_attempt(o);
         -- As in do_register_test: what has decided is read again under the lock of the item's row. Not with `=`, for
         -- which a plan may choose the index of a time that many items share.
-        if not exists (select from tests i join users u on u.id = p_user and u.is_active
-                       where i.id = p_id and not i.hidden
+        if not exists (select from tests i
+                       where i.id = p_id and not i.hidden and exists (select from users where id = p_user and is_active)
                          and (i.price, i.start_at, i.end_at)
                              is not distinct from (item.price, item.start_at, item.end_at)) then
             raise serialization_failure using message = 'the test or the user has changed meanwhile';
@@ -7956,24 +8009,20 @@ create or replace function sugang.course_is_full(i courses) returns boolean lang
     select coalesce(i.registration_count + i.held_count >= i.capacity, false)
 $$;
 
--- An item that fills up or gets a free seat, and one that an edit opens.
-create or replace function sugang.publish_course_edit() returns trigger language plpgsql as $$
+-- An item that fills up or gets a free seat, and one that an edit opens: see edited_items.sql.
+create or replace function sugang.publish_course_edit(i_old courses, i_new courses) returns void
+language plpgsql as $$
 declare
-    happened_at timestamptz;
+    happened_at timestamptz := clock_timestamp();
 begin
-    if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
-    happened_at := clock_timestamp();
-    if sugang.course_is_open(new, happened_at) and not sugang.course_is_open(old, happened_at) then
-        perform sugang.publish_item('course', new.id, 'opened');
+    if sugang.course_is_open(i_new, happened_at) and not sugang.course_is_open(i_old, happened_at) then
+        perform sugang.publish_item('course', i_new.id, 'opened');
     end if;
-    if not new.hidden and sugang.course_is_full(new) <> sugang.course_is_full(old) then
-        perform sugang.publish_item('course', new.id,
-                                    case when sugang.course_is_full(new) then 'sold_out' else 'seat_available' end);
+    if not i_new.hidden and sugang.course_is_full(i_new) <> sugang.course_is_full(i_old) then
+        perform sugang.publish_item('course', i_new.id,
+                                    case when sugang.course_is_full(i_new) then 'sold_out' else 'seat_available' end);
     end if;
-    return null;
 end $$;
-create or replace trigger sugang_outbox_update after update on courses
-    for each row execute function sugang.publish_course_edit();
 
 create or replace function sugang.publish_course_creation() returns trigger language plpgsql as $$
 begin
@@ -8010,24 +8059,20 @@ create or replace function sugang.test_is_full(i tests) returns boolean language
     select coalesce(i.registration_count + i.held_count >= i.capacity, false)
 $$;
 
--- An item that fills up or gets a free seat, and one that an edit opens.
-create or replace function sugang.publish_test_edit() returns trigger language plpgsql as $$
+-- An item that fills up or gets a free seat, and one that an edit opens: see edited_items.sql.
+create or replace function sugang.publish_test_edit(i_old tests, i_new tests) returns void
+language plpgsql as $$
 declare
-    happened_at timestamptz;
+    happened_at timestamptz := clock_timestamp();
 begin
-    if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
-    happened_at := clock_timestamp();
-    if sugang.test_is_open(new, happened_at) and not sugang.test_is_open(old, happened_at) then
-        perform sugang.publish_item('test', new.id, 'opened');
+    if sugang.test_is_open(i_new, happened_at) and not sugang.test_is_open(i_old, happened_at) then
+        perform sugang.publish_item('test', i_new.id, 'opened');
     end if;
-    if not new.hidden and sugang.test_is_full(new) <> sugang.test_is_full(old) then
-        perform sugang.publish_item('test', new.id,
-                                    case when sugang.test_is_full(new) then 'sold_out' else 'seat_available' end);
+    if not i_new.hidden and sugang.test_is_full(i_new) <> sugang.test_is_full(i_old) then
+        perform sugang.publish_item('test', i_new.id,
+                                    case when sugang.test_is_full(i_new) then 'sold_out' else 'seat_available' end);
     end if;
-    return null;
 end $$;
-create or replace trigger sugang_outbox_update after update on tests
-    for each row execute function sugang.publish_test_edit();
 
 create or replace function sugang.publish_test_creation() returns trigger language plpgsql as $$
 begin
@@ -9038,26 +9083,29 @@ create or replace function sugang.do_register_course(p_user bigint, p_id bigint,
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    item courses;
-    current_item courses;
-    registration course_registrations;
-    payment payments;
-    own sugang.orders;
+    -- Only the columns that are read: PostgreSQL describes each column of a row in every statement that returns it.
+    item record;
+    current_item record;
+    registration record;
+    payment record;
+    own_order bigint;
+    own_status text;
     happened_at timestamptz;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('course ' || p_id, p_user));
     -- A payment whose registration another program has cancelled or deleted.
-    select * into payment from payments
+    select id, amount, payment_method, registration_id into payment from payments
         where user_id = p_user and object_id = p_id and status = 'paid'
           and content_type_id = (select content_type_id from sugang.kinds where kind = 'course') for update;
-    select * into registration from course_registrations where user_id = p_user and course_id = p_id for update;
+    select id, status into registration from course_registrations where user_id = p_user and course_id = p_id for update;
     -- Money that has arrived counts even if the user is inactive by now.
     if p_order is null then perform sugang.lock_user(p_user); end if;
     happened_at := clock_timestamp();
-    select * into item from courses where id = p_id and (not hidden or p_by_operator);
+    select id, price, start_at, end_at, hidden, capacity, registration_count, held_count into item from courses
+        where id = p_id and (not hidden or p_by_operator);
     if item.held_count > 0 then
-        select * into own from sugang.orders
+        select id, status into own_order, own_status from sugang.orders
             where user_id = p_user and kind = 'course' and item_id = p_id and is_live for update;
     end if;
     if p_by_operator then
@@ -9078,22 +9126,22 @@ begin
     end if;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
-        when own.status <> 'held' and own.id is distinct from p_order then 'order_in_progress'
+        when own_status <> 'held' and own_order is distinct from p_order then 'order_in_progress'
         when payment.id is not null and p_order is not null then 'already_paid'
         when happened_at not between item.start_at and item.end_at and not p_any_time then 'not_open'
         when not p_one_step and item.price <> 0 and payment.id is null then 'payment_required'
         when p_amount <> item.price and not p_by_operator then 'amount_mismatch'
         when not p_by_operator and item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
         -- A seat that the user holds is theirs, even where an operator has lowered the capacity.
-        when own.id is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
+        when own_order is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
             and (item.held_count = 0 or not sugang.frees_course_seat(p_id)) then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
-    if own.id is not null then perform set_config('sugang.taken_hold', own.id::text, true); end if;
+    if own_order is not null then perform set_config('sugang.taken_hold', own_order::text, true); end if;
 
     if registration.id is null then
         insert into course_registrations (user_id, course_id, status, enrolled_at)
-            values (p_user, p_id, 'enrolled', happened_at) returning * into registration;
+            values (p_user, p_id, 'enrolled', happened_at) returning id into registration.id;
     else
         update course_registrations
             set status = 'enrolled', enrolled_at = happened_at, completed_at = null, cancelled_at = null,
@@ -9101,7 +9149,8 @@ begin
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
-    select i.* into current_item from courses i join users u on u.id = p_user and u.is_active where i.id = p_id;
+    select title, price, start_at, end_at, hidden into current_item from courses
+        where id = p_id and exists (select from users where id = p_user and is_active);
     if p_order is null
        and ((current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
                 is distinct from (item.price, item.start_at, item.end_at, item.hidden)
@@ -9118,13 +9167,13 @@ begin
                     p_external_id, 'paid', happened_at, to_tsvector('simple', current_item.title),
                     (select ts_filter(search_vector, array['a'::"char"]) from sugang.course_search where item_id = p_id),
                     current_item.title, registration.id, happened_at)
-            returning * into payment;
+            returning id, amount, payment_method, registration_id into payment;
     -- The user has paid already, and pays nothing again.
     elsif payment.registration_id is distinct from registration.id then
         update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
     end if;
-    if own.id is not null then
-        if own.id is distinct from p_order then perform sugang.end_order(own.id, 'cancelled'); end if;
+    if own_order is not null then
+        if own_order is distinct from p_order then perform sugang.end_order(own_order, 'cancelled'); end if;
         perform set_config('sugang.taken_hold', '', true);
     end if;
     a.outcome := 'ok';
@@ -9244,26 +9293,29 @@ create or replace function sugang.do_register_test(p_user bigint, p_id bigint, p
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    item tests;
-    current_item tests;
-    registration test_registrations;
-    payment payments;
-    own sugang.orders;
+    -- Only the columns that are read: PostgreSQL describes each column of a row in every statement that returns it.
+    item record;
+    current_item record;
+    registration record;
+    payment record;
+    own_order bigint;
+    own_status text;
     happened_at timestamptz;
 begin
     -- Serializes the requests of one user for one item, even before there is a row to lock.
     perform pg_advisory_xact_lock(hashtextextended('test ' || p_id, p_user));
     -- A payment whose registration another program has cancelled or deleted.
-    select * into payment from payments
+    select id, amount, payment_method, registration_id into payment from payments
         where user_id = p_user and object_id = p_id and status = 'paid'
           and content_type_id = (select content_type_id from sugang.kinds where kind = 'test') for update;
-    select * into registration from test_registrations where user_id = p_user and test_id = p_id for update;
+    select id, status into registration from test_registrations where user_id = p_user and test_id = p_id for update;
     -- Money that has arrived counts even if the user is inactive by now.
     if p_order is null then perform sugang.lock_user(p_user); end if;
     happened_at := clock_timestamp();
-    select * into item from tests where id = p_id and (not hidden or p_by_operator);
+    select id, price, start_at, end_at, hidden, capacity, registration_count, held_count into item from tests
+        where id = p_id and (not hidden or p_by_operator);
     if item.held_count > 0 then
-        select * into own from sugang.orders
+        select id, status into own_order, own_status from sugang.orders
             where user_id = p_user and kind = 'test' and item_id = p_id and is_live for update;
     end if;
     if p_by_operator then
@@ -9284,22 +9336,22 @@ begin
     end if;
     a.outcome := case
         when registration.status <> 'cancelled' then 'already_registered'
-        when own.status <> 'held' and own.id is distinct from p_order then 'order_in_progress'
+        when own_status <> 'held' and own_order is distinct from p_order then 'order_in_progress'
         when payment.id is not null and p_order is not null then 'already_paid'
         when happened_at not between item.start_at and item.end_at and not p_any_time then 'not_open'
         when not p_one_step and item.price <> 0 and payment.id is null then 'payment_required'
         when p_amount <> item.price and not p_by_operator then 'amount_mismatch'
         when not p_by_operator and item.price <> 0 and p_amount not between p_min and p_max then 'amount_out_of_bounds'
         -- A seat that the user holds is theirs, even where an operator has lowered the capacity.
-        when own.id is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
+        when own_order is null and coalesce(item.registration_count + item.held_count >= item.capacity, false)
             and (item.held_count = 0 or not sugang.frees_test_seat(p_id)) then 'sold_out'
     end;
     if a.outcome is not null then return a; end if;
-    if own.id is not null then perform set_config('sugang.taken_hold', own.id::text, true); end if;
+    if own_order is not null then perform set_config('sugang.taken_hold', own_order::text, true); end if;
 
     if registration.id is null then
         insert into test_registrations (user_id, test_id, status, applied_at)
-            values (p_user, p_id, 'applied', happened_at) returning * into registration;
+            values (p_user, p_id, 'applied', happened_at) returning id into registration.id;
     else
         update test_registrations
             set status = 'applied', applied_at = happened_at, completed_at = null, cancelled_at = null,
@@ -9307,7 +9359,8 @@ begin
             where id = registration.id;
     end if;
     -- What has decided is read again under the lock of the item's row. The API sends the statement once more.
-    select i.* into current_item from tests i join users u on u.id = p_user and u.is_active where i.id = p_id;
+    select title, price, start_at, end_at, hidden into current_item from tests
+        where id = p_id and exists (select from users where id = p_user and is_active);
     if p_order is null
        and ((current_item.price, current_item.start_at, current_item.end_at, current_item.hidden)
                 is distinct from (item.price, item.start_at, item.end_at, item.hidden)
@@ -9324,13 +9377,13 @@ begin
                     p_external_id, 'paid', happened_at, to_tsvector('simple', current_item.title),
                     (select ts_filter(search_vector, array['a'::"char"]) from sugang.test_search where item_id = p_id),
                     current_item.title, registration.id, happened_at)
-            returning * into payment;
+            returning id, amount, payment_method, registration_id into payment;
     -- The user has paid already, and pays nothing again.
     elsif payment.registration_id is distinct from registration.id then
         update payments set registration_id = registration.id, registration_time = happened_at where id = payment.id;
     end if;
-    if own.id is not null then
-        if own.id is distinct from p_order then perform sugang.end_order(own.id, 'cancelled'); end if;
+    if own_order is not null then
+        if own_order is distinct from p_order then perform sugang.end_order(own_order, 'cancelled'); end if;
         perform set_config('sugang.taken_hold', '', true);
     end if;
     a.outcome := 'ok';

@@ -8,7 +8,7 @@ alter table sugang.orders
     add constraint orders_price_positive check (price > 0.0),
     drop constraint orders_status_known,
     add constraint orders_status_known check (
-        status = any ('{held,approving,awaiting_deposit,paid,expired,cancelled,refund_due}')
+        status = any('{held,approving,awaiting_deposit,paid,expired,cancelled,refund_due}')
     );
 alter table sugang.payment_attempts
     drop constraint payment_attempts_reference_safe,
@@ -17,9 +17,9 @@ alter table sugang.payment_attempts
     ),
     drop constraint payment_attempts_status_known,
     add constraint payment_attempts_status_known check (
-        status = any ('{open,sent,waiting,captured,surplus,declined,void}')
+        status = any('{open,sent,waiting,captured,surplus,declined,void}')
     ),
     drop constraint payment_attempts_money_known,
     add constraint payment_attempts_money_known check (
-        (status = any ('{captured,surplus}')) = (payment_id is not null and captured > 0.0)
+        (status = any('{captured,surplus}')) = (payment_id is not null and captured > 0.0)
     );

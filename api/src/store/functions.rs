@@ -397,7 +397,7 @@ pub(crate) fn shared() -> &'static SharedFunctions {
 }
 
 /// The number of the newest file of `migrations/schema/`. The component and the schema are released together.
-pub(crate) const SCHEMA: i64 = 45;
+pub(crate) const SCHEMA: i64 = 46;
 
 /// Returns the signatures of all functions that the component calls, for these kinds, separated by semicolons.
 pub(crate) fn signatures<'a>(kinds: impl IntoIterator<Item = &'a str>) -> String {
