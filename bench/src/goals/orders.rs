@@ -84,8 +84,9 @@ pub(crate) async fn orders(program: &Path, stores: &Stores, database: &Client) -
 }
 
 async fn add_exams(database: &Client) -> anyhow::Result<Vec<i64>> {
-    let exams = "insert into tests (title, price, start_at, end_at)
-                 select 'Order', 45000, now() - interval '1 hour', now() + interval '1 hour'
+    // At the end of the list, whose first pages the other requests use.
+    let exams = "insert into tests (title, price, start_at, end_at, created_at)
+                 select 'Order', 45000, now() - interval '1 hour', now() + interval '1 hour', '2000-01-01'
                  from generate_series(1, $1::bigint) returning id";
     let exams = database.query(exams, &[&i64::try_from(EXAMS)?]).await?;
     Ok(exams.iter().map(|row| row.get(0)).collect())
