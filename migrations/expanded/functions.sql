@@ -1441,7 +1441,7 @@ create or replace function sugang.search_ahead_sample() returns bigint language 
     select 2000::bigint
 $$;
 
--- One sweep works at them for about as long, in pieces of as many items.
+-- One sweep works at them for about this long, in pieces of this number of items.
 create or replace function sugang.search_ahead_patience() returns interval language sql immutable as $$
     select interval '1 second'
 $$;
@@ -1449,8 +1449,8 @@ create or replace function sugang.search_ahead_piece() returns bigint language s
     select 10000::bigint
 $$;
 
--- Bitmaps that are as old are brought up to date, so that a user's search has little left to do, and no change is
--- forgotten before. At once, as many items may begin or end.
+-- Bitmaps of this age are brought up to date, so that a user's search has little left to do, and no change is forgotten
+-- before; for this number of items that have begun or ended at a time.
 create or replace function sugang.search_ahead_age() returns interval language sql immutable as $$
     select interval '1 minute'
 $$;
@@ -1464,6 +1464,11 @@ create or replace function sugang.search_ahead_pause() returns interval language
     select interval '10 minutes'
 $$;
 
+-- Only where a block has this number of items on average: elsewhere bitmaps would take more room than the items.
+create or replace function sugang.search_bitmap_density() returns bigint language sql immutable as $$
+    select 1024::bigint
+$$;
+
 -- The bitmap without any item, the number of an item's bitmap, and the bitmap in which this item alone is.
 create or replace function sugang.no_bits() returns bit varying language sql immutable parallel safe as $$
     select repeat('0', 8192)::bit varying
@@ -1473,13 +1478,6 @@ create or replace function sugang.block_of(p_item bigint) returns bigint languag
 $$;
 create or replace function sugang.bit_of(p_item bigint) returns bit varying language sql immutable parallel safe as $$
     select set_bit(sugang.no_bits()::bit(8192), (p_item & 8191)::integer, 1)
-$$;
-
--- By which sugang.search_counts knows a search. Not the hash of the query alone: a session may still count as it did
--- before V16.
-create or replace function sugang.search_fingerprint(p_query tsquery) returns text
-language sql immutable parallel safe as $$
-    select md5('lexemes ' || p_query::text)
 $$;
 
 -- What users may type to find a text: each of its words without punctuation, each run of letters, digits or syllables,
@@ -1538,6 +1536,7 @@ declare
     first integer := 1;
     last integer;
     term text;
+    part text;
 begin
     if place is not null then return 'b' || place; end if;
     foreach term in array array['|', '&'] loop
@@ -1551,20 +1550,21 @@ begin
             while last > first and array_to_string(parts[first:last], ' ' || term || ' ') <> all (p_words) loop
                 last := last - 1;
             end loop;
-            terms := terms || sugang.bitmap_expression(array_to_string(parts[first:last], ' ' || term || ' '), p_words);
+            part := sugang.bitmap_expression(array_to_string(parts[first:last], ' ' || term || ' '), p_words);
+            if part is null then return null; end if;
+            terms := terms || part;
             first := last + 1;
         end loop;
-        return case when array_position(terms, null) is null
-                    then '(' || array_to_string(terms, ' ' || term || ' ') || ')' end;
+        return '(' || array_to_string(terms, ' ' || term || ' ') || ')';
     elsif p_query like '!%' then
-        return '~' || sugang.bitmap_expression(substr(p_query, 2), p_words);
-    elsif p_query like '( % )' then
+        return '(~' || sugang.bitmap_expression(substr(p_query, 2), p_words) || ')';
+    elsif p_query like '( % )' and cardinality(sugang.query_parts(p_query, '<->')) = 1 then
         return sugang.bitmap_expression(substr(p_query, 3, length(p_query) - 4), p_words);
     end if;
     return null;
 end $$;
 
--- The set that searches use; nulls when there is none. What comes from the future is none: the clock was set back.
+-- The set that searches use; nulls when there is none. A set from the future is not used: the clock was set back.
 create or replace function sugang.search_bitmaps_in_use(p_kind text) returns sugang.search_bitmap_sets
 language plpgsql as $$
 declare
@@ -1619,13 +1619,30 @@ begin
         order by bool_and(is_users), max(n) desc limit sugang.search_ahead_limit());
 end $$;
 
+-- Whether the ids of the items are so close to each other that bitmaps are short. The blocks are looked up one after
+-- the other, until they are too many.
+create or replace function sugang.course_ids_are_dense() returns boolean
+language sql stable set enable_seqscan = off set enable_sort = off as $$
+    with recursive blocks (block) as (
+        select sugang.block_of(min(item_id)) from sugang.course_search
+        union all
+        select sugang.block_of((select item_id from sugang.course_search where item_id >= block + 1 << 13
+                                order by item_id limit 1))
+        from blocks where block is not null
+    ), bound as (
+        select sugang.total_count('course') / sugang.search_bitmap_density() + 2 as n
+    )
+    select count(*) < (select n from bound) from (select from blocks limit (select n from bound)) b
+$$;
+
 -- Begins a set in the place of one that is not in use, with the searches that are frequent now. Returns whether there
 -- are any.
 create or replace function sugang.course_begin_bitmaps() returns boolean language plpgsql as $$
 declare
     number_in_use integer := (sugang.search_bitmaps_in_use('course')).number;
-    searches tsquery[] := sugang.course_frequent_searches();
+    searches tsquery[] := '{}';
 begin
+    if sugang.course_ids_are_dense() then searches := sugang.course_frequent_searches(); end if;
     delete from sugang.search_bitmaps where kind = 'course' and number is distinct from number_in_use;
     delete from sugang.search_bitmap_sets where kind = 'course' and number is distinct from number_in_use;
     insert into sugang.search_bitmap_sets (kind, number, begun_at, words, snapshot, as_of, next_item_id, table_oid)
@@ -1670,7 +1687,7 @@ begin
               union
               select item_id from sugang.course_search
               where item_id >= p_set.next_item_id and (end_item_id is null or item_id < end_item_id)) ids
-    ), timed as materialized (
+    ), timed as (
         select block, mask, is_available from looked_at
         union all
         select sugang.block_of(edges.id), sugang.bit_of(edges.id), edges.is_available
@@ -1834,13 +1851,30 @@ begin
         order by bool_and(is_users), max(n) desc limit sugang.search_ahead_limit());
 end $$;
 
+-- Whether the ids of the items are so close to each other that bitmaps are short. The blocks are looked up one after
+-- the other, until they are too many.
+create or replace function sugang.test_ids_are_dense() returns boolean
+language sql stable set enable_seqscan = off set enable_sort = off as $$
+    with recursive blocks (block) as (
+        select sugang.block_of(min(item_id)) from sugang.test_search
+        union all
+        select sugang.block_of((select item_id from sugang.test_search where item_id >= block + 1 << 13
+                                order by item_id limit 1))
+        from blocks where block is not null
+    ), bound as (
+        select sugang.total_count('test') / sugang.search_bitmap_density() + 2 as n
+    )
+    select count(*) < (select n from bound) from (select from blocks limit (select n from bound)) b
+$$;
+
 -- Begins a set in the place of one that is not in use, with the searches that are frequent now. Returns whether there
 -- are any.
 create or replace function sugang.test_begin_bitmaps() returns boolean language plpgsql as $$
 declare
     number_in_use integer := (sugang.search_bitmaps_in_use('test')).number;
-    searches tsquery[] := sugang.test_frequent_searches();
+    searches tsquery[] := '{}';
 begin
+    if sugang.test_ids_are_dense() then searches := sugang.test_frequent_searches(); end if;
     delete from sugang.search_bitmaps where kind = 'test' and number is distinct from number_in_use;
     delete from sugang.search_bitmap_sets where kind = 'test' and number is distinct from number_in_use;
     insert into sugang.search_bitmap_sets (kind, number, begun_at, words, snapshot, as_of, next_item_id, table_oid)
@@ -1885,7 +1919,7 @@ begin
               union
               select item_id from sugang.test_search
               where item_id >= p_set.next_item_id and (end_item_id is null or item_id < end_item_id)) ids
-    ), timed as materialized (
+    ), timed as (
         select block, mask, is_available from looked_at
         union all
         select sugang.block_of(edges.id), sugang.bit_of(edges.id), edges.is_available
@@ -2727,6 +2761,13 @@ begin
     end loop;
     return words::tsquery;
 end $$;
+
+-- By which sugang.search_counts knows a search. Not the hash of the query alone: a session may still count as it did
+-- before V16.
+create or replace function sugang.search_fingerprint(p_query tsquery) returns text
+language sql immutable parallel safe as $$
+    select md5('lexemes ' || p_query::text)
+$$;
 
 -- The stored count of a search, whatever its age; nulls when there is none. One that is not complete, or so small that
 -- it must be exact, is too old to show. A count from the future is none: the clock was set back. Volatile, so that it
@@ -3705,6 +3746,11 @@ language plpgsql as $$
 declare
     kept bigint;
 begin
+    -- A part that is owed besides is left to a person: the gateway knows it by the attempt as it is.
+    if exists (select from sugang.refunds
+               where payment_id = t.payment_id and status in ('requested', 'sent') and not ends_payment) then
+        return false;
+    end if;
     update sugang.refunds
         set status = 'done', reference = 'deposit_taken_back', due_at = null, account = null, code = null
         where payment_id = t.payment_id and status = 'requested' and ends_payment;
@@ -3752,9 +3798,11 @@ end $$;
 -- back.
 create or replace function sugang.course_edited() returns trigger language plpgsql as $$
 begin
-    -- By itself, a statement is logged by sugang_change_log_update. What counts seats sets none of the fields.
-    if pg_trigger_depth() > 1 and new.registration_count = old.registration_count
-       and new.held_count = old.held_count then
+    -- By itself, a statement is logged by sugang_change_log_update. What counts seats sets none of the fields, and another
+    -- id has other seats.
+    if pg_trigger_depth() > 1
+       and (new.id <> old.id
+            or new.registration_count = old.registration_count and new.held_count = old.held_count) then
         perform sugang.log_course_nested_edit(old, new);
     end if;
     if pg_sequence_last_value('sugang.webhooks_id_seq') is not null and sugang.has_webhooks() then
@@ -3772,9 +3820,11 @@ create or replace trigger sugang_edited after update on courses
 -- back.
 create or replace function sugang.test_edited() returns trigger language plpgsql as $$
 begin
-    -- By itself, a statement is logged by sugang_change_log_update. What counts seats sets none of the fields.
-    if pg_trigger_depth() > 1 and new.registration_count = old.registration_count
-       and new.held_count = old.held_count then
+    -- By itself, a statement is logged by sugang_change_log_update. What counts seats sets none of the fields, and another
+    -- id has other seats.
+    if pg_trigger_depth() > 1
+       and (new.id <> old.id
+            or new.registration_count = old.registration_count and new.held_count = old.held_count) then
         perform sugang.log_test_nested_edit(old, new);
     end if;
     if pg_sequence_last_value('sugang.webhooks_id_seq') is not null and sugang.has_webhooks() then

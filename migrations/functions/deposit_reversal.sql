@@ -64,6 +64,11 @@ language plpgsql as $$
 declare
     kept bigint;
 begin
+    -- A part that is owed besides is left to a person: the gateway knows it by the attempt as it is.
+    if exists (select from sugang.refunds
+               where payment_id = t.payment_id and status in ('requested', 'sent') and not ends_payment) then
+        return false;
+    end if;
     update sugang.refunds
         set status = 'done', reference = 'deposit_taken_back', due_at = null, account = null, code = null
         where payment_id = t.payment_id and status = 'requested' and ends_payment;

@@ -3,9 +3,11 @@
 -- back.
 create or replace function sugang.{kind}_edited() returns trigger language plpgsql as $$
 begin
-    -- By itself, a statement is logged by sugang_change_log_update. What counts seats sets none of the fields.
-    if pg_trigger_depth() > 1 and new.registration_count = old.registration_count
-       and new.held_count = old.held_count then
+    -- By itself, a statement is logged by sugang_change_log_update. What counts seats sets none of the fields, and another
+    -- id has other seats.
+    if pg_trigger_depth() > 1
+       and (new.id <> old.id
+            or new.registration_count = old.registration_count and new.held_count = old.held_count) then
         perform sugang.log_{kind}_nested_edit(old, new);
     end if;
     if pg_sequence_last_value('sugang.webhooks_id_seq') is not null and sugang.has_webhooks() then

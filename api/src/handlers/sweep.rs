@@ -35,7 +35,7 @@ const LIMIT: i64 = 200;
 /// The most attempts that one call looks up, all at once.
 const LOOK_UPS: i64 = 16;
 
-/// When to go on with counts that are not finished. They take a second of a processor, so that half of it stays free.
+/// When to go on with bitmaps that are not finished. They take a second of a processor, so that half of it stays free.
 const COUNT_AGAIN_IN_SECONDS: u64 = 1;
 
 /// Does a bounded piece of what is due, and answers what it did and when to come again.
@@ -55,7 +55,7 @@ pub(crate) async fn sweep(ctx: &RequestContext<'_>) -> Result<Response, ApiError
     let ((done, delivered), counted) = join(join(settle_and_expire(ctx), deliver(ctx)), count_ahead(ctx)).await;
     let (mut done, delivered) = (done?, delivered?);
     let count_again = counted.unwrap_or_else(|error| {
-        // What is not counted ahead is counted by the first search.
+        // Without bitmaps, the first search counts.
         error.log(ctx.ids);
         None
     });
@@ -118,13 +118,13 @@ async fn look_up_events(ctx: &RequestContext<'_>) -> Result<usize, ApiError> {
     Ok(count)
 }
 
-/// What has been counted ahead.
+/// What has become of the bitmaps of frequent words.
 #[derive(Deserialize)]
 struct Counted {
     goes_on: bool,
 }
 
-/// Counts frequent searches before users do, and returns when to go on.
+/// Keeps the bitmaps by which searches for frequent words are counted, and returns when to go on.
 async fn count_ahead(ctx: &RequestContext<'_>) -> Result<Option<u64>, ApiError> {
     for kind in KINDS {
         let row = expect(ctx.execute(kind.functions(), CountAhead {}).await?)?;

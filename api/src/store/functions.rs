@@ -188,7 +188,7 @@ functions! {
             epoch: i64,
         } retry(self) Retry::Idempotent;
 
-        /// Counts frequent searches before a user does, for about a second.
+        /// Makes and keeps the bitmaps by which searches for frequent words are counted, for about a second.
         count_ahead CountAhead = "count_{kind}_ahead" One {
         } retry(self) Retry::Never;
 

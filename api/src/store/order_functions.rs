@@ -96,7 +96,7 @@ functions! {
             lease_ms: i64,
         } retry(self) Retry::Never;
 
-        /// Claims attempts that nothing approves any more, and for which a gateway has money reserved.
+        /// Claims attempts that nothing approves any more, and which a gateway may have money reserved for.
         claim_closings ClaimClosings = "claim_closings" One {
             limit: i64,
         } retry(self) Retry::Never;

@@ -13,7 +13,7 @@ create or replace function sugang.search_ahead_sample() returns bigint language 
     select 2000::bigint
 $$;
 
--- One sweep works at them for about as long, in pieces of as many items.
+-- One sweep works at them for about this long, in pieces of this number of items.
 create or replace function sugang.search_ahead_patience() returns interval language sql immutable as $$
     select interval '1 second'
 $$;
@@ -21,8 +21,8 @@ create or replace function sugang.search_ahead_piece() returns bigint language s
     select 10000::bigint
 $$;
 
--- Bitmaps that are as old are brought up to date, so that a user's search has little left to do, and no change is
--- forgotten before. At once, as many items may begin or end.
+-- Bitmaps of this age are brought up to date, so that a user's search has little left to do, and no change is forgotten
+-- before; for this number of items that have begun or ended at a time.
 create or replace function sugang.search_ahead_age() returns interval language sql immutable as $$
     select interval '1 minute'
 $$;
@@ -36,6 +36,11 @@ create or replace function sugang.search_ahead_pause() returns interval language
     select interval '10 minutes'
 $$;
 
+-- Only where a block has this number of items on average: elsewhere bitmaps would take more room than the items.
+create or replace function sugang.search_bitmap_density() returns bigint language sql immutable as $$
+    select 1024::bigint
+$$;
+
 -- The bitmap without any item, the number of an item's bitmap, and the bitmap in which this item alone is.
 create or replace function sugang.no_bits() returns bit varying language sql immutable parallel safe as $$
     select repeat('0', 8192)::bit varying
@@ -45,13 +50,6 @@ create or replace function sugang.block_of(p_item bigint) returns bigint languag
 $$;
 create or replace function sugang.bit_of(p_item bigint) returns bit varying language sql immutable parallel safe as $$
     select set_bit(sugang.no_bits()::bit(8192), (p_item & 8191)::integer, 1)
-$$;
-
--- By which sugang.search_counts knows a search. Not the hash of the query alone: a session may still count as it did
--- before V16.
-create or replace function sugang.search_fingerprint(p_query tsquery) returns text
-language sql immutable parallel safe as $$
-    select md5('lexemes ' || p_query::text)
 $$;
 
 -- What users may type to find a text: each of its words without punctuation, each run of letters, digits or syllables,
@@ -110,6 +108,7 @@ declare
     first integer := 1;
     last integer;
     term text;
+    part text;
 begin
     if place is not null then return 'b' || place; end if;
     foreach term in array array['|', '&'] loop
@@ -123,20 +122,21 @@ begin
             while last > first and array_to_string(parts[first:last], ' ' || term || ' ') <> all (p_words) loop
                 last := last - 1;
             end loop;
-            terms := terms || sugang.bitmap_expression(array_to_string(parts[first:last], ' ' || term || ' '), p_words);
+            part := sugang.bitmap_expression(array_to_string(parts[first:last], ' ' || term || ' '), p_words);
+            if part is null then return null; end if;
+            terms := terms || part;
             first := last + 1;
         end loop;
-        return case when array_position(terms, null) is null
-                    then '(' || array_to_string(terms, ' ' || term || ' ') || ')' end;
+        return '(' || array_to_string(terms, ' ' || term || ' ') || ')';
     elsif p_query like '!%' then
-        return '~' || sugang.bitmap_expression(substr(p_query, 2), p_words);
-    elsif p_query like '( % )' then
+        return '(~' || sugang.bitmap_expression(substr(p_query, 2), p_words) || ')';
+    elsif p_query like '( % )' and cardinality(sugang.query_parts(p_query, '<->')) = 1 then
         return sugang.bitmap_expression(substr(p_query, 3, length(p_query) - 4), p_words);
     end if;
     return null;
 end $$;
 
--- The set that searches use; nulls when there is none. What comes from the future is none: the clock was set back.
+-- The set that searches use; nulls when there is none. A set from the future is not used: the clock was set back.
 create or replace function sugang.search_bitmaps_in_use(p_kind text) returns sugang.search_bitmap_sets
 language plpgsql as $$
 declare

@@ -30,13 +30,30 @@ begin
         order by bool_and(is_users), max(n) desc limit sugang.search_ahead_limit());
 end $$;
 
+-- Whether the ids of the items are so close to each other that bitmaps are short. The blocks are looked up one after
+-- the other, until they are too many.
+create or replace function sugang.{kind}_ids_are_dense() returns boolean
+language sql stable set enable_seqscan = off set enable_sort = off as $$
+    with recursive blocks (block) as (
+        select sugang.block_of(min(item_id)) from sugang.{kind}_search
+        union all
+        select sugang.block_of((select item_id from sugang.{kind}_search where item_id >= block + 1 << 13
+                                order by item_id limit 1))
+        from blocks where block is not null
+    ), bound as (
+        select sugang.total_count('{kind}') / sugang.search_bitmap_density() + 2 as n
+    )
+    select count(*) < (select n from bound) from (select from blocks limit (select n from bound)) b
+$$;
+
 -- Begins a set in the place of one that is not in use, with the searches that are frequent now. Returns whether there
 -- are any.
 create or replace function sugang.{kind}_begin_bitmaps() returns boolean language plpgsql as $$
 declare
     number_in_use integer := (sugang.search_bitmaps_in_use('{kind}')).number;
-    searches tsquery[] := sugang.{kind}_frequent_searches();
+    searches tsquery[] := '{}';
 begin
+    if sugang.{kind}_ids_are_dense() then searches := sugang.{kind}_frequent_searches(); end if;
     delete from sugang.search_bitmaps where kind = '{kind}' and number is distinct from number_in_use;
     delete from sugang.search_bitmap_sets where kind = '{kind}' and number is distinct from number_in_use;
     insert into sugang.search_bitmap_sets (kind, number, begun_at, words, snapshot, as_of, next_item_id, table_oid)
@@ -81,7 +98,7 @@ begin
               union
               select item_id from sugang.{kind}_search
               where item_id >= p_set.next_item_id and (end_item_id is null or item_id < end_item_id)) ids
-    ), timed as materialized (
+    ), timed as (
         select block, mask, is_available from looked_at
         union all
         select sugang.block_of(edges.id), sugang.bit_of(edges.id), edges.is_available

@@ -67,6 +67,13 @@ begin
     return words::tsquery;
 end $$;
 
+-- By which sugang.search_counts knows a search. Not the hash of the query alone: a session may still count as it did
+-- before V16.
+create or replace function sugang.search_fingerprint(p_query tsquery) returns text
+language sql immutable parallel safe as $$
+    select md5('lexemes ' || p_query::text)
+$$;
+
 -- The stored count of a search, whatever its age; nulls when there is none. One that is not complete, or so small that
 -- it must be exact, is too old to show. A count from the future is none: the clock was set back. Volatile, so that it
 -- sees what was committed before.

@@ -24,7 +24,7 @@ async fn set(app: &App, function: &str, result: &str) {
     app.database().batch_execute(&set).await.unwrap();
 }
 
-/// Has searches for the words of 1,200 items counted ahead, in pieces of 600, one in each sweep.
+/// Has bitmaps made of the words that 1,200 items have, in pieces of 600, one in each sweep.
 async fn set_ahead(app: &App) {
     for (function, result) in [
         ("search_ahead_from", "1200::bigint"),
@@ -96,10 +96,7 @@ async fn the_first_search_for_a_frequent_word_finds_its_count(#[values(EXAM, COU
     // The control: no sweep has counted.
     assert_eq!(search(&app, kind, &minsu, "사전", "").await.0, 503);
     app.run("delete from sugang.search_counts", &[]).await;
-    assert!(
-        sweep(&app).await > Some(1),
-        "nothing is counted ahead in a small catalogue"
-    );
+    assert!(sweep(&app).await > Some(1), "a small catalogue has no bitmaps");
     assert_eq!(search(&app, kind, &minsu, "사전", "").await.0, 503);
     app.run("delete from sugang.search_counts", &[]).await;
 
@@ -115,6 +112,8 @@ async fn the_first_search_for_a_frequent_word_finds_its_count(#[values(EXAM, COU
         ("사전 -둘", "available"),
         ("둘 or 사전", ""),
         ("둘 or -사전", "available"),
+        ("사전 --둘", ""),
+        ("사전 ---둘", ""),
     ] {
         let expected = matching(&app, kind, words, status).await;
         assert_eq!(
@@ -278,6 +277,27 @@ async fn bitmaps_catch_up_with_time_in_steps(#[values(EXAM, COURSE)] kind: Kind)
     app.run(back, &[]).await;
     app.run(&moved, &[]).await;
     assert!(sweep_until_counted(&app).await > 5, "in steps");
+    assert!(has_bitmaps(&app, kind).await);
+    assert_eq!(wrong_now(&app, kind).await, 0);
+}
+
+/// Bitmaps of items whose ids are far from each other would take more room than the items.
+#[rstest]
+#[tokio::test]
+async fn ids_far_from_each_other_have_no_bitmaps(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = start().await;
+    set_ahead(&app).await;
+    fill(&app, kind).await;
+    app.run(&format!("update {} set id = id * 100000", kind.items), &[])
+        .await;
+    for _ in 0..10 {
+        sweep(&app).await;
+    }
+    assert!(!has_bitmaps(&app, kind).await);
+
+    // The control: any distance will do.
+    set(&app, "search_bitmap_density", "1::bigint").await;
+    sweep_until_counted(&app).await;
     assert!(has_bitmaps(&app, kind).await);
     assert_eq!(wrong_now(&app, kind).await, 0);
 }
