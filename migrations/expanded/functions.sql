@@ -1640,7 +1640,7 @@ $$;
 create or replace function sugang.course_begin_bitmaps() returns boolean language plpgsql as $$
 declare
     number_in_use integer := (sugang.search_bitmaps_in_use('course')).number;
-    searches tsquery[] := '{}';
+    searches tsquery[] := array[]::tsquery[];
 begin
     if sugang.course_ids_are_dense() then searches := sugang.course_frequent_searches(); end if;
     delete from sugang.search_bitmaps where kind = 'course' and number is distinct from number_in_use;
@@ -1872,7 +1872,7 @@ $$;
 create or replace function sugang.test_begin_bitmaps() returns boolean language plpgsql as $$
 declare
     number_in_use integer := (sugang.search_bitmaps_in_use('test')).number;
-    searches tsquery[] := '{}';
+    searches tsquery[] := array[]::tsquery[];
 begin
     if sugang.test_ids_are_dense() then searches := sugang.test_frequent_searches(); end if;
     delete from sugang.search_bitmaps where kind = 'test' and number is distinct from number_in_use;
@@ -7138,7 +7138,7 @@ begin
         update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
         return sugang.set_aside(o, t, paid, external_id);
     end if;
-    registered := a.body;
+    registered := a.body::jsonb;
     update sugang.payment_attempts
         set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
             payment_id = (registered ->> 'payment_id')::bigint, ended_at = clock_timestamp(),

@@ -173,7 +173,7 @@ begin
         update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
         return sugang.set_aside(o, t, paid, external_id);
     end if;
-    registered := a.body;
+    registered := a.body::jsonb;
     update sugang.payment_attempts
         set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
             payment_id = (registered ->> 'payment_id')::bigint, ended_at = clock_timestamp(),

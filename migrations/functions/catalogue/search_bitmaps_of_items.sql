@@ -51,7 +51,7 @@ $$;
 create or replace function sugang.{kind}_begin_bitmaps() returns boolean language plpgsql as $$
 declare
     number_in_use integer := (sugang.search_bitmaps_in_use('{kind}')).number;
-    searches tsquery[] := '{}';
+    searches tsquery[] := array[]::tsquery[];
 begin
     if sugang.{kind}_ids_are_dense() then searches := sugang.{kind}_frequent_searches(); end if;
     delete from sugang.search_bitmaps where kind = '{kind}' and number is distinct from number_in_use;
