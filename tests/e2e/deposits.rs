@@ -243,8 +243,10 @@ async fn look_a_day_later(app: &App, bank: &TossServer, gateway: &str, order: &V
     app.one("select status from sugang.orders where id = 1", &[]).await
 }
 
-/// Ends the time for a deposit, for which the gateway would wait longer.
+/// Ends the time for a deposit, for which the gateway would wait longer. First, no event is left whose look-up goes on: it
+/// would lock the attempt for a moment, and a sweep passes over what is locked.
 async fn end_waiting(app: &App) {
+    app.run("delete from sugang.gateway_events", &[]).await;
     app.run("update sugang.payment_attempts set due_at = clock_timestamp()", &[])
         .await;
     sweep(app).await;
@@ -270,7 +272,6 @@ async fn a_deposit_is_waited_for_until_the_period_ends() {
         [&approved.json()["expires_at"], &approved.json()["deposit"]["due_at"]],
         [&end, &end]
     );
-    app.run("delete from sugang.gateway_events", &[]).await;
     end_waiting(&app).await;
     assert_eq!(get(&app, 1, &minsu).await["status"], "expired");
     assert_audit(&app).await;
@@ -298,7 +299,6 @@ async fn a_late_deposit_that_is_taken_back_is_owed_no_more() {
     let order = wait_for_deposit(&app, &bank, "toss", &minsu).await;
     end_waiting(&app).await;
     assert_eq!(get(&app, 1, &minsu).await["status"], "expired");
-    app.run("delete from sugang.gateway_events", &[]).await;
     assert_eq!(preorder(&app, EXAM, 1, &sora).await.status, 201, "she gets the seat");
     assert!(bank.deposit("toss", reference(&order)), "the account takes it");
     deliver(&app, &bank).await;
