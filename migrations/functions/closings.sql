@@ -54,7 +54,7 @@ begin
     if p_outcome = 'declined' then
         update sugang.payment_attempts set reconcile_at = null where id = p_attempt and payment_id is null;
     else
-        perform sugang.settle(p_attempt, p_outcome, p_facts::jsonb);
+        perform sugang.settle(o, p_attempt, p_outcome, p_facts::jsonb);
     end if;
     return a;
 end $$;

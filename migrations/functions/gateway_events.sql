@@ -94,7 +94,7 @@ begin
     elsif p_outcome = 'captured' and t.payment_id is null
           and ((t.facts ->> 'taken_back_at')::timestamptz < e.claimed_at) is not false
           or p_outcome = 'declined' and t.status = 'waiting' or p_outcome = 'waiting' and t.status = 'sent' then
-        perform sugang.settle(t.id, p_outcome, p_facts);
+        perform sugang.settle(o, t.id, p_outcome, p_facts);
         is_news := true;
     end if;
     -- It may be about money that was given back, which the sweep then looks up.

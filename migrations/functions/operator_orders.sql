@@ -106,7 +106,7 @@ begin
         return a;
     end if;
     t := sugang.current_attempt(p_id);
-    o := sugang.settle(t.id, 'captured', jsonb_build_object(
+    o := sugang.settle(o, t.id, 'captured', jsonb_build_object(
         'amount', p_amount::text, 'reason', p_reason, 'reference', p_reference, 'confirmed_by', p_user,
         -- Ids with this prefix are ours, and unique.
         'external_id', case when starts_with(p_reference, 'sugang_') then t.reference else p_reference end));

@@ -216,16 +216,8 @@ end $$;
 --   waiting   a deposit is expected; facts: due_at, account, secret
 --   not_sent  surely nothing has reached the gateway: the same attempt may be sent again
 --   unknown   nothing is known yet; the seat stays held, and the sweep looks it up
-create or replace function sugang.settle(p_attempt bigint, p_outcome text, p_facts jsonb) returns sugang.orders
-language plpgsql as $$
-begin
-    return sugang.settle_locked(
-        sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt)), p_attempt, p_outcome,
-        p_facts);
-end $$;
-
--- The same for a caller that has locked the order.
-create or replace function sugang.settle_locked(o sugang.orders, p_attempt bigint, p_outcome text, p_facts jsonb)
+-- The caller has locked the order.
+create or replace function sugang.settle(o sugang.orders, p_attempt bigint, p_outcome text, p_facts jsonb)
 returns sugang.orders language plpgsql as $$
 declare
     t sugang.payment_attempts;
@@ -275,7 +267,7 @@ begin
         return a;
     end if;
     perform sugang.set_actor(o.user_id, p_request_id);
-    o := sugang.settle_locked(o, p_attempt, p_outcome, p_facts::jsonb);
+    o := sugang.settle(o, p_attempt, p_outcome, p_facts::jsonb);
     a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
     a.body := (select object from sugang.order_json(o));
     return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);

@@ -32,7 +32,7 @@ async fn silence_that_is_taken_for_a_refusal_loses_money() {
     storm.lose_events();
     let settle = "if p_outcome = 'captured' and t.payment_id is null then";
     let control = format!("if p_outcome = 'unknown' then p_outcome := 'declined'; end if; {settle}");
-    storm.break_function("settle_locked", settle, &control).await;
+    storm.break_function("settle", settle, &control).await;
     assert_complains(&storm.blow(seed(), 5).await, "ours None, theirs Some");
 }
 
