@@ -1506,25 +1506,6 @@ begin
             where is_of_syllables;
 end $$;
 
--- The parts of a query, in its text, between the given operator. Blanks separate the operators and occur in no word.
-create or replace function sugang.query_parts(p_query text, p_operator text) returns text[]
-language plpgsql immutable parallel safe as $$
-declare
-    parts text[] := array[null];
-    depth integer := 0;
-    piece text;
-begin
-    foreach piece in array string_to_array(p_query, ' ') loop
-        if depth = 0 and piece = p_operator then
-            parts := parts || null::text;
-        else
-            parts[cardinality(parts)] := concat_ws(' ', parts[cardinality(parts)], piece);
-            depth := depth + length(replace(piece, ')', '')) - length(replace(piece, '(', ''));
-        end if;
-    end loop;
-    return parts;
-end $$;
-
 -- A query as an SQL expression of the bitmaps b1, b2, ... of the given words; null when it has another word. The order
 -- of words counts in a phrase, so a phrase is a word here.
 create or replace function sugang.bitmap_expression(p_query text, p_words text[]) returns text
@@ -2736,30 +2717,36 @@ create or replace function sugang.search_count_lifetime() returns interval langu
     select interval '1 day'
 $$;
 
+-- The parts of a query, in its text, between the given operator. Blanks separate the operators and occur in no word.
+create or replace function sugang.query_parts(p_query text, p_operator text) returns text[]
+language plpgsql immutable parallel safe as $$
+declare
+    parts text[] := array[null];
+    depth integer := 0;
+    piece text;
+begin
+    foreach piece in array string_to_array(p_query, ' ') loop
+        if depth = 0 and piece = p_operator then
+            parts := parts || null::text;
+        else
+            parts[cardinality(parts)] := concat_ws(' ', parts[cardinality(parts)], piece);
+            depth := depth + length(replace(piece, ')', '')) - length(replace(piece, '(', ''));
+        end if;
+    end loop;
+    return parts;
+end $$;
+
 -- A search that only excludes terms matches nearly every row, and no index helps to count that. So the rows that it
 -- excludes are counted: this returns the search for them, and null for any other search.
 create or replace function sugang.negated_terms(p_query tsquery) returns tsquery language plpgsql immutable as $$
 declare
-    word text;
-    words text := '';
-    depth integer := 0;
-    begins boolean := true;
+    parts text[];
 begin
-    -- 'T': no term is required. Blanks separate the operators of a query and occur in no word.
-    if querytree(p_query) <> 'T' then return null; end if;
-    foreach word in array string_to_array(p_query::text, ' ') loop
-        if depth = 0 and word = '&' then
-            words := words || ' |';
-            begins := true;
-        elsif depth = 0 and (word = '|' or begins and word not like '!%') then
-            return null;
-        else
-            words := words || ' ' || case when begins then substr(word, 2) else word end;
-            depth := depth + length(replace(word, ')', '')) - length(replace(word, '(', ''));
-            begins := false;
-        end if;
-    end loop;
-    return words::tsquery;
+    -- 'T': no term is required.
+    if querytree(p_query) <> 'T' or cardinality(sugang.query_parts(p_query::text, '|')) > 1 then return null; end if;
+    parts := sugang.query_parts(p_query::text, '&');
+    if exists (select from unnest(parts) part where part not like '!%') then return null; end if;
+    return (select string_agg(substr(part, 2), ' | ' order by n) from unnest(parts) with ordinality p (part, n))::tsquery;
 end $$;
 
 -- By which sugang.search_counts knows a search. Not the hash of the query alone: a session may still count as it did
@@ -3407,7 +3394,7 @@ begin
     if p_outcome = 'declined' then
         update sugang.payment_attempts set reconcile_at = null where id = p_attempt and payment_id is null;
     else
-        perform sugang.settle(p_attempt, p_outcome, p_facts::jsonb);
+        perform sugang.settle(o, p_attempt, p_outcome, p_facts::jsonb);
     end if;
     return a;
 end $$;
@@ -4081,7 +4068,7 @@ begin
     elsif p_outcome = 'captured' and t.payment_id is null
           and ((t.facts ->> 'taken_back_at')::timestamptz < e.claimed_at) is not false
           or p_outcome = 'declined' and t.status = 'waiting' or p_outcome = 'waiting' and t.status = 'sent' then
-        perform sugang.settle(t.id, p_outcome, p_facts);
+        perform sugang.settle(o, t.id, p_outcome, p_facts);
         is_news := true;
     end if;
     -- It may be about money that was given back, which the sweep then looks up.
@@ -5804,7 +5791,7 @@ begin
         return a;
     end if;
     t := sugang.current_attempt(p_id);
-    o := sugang.settle(t.id, 'captured', jsonb_build_object(
+    o := sugang.settle(o, t.id, 'captured', jsonb_build_object(
         'amount', p_amount::text, 'reason', p_reason, 'reference', p_reference, 'confirmed_by', p_user,
         -- Ids with this prefix are ours, and unique.
         'external_id', case when starts_with(p_reference, 'sugang_') then t.reference else p_reference end));
@@ -7181,16 +7168,8 @@ end $$;
 --   waiting   a deposit is expected; facts: due_at, account, secret
 --   not_sent  surely nothing has reached the gateway: the same attempt may be sent again
 --   unknown   nothing is known yet; the seat stays held, and the sweep looks it up
-create or replace function sugang.settle(p_attempt bigint, p_outcome text, p_facts jsonb) returns sugang.orders
-language plpgsql as $$
-begin
-    return sugang.settle_locked(
-        sugang.lock_order((select order_id from sugang.payment_attempts where id = p_attempt)), p_attempt, p_outcome,
-        p_facts);
-end $$;
-
--- The same for a caller that has locked the order.
-create or replace function sugang.settle_locked(o sugang.orders, p_attempt bigint, p_outcome text, p_facts jsonb)
+-- The caller has locked the order.
+create or replace function sugang.settle(o sugang.orders, p_attempt bigint, p_outcome text, p_facts jsonb)
 returns sugang.orders language plpgsql as $$
 declare
     t sugang.payment_attempts;
@@ -7240,7 +7219,7 @@ begin
         return a;
     end if;
     perform sugang.set_actor(o.user_id, p_request_id);
-    o := sugang.settle_locked(o, p_attempt, p_outcome, p_facts::jsonb);
+    o := sugang.settle(o, p_attempt, p_outcome, p_facts::jsonb);
     a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
     a.body := (select object from sugang.order_json(o));
     return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);

@@ -78,25 +78,6 @@ begin
             where is_of_syllables;
 end $$;
 
--- The parts of a query, in its text, between the given operator. Blanks separate the operators and occur in no word.
-create or replace function sugang.query_parts(p_query text, p_operator text) returns text[]
-language plpgsql immutable parallel safe as $$
-declare
-    parts text[] := array[null];
-    depth integer := 0;
-    piece text;
-begin
-    foreach piece in array string_to_array(p_query, ' ') loop
-        if depth = 0 and piece = p_operator then
-            parts := parts || null::text;
-        else
-            parts[cardinality(parts)] := concat_ws(' ', parts[cardinality(parts)], piece);
-            depth := depth + length(replace(piece, ')', '')) - length(replace(piece, '(', ''));
-        end if;
-    end loop;
-    return parts;
-end $$;
-
 -- A query as an SQL expression of the bitmaps b1, b2, ... of the given words; null when it has another word. The order
 -- of words counts in a phrase, so a phrase is a word here.
 create or replace function sugang.bitmap_expression(p_query text, p_words text[]) returns text

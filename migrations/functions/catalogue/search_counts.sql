@@ -41,30 +41,36 @@ create or replace function sugang.search_count_lifetime() returns interval langu
     select interval '1 day'
 $$;
 
+-- The parts of a query, in its text, between the given operator. Blanks separate the operators and occur in no word.
+create or replace function sugang.query_parts(p_query text, p_operator text) returns text[]
+language plpgsql immutable parallel safe as $$
+declare
+    parts text[] := array[null];
+    depth integer := 0;
+    piece text;
+begin
+    foreach piece in array string_to_array(p_query, ' ') loop
+        if depth = 0 and piece = p_operator then
+            parts := parts || null::text;
+        else
+            parts[cardinality(parts)] := concat_ws(' ', parts[cardinality(parts)], piece);
+            depth := depth + length(replace(piece, ')', '')) - length(replace(piece, '(', ''));
+        end if;
+    end loop;
+    return parts;
+end $$;
+
 -- A search that only excludes terms matches nearly every row, and no index helps to count that. So the rows that it
 -- excludes are counted: this returns the search for them, and null for any other search.
 create or replace function sugang.negated_terms(p_query tsquery) returns tsquery language plpgsql immutable as $$
 declare
-    word text;
-    words text := '';
-    depth integer := 0;
-    begins boolean := true;
+    parts text[];
 begin
-    -- 'T': no term is required. Blanks separate the operators of a query and occur in no word.
-    if querytree(p_query) <> 'T' then return null; end if;
-    foreach word in array string_to_array(p_query::text, ' ') loop
-        if depth = 0 and word = '&' then
-            words := words || ' |';
-            begins := true;
-        elsif depth = 0 and (word = '|' or begins and word not like '!%') then
-            return null;
-        else
-            words := words || ' ' || case when begins then substr(word, 2) else word end;
-            depth := depth + length(replace(word, ')', '')) - length(replace(word, '(', ''));
-            begins := false;
-        end if;
-    end loop;
-    return words::tsquery;
+    -- 'T': no term is required.
+    if querytree(p_query) <> 'T' or cardinality(sugang.query_parts(p_query::text, '|')) > 1 then return null; end if;
+    parts := sugang.query_parts(p_query::text, '&');
+    if exists (select from unnest(parts) part where part not like '!%') then return null; end if;
+    return (select string_agg(substr(part, 2), ' | ' order by n) from unnest(parts) with ordinality p (part, n))::tsquery;
 end $$;
 
 -- By which sugang.search_counts knows a search. Not the hash of the query alone: a session may still count as it did
