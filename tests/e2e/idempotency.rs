@@ -400,7 +400,7 @@ async fn a_503_is_not_stored() {
 #[rstest]
 #[tokio::test]
 async fn a_lost_response_is_found_again(#[values(Register(EXAM), Cancel(EXAM))] change: Change) {
-    let app = App::proxied().with("database_timeout_ms", 300).start().await;
+    let app = App::proxied().with("database_timeout_ms", 2_000).start().await;
     let minsu = app.user("minsu").await;
     let request = change.arrange(&app, &minsu).await;
     let ask = || {

@@ -114,8 +114,8 @@ impl Scene {
             let lock = self.lock().await;
             // Makes the request fail, so that it can be repeated.
             let ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                         where wait_event_type = 'Lock' and datname = current_database()";
-            self.app.one::<i64>(ended, &[]).await;
+                         where $1 = any (pg_blocking_pids(pid))";
+            assert!(self.app.one::<i64>(ended, &[&hold.pid().await]).await > 0);
             hold.release().await;
             lock
         });
@@ -250,7 +250,7 @@ async fn only_its_holder_releases_it(
 async fn the_database_decides_after_it_has_expired(
     #[values(Register(EXAM), Register(COURSE), Cancel(EXAM), Cancel(COURSE))] change: Change,
 ) {
-    let scene = Scene::new(change, Builder::default().with("lock_ttl_ms", 1_000)).await;
+    let scene = Scene::new(change, Builder::default()).await;
     let hold = scene.hold().await;
 
     let (first, second, ()) = tokio::join!(
@@ -258,6 +258,8 @@ async fn the_database_decides_after_it_has_expired(
         async {
             hold.is_waited_for().await;
             let lock = scene.lock().await;
+            let expired = scene.redis.clone().pexpire::<_, ()>(&lock, 1).await;
+            expired.expect("Redis answers");
             scene.is_released(&lock).await;
             scene.ask().await
         },

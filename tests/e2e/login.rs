@@ -155,23 +155,22 @@ async fn wrong_credentials_are_refused_in_the_same_time() {
     }
     app.run("update users set is_active = false where username = 'gone'", &[])
         .await;
-    // The shortest of several measurements, so that other load on the machine does not count.
+    // The shortest of several measurements, and more of them while other load on the machine hides it.
     let mut shortest = [Duration::MAX; 3];
-    for _ in 0..5 {
+    let alike =
+        |[wrong, others @ ..]: [Duration; 3]| others.iter().all(|other| *other > wrong / 2 && *other < wrong * 2);
+    for round in 1..=30 {
         let cases = [("minsu", "wrong-pass1"), ("nobody", PASSWORD), ("gone", PASSWORD)];
         for (shortest, (name, password)) in shortest.iter_mut().zip(cases) {
             let begun = Instant::now();
             assert_eq!(login(&app, &format!("{name}@example.com"), password).await.status, 401);
             *shortest = begun.elapsed().min(*shortest);
         }
+        if round >= 5 && alike(shortest) {
+            break;
+        }
     }
-    let [wrong, unknown, inactive] = shortest;
-    for other in [unknown, inactive] {
-        assert!(
-            other > wrong / 2 && other < wrong * 2,
-            "wrong, unknown, inactive: {shortest:?}"
-        );
-    }
+    assert!(alike(shortest), "wrong, unknown, inactive: {shortest:?}");
 }
 
 #[tokio::test]

@@ -192,18 +192,19 @@ async fn what_was_waited_for_is_read_again(#[values(EXAM, COURSE)] kind: Kind) {
 #[rstest]
 #[tokio::test]
 async fn a_period_that_ends_during_the_wait_has_ended(#[values(EXAM, COURSE)] kind: Kind) {
-    let app = App::start().await;
+    let app = App::with("database_timeout_ms", 20_000).start().await;
     let minsu = app.user("minsu").await;
     let id = app.add(kind, Item::default()).await;
-    let ends = format!(
-        "update {} set end_at = clock_timestamp() + interval '600 ms'",
-        kind.items
-    );
+    let ends = format!("update {} set end_at = clock_timestamp() + interval '2 s'", kind.items);
     app.run(&ends, &[]).await;
     let hold = Hold::new(&app, &format!("select from {} where id = {id} for update", kind.items)).await;
     let (answer, ()) = join(register(&app, kind, id, &minsu).into_future(), async {
         hold.is_waited_for().await;
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let over = format!(
+            "do $$ begin perform pg_sleep_until(end_at + interval '1 ms') from {}; end $$",
+            kind.items
+        );
+        app.run(&over, &[]).await;
         hold.release().await;
     })
     .await;

@@ -410,7 +410,7 @@ async fn a_statement_is_cancelled_through_the_pooler(#[case] encrypted: bool) {
     }
     let options = HostOptions {
         database_url: Some(&url),
-        arguments: &["--variable", "database_timeout_ms=1000"],
+        arguments: &["--variable", "database_timeout_ms=3000"],
         ..HostOptions::default()
     };
     let host = HostProcess::start(&app, options);

@@ -178,7 +178,7 @@ async fn concurrent_attempts_stay_within_the_limit(#[case] builder: Builder, #[c
 #[tokio::test]
 async fn guesses_are_counted_once_while_passwords_are_hashed() {
     let app = App::with("login_attempts_per_account", 10)
-        .with("redis_timeout_ms", 500)
+        .with("redis_timeout_ms", 2_000)
         .with("argon2_memory_kib", 19_456)
         .with("argon2_iterations", 20)
         // All of them in the same instances, as under a host that does not queue them.
@@ -208,7 +208,7 @@ async fn login_owned(app: &App, email: String) -> u16 {
 
 #[tokio::test]
 async fn attempts_return_as_the_window_slides() {
-    let app = per_account(2).with("attempts_window_seconds", 1).start().await;
+    let app = per_account(2).with("attempts_window_seconds", 5).start().await;
     for _ in 0..2 {
         assert_eq!(login(&app, "minsu@example.com", "wrong-1").await.status, 401);
     }

@@ -17,6 +17,7 @@ async fn a_request_is_one_statement() {
     for kind in [EXAM, COURSE] {
         app.add(kind, Item::default()).await;
     }
+    app.prepare_sessions().await;
     let refresh = token::sign(&minsu.claims("refresh"));
     let mut table = String::new();
     for endpoint in ENDPOINTS {

@@ -1,6 +1,9 @@
 //! Steps that several tests share.
 
-use std::future::IntoFuture;
+use std::{
+    future::IntoFuture,
+    time::{Duration, Instant},
+};
 
 use futures::future::join;
 use serde_json::{Value, json};
@@ -147,7 +150,10 @@ impl Hold {
 
     /// Waits until another session waits for one of the locks.
     pub async fn is_waited_for(&self) {
-        let waiting = "select count(*) from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid))";
+        // What `pg_stat_activity` shows stands still within a transaction.
+        let waiting =
+            "select count(*) from pg_locks where not granted and pg_backend_pid() = any (pg_blocking_pids(pid))";
+        let begun = Instant::now();
         loop {
             let n: i64 = self
                 .session
@@ -158,7 +164,8 @@ impl Hold {
             if n > 0 {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing waits for the locks");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -201,7 +208,7 @@ pub async fn drop_role(app: &App, role: &str) {
         if app.database().batch_execute(&drop).await.is_ok() {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     app.database().batch_execute(&drop).await.expect("no session is left");
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,7 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
     date_time_ymd,
 };
-use sugang_tests::{App, HostProcess, Supervisor, host_program};
+use sugang_tests::{App, HostProcess, Supervisor, free_port, host_program};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -419,7 +418,7 @@ impl Redis {
     /// Starts one with this certificate; `None` where this machine has no `redis-server`.
     fn start(files: &Files, authority: &Authority, parameters: &CertificateParams) -> Option<Self> {
         let [certificate, key] = authority.sign(parameters);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut command = Command::new("redis-server");
         command.args([
             "--port",

@@ -7,14 +7,13 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::json;
-use sugang_tests::{EXAM, Item, Plan, TOSS_SECRET, TossServer};
+use sugang_tests::{EXAM, Item, Plan, TOSS_SECRET, TossServer, free_port};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -41,10 +40,7 @@ impl Prism {
     async fn start(upstream: &str) -> Option<Self> {
         let modules = installed("SUGANG_TEST_PRISM")?;
         let document = installed("SUGANG_TEST_TOSS_DOCUMENT")?;
-        let port = {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            listener.local_addr().expect("a port").port()
-        };
+        let port = free_port();
         let folder = TempDir::new().expect("a folder for the log");
         let log = folder.path().join("prism.log");
         let process = Command::new("node")

@@ -40,8 +40,12 @@ struct Arranged {
 }
 
 async fn start() -> Arranged {
+    start_with(|app| app).await
+}
+
+async fn start_with(more: impl Fn(Builder) -> Builder) -> Arranged {
     let receiver = Receiver::start().await.expect("there is a free port");
-    let app = with(&receiver).start().await;
+    let app = more(with(&receiver)).start().await;
     let superuser = app.user("root").await;
     app.run("update users set is_superuser = true", &[]).await;
     Arranged {
@@ -157,9 +161,21 @@ async fn each_change_is_told_once(#[values(EXAM, COURSE)] kind: Kind) {
     let part = json!({"amount": "5000.00", "reason": "할인"});
     assert_eq!(refund(app, payment, &all.superuser, &part).await.status, 200);
 
-    let swept = all.sweep().await;
+    // On a busy machine, one sweep does not get that far.
+    let mut delivered = 0;
+    while all
+        .app
+        .one::<i64>(
+            "select count(*) from sugang.deliveries where status <> 'delivered'",
+            &[],
+        )
+        .await
+        > 0
+    {
+        delivered += all.sweep().await["delivered"].as_u64().expect("a count");
+    }
     let events = all.events(&hook);
-    assert_eq!(swept["delivered"], events.len());
+    assert_eq!(delivered, events.len() as u64);
     let types: Vec<_> = events.iter().map(|(_, event)| event.event_type.to_string()).collect();
     let mut expected = vec![
         "item.opened",
@@ -443,12 +459,14 @@ async fn another_sweep_takes_over_after_the_lease() {
     let minsu = all.app.user("minsu").await;
     let id = all.app.add(EXAM, Item::default()).await;
     register(&all.app, EXAM, id, &minsu).await;
-    let claim = "select body from sugang.claim_deliveries('claim_deliveries', 4, 400, 30, true)";
+    let claim = "select body from sugang.claim_deliveries('claim_deliveries', 4, 60000, 30, true)";
     let claimed: String = all.app.one(claim, &[]).await;
     assert!(claimed.contains("payment.paid"), "{claimed}");
     all.sweep().await;
     assert_eq!(all.types(&hook), [""; 0]);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let passed = "update sugang.deliveries set next_at = next_at - interval '2 minutes',
+                                               lease_until = lease_until - interval '2 minutes'";
+    all.app.run(passed, &[]).await;
     all.sweep().await;
     assert_eq!(all.types(&hook), ["payment.paid"]);
     // The one before comes back, too late.
@@ -462,7 +480,7 @@ async fn another_sweep_takes_over_after_the_lease() {
 
 #[tokio::test]
 async fn a_receiver_that_hangs_delays_no_other() {
-    let all = start().await;
+    let all = start_with(|app| app.with("webhook_timeout_ms", 8_000)).await;
     let _slow = all.hook("/slow", &[]).await;
     let fast = all.hook("/fast", &[]).await;
     all.receiver.reply("/slow", Reply::Hang);
@@ -488,8 +506,8 @@ async fn a_receiver_that_hangs_delays_no_other() {
     assert_eq!(got.len(), 21, "two for each registration, and the item that was opened");
     assert!(got.iter().all(|got| got.verify(&[&fast.secret]).is_ok()));
     assert!(
-        took < Duration::from_millis(2500),
-        "{took:?}, and one try hangs for 3 s"
+        took < Duration::from_millis(7500),
+        "{took:?}, and one try hangs for 8 s"
     );
 }
 

@@ -105,6 +105,7 @@ impl App {
     }
 
     async fn open(builder: Builder) -> anyhow::Result<Self> {
+        let has_own_stores = builder.own_stores.is_some();
         let lease = match builder.own_stores {
             Some(stores) => lease_of(stores).await?,
             None => lease().await?,
@@ -134,6 +135,10 @@ impl App {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
+        if !builder.proxied && !has_own_stores {
+            // On a busy machine, a slow Redis must not be taken for an unavailable one.
+            variables.insert("redis_timeout_ms".to_owned(), "10000".to_owned());
+        }
         variables.extend(builder.variables);
         let settings = Settings {
             variables,
@@ -242,6 +247,14 @@ impl App {
         connect(self.database_url().to_owned())
             .await
             .expect("PostgreSQL answers")
+    }
+
+    /// Lets the sessions of the start be used once, after which each request is as many statements as it is.
+    ///
+    /// # Panics
+    /// The service is not ready.
+    pub async fn prepare_sessions(&self) {
+        assert_eq!(self.get("/readyz").await.status, 200);
     }
 
     /// Replaces that connection, after the server was restarted.

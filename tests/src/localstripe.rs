@@ -2,13 +2,15 @@
 
 use std::{
     io::Write,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
+
+use crate::ports::free_port;
 
 /// The secret key of the contract; localstripe takes any that begins so.
 pub const STRIPE_SECRET: &str = "sk_test_0123456789";
@@ -32,9 +34,7 @@ impl LocalStripe {
     /// It does not start, or it is missing in CI.
     pub async fn start() -> Option<Self> {
         let folder = folder()?;
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a port");
-        drop(listener);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let process = Command::new("python3")
             .args([
                 "-m",

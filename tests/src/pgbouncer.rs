@@ -1,7 +1,7 @@
 use std::{
     fs,
     io::Write,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -10,6 +10,8 @@ use std::{
 };
 
 use url::Url;
+
+use crate::ports::free_port;
 
 /// An upper limit for its start.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,9 +34,7 @@ impl PgBouncer {
     pub fn start(database_url: &str, settings: &[&str]) -> Option<Self> {
         let program = program()?;
         let url: Url = database_url.parse().expect("a URL");
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-        let address = listener.local_addr().expect("a port");
-        drop(listener);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let folder = tempfile::tempdir().expect("a folder");
         let name = url.path().trim_start_matches('/');
         let file = folder.path().join("pgbouncer.ini");

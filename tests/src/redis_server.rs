@@ -1,11 +1,12 @@
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use redis::Value;
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 /// A Redis of one test's own; it ends when this is dropped.
 pub struct RedisServer {
@@ -126,11 +127,6 @@ impl RedisServer {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn spawn(program: &str, [port, bus_port]: [u16; 2], folder: &TempDir, arguments: &str) -> Child {

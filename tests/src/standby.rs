@@ -10,7 +10,7 @@ use std::{
 use tokio_postgres::Client;
 use url::Url;
 
-use crate::{app::connect, redis_server::free_port};
+use crate::{app::connect, ports::free_port};
 
 /// An upper limit for a start.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -348,13 +348,18 @@ async fn the_count_of_a_search_is_corrected_by_what_has_changed(#[values(EXAM, C
 
     // What begins and ends by itself. Over HTTP no clock strikes exactly, so the counts are of a second later at least.
     let passing = format!(
-        "update {items} set start_at = now() - interval '1 h', end_at = now() + interval '1 s' where id between 90 and 99"
+        "update {items} set start_at = now() - interval '1 h', end_at = now() + interval '5 s' where id between 90 and 99"
     );
     app.run(&passing, &[]).await;
-    let coming = format!("update {items} set start_at = now() + interval '1 s' where id between 100 and 102");
+    let coming = format!("update {items} set start_at = now() + interval '5 s' where id between 100 and 102");
     app.run(&coming, &[]).await;
     check("about to end and to begin", false).await;
-    sleep(Duration::from_millis(1_500)).await;
+    let over = format!(
+        "do $$ begin
+             perform pg_sleep_until(max(start_at) + interval '500 ms') from {items} where id between 100 and 102;
+         end $$"
+    );
+    app.run(&over, &[]).await;
     check("ended and begun", false).await;
 
     // Many changes at once are not written down, and a table that is emptied knows none.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{
-        AtomicBool, AtomicU64,
+        AtomicBool, AtomicU64, AtomicUsize,
         Ordering::{Relaxed, SeqCst},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::list::{add, titles};
 use crate::{
+    editors::pass,
     storm::{assert_audit, audit},
     support::{Hold, cancel, paid, register},
 };
@@ -195,6 +196,7 @@ const ITEMS: usize = 45;
 /// When items are hidden and shown. A number is odd from the commit that hides the item until the statement that shows it.
 struct Hiding {
     turns: [AtomicU64; ITEMS],
+    seen: [AtomicUsize; REQUESTS.len()],
     has_ended: AtomicBool,
 }
 
@@ -224,11 +226,9 @@ impl Hiding {
         }
     }
 
-    /// Sends requests until the editors have ended, and counts by kind of request how often a response had an item that was
-    /// hidden all the time.
-    async fn watch(&self, app: &App, kind: Kind, user: &User, seed: u64) -> BTreeMap<&'static str, usize> {
+    /// Sends requests until the editors have ended.
+    async fn watch(&self, app: &App, kind: Kind, user: &User, seed: u64) {
         let mut rng = Rng::with_seed(seed);
-        let mut seen = BTreeMap::from(REQUESTS.map(|(name, _)| (name, 0)));
         while !self.has_ended.load(Relaxed) {
             let (name, query) = REQUESTS[rng.usize(..REQUESTS.len())];
             let id = rng.i64(1..=ITEMS as i64);
@@ -253,12 +253,18 @@ impl Hiding {
                 let index = **id as usize - 1;
                 before[index] % 2 == 1 && before[index] == after[index]
             };
-            *seen.get_mut(name).expect("it is one of them") += ids.iter().filter(is_hidden).count();
+            let at = REQUESTS.iter().position(|(other, _)| *other == name);
+            self.seen[at.expect("it is one of them")].fetch_add(ids.iter().filter(is_hidden).count(), Relaxed);
             if answer.status == 201 {
                 cancel(app, paid(&answer), user).await;
             }
         }
-        seen
+    }
+
+    /// How often a response had an item that was hidden all the time, by kind of request.
+    fn seen(&self) -> BTreeMap<&'static str, usize> {
+        let seen = REQUESTS.iter().zip(&self.seen);
+        seen.map(|((name, _), seen)| (*name, seen.load(Relaxed))).collect()
     }
 }
 
@@ -279,8 +285,13 @@ fn shown(answer: &Answer) -> Vec<i64> {
     ids.map(|id| id.expect("an item has an id")).collect()
 }
 
-/// Users list, page, search and apply while editors hide and show. Returns how many hidden items they saw, by request.
-async fn storm(app: &App, kind: Kind) -> BTreeMap<&'static str, usize> {
+/// Users list, page, search and apply while editors hide and show, until users have seen `enough`. Returns how many hidden
+/// items they saw, by request.
+async fn storm(
+    app: &App,
+    kind: Kind,
+    enough: impl Fn(&BTreeMap<&'static str, usize>) -> bool,
+) -> BTreeMap<&'static str, usize> {
     let add = format!(
         "insert into {} (title, price, start_at, end_at, created_at)
          select '요가 ' || n, 45000, '2020-01-01', timestamptz '2090-01-01' + n * interval '7 h',
@@ -292,29 +303,26 @@ async fn storm(app: &App, kind: Kind) -> BTreeMap<&'static str, usize> {
     let users = join_all((0..6).map(async |n| app.user(&format!("user{n}")).await)).await;
     let hiding = Hiding {
         turns: [const { AtomicU64::new(0) }; ITEMS],
+        seen: [const { AtomicUsize::new(0) }; REQUESTS.len()],
         has_ended: AtomicBool::new(false),
     };
     let editors = join_all((0..3).map(|n| hiding.edit(app, kind, n, 3)));
     let watchers = join_all(users.iter().zip(0..).map(|(user, n)| hiding.watch(app, kind, user, n)));
+    let turns = || hiding.turns().iter().sum::<u64>();
     let clock = async {
-        sleep(Duration::from_secs(2)).await;
+        pass(Duration::from_secs(2), || turns() > 100 && enough(&hiding.seen())).await;
         hiding.has_ended.store(true, Relaxed);
     };
-    let (_, (seen, ())) = join(editors, join(watchers, clock)).await;
-    let turns: u64 = hiding.turns().iter().sum();
-    assert!(turns > 100, "only {turns} turns");
-    let mut sum = BTreeMap::new();
-    for (name, n) in seen.into_iter().flatten() {
-        *sum.entry(name).or_default() += n;
-    }
-    sum
+    join(editors, join(watchers, clock)).await;
+    assert!(turns() > 100, "only {} turns", turns());
+    hiding.seen()
 }
 
 #[rstest]
 #[tokio::test]
 async fn a_storm_of_hiding_shows_none(#[values(EXAM, COURSE)] kind: Kind) {
     let app = App::start().await;
-    let seen = storm(&app, kind).await;
+    let seen = storm(&app, kind, |_| true).await;
     assert!(seen.values().all(|n| *n == 0), "{seen:?}");
     let minsu = app.user("minsu").await;
     let there = format!("select count(*) from {} where not hidden", kind.items);
@@ -355,8 +363,9 @@ async fn a_storm_shows_what_is_not_left_out(#[values(EXAM, COURSE)] kind: Kind) 
     }
     let careless = format!("alter table {} disable trigger sugang_search_table_update", kind.items);
     app.run(&careless, &[]).await;
-    let seen = storm(&app, kind).await;
-    assert!(seen.values().all(|n| *n > 0), "{seen:?}");
+    let all = |seen: &BTreeMap<_, usize>| seen.values().all(|n| *n > 0);
+    let seen = storm(&app, kind, all).await;
+    assert!(all(&seen), "{seen:?}");
     let findings = audit(&app).await;
     assert!(
         findings.iter().any(|finding| finding.check == "search_table"),

@@ -150,6 +150,7 @@ async fn to_other_callers_no_path_exists() {
 #[tokio::test]
 async fn to_operators_they_do() {
     let app = App::proxied().start().await;
+    app.prepare_sessions().await;
     let callers = arrange(&app).await;
     let mut table = String::new();
     for (name, user) in [("operator", &callers.operator), ("superuser", &callers.superuser)] {

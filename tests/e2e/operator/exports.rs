@@ -105,6 +105,7 @@ async fn every_registration_is_exported_once() {
     let ujin = operator(&app).await;
     app.add(EXAM, Item::default()).await;
     add_registrations(&app, ROWS).await;
+    app.prepare_sessions().await;
     let before = app.postgres().statements();
     let answer = export(&app, EXAM, "", &ujin).await;
     assert_eq!(app.postgres().statements(), before + 3);
@@ -193,6 +194,7 @@ async fn every_payment_and_user_is_exported_once() {
                select user_id, 'test', content_type_id, test_id, 45000, 'card', applied_at
                from test_registrations, sugang.kinds where kind = 'test'";
     app.run(pay, &[]).await;
+    app.prepare_sessions().await;
     for (file, rows) in [("payments", ROWS), ("users", ROWS + 1)] {
         let before = app.postgres().statements();
         let answer = app.get(format!("/api/operator/{file}.csv")).by(&ujin).await;

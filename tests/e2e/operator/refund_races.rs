@@ -55,7 +55,7 @@ async fn without_locks_and_constraint_too_much_is_given_back() {
     let without = definition
         .replace("perform pg_advisory_xact_lock(", "perform length(concat(")
         .replace(", p.user_id));", ", p.user_id)));")
-        .replace(" for update;", "; perform pg_sleep(0.05);");
+        .replace(" for update;", "; perform pg_sleep(0.3);");
     assert_ne!(without, definition);
     app.run(&without, &[]).await;
     app.run(

@@ -200,21 +200,23 @@ async fn without_locks_an_operator_cancels_what_was_paid_again() {
     let without = definition
         .replace("perform pg_advisory_xact_lock(", "perform length(concat(")
         .replace(", registration.user_id));", ", registration.user_id)));")
-        .replace(" for update;", "; perform pg_sleep(0.5);");
+        .replace(" for update;", "; perform pg_advisory_xact_lock(7);");
     assert_ne!(without, definition);
     app.run(&without, &[]).await;
+    app.run("do $$ begin perform pg_advisory_lock(7); end $$", &[]).await;
 
     let all = json!({"refund": "all", "reason": "폐강"});
     let path = format!("/api/operator{}registrations/1/cancel/", EXAM.item(id));
     let cancelling = app.post(path).by(&ujin).json(&all).into_future();
     let (cancelled, ()) = join(cancelling, async {
-        let paused =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+        let paused = "select count(*) from pg_locks l join pg_database d on d.oid = l.database
+                      where d.datname = current_database() and locktype = 'advisory' and objid = 7 and not granted";
         while app.one::<i64>(paused, &[]).await == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(cancel(&app, payment, &minsu).await.status, 200);
         paid(&register(&app, EXAM, id, &minsu).await);
+        app.run("do $$ begin perform pg_advisory_unlock(7); end $$", &[]).await;
     })
     .await;
 

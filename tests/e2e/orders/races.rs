@@ -7,7 +7,9 @@ use sugang_tests::{App, COURSE, EXAM, Item, Kind};
 use super::preorder::counts;
 use crate::{
     storm::{assert_audit, audit},
-    support::{approve, cancel_order, confirm, let_expire, operator, ordered, preorder, register, shop, tally},
+    support::{
+        approve, cancel_order, confirm, let_expire, operator, ordered, preorder, register, shop, shop_with, tally,
+    },
 };
 
 /// A hundred users, half of whom register in one step, want fifty seats.
@@ -36,7 +38,8 @@ async fn rush(app: &App, kind: Kind) -> Vec<(u16, usize)> {
 #[rstest]
 #[tokio::test]
 async fn a_hundred_users_share_fifty_seats(#[values(EXAM, COURSE)] kind: Kind) {
-    let app = shop().await;
+    // They wait for one row.
+    let app = shop_with(&[("database_timeout_ms", "25000")]).await;
     assert_eq!(rush(&app, kind).await, [(201, 50), (409, 50)]);
     let (registered, held) = counts(&app, kind, 1).await;
     assert_eq!(registered + held, 50);

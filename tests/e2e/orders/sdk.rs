@@ -22,10 +22,10 @@ struct Held {
 }
 
 impl Held {
-    /// Holds a seat. The gateway has a second to answer.
+    /// Holds a seat. The gateway has four seconds to answer.
     async fn start() -> Self {
         let toss = TossServer::start().await.expect("there is a free port");
-        let app = toss::with(&toss).with("gateway_timeout_ms", 1000).start().await;
+        let app = toss::with(&toss).with("gateway_timeout_ms", 4000).start().await;
         let minsu = app.user("minsu").await;
         let exam = ExamId(app.add(EXAM, Item::default()).await);
         let client = Client::new(app.base.clone()).unwrap();
@@ -67,7 +67,7 @@ impl Held {
 
     /// An approval whose answer is late, as every answer to a look-up.
     fn delay(&self) {
-        self.toss.plan_confirmation(Plan::AnswerLate(3_000));
+        self.toss.plan_confirmation(Plan::AnswerLate(9_000));
         self.toss.plan_look_up(Plan::FailBefore);
     }
 }
@@ -92,7 +92,7 @@ async fn a_wait_for_an_approval_ends_at_its_limit_and_may_go_on_later() {
     let held = Held::start().await;
     held.delay();
     let approve = held.agree();
-    let unknown = held.wait(&approve, Duration::from_millis(1_500)).await;
+    let unknown = held.wait(&approve, Duration::from_secs(5)).await;
     assert!(unknown.status == OrderStatus::Approving, "{unknown:?}");
     toss::sweep(&held.app).await;
     let orders = held.session.orders();

@@ -1,6 +1,6 @@
 //! The negative controls: without one of its guards, a storm does harm, and is seen to do it.
 
-use sugang_tests::{COURSE, EXAM, PORTONE_WEBHOOK_SECRET};
+use sugang_tests::{COURSE, EXAM, PORTONE_WEBHOOK_SECRET, Plan};
 
 use super::storm::{Storm, seed};
 
@@ -23,6 +23,10 @@ async fn approving_orders_that_expire_lose_seats_and_money() {
     ] {
         storm.break_function("expire_orders", guard, without).await;
     }
+    // Some are under way for so long that a sweep is sure to meet them.
+    for _ in 0..10 {
+        storm.gateway.plan_confirmation(Plan::AnswerLate(500));
+    }
     assert_complains(&storm.blow(seed(), 5).await, "ours None, theirs Some");
 }
 
@@ -33,6 +37,11 @@ async fn silence_that_is_taken_for_a_refusal_loses_money() {
     let settle = "if p_outcome = 'captured' and t.payment_id is null then";
     let control = format!("if p_outcome = 'unknown' then p_outcome := 'declined'; end if; {settle}");
     storm.break_function("settle", settle, &control).await;
+    // Chance alone brings hardly two of them.
+    for _ in 0..10 {
+        storm.gateway.plan_confirmation(Plan::LoseAnswer);
+        storm.gateway.plan_look_up(Plan::FailBefore);
+    }
     assert_complains(&storm.blow(seed(), 5).await, "ours None, theirs Some");
 }
 

@@ -219,10 +219,16 @@ pub async fn what_is_wrong(app: &App, place: &Place, operator: &User) -> Vec<Str
         place.sweep().await;
     }
     // Events that come again are still on their way when no deposit is waited for any more.
-    for _ in 0..3 {
+    let mut calm = 0;
+    for _ in 0..20 {
         sweep_until_all_is_known(app, place).await;
         sleep(Duration::from_millis(300)).await;
-        if app.one::<i64>(DUE, &[]).await == 0 {
+        calm = if app.one::<i64>(DUE, &[]).await == 0 {
+            calm + 1
+        } else {
+            0
+        };
+        if calm == 4 {
             break;
         }
     }
