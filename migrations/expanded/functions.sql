@@ -4739,7 +4739,7 @@ end $$;
 -- waits, and is finished.
 create or replace function sugang.run_audit_check(p_function text, p_user bigint, p_number bigint,
                                                   p_epoch bigint default null)
-returns sugang.function_row language plpgsql stable set search_path = public, pg_temp set jit = off
+returns sugang.function_row language plpgsql stable set jit = off
 set work_mem = '64MB' set max_parallel_workers_per_gather = 0 as $$
 declare
     a sugang.function_row;
@@ -9512,16 +9512,21 @@ end $$;
 -- rights, and these are the rights that the functions need. The triggers work with the rights of the owner: the role
 -- writes neither history nor counts but through them.
 
--- Makes every trigger function work as its owner, with a search path that a temporary table cannot get before. Any
--- program that may write a table can then do so, without a right on what is derived from it. Each migration calls it
--- at its end.
-create or replace function sugang.secure_triggers() returns void language plpgsql as $$
+-- Makes every trigger function work as its owner: any program that may write a table can then do so, without a right on
+-- what is derived from it. They, and the functions that the API calls, get a search path of their own. That of a session
+-- may be another client's of a connection pooler, and lead to tables of the same name elsewhere; a temporary table must
+-- not come before ours either. Each migration calls it at its end.
+create or replace function sugang.secure_functions() returns void language plpgsql as $$
 declare
     routine regprocedure;
+    is_trigger boolean;
 begin
-    for routine in select oid from pg_proc
-            where pronamespace = 'sugang'::regnamespace and prorettype = 'trigger'::regtype loop
-        execute format('alter function %s security definer set search_path = public, pg_temp', routine);
+    for routine, is_trigger in
+        select oid, prorettype = 'trigger'::regtype from pg_proc
+        where pronamespace = 'sugang'::regnamespace
+          and (prorettype = 'trigger'::regtype or proargnames[1] = 'p_function') loop
+        execute format('alter function %s set search_path = public, pg_temp', routine);
+        if is_trigger then execute format('alter function %s security definer', routine); end if;
     end loop;
 end $$;
 

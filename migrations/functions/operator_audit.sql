@@ -5,7 +5,7 @@
 -- waits, and is finished.
 create or replace function sugang.run_audit_check(p_function text, p_user bigint, p_number bigint,
                                                   p_epoch bigint default null)
-returns sugang.function_row language plpgsql stable set search_path = public, pg_temp set jit = off
+returns sugang.function_row language plpgsql stable set jit = off
 set work_mem = '64MB' set max_parallel_workers_per_gather = 0 as $$
 declare
     a sugang.function_row;

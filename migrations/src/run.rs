@@ -212,7 +212,7 @@ async fn change(
         replace_functions(transaction, &plan.functions).await?;
         history::record_functions(transaction, &plan.functions).await?;
         transaction
-            .batch_execute("select sugang.secure_triggers(); select sugang.record_objects()")
+            .batch_execute("select sugang.secure_functions(); select sugang.record_objects()")
             .await?;
         role::renew(transaction, &roles).await?;
     }

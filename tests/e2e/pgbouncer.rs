@@ -9,6 +9,7 @@ use std::{
 use fastrand::Rng;
 use futures::future::join_all;
 use rstest::rstest;
+use serde_json::json;
 use sugang_tests::{App, COURSE, EXAM, HostOptions, HostProcess, Item, Kind, PgBouncer, User};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -158,6 +159,81 @@ async fn two_hosts_behind_a_pooler_answer_what_was_asked(
         "{seen:?}"
     );
     assert_booked(&app, &seen).await;
+}
+
+/// Registers and looks behind a pooler while another of its clients, of the same role, has set a search path in the
+/// one session: first to tables of the same names in another schema, then to nothing, as the first line of a dump does.
+/// Returns the statuses.
+async fn with_the_path_of_another(app: &App, users: &[User], (kind, id): (Kind, i64)) -> Option<Vec<u16>> {
+    let elsewhere = "create schema staging;
+         create table staging.users (like users including all);
+         create table staging.tests (like tests including all);
+         create table staging.courses (like courses including all);
+         create table staging.payments (like payments including all);
+         create table staging.test_registrations (like test_registrations including all);
+         grant usage on schema staging to public;
+         grant all on all tables in schema staging to public";
+    app.database().batch_execute(elsewhere).await.expect("a copy");
+    let bouncer = PgBouncer::start(app.service_url(), &["pool_mode = transaction", "default_pool_size = 1"])?;
+    let options = HostOptions {
+        database_url: Some(&bouncer.url),
+        ..HostOptions::default()
+    };
+    let host = HostProcess::start(app, options);
+    let base = host.base();
+    let mut statuses = Vec::new();
+    for (path, user) in ["staging, public", "''"].into_iter().zip(users) {
+        let (other, connection) = sugang_connect::postgres::connect(&bouncer.url).await.expect("a client");
+        tokio::spawn(connection);
+        other
+            .batch_execute(&format!("set search_path = {path}"))
+            .await
+            .expect("any client may");
+        for (method, path, body) in [
+            ("POST", kind.register(id), payment("45000.00", "card")),
+            ("GET", kind.item(id), json!(null)),
+            ("GET", "/me/payments/".to_owned(), json!(null)),
+        ] {
+            // Not as the other tests ask, for which a defect of the service is never right.
+            let asked = reqwest::Client::new()
+                .request(method.parse().unwrap(), format!("{base}{path}"))
+                .bearer_auth(&user.access)
+                .header("content-type", "application/json")
+                .body(body.to_string());
+            statuses.push(asked.send().await.expect("an answer").status().as_u16());
+        }
+    }
+    Some(statuses)
+}
+
+#[tokio::test]
+async fn the_search_path_of_another_client_leads_nowhere() {
+    let Setup { app, users, items } = setup().await;
+    let Some(statuses) = with_the_path_of_another(&app, &users, items[0]).await else {
+        return;
+    };
+    assert_eq!(statuses, [201, 200, 200, 201, 200, 200]);
+    assert_eq!(app.one::<i64>("select count(*) from payments", &[]).await, 2);
+    assert_audit(&app).await;
+}
+
+/// The negative control: functions that search where their session searches.
+#[tokio::test]
+async fn without_a_path_of_its_own_a_function_is_led_astray() {
+    let Setup { app, users, items } = setup().await;
+    app.run(
+        "do $$ declare f regprocedure; begin
+             for f in select oid from pg_proc where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function'
+             loop execute format('alter function %s reset search_path', f); end loop;
+         end $$",
+        &[],
+    )
+    .await;
+    let Some(statuses) = with_the_path_of_another(&app, &users, items[0]).await else {
+        return;
+    };
+    assert_eq!(statuses[..3], [401; 3], "another schema has no such user");
+    assert_eq!(statuses[3..], [500; 3]);
 }
 
 /// The negative control: with prepared statements the names of both hosts meet. Requests fail, but none is answered by

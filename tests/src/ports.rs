@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU16, Ordering::Relaxed},
 };
 
-/// Below those that an operating system gives to whoever asks for any.
+/// Below those that an operating system gives where any will do.
 const PORTS: u16 = 12_000;
 const FIRST: u16 = 20_000;
 
