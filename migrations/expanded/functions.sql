@@ -6064,6 +6064,7 @@ begin
     not_before := sugang.day_begin(p_from);
     before := sugang.day_end(p_to);
     owners := sugang.payment_owners(p_owner, p_key, p_typed_key, p_ascii_key);
+    p_external_id := sugang.stored_external_id(p_external_id);
     select count(*) into found_n
         from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before);
     a := sugang.paginate(found_n, p_page);
@@ -7076,6 +7077,13 @@ security definer set search_path = public, pg_temp as $$
     select nextval(sugang.id_sequence('payments'))
 $$;
 
+-- The id of a payment as its row has it, which takes 100 characters. A gateway's id may be longer: the facts of the
+-- attempt have the whole of it, and a search for the whole finds what is stored here.
+create or replace function sugang.stored_external_id(p_id text) returns text language sql immutable parallel safe as $$
+    select case when length(p_id) <= 100 then p_id
+                else left(p_id, 35) || '~' || encode(sha256(convert_to(p_id, 'UTF8')), 'hex') end
+$$;
+
 -- Money that pays for nothing: it came for an order that has no seat any more, twice, or in another amount. It is a
 -- payment that is cancelled at once, so its refund of the whole is requested in the same statement.
 create or replace function sugang.set_aside(o sugang.orders, t sugang.payment_attempts, p_amount numeric,
@@ -7114,7 +7122,8 @@ declare
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
     -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
-    external_id := external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), '');
+    external_id := sugang.stored_external_id(
+        external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), ''));
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
         execute format('select outcome, body from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',

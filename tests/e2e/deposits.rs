@@ -231,6 +231,23 @@ async fn a_deposit_that_is_taken_back_is_booked_out(#[values("toss", "portone")]
     assert_audit(&app).await;
 }
 
+/// With `#2` behind the id, the second payment's is too long for its row.
+#[rstest]
+#[tokio::test]
+async fn a_deposit_with_a_long_id_comes_again(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    bank.lengthen_ids(if gateway == "toss" { 100 } else { 88 });
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    pay_in(&app, &bank, gateway, &order).await;
+    take_back(&app, &bank, gateway, &order).await;
+    until(&app, "awaiting_deposit").await;
+    pay_in(&app, &bank, gateway, &order).await;
+    let lengths = "select array_agg(length(external_transaction_id) order by id) from payments";
+    assert_eq!(app.one::<Vec<i32>>(lengths, &[]).await, [100, 100]);
+    assert_audit(&app).await;
+}
+
 /// Takes a deposit back, of which no event tells, and lets the sweep look a day later. Returns the order's status.
 async fn look_a_day_later(app: &App, bank: &TossServer, gateway: &str, order: &Value) -> String {
     assert!(bank.take_back(gateway, reference(order)), "there was a deposit");

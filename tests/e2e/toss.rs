@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::{
     deposits::start_for,
     storm::assert_audit,
-    support::{payment, tally},
+    support::{cancel, operator, payment, tally},
 };
 
 const CONFIRM: &str = "POST /v1/payments/confirm";
@@ -111,6 +111,43 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
         json!([{"amount": "45000.00", "payment_method": "card", "external_transaction_id": key, "status": "paid"}])
     );
     assert_books(&app, &toss, 45_000).await;
+}
+
+/// Toss's ids have up to 200 characters, of which the row of a payment takes 100.
+#[tokio::test]
+async fn an_order_with_a_long_id_is_paid_found_and_given_back() {
+    let (toss, app) = start().await;
+    toss.lengthen_ids(200);
+    let (minsu, operator) = (app.user("minsu").await, operator(&app).await);
+    let item = app.add(EXAM, Item::default()).await;
+    let (order, key) = agree(&app, &toss, EXAM, item, &minsu).await;
+    assert_eq!(key.len(), 200);
+    let paid = approve(&app, order, &key, &minsu).await;
+    assert_eq!(paid.json()["status"], "paid", "{paid:?}");
+    assert_books(&app, &toss, 45_000).await;
+    let stored: String = app.one("select external_transaction_id from payments", &[]).await;
+    assert!(stored.len() == 100 && stored.starts_with(&key[..35]), "{stored}");
+    let path = format!("/api/operator/payments/?external_id={key}");
+    let found = app.get(path).by(&operator).await;
+    assert_eq!(found.json()["results"][0]["id"], paid.json()["payment_id"], "{found:?}");
+    assert_eq!(cancel(&app, 1, &minsu).await.status, 200);
+    assert_eq!(toss.given(), 45_000);
+    assert_audit(&app).await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_longer_than_any_id_is_refused() {
+    let (toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let (order, _) = agree(&app, &toss, EXAM, item, &minsu).await;
+    let refused = approve(&app, order, &"k".repeat(201), &minsu).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.json()["payment_key"].is_array()),
+        (400, true),
+        "{refused:?}"
+    );
+    assert_eq!(get(&app, order, &minsu).await["status"], "held");
 }
 
 /// What the answer to the approval is, whether the gateway is looked up at once, and the calls.
