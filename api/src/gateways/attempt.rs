@@ -1,9 +1,14 @@
 //! An attempt to pay, and what becomes of it.
 
+use std::ops::Range;
+
 use chrono::{DateTime, FixedOffset};
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::{Deserialize, Serialize};
 use sugang_sdk::types::Money;
+
+/// The amounts in won that a payment or a refund may have: what the database stores.
+const AMOUNTS: Range<i64> = 1..100_000_000;
 
 /// One attempt to pay an order, as the SQL functions hand it out.
 #[derive(Debug, Deserialize)]
@@ -42,10 +47,11 @@ impl Attempt {
         self.gateway != "stripe"
     }
 
-    /// The outcome, where the gateway shows a payment. What belongs to another attempt says nothing of this one. Another
-    /// amount or currency is money all the same: the database sets it aside and gives it back.
+    /// The outcome, where the gateway shows a payment. What belongs to another attempt says nothing of this one, and neither
+    /// does an impossible amount. Another amount or currency is money all the same: the database sets it aside and gives it
+    /// back.
     pub(super) fn paid_by(&self, payment: Payment) -> Outcome {
-        match payment.reference == self.reference {
+        match payment.reference == self.reference && is_possible(payment.amount) {
             true => Outcome::Captured {
                 amount: payment.amount,
                 currency: payment.currency,
@@ -55,6 +61,11 @@ impl Attempt {
             false => Outcome::Unknown {},
         }
     }
+}
+
+/// Whether a gateway may have taken so much, or given it back.
+pub(super) fn is_possible(amount: i64) -> bool {
+    AMOUNTS.contains(&amount)
 }
 
 /// An amount in whole won, if it is one.

@@ -375,6 +375,29 @@ fn what_a_look_up_shows() {
     }
 }
 
+/// The database could not store it.
+#[test]
+fn an_impossible_amount_tells_nothing() {
+    for gateway in GATEWAYS {
+        let text = payment(gateway, words(gateway)[0], 45_000).to_string();
+        let shown: Value = serde_json::from_str(&text.replace("45000", "4500000000")).unwrap();
+        assert_eq!(
+            resumption(gateway, vec![answer(200, &shown)]),
+            Outcome::Unknown {},
+            "{gateway}"
+        );
+    }
+}
+
+#[test]
+fn a_nul_in_an_answer_is_replaced() {
+    let refused = refusal("toss", 403, "REJECT_\0");
+    assert_eq!(approval("toss", vec![refused]), declined("REJECT_\u{fffd}"));
+    // Escaped, the reverse solidus is no part of an escape.
+    let refused = refusal("toss", 403, "REJECT_\\u0000");
+    assert_eq!(approval("toss", vec![refused]), declined("REJECT_\\ufffd"));
+}
+
 /// Refusals that count only with a look-up, at gateways whose codes say too little.
 #[test]
 fn a_doubtful_refusal_counts_where_the_gateway_is_idle() {
