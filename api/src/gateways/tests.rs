@@ -785,6 +785,15 @@ fn an_event_of_toss_names_its_attempt_and_proves_nothing() {
     for (body, reference) in [("{}", None), (r#"{"data":{"orderId":"a b"}}"#, None)] {
         assert_eq!(told(Gateway::Toss, &id, body).unwrap().reference, reference, "{body}");
     }
+    let long = format!(r#"{{"secret":"{}"}}"#, "s".repeat(201));
+    for body in [
+        r#"{"secret":"\u0000"}"#,
+        r#"{"data":{"secret":"a b"}}"#,
+        r#"{"secret":""}"#,
+        long.as_str(),
+    ] {
+        assert_eq!(told(Gateway::Toss, &id, body), Err(NoEvent::Forged), "{body}");
+    }
     for body in ["", "{", "[]", "1", r#"{"data":{"orderId":7}}"#] {
         assert_eq!(told(Gateway::Toss, &id, body), Err(NoEvent::Malformed), "{body}");
     }

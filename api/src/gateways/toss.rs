@@ -228,11 +228,14 @@ impl Adapter for Toss<'_> {
     /// not the right one.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
         let Told { data, subject } = delivery.parse()?;
-        let subject = data.unwrap_or(subject);
+        let Subject { order_id, secret } = data.unwrap_or(subject);
         Ok(Event {
             key: delivery.key("tosspayments-webhook-transmission-id"),
-            reference: subject.order_id.and_then(bounded),
-            secret: subject.secret,
+            reference: order_id.and_then(bounded),
+            // Without one, nothing would be compared: what can be no secret is a wrong one.
+            secret: secret
+                .map(|secret| bounded(secret).ok_or(NoEvent::Forged))
+                .transpose()?,
             ..Event::default()
         })
     }
