@@ -6982,10 +6982,10 @@ end $$;
 create or replace function sugang.attempt_json(t sugang.payment_attempts, o sugang.orders) returns json
 language sql stable as $$
     select json_build_object(
-        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
-        'status', t.status, 'reference', t.reference, 'idempotency_key', coalesce(t.idempotency_key, ''),
-        'gateway_key', t.gateway_key, 'window_key', t.window_key, 'amount', t.amount::text, 'currency', t.currency,
-        'tries', t.tries, 'facts', t.facts)
+        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', sugang.order_name(o),
+        'gateway', t.gateway, 'status', t.status, 'reference', t.reference,
+        'idempotency_key', coalesce(t.idempotency_key, ''), 'gateway_key', t.gateway_key, 'window_key', t.window_key,
+        'amount', t.amount::text, 'currency', t.currency, 'tries', t.tries, 'facts', t.facts)
 $$;
 
 -- Step 1. The outcome `send` has the attempt to send; `accepted`, and `ok` for one that is paid, have the order as it
@@ -8372,12 +8372,17 @@ create or replace trigger sugang_payment_title_update before update of target_ti
 -- attempt. Some gateways open them on a request of ours, which is sent once the order is committed, while no
 -- transaction is open.
 
+-- What a payment window shows as the order: Toss and KakaoPay take 100 characters of a title.
+create or replace function sugang.order_name(o sugang.orders) returns text language sql immutable as $$
+    select left(o.title, 100)
+$$;
+
 -- What a client needs to open the window of an attempt that waits for its user; null as long as it is not opened.
 create or replace function sugang.window_json(o sugang.orders, t sugang.payment_attempts) returns jsonb
 language sql stable as $$
     select case when o.status = 'held' and t.status = 'open' and t.gateway <> 'manual'
                      and (t.opened is not null or not o.needs_opening)
-        then jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', o.title,
+        then jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', sugang.order_name(o),
                                 'amount', t.amount::text, 'currency', t.currency)
              || coalesce(o.window_keys, '{}') || coalesce(t.opened, '{}') end
 $$;

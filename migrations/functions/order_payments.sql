@@ -29,10 +29,10 @@ end $$;
 create or replace function sugang.attempt_json(t sugang.payment_attempts, o sugang.orders) returns json
 language sql stable as $$
     select json_build_object(
-        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
-        'status', t.status, 'reference', t.reference, 'idempotency_key', coalesce(t.idempotency_key, ''),
-        'gateway_key', t.gateway_key, 'window_key', t.window_key, 'amount', t.amount::text, 'currency', t.currency,
-        'tries', t.tries, 'facts', t.facts)
+        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', sugang.order_name(o),
+        'gateway', t.gateway, 'status', t.status, 'reference', t.reference,
+        'idempotency_key', coalesce(t.idempotency_key, ''), 'gateway_key', t.gateway_key, 'window_key', t.window_key,
+        'amount', t.amount::text, 'currency', t.currency, 'tries', t.tries, 'facts', t.facts)
 $$;
 
 -- Step 1. The outcome `send` has the attempt to send; `accepted`, and `ok` for one that is paid, have the order as it

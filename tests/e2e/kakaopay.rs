@@ -133,6 +133,21 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
     assert_books(&app, &kakaopay, 45_000).await;
 }
 
+/// KakaoPay takes 100 characters.
+#[tokio::test]
+async fn a_window_shows_the_beginning_of_a_long_title() {
+    let (_kakaopay, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let title = "가".repeat(255);
+    let item = Item {
+        title: &title,
+        ..Item::default()
+    };
+    let item = app.add(EXAM, item).await;
+    let order = preorder(&app, EXAM, item, &minsu).await;
+    assert_eq!(order.json()["window"]["order_name"], "가".repeat(100), "{order:?}");
+}
+
 /// Sends ten equal pre-orders while the gateway opens the window, and returns how often it was asked for one.
 async fn preorder_ten_times(app: &App, kakaopay: &KakaoPayServer) -> usize {
     let minsu = app.user("minsu").await;

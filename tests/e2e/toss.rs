@@ -113,6 +113,23 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
     assert_books(&app, &toss, 45_000).await;
 }
 
+/// Toss takes 100 characters.
+#[tokio::test]
+async fn a_window_shows_the_beginning_of_a_long_title() {
+    let (_toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let title = "가".repeat(255);
+    let item = Item {
+        title: &title,
+        ..Item::default()
+    };
+    let item = app.add(EXAM, item).await;
+    let body = payment("45000.00", "card");
+    let order = app.post(EXAM.preorder(item)).by(&minsu).json(&body).await;
+    assert_eq!(order.json()["title"], title);
+    assert_eq!(order.json()["window"]["order_name"], "가".repeat(100));
+}
+
 /// Toss's ids have up to 200 characters, of which the row of a payment takes 100.
 #[tokio::test]
 async fn an_order_with_a_long_id_is_paid_found_and_given_back() {

@@ -16,7 +16,7 @@ pub(crate) struct Attempt {
     #[serde(rename = "attempt")]
     pub(crate) id: i64,
     pub(crate) order: i64,
-    /// The title of what is paid.
+    /// The title of what is paid, as far as a payment window takes it.
     pub(super) title: String,
     pub(crate) gateway: String,
     /// By which the gateway knows the attempt.

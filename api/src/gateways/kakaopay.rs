@@ -12,9 +12,6 @@ use super::{
 };
 use crate::{config::KakaoPayContract, http::outgoing::Received};
 
-/// What KakaoPay takes of a title.
-const ITEM_NAME_CHARS: usize = 100;
-
 /// The one code whose meaning is known: the method of payment has refused, and `extras` says why.
 const METHOD_HAS_REFUSED: i64 = -780;
 
@@ -28,7 +25,7 @@ struct Ready<'a> {
     cid: &'a str,
     partner_order_id: &'a str,
     partner_user_id: &'a str,
-    item_name: String,
+    item_name: &'a str,
     quantity: u8,
     total_amount: i64,
     tax_free_amount: i64,
@@ -153,7 +150,7 @@ impl Adapter for KakaoPay<'_> {
             cid: &self.0.cid,
             partner_order_id: &attempt.reference,
             partner_user_id: &attempt.reference,
-            item_name: attempt.title.chars().take(ITEM_NAME_CHARS).collect(),
+            item_name: &attempt.title,
             quantity: 1,
             total_amount: won,
             tax_free_amount: 0,
