@@ -467,6 +467,24 @@ async fn a_deposit_that_is_given_back_in_the_console_is_a_refund() {
     assert_audit(&app).await;
 }
 
+/// It comes from an account that the gateway knows.
+#[rstest]
+#[tokio::test]
+async fn a_transfer_is_given_back_without_an_account(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let held = preorder(&app, EXAM, item, &minsu).await;
+    let key = bank.agree(gateway, reference(held.json()), 45_000, Way::Transfer);
+    let path = format!("/orders/{}/approve/", held.json()["id"]);
+    let approved = app.post(path).by(&minsu).json(&json!({ "payment_key": key })).await;
+    assert_eq!(approved.json()["status"], "paid", "{approved:?}");
+    let cancelled = app.post("/payments/1/cancel/").by(&minsu).await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    assert_eq!(bank.entries(gateway)[reference(held.json())].given, 45_000);
+    assert_audit(&app).await;
+}
+
 /// Status of the registration, and of its payment.
 async fn registrations(app: &App) -> Value {
     app.rows(

@@ -727,6 +727,19 @@ fn a_deposit_is_waited_for_until_its_deadline() {
 }
 
 #[test]
+fn a_transfer_at_portone_is_no_deposit() {
+    for (kind, expected) in [("PaymentMethodTransfer", false), ("PaymentMethodVirtualAccount", true)] {
+        let mut shown = payment("portone", "PAID", 45_000);
+        shown["method"] = json!({ "type": kind, "bank": "WOORI", "accountNumber": "X123" });
+        let outcome = resumption("portone", vec![answer(200, &shown)]);
+        assert!(
+            matches!(outcome, Outcome::Captured { is_deposit, .. } if is_deposit == expected),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn a_fraction_of_a_won_is_not_sent() {
     let attempt: Attempt = serde_json::from_value(json!({
         "attempt": 1, "order": 2, "title": "정보처리기사", "gateway": "toss", "reference": REFERENCE, "gateway_key": "k",
