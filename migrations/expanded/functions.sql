@@ -4173,7 +4173,7 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
         'refund', r.id, 'payment', r.payment_id, 'amount', r.amount::text, 'idempotency_key', r.idempotency_key,
         'tries', r.tries, 'account', r.account,
         'external_id', coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference),
-        'cancellable', (t.captured - n.returned)::text, 'returned', n.returned::text,
+        'cancellable', (t.captured - n.returned)::text, 'returned', (n.returned + sugang.given_back_before(t))::text,
         'attempt', sugang.attempt_json(t, o))::text
     from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id
     cross join lateral (
@@ -7119,6 +7119,7 @@ declare
     a sugang.function_row;
     registered jsonb;
     paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
+    given_back numeric(10, 2) := coalesce((p_facts ->> 'given_back')::numeric, 0);
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
     -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
@@ -7132,13 +7133,14 @@ begin
     end if;
     if a.outcome is distinct from 'ok' then
         update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
-        return sugang.set_aside(o, t, paid, external_id);
+        return sugang.set_aside(o, t, paid - given_back, external_id);
     end if;
     registered := a.body::jsonb;
     update sugang.payment_attempts
         set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
             payment_id = (registered ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
-            reconcile_at = sugang.first_reconciliation(t)
+            -- The next sweep notes what was given back already.
+            reconcile_at = case when given_back > 0 then '-infinity' else sugang.first_reconciliation(t) end
         where id = t.id;
     -- The live attempt of an order is its only one. Another one that has been sent is still looked up: its money would
     -- be surplus.
@@ -7172,7 +7174,7 @@ begin
 end $$;
 
 -- Step 3: settles an attempt; it takes effect once, however often it is called. p_outcome:
---   captured  the money is there; facts: amount, currency, external_id
+--   captured  the money is there; facts: amount, given_back (of it, in the gateway's console), currency, external_id
 --   declined  surely no money has moved, nor will; facts: code
 --   waiting   a deposit is expected; facts: due_at, account, secret
 --   not_sent  surely nothing has reached the gateway: the same attempt may be sent again
@@ -8870,7 +8872,8 @@ language plpgsql as $$
 declare
     difference numeric;
 begin
-    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id), 0) into difference
+    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id)
+                  - sugang.given_back_before(t), 0) into difference
         from jsonb_array_elements(p_refunds) x where x ->> 'state' = 'done';
     update sugang.payment_attempts
         set facts = (coalesce(facts, '{}') - 'difference')
@@ -10458,12 +10461,18 @@ $$;
 -- What gateways show as given back: by us, or in their own consoles. A look-up after a refund was sent, before it is
 -- sent, because of an event, and once a day all note it by the same function.
 
+-- What a gateway had given back of money before the rest of it was set aside: our books have none of that.
+create or replace function sugang.given_back_before(t sugang.payment_attempts) returns numeric
+language sql immutable as $$
+    select case when t.status = 'surplus' then coalesce((t.facts ->> 'given_back')::numeric, 0) else 0 end
+$$;
+
 -- What a gateway has left of a payment, by what it shows as given back.
 create or replace function sugang.left_at_gateway(p_payment bigint, p_shown jsonb) returns numeric
 language sql stable as $$
-    select captured - coalesce((
+    select captured + sugang.given_back_before(t) - coalesce((
         select sum((x ->> 'amount')::numeric) from jsonb_array_elements(p_shown) x where x ->> 'state' <> 'failed'), 0)
-    from sugang.payment_attempts where payment_id = p_payment
+    from sugang.payment_attempts t where payment_id = p_payment
 $$;
 
 -- Books in again what a gateway had given back, and now shows as failed: the user's bank has returned the money. If the
@@ -10475,9 +10484,10 @@ $$;
 -- Notes what the gateway shows as given back of a payment: [{"id", "amount", "key", "state"}]. Ours is recognized by
 -- the key that was sent along. A gateway that returns no such key (null) is believed by the amount, if it has not shown
 -- that before ours was sent; so is a refund that a person has made at the gateway's console ("") in place of one that
--- was owed and not sent. What else was given back there becomes a refund of its own, which changes nothing but the
--- books: a person decides about the rest. Each takes effect once, by its id; and once more if it fails after it was
--- done. Returns what is still to be known of refund p_refund: `pending`, `failed`; else null.
+-- was owed and not sent, unless it may have been there before the rest was owed. What else was given back there becomes
+-- a refund of its own, which changes nothing but the books: a person decides about the rest. Each takes effect once, by
+-- its id; and once more if it fails after it was done. Returns what is still to be known of refund p_refund: `pending`,
+-- `failed`; else null.
 create or replace function sugang.note_refunds(p_payment bigint, p_refund bigint, p_shown jsonb) returns text
 language plpgsql as $$
 declare
@@ -10486,6 +10496,8 @@ declare
     p payments;
     own_state text;
     by_user bigint := sugang.actor();
+    had_before boolean := exists (
+        select from sugang.payment_attempts t where payment_id = p_payment and sugang.given_back_before(t) > 0);
 begin
     for s in select x ->> 'id' as id, (x ->> 'amount')::numeric(10, 2) as amount, x ->> 'key' as key,
                     x ->> 'state' as state
@@ -10501,7 +10513,7 @@ begin
             where payment_id = p_payment and status in ('requested', 'sent')
               and (idempotency_key = s.key
                    or amount = s.amount and (s.key is null and status = 'sent' and tries > 0
-                                             or coalesce(s.key, '') = '' and status = 'requested'))
+                                             or coalesce(s.key, '') = '' and status = 'requested' and not had_before))
             order by status desc, id limit 1 for update;
         if s.state <> 'done' then
             if r.id = p_refund then own_state := s.state; end if;

@@ -73,7 +73,7 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
         'refund', r.id, 'payment', r.payment_id, 'amount', r.amount::text, 'idempotency_key', r.idempotency_key,
         'tries', r.tries, 'account', r.account,
         'external_id', coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference),
-        'cancellable', (t.captured - n.returned)::text, 'returned', n.returned::text,
+        'cancellable', (t.captured - n.returned)::text, 'returned', (n.returned + sugang.given_back_before(t))::text,
         'attempt', sugang.attempt_json(t, o))::text
     from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id
     cross join lateral (

@@ -166,6 +166,7 @@ declare
     a sugang.function_row;
     registered jsonb;
     paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
+    given_back numeric(10, 2) := coalesce((p_facts ->> 'given_back')::numeric, 0);
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
     -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
@@ -179,13 +180,14 @@ begin
     end if;
     if a.outcome is distinct from 'ok' then
         update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
-        return sugang.set_aside(o, t, paid, external_id);
+        return sugang.set_aside(o, t, paid - given_back, external_id);
     end if;
     registered := a.body::jsonb;
     update sugang.payment_attempts
         set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
             payment_id = (registered ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
-            reconcile_at = sugang.first_reconciliation(t)
+            -- The next sweep notes what was given back already.
+            reconcile_at = case when given_back > 0 then '-infinity' else sugang.first_reconciliation(t) end
         where id = t.id;
     -- The live attempt of an order is its only one. Another one that has been sent is still looked up: its money would
     -- be surplus.
@@ -219,7 +221,7 @@ begin
 end $$;
 
 -- Step 3: settles an attempt; it takes effect once, however often it is called. p_outcome:
---   captured  the money is there; facts: amount, currency, external_id
+--   captured  the money is there; facts: amount, given_back (of it, in the gateway's console), currency, external_id
 --   declined  surely no money has moved, nor will; facts: code
 --   waiting   a deposit is expected; facts: due_at, account, secret
 --   not_sent  surely nothing has reached the gateway: the same attempt may be sent again

@@ -338,6 +338,36 @@ async fn a_late_deposit_that_is_taken_back_is_owed_no_more() {
 /// How far the refunds are, in their order.
 const REFUNDS: &str = "select string_agg(status, ' ' order by id) from sugang.refunds";
 
+/// Of a deposit that came too late for a seat, a person has given a part back before the service learns of it.
+#[rstest]
+#[tokio::test]
+async fn what_is_left_of_a_late_deposit_is_owed(
+    #[values("toss", "portone")] gateway: &str,
+    #[values(10_000, 22_500)] part: i64,
+) {
+    let (bank, app) = start(gateway).await;
+    let (minsu, sora) = (app.user("minsu").await, app.user("sora").await);
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    end_waiting(&app).await;
+    assert_eq!(preorder(&app, EXAM, 1, &sora).await.status, 201, "she gets the seat");
+    assert!(bank.deposit(gateway, reference(&order)), "the account takes it");
+    bank.give_back(gateway, reference(&order), part);
+    deliver(&app, &bank).await;
+    until_order(&app, 1, "refund_due").await;
+    let owed = "select string_agg(status || ' ' || amount::integer::text, ',') from sugang.refunds";
+    let left = 45_000 - part;
+    assert_eq!(app.one::<String>(owed, &[]).await, format!("requested {left}"));
+    let account = json!({"refund_account": {"bank": "20", "account_number": "1002123456789", "holder": "김민수"}});
+    let cancelled = app.post("/payments/1/cancel/").by(&minsu).json(&account).await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    let due = "update sugang.payment_attempts set reconcile_at = clock_timestamp() where reconcile_at is not null";
+    app.run(due, &[]).await;
+    sweep(&app).await;
+    assert_eq!(app.one::<String>(owed, &[]).await, format!("done {left}"));
+    assert_eq!(bank.entries(gateway)[reference(&order)].given, 45_000);
+    assert_audit(&app).await;
+}
+
 /// Its payment was cancelled, and waits for the account to which the money goes. What the user pays in after that is owed
 /// again.
 #[rstest]

@@ -253,6 +253,50 @@ async fn what_stays_unknown_keeps_its_seat_until_it_is_known() {
     assert_books(&app, &toss, 45_000).await;
 }
 
+/// The user has paid the price, and a person has given a part back before anything tells of the approval.
+#[tokio::test]
+async fn what_was_given_back_before_the_approval_was_known_is_a_refund() {
+    let (toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let (order, key) = agree(&app, &toss, EXAM, item, &minsu).await;
+    toss.plan_confirmation(Plan::LoseAnswer);
+    toss.plan_look_up(Plan::FailBefore);
+    assert_eq!(approve(&app, order, &key, &minsu).await.status, 202);
+    let reference = get(&app, order, &minsu).await["reference"].clone();
+    toss.give_back("toss", reference.as_str().expect("it has an attempt"), 10_000);
+    for _ in 0..2 {
+        sweep(&app).await;
+        assert_eq!(get(&app, order, &minsu).await["status"], "paid");
+    }
+    let refunds = "select status, amount::text from sugang.refunds";
+    assert_eq!(
+        app.rows(refunds).await,
+        json!([{"status": "external", "amount": "10000.00"}])
+    );
+    assert_books(&app, &toss, 45_000).await;
+    assert_eq!(cancel(&app, 1, &minsu).await.status, 200);
+    assert_eq!(toss.given(), 45_000);
+    assert_audit(&app).await;
+}
+
+/// No money is left for a seat.
+#[tokio::test]
+async fn what_was_given_back_whole_before_the_approval_was_known_pays_nothing() {
+    let (toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let (order, key) = agree(&app, &toss, EXAM, item, &minsu).await;
+    toss.plan_confirmation(Plan::LoseAnswer);
+    toss.plan_look_up(Plan::FailBefore);
+    assert_eq!(approve(&app, order, &key, &minsu).await.status, 202);
+    let reference = get(&app, order, &minsu).await["reference"].clone();
+    toss.give_back("toss", reference.as_str().expect("it has an attempt"), 45_000);
+    sweep(&app).await;
+    assert_eq!(get(&app, order, &minsu).await["declined_code"], "CANCELED");
+    assert_audit(&app).await;
+}
+
 #[tokio::test]
 async fn a_declined_payment_takes_no_money_and_may_be_tried_again() {
     let (toss, app) = start().await;

@@ -48,12 +48,14 @@ impl Attempt {
     }
 
     /// The outcome, where the gateway shows a payment. What belongs to another attempt says nothing of this one, and neither
-    /// does an impossible amount. Another amount or currency is money all the same: the database sets it aside and gives it
+    /// do impossible amounts. Another amount or currency is money all the same: the database sets it aside and gives it
     /// back.
     pub(super) fn paid_by(&self, payment: Payment) -> Outcome {
-        match payment.reference == self.reference && is_possible(payment.amount) {
+        let are_possible = is_possible(payment.amount) && (0..payment.amount).contains(&payment.given_back);
+        match payment.reference == self.reference && are_possible {
             true => Outcome::Captured {
                 amount: payment.amount,
+                given_back: payment.given_back,
                 currency: payment.currency,
                 external_id: payment.external_id,
                 is_deposit: payment.is_deposit,
@@ -77,7 +79,10 @@ pub(super) fn won(amount: Money) -> Option<i64> {
 /// Money that has arrived, by the gateway's account of it.
 pub(super) struct Payment {
     pub(super) reference: String,
+    /// What was taken, whether or not it was given back.
     pub(super) amount: i64,
+    /// What of it was given back: in the gateway's own console, before we knew of the payment.
+    pub(super) given_back: i64,
     pub(super) currency: String,
     /// The gateway's own id.
     pub(super) external_id: String,
@@ -92,6 +97,7 @@ pub(crate) enum Outcome {
     /// The money is there.
     Captured {
         amount: i64,
+        given_back: i64,
         currency: String,
         external_id: String,
         #[serde(rename = "deposit", skip_serializing_if = "std::ops::Not::not")]

@@ -191,6 +191,7 @@ impl Adapter for KakaoPay<'_> {
                 Some(approved) => Reading::Settled(attempt.paid_by(Payment {
                     reference: approved.partner_order_id,
                     amount: approved.amount.total,
+                    given_back: 0,
                     currency: CURRENCY.to_owned(),
                     external_id: approved.tid,
                     is_deposit: false,
@@ -218,15 +219,19 @@ impl Adapter for KakaoPay<'_> {
             (200, Some(payment)) => payment,
             _ => return Found::Unclear,
         };
-        let left = payment.amount.total - payment.canceled_amount.map_or(0, |amount| amount.total);
+        let total = payment.amount.total;
+        let given_back = payment.canceled_amount.map_or(0, |amount| amount.total);
         match payment.status.as_str() {
-            "SUCCESS_PAYMENT" | "PART_CANCEL_PAYMENT" if left > 0 => Found::Settled(attempt.paid_by(Payment {
-                reference: payment.partner_order_id,
-                amount: left,
-                currency: CURRENCY.to_owned(),
-                external_id: payment.tid,
-                is_deposit: false,
-            })),
+            "SUCCESS_PAYMENT" | "PART_CANCEL_PAYMENT" if total > given_back => {
+                Found::Settled(attempt.paid_by(Payment {
+                    reference: payment.partner_order_id,
+                    amount: total,
+                    given_back,
+                    currency: CURRENCY.to_owned(),
+                    external_id: payment.tid,
+                    is_deposit: false,
+                }))
+            }
             _ if payment.partner_order_id != attempt.reference => Found::Unclear,
             "PART_CANCEL_PAYMENT" | "CANCEL_PAYMENT" | "FAIL_AUTH_PASSWORD" | "QUIT_PAYMENT" | "FAIL_PAYMENT" => {
                 Found::Settled(Outcome::Declined { code: payment.status })

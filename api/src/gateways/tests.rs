@@ -124,8 +124,13 @@ fn outcome(answers: Vec<Result<Received, SendError>>, ask: impl Fn(&Script) -> O
 }
 
 fn captured(amount: i64, currency: &str) -> Outcome {
+    partly_captured(amount, 0, currency)
+}
+
+fn partly_captured(amount: i64, given_back: i64, currency: &str) -> Outcome {
     Outcome::Captured {
         amount,
+        given_back,
         currency: currency.to_owned(),
         external_id: "paid_1".to_owned(),
         is_deposit: false,
@@ -336,8 +341,8 @@ fn what_a_look_up_shows() {
         let [paid, _, ended, partly] = words(gateway);
         for (status, amount, expected) in [
             (paid, 45_000, captured(45_000, "KRW")),
-            // The database sets another amount aside.
-            (partly, 30_000, captured(30_000, "KRW")),
+            // The database notes what was given back.
+            (partly, 30_000, partly_captured(45_000, 15_000, "KRW")),
             // Decided by the balance.
             (
                 partly,

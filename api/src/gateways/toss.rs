@@ -97,6 +97,7 @@ struct TossPayment {
     payment_key: String,
     order_id: String,
     status: String,
+    total_amount: i64,
     /// What is left of the total. Refunds that were made in Toss's own console have lowered it.
     balance_amount: i64,
     currency: String,
@@ -201,7 +202,8 @@ impl Adapter for Toss<'_> {
             ("DONE" | "PARTIAL_CANCELED", _) if payment.balance_amount > 0 => {
                 Found::Settled(attempt.paid_by(Payment {
                     reference: payment.order_id,
-                    amount: payment.balance_amount,
+                    amount: payment.total_amount,
+                    given_back: payment.total_amount - payment.balance_amount,
                     currency: payment.currency,
                     external_id: payment.payment_key,
                     is_deposit,
