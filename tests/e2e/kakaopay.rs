@@ -366,6 +366,32 @@ async fn a_browser_that_comes_back_without_a_token_pays_the_order() {
     assert_books(&app, &kakaopay, 45_000).await;
 }
 
+/// KakaoPay takes addresses of 255 characters, and that of the service has the app's.
+#[tokio::test]
+async fn an_address_that_is_too_long_for_the_window_is_refused() {
+    let (kakaopay, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let returning = |length: usize| {
+        let mut body = payment("45000.00", "kakaopay");
+        body["return_url"] = json!(format!("{:x<length$}", "https://app.example/pay/"));
+        app.post(EXAM.preorder(item)).by(&minsu).json(&body)
+    };
+    let refused = returning(300).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let text = refused.json()["return_url"][0].as_str().expect("it names the field");
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let longest: usize = digits.parse().expect("it says how long it may be");
+    assert!(longest >= 100, "{text}");
+    assert_eq!(returning(longest + 1).await.status, 400);
+    assert_eq!(kakaopay.calls(), [""; 0]);
+    assert_eq!(app.one::<i64>("select count(*) from sugang.orders", &[]).await, 0);
+    let held = returning(longest).await;
+    assert!(held.json()["window"].is_object(), "{held:?}");
+    let back = held.json()["return_url"].as_str().expect("it was asked for");
+    assert!((254..=255).contains(&back.len()), "{back}");
+}
+
 #[tokio::test]
 async fn ten_equal_approvals_are_sent_once() {
     let (kakaopay, app) = start().await;
