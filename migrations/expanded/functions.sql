@@ -4188,7 +4188,10 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
 begin
-    if sugang.needs_account(t) and r.account is null then
+    -- Elsewhere the money goes back to where it came from, whatever the request says.
+    if not sugang.needs_account(t) then
+        r.account := null;
+    elsif r.account is null then
         a.outcome := 'account_required';
         return a;
     end if;
@@ -4225,7 +4228,8 @@ begin
         return a;
     end if;
     update sugang.refunds
-        set status = 'sent', code = null, account = coalesce(p_account, account), tries = 1,
+        set status = 'sent', code = null, tries = 1,
+            account = case when sugang.needs_account(t) then coalesce(p_account, account) end,
             idempotency_key = sugang.new_reference(), due_at = sugang.lease_end(p_lease, 0)
         where payment_id = r.payment_id and id = r.id returning * into r;
     a.outcome := 'send';
