@@ -23,10 +23,7 @@ fn operate(shared: &Shared, operation: &str, body: &Value) -> Option<Value> {
     let text = |name: &str| body[name].as_str();
     match operation {
         "agree" => {
-            let way = match text("way") {
-                Some("virtual_account") => Way::VirtualAccount,
-                _ => Way::Card,
-            };
+            let way = Way::named(text("way").unwrap_or_default());
             let (gateway, reference, amount) = (text("gateway")?, text("reference")?, body["amount"].as_i64()?);
             let key = shared.change(|books| books.agree(gateway, reference, amount, way))?;
             Some(json!({ "key": key }))

@@ -21,6 +21,9 @@ pub(crate) struct Desk {
     ahead_seconds: i64,
     /// The last id that was given away.
     serial: u64,
+    /// The fewest characters of an id.
+    #[serde(default)]
+    pub(crate) id_chars: usize,
     /// What was answered to each key, until when.
     answered: HashMap<String, (DateTime<Utc>, Answer)>,
     /// What has not been delivered.
@@ -49,7 +52,8 @@ impl Desk {
     /// An id that was not given away before.
     pub(crate) fn id(&mut self, prefix: &str) -> String {
         self.serial += 1;
-        format!("{prefix}{:06}", self.serial)
+        let id = format!("{prefix}{:06}", self.serial);
+        format!("{id:_<0$}", self.id_chars)
     }
 
     /// Takes the events that are to be delivered.

@@ -127,16 +127,17 @@ impl KakaoPay {
     /// Prepares a payment, whose window is at the host that the request has named.
     fn ready(&mut self, body: &Value, host: &str, desk: &mut Desk) -> Answer {
         let texts = [
-            "partner_order_id",
-            "partner_user_id",
-            "item_name",
-            "approval_url",
-            "cancel_url",
-            "fail_url",
+            ("partner_order_id", 100),
+            ("partner_user_id", 100),
+            ("item_name", 100),
+            ("approval_url", 255),
+            ("cancel_url", 255),
+            ("fail_url", 255),
         ];
-        let is_whole = texts
-            .iter()
-            .all(|name| body[*name].as_str().is_some_and(|text| !text.is_empty()));
+        let is_whole = texts.iter().all(|(name, longest)| {
+            let text = body[*name].as_str().unwrap_or_default();
+            (1..=*longest).contains(&text.chars().count())
+        });
         let (Some(amount), true) = (body["total_amount"].as_i64().filter(|amount| *amount > 0), is_whole) else {
             return refusal(400, -2);
         };

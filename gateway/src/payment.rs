@@ -16,8 +16,21 @@ const DEPOSIT: TimeDelta = TimeDelta::hours(168);
 pub enum Way {
     /// The money moves when the merchant confirms.
     Card,
+    /// The same, from the user's account at a bank.
+    Transfer,
     /// The user pays in to an account, later.
     VirtualAccount,
+}
+
+impl Way {
+    /// The way that a form or a request names; without a name, it is a card.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "virtual_account" => Self::VirtualAccount,
+            "transfer" => Self::Transfer,
+            _ => Self::Card,
+        }
+    }
 }
 
 /// How far a payment is.
@@ -129,7 +142,7 @@ impl Payment {
     /// Takes the money, or waits for a deposit.
     pub(crate) fn confirm(&mut self, now: DateTime<Utc>) {
         match self.way {
-            Way::Card => (self.state, self.taken_at) = (State::Taken, Some(now)),
+            Way::Card | Way::Transfer => (self.state, self.taken_at) = (State::Taken, Some(now)),
             Way::VirtualAccount => (self.state, self.due_at) = (State::Waiting, Some(now + DEPOSIT)),
         }
     }

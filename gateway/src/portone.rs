@@ -224,12 +224,15 @@ fn cancellation(cancel: &Cancel) -> Value {
 }
 
 fn shown(payment: &Payment) -> Value {
-    let method = match payment.due_at {
-        Some(due_at) => json!({
+    let method = match (payment.way, payment.due_at) {
+        (_, Some(due_at)) => json!({
             "type": "PaymentMethodVirtualAccount", "bank": "WOORI", "accountNumber": format!("X{}", payment.key),
             "expiredAt": shown_at(due_at),
         }),
-        None => json!({ "type": "PaymentMethodCard" }),
+        (Way::Transfer, None) => json!({
+            "type": "PaymentMethodTransfer", "bank": "WOORI", "accountNumber": "1002*******89",
+        }),
+        (_, None) => json!({ "type": "PaymentMethodCard" }),
     };
     let changed_at = payment.cancels.last().map(|cancel| cancel.at);
     let changed_at = shown_at(changed_at.or(payment.taken_at).unwrap_or(payment.agreed_at));

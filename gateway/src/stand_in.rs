@@ -165,6 +165,11 @@ impl StandIn {
         self.entries(gateway).values().map(|entry| entry.given).sum()
     }
 
+    /// From now on, ids have at least this many characters.
+    pub fn lengthen_ids(&self, chars: usize) {
+        self.shared.change(|books| books.desk.id_chars = chars);
+    }
+
     /// From now on, Toss takes the money that a user has agreed to, whatever amount is confirmed, and gives back whatever it is
     /// asked for.
     pub fn be_careless(&self) {

@@ -226,6 +226,7 @@ fn status(payment: &Payment) -> &'static str {
 fn method(payment: &Payment) -> &'static str {
     match payment.way {
         Way::Card => "카드",
+        Way::Transfer => "계좌이체",
         Way::VirtualAccount => "가상계좌",
     }
 }
@@ -278,6 +279,7 @@ fn shown(payment: &Payment) -> Value {
         "approveNo": "00000000", "installmentPlanMonths": 0, "isInterestFree": false, "useCardPoint": false,
         "receiptUrl": "https://receipt.example/", "amount": payment.amount,
     });
+    let transfer = json!({ "bankCode": "20", "settlementStatus": "INCOMPLETED" });
     json!({
         "version": "2022-11-16", "mId": "tosspayments", "type": "NORMAL", "paymentKey": payment.key,
         "orderId": payment.reference, "orderName": payment.reference, "status": status(payment),
@@ -287,7 +289,8 @@ fn shown(payment: &Payment) -> Value {
         "transactionKey": transaction_key(payment), "suppliedAmount": payment.amount - payment.amount / 11,
         "vat": payment.amount / 11, "taxFreeAmount": 0, "taxExemptionAmount": 0, "cultureExpense": false,
         "card": (payment.way == Way::Card).then_some(card), "easyPay": null, "discount": null, "giftCertificate": null,
-        "mobilePhone": null, "transfer": null, "cashReceipt": null, "failure": null,
+        "mobilePhone": null, "transfer": (payment.way == Way::Transfer).then_some(transfer), "cashReceipt": null,
+        "failure": null,
         "secret": account.as_ref().map(|_| secret(payment)), "virtualAccount": account,
         "cancels": (!cancels.is_empty()).then_some(cancels),
     })

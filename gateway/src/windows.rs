@@ -124,6 +124,7 @@ impl Window {
     fn shown(&self) -> Response<Body> {
         let (way, way_name) = match self.way {
             Way::VirtualAccount => ("virtual_account", "가상계좌 · Virtual account"),
+            Way::Transfer => ("transfer", "계좌이체 · Bank transfer"),
             Way::Card => ("", "바로 결제 · At once"),
         };
         let hidden = [
@@ -188,10 +189,7 @@ impl Window {
 }
 
 fn way(form: &Form) -> Way {
-    match field(form, "way") {
-        "virtual_account" => Way::VirtualAccount,
-        _ => Way::Card,
-    }
+    Way::named(field(form, "way"))
 }
 
 /// Does what a button of a window says, and leads back.

@@ -4173,7 +4173,7 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
         'refund', r.id, 'payment', r.payment_id, 'amount', r.amount::text, 'idempotency_key', r.idempotency_key,
         'tries', r.tries, 'account', r.account,
         'external_id', coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference),
-        'cancellable', (t.captured - n.returned)::text, 'returned', n.returned::text,
+        'cancellable', (t.captured - n.returned)::text, 'returned', (n.returned + sugang.given_back_before(t))::text,
         'attempt', sugang.attempt_json(t, o))::text
     from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id
     cross join lateral (
@@ -4188,7 +4188,10 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
 begin
-    if sugang.needs_account(t) and r.account is null then
+    -- Elsewhere the money goes back to where it came from, whatever the request says.
+    if not sugang.needs_account(t) then
+        r.account := null;
+    elsif r.account is null then
         a.outcome := 'account_required';
         return a;
     end if;
@@ -4225,7 +4228,8 @@ begin
         return a;
     end if;
     update sugang.refunds
-        set status = 'sent', code = null, account = coalesce(p_account, account), tries = 1,
+        set status = 'sent', code = null, tries = 1,
+            account = case when sugang.needs_account(t) then coalesce(p_account, account) end,
             idempotency_key = sugang.new_reference(), due_at = sugang.lease_end(p_lease, 0)
         where payment_id = r.payment_id and id = r.id returning * into r;
     a.outcome := 'send';
@@ -6064,6 +6068,7 @@ begin
     not_before := sugang.day_begin(p_from);
     before := sugang.day_end(p_to);
     owners := sugang.payment_owners(p_owner, p_key, p_typed_key, p_ascii_key);
+    p_external_id := sugang.stored_external_id(p_external_id);
     select count(*) into found_n
         from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before);
     a := sugang.paginate(found_n, p_page);
@@ -6981,10 +6986,10 @@ end $$;
 create or replace function sugang.attempt_json(t sugang.payment_attempts, o sugang.orders) returns json
 language sql stable as $$
     select json_build_object(
-        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
-        'status', t.status, 'reference', t.reference, 'idempotency_key', coalesce(t.idempotency_key, ''),
-        'gateway_key', t.gateway_key, 'window_key', t.window_key, 'amount', t.amount::text, 'currency', t.currency,
-        'tries', t.tries, 'facts', t.facts)
+        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', sugang.order_name(o),
+        'gateway', t.gateway, 'status', t.status, 'reference', t.reference,
+        'idempotency_key', coalesce(t.idempotency_key, ''), 'gateway_key', t.gateway_key, 'window_key', t.window_key,
+        'amount', t.amount::text, 'currency', t.currency, 'tries', t.tries, 'facts', t.facts)
 $$;
 
 -- Step 1. The outcome `send` has the attempt to send; `accepted`, and `ok` for one that is paid, have the order as it
@@ -7076,6 +7081,13 @@ security definer set search_path = public, pg_temp as $$
     select nextval(sugang.id_sequence('payments'))
 $$;
 
+-- The id of a payment as its row has it, which takes 100 characters. A gateway's id may be longer: the facts of the
+-- attempt have the whole of it, and a search for the whole finds what is stored here.
+create or replace function sugang.stored_external_id(p_id text) returns text language sql immutable parallel safe as $$
+    select case when length(p_id) <= 100 then p_id
+                else left(p_id, 35) || '~' || encode(sha256(convert_to(p_id, 'UTF8')), 'hex') end
+$$;
+
 -- Money that pays for nothing: it came for an order that has no seat any more, twice, or in another amount. It is a
 -- payment that is cancelled at once, so its refund of the whole is requested in the same statement.
 create or replace function sugang.set_aside(o sugang.orders, t sugang.payment_attempts, p_amount numeric,
@@ -7111,10 +7123,12 @@ declare
     a sugang.function_row;
     registered jsonb;
     paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
+    given_back numeric(10, 2) := coalesce((p_facts ->> 'given_back')::numeric, 0);
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
     -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
-    external_id := external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), '');
+    external_id := sugang.stored_external_id(
+        external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), ''));
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
         execute format('select outcome, body from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
@@ -7123,13 +7137,14 @@ begin
     end if;
     if a.outcome is distinct from 'ok' then
         update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
-        return sugang.set_aside(o, t, paid, external_id);
+        return sugang.set_aside(o, t, paid - given_back, external_id);
     end if;
     registered := a.body::jsonb;
     update sugang.payment_attempts
         set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
             payment_id = (registered ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
-            reconcile_at = sugang.first_reconciliation(t)
+            -- The next sweep notes what was given back already.
+            reconcile_at = case when given_back > 0 then '-infinity' else sugang.first_reconciliation(t) end
         where id = t.id;
     -- The live attempt of an order is its only one. Another one that has been sent is still looked up: its money would
     -- be surplus.
@@ -7163,7 +7178,7 @@ begin
 end $$;
 
 -- Step 3: settles an attempt; it takes effect once, however often it is called. p_outcome:
---   captured  the money is there; facts: amount, currency, external_id
+--   captured  the money is there; facts: amount, given_back (of it, in the gateway's console), currency, external_id
 --   declined  surely no money has moved, nor will; facts: code
 --   waiting   a deposit is expected; facts: due_at, account, secret
 --   not_sent  surely nothing has reached the gateway: the same attempt may be sent again
@@ -8363,12 +8378,17 @@ create or replace trigger sugang_payment_title_update before update of target_ti
 -- attempt. Some gateways open them on a request of ours, which is sent once the order is committed, while no
 -- transaction is open.
 
+-- What a payment window shows as the order: Toss and KakaoPay take 100 characters of a title.
+create or replace function sugang.order_name(o sugang.orders) returns text language sql immutable as $$
+    select left(o.title, 100)
+$$;
+
 -- What a client needs to open the window of an attempt that waits for its user; null as long as it is not opened.
 create or replace function sugang.window_json(o sugang.orders, t sugang.payment_attempts) returns jsonb
 language sql stable as $$
     select case when o.status = 'held' and t.status = 'open' and t.gateway <> 'manual'
                      and (t.opened is not null or not o.needs_opening)
-        then jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', o.title,
+        then jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', sugang.order_name(o),
                                 'amount', t.amount::text, 'currency', t.currency)
              || coalesce(o.window_keys, '{}') || coalesce(t.opened, '{}') end
 $$;
@@ -8856,7 +8876,8 @@ language plpgsql as $$
 declare
     difference numeric;
 begin
-    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id), 0) into difference
+    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id)
+                  - sugang.given_back_before(t), 0) into difference
         from jsonb_array_elements(p_refunds) x where x ->> 'state' = 'done';
     update sugang.payment_attempts
         set facts = (coalesce(facts, '{}') - 'difference')
@@ -10449,12 +10470,18 @@ $$;
 -- What gateways show as given back: by us, or in their own consoles. A look-up after a refund was sent, before it is
 -- sent, because of an event, and once a day all note it by the same function.
 
+-- What a gateway had given back of money before the rest of it was set aside: our books have none of that.
+create or replace function sugang.given_back_before(t sugang.payment_attempts) returns numeric
+language sql immutable as $$
+    select case when t.status = 'surplus' then coalesce((t.facts ->> 'given_back')::numeric, 0) else 0 end
+$$;
+
 -- What a gateway has left of a payment, by what it shows as given back.
 create or replace function sugang.left_at_gateway(p_payment bigint, p_shown jsonb) returns numeric
 language sql stable as $$
-    select captured - coalesce((
+    select captured + sugang.given_back_before(t) - coalesce((
         select sum((x ->> 'amount')::numeric) from jsonb_array_elements(p_shown) x where x ->> 'state' <> 'failed'), 0)
-    from sugang.payment_attempts where payment_id = p_payment
+    from sugang.payment_attempts t where payment_id = p_payment
 $$;
 
 -- Books in again what a gateway had given back, and now shows as failed: the user's bank has returned the money. If the
@@ -10466,9 +10493,10 @@ $$;
 -- Notes what the gateway shows as given back of a payment: [{"id", "amount", "key", "state"}]. Ours is recognized by
 -- the key that was sent along. A gateway that returns no such key (null) is believed by the amount, if it has not shown
 -- that before ours was sent; so is a refund that a person has made at the gateway's console ("") in place of one that
--- was owed and not sent. What else was given back there becomes a refund of its own, which changes nothing but the
--- books: a person decides about the rest. Each takes effect once, by its id; and once more if it fails after it was
--- done. Returns what is still to be known of refund p_refund: `pending`, `failed`; else null.
+-- was owed and not sent, unless it may have been there before the rest was owed. What else was given back there becomes
+-- a refund of its own, which changes nothing but the books: a person decides about the rest. Each takes effect once, by
+-- its id; and once more if it fails after it was done. Returns what is still to be known of refund p_refund: `pending`,
+-- `failed`; else null.
 create or replace function sugang.note_refunds(p_payment bigint, p_refund bigint, p_shown jsonb) returns text
 language plpgsql as $$
 declare
@@ -10477,6 +10505,8 @@ declare
     p payments;
     own_state text;
     by_user bigint := sugang.actor();
+    had_before boolean := exists (
+        select from sugang.payment_attempts t where payment_id = p_payment and sugang.given_back_before(t) > 0);
 begin
     for s in select x ->> 'id' as id, (x ->> 'amount')::numeric(10, 2) as amount, x ->> 'key' as key,
                     x ->> 'state' as state
@@ -10492,7 +10522,7 @@ begin
             where payment_id = p_payment and status in ('requested', 'sent')
               and (idempotency_key = s.key
                    or amount = s.amount and (s.key is null and status = 'sent' and tries > 0
-                                             or coalesce(s.key, '') = '' and status = 'requested'))
+                                             or coalesce(s.key, '') = '' and status = 'requested' and not had_before))
             order by status desc, id limit 1 for update;
         if s.state <> 'done' then
             if r.id = p_refund then own_state := s.state; end if;

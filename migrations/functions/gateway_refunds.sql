@@ -73,7 +73,7 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
         'refund', r.id, 'payment', r.payment_id, 'amount', r.amount::text, 'idempotency_key', r.idempotency_key,
         'tries', r.tries, 'account', r.account,
         'external_id', coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference),
-        'cancellable', (t.captured - n.returned)::text, 'returned', n.returned::text,
+        'cancellable', (t.captured - n.returned)::text, 'returned', (n.returned + sugang.given_back_before(t))::text,
         'attempt', sugang.attempt_json(t, o))::text
     from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id
     cross join lateral (
@@ -88,7 +88,10 @@ returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
 begin
-    if sugang.needs_account(t) and r.account is null then
+    -- Elsewhere the money goes back to where it came from, whatever the request says.
+    if not sugang.needs_account(t) then
+        r.account := null;
+    elsif r.account is null then
         a.outcome := 'account_required';
         return a;
     end if;
@@ -125,7 +128,8 @@ begin
         return a;
     end if;
     update sugang.refunds
-        set status = 'sent', code = null, account = coalesce(p_account, account), tries = 1,
+        set status = 'sent', code = null, tries = 1,
+            account = case when sugang.needs_account(t) then coalesce(p_account, account) end,
             idempotency_key = sugang.new_reference(), due_at = sugang.lease_end(p_lease, 0)
         where payment_id = r.payment_id and id = r.id returning * into r;
     a.outcome := 'send';

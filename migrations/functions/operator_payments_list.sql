@@ -58,6 +58,7 @@ begin
     not_before := sugang.day_begin(p_from);
     before := sugang.day_end(p_to);
     owners := sugang.payment_owners(p_owner, p_key, p_typed_key, p_ascii_key);
+    p_external_id := sugang.stored_external_id(p_external_id);
     select count(*) into found_n
         from sugang.found_payments(owners, p_external_id, paid, p_status, not_before, before);
     a := sugang.paginate(found_n, p_page);

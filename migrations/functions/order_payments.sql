@@ -29,10 +29,10 @@ end $$;
 create or replace function sugang.attempt_json(t sugang.payment_attempts, o sugang.orders) returns json
 language sql stable as $$
     select json_build_object(
-        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', o.title, 'gateway', t.gateway,
-        'status', t.status, 'reference', t.reference, 'idempotency_key', coalesce(t.idempotency_key, ''),
-        'gateway_key', t.gateway_key, 'window_key', t.window_key, 'amount', t.amount::text, 'currency', t.currency,
-        'tries', t.tries, 'facts', t.facts)
+        'attempt', t.id, 'order', o.id, 'user', o.user_id, 'kind', o.kind, 'title', sugang.order_name(o),
+        'gateway', t.gateway, 'status', t.status, 'reference', t.reference,
+        'idempotency_key', coalesce(t.idempotency_key, ''), 'gateway_key', t.gateway_key, 'window_key', t.window_key,
+        'amount', t.amount::text, 'currency', t.currency, 'tries', t.tries, 'facts', t.facts)
 $$;
 
 -- Step 1. The outcome `send` has the attempt to send; `accepted`, and `ok` for one that is paid, have the order as it
@@ -124,6 +124,13 @@ security definer set search_path = public, pg_temp as $$
     select nextval(sugang.id_sequence('payments'))
 $$;
 
+-- The id of a payment as its row has it, which takes 100 characters. A gateway's id may be longer: the facts of the
+-- attempt have the whole of it, and a search for the whole finds what is stored here.
+create or replace function sugang.stored_external_id(p_id text) returns text language sql immutable parallel safe as $$
+    select case when length(p_id) <= 100 then p_id
+                else left(p_id, 35) || '~' || encode(sha256(convert_to(p_id, 'UTF8')), 'hex') end
+$$;
+
 -- Money that pays for nothing: it came for an order that has no seat any more, twice, or in another amount. It is a
 -- payment that is cancelled at once, so its refund of the whole is requested in the same statement.
 create or replace function sugang.set_aside(o sugang.orders, t sugang.payment_attempts, p_amount numeric,
@@ -159,10 +166,12 @@ declare
     a sugang.function_row;
     registered jsonb;
     paid numeric(10, 2) := (p_facts ->> 'amount')::numeric;
+    given_back numeric(10, 2) := coalesce((p_facts ->> 'given_back')::numeric, 0);
     external_id text := coalesce(p_facts ->> 'external_id', t.gateway_key, t.reference);
 begin
     -- A deposit that comes again after it was taken back is another payment, which the gateway gives the same id.
-    external_id := external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), '');
+    external_id := sugang.stored_external_id(
+        external_id || coalesce('#' || 1 + jsonb_array_length(t.facts -> 'taken_back'), ''));
     if o.status not in ('paid', 'refund_due') and paid = o.price and paid = t.amount
        and coalesce(p_facts ->> 'currency', t.currency) = t.currency then
         execute format('select outcome, body from sugang.%I($1, $2, $3, $4, null, null, $5, true, $6, true, $7)',
@@ -171,13 +180,14 @@ begin
     end if;
     if a.outcome is distinct from 'ok' then
         update sugang.payment_attempts set facts = coalesce(facts, '{}') || p_facts where id = t.id;
-        return sugang.set_aside(o, t, paid, external_id);
+        return sugang.set_aside(o, t, paid - given_back, external_id);
     end if;
     registered := a.body::jsonb;
     update sugang.payment_attempts
         set status = 'captured', facts = coalesce(facts, '{}') || p_facts, captured = paid,
             payment_id = (registered ->> 'payment_id')::bigint, ended_at = clock_timestamp(),
-            reconcile_at = sugang.first_reconciliation(t)
+            -- The next sweep notes what was given back already.
+            reconcile_at = case when given_back > 0 then '-infinity' else sugang.first_reconciliation(t) end
         where id = t.id;
     -- The live attempt of an order is its only one. Another one that has been sent is still looked up: its money would
     -- be surplus.
@@ -211,7 +221,7 @@ begin
 end $$;
 
 -- Step 3: settles an attempt; it takes effect once, however often it is called. p_outcome:
---   captured  the money is there; facts: amount, currency, external_id
+--   captured  the money is there; facts: amount, given_back (of it, in the gateway's console), currency, external_id
 --   declined  surely no money has moved, nor will; facts: code
 --   waiting   a deposit is expected; facts: due_at, account, secret
 --   not_sent  surely nothing has reached the gateway: the same attempt may be sent again

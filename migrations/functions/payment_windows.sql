@@ -2,12 +2,17 @@
 -- attempt. Some gateways open them on a request of ours, which is sent once the order is committed, while no
 -- transaction is open.
 
+-- What a payment window shows as the order: Toss and KakaoPay take 100 characters of a title.
+create or replace function sugang.order_name(o sugang.orders) returns text language sql immutable as $$
+    select left(o.title, 100)
+$$;
+
 -- What a client needs to open the window of an attempt that waits for its user; null as long as it is not opened.
 create or replace function sugang.window_json(o sugang.orders, t sugang.payment_attempts) returns jsonb
 language sql stable as $$
     select case when o.status = 'held' and t.status = 'open' and t.gateway <> 'manual'
                      and (t.opened is not null or not o.needs_opening)
-        then jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', o.title,
+        then jsonb_build_object('gateway', t.gateway, 'reference', t.reference, 'order_name', sugang.order_name(o),
                                 'amount', t.amount::text, 'currency', t.currency)
              || coalesce(o.window_keys, '{}') || coalesce(t.opened, '{}') end
 $$;

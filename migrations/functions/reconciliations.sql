@@ -52,7 +52,8 @@ language plpgsql as $$
 declare
     difference numeric;
 begin
-    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id), 0) into difference
+    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id)
+                  - sugang.given_back_before(t), 0) into difference
         from jsonb_array_elements(p_refunds) x where x ->> 'state' = 'done';
     update sugang.payment_attempts
         set facts = (coalesce(facts, '{}') - 'difference')

@@ -1,12 +1,18 @@
 -- What gateways show as given back: by us, or in their own consoles. A look-up after a refund was sent, before it is
 -- sent, because of an event, and once a day all note it by the same function.
 
+-- What a gateway had given back of money before the rest of it was set aside: our books have none of that.
+create or replace function sugang.given_back_before(t sugang.payment_attempts) returns numeric
+language sql immutable as $$
+    select case when t.status = 'surplus' then coalesce((t.facts ->> 'given_back')::numeric, 0) else 0 end
+$$;
+
 -- What a gateway has left of a payment, by what it shows as given back.
 create or replace function sugang.left_at_gateway(p_payment bigint, p_shown jsonb) returns numeric
 language sql stable as $$
-    select captured - coalesce((
+    select captured + sugang.given_back_before(t) - coalesce((
         select sum((x ->> 'amount')::numeric) from jsonb_array_elements(p_shown) x where x ->> 'state' <> 'failed'), 0)
-    from sugang.payment_attempts where payment_id = p_payment
+    from sugang.payment_attempts t where payment_id = p_payment
 $$;
 
 -- Books in again what a gateway had given back, and now shows as failed: the user's bank has returned the money. If the
@@ -18,9 +24,10 @@ $$;
 -- Notes what the gateway shows as given back of a payment: [{"id", "amount", "key", "state"}]. Ours is recognized by
 -- the key that was sent along. A gateway that returns no such key (null) is believed by the amount, if it has not shown
 -- that before ours was sent; so is a refund that a person has made at the gateway's console ("") in place of one that
--- was owed and not sent. What else was given back there becomes a refund of its own, which changes nothing but the
--- books: a person decides about the rest. Each takes effect once, by its id; and once more if it fails after it was
--- done. Returns what is still to be known of refund p_refund: `pending`, `failed`; else null.
+-- was owed and not sent, unless it may have been there before the rest was owed. What else was given back there becomes
+-- a refund of its own, which changes nothing but the books: a person decides about the rest. Each takes effect once, by
+-- its id; and once more if it fails after it was done. Returns what is still to be known of refund p_refund: `pending`,
+-- `failed`; else null.
 create or replace function sugang.note_refunds(p_payment bigint, p_refund bigint, p_shown jsonb) returns text
 language plpgsql as $$
 declare
@@ -29,6 +36,8 @@ declare
     p payments;
     own_state text;
     by_user bigint := sugang.actor();
+    had_before boolean := exists (
+        select from sugang.payment_attempts t where payment_id = p_payment and sugang.given_back_before(t) > 0);
 begin
     for s in select x ->> 'id' as id, (x ->> 'amount')::numeric(10, 2) as amount, x ->> 'key' as key,
                     x ->> 'state' as state
@@ -44,7 +53,7 @@ begin
             where payment_id = p_payment and status in ('requested', 'sent')
               and (idempotency_key = s.key
                    or amount = s.amount and (s.key is null and status = 'sent' and tries > 0
-                                             or coalesce(s.key, '') = '' and status = 'requested'))
+                                             or coalesce(s.key, '') = '' and status = 'requested' and not had_before))
             order by status desc, id limit 1 for update;
         if s.state <> 'done' then
             if r.id = p_refund then own_state := s.state; end if;

@@ -232,6 +232,23 @@ async fn a_deposit_that_is_taken_back_is_booked_out(#[values("toss", "portone")]
     assert_audit(&app).await;
 }
 
+/// With `#2` behind the id, the second payment's is too long for its row.
+#[rstest]
+#[tokio::test]
+async fn a_deposit_with_a_long_id_comes_again(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    bank.lengthen_ids(if gateway == "toss" { 100 } else { 88 });
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    pay_in(&app, &bank, gateway, &order).await;
+    take_back(&app, &bank, gateway, &order).await;
+    until(&app, "awaiting_deposit").await;
+    pay_in(&app, &bank, gateway, &order).await;
+    let lengths = "select array_agg(length(external_transaction_id) order by id) from payments";
+    assert_eq!(app.one::<Vec<i32>>(lengths, &[]).await, [100, 100]);
+    assert_audit(&app).await;
+}
+
 /// Takes a deposit back, of which no event tells, and lets the sweep look a day later. Returns the order's status.
 async fn look_a_day_later(app: &App, bank: &TossServer, gateway: &str, order: &Value) -> String {
     // What was told of the deposit may still be looked up, and would find out by itself.
@@ -321,6 +338,36 @@ async fn a_late_deposit_that_is_taken_back_is_owed_no_more() {
 
 /// How far the refunds are, in their order.
 const REFUNDS: &str = "select string_agg(status, ' ' order by id) from sugang.refunds";
+
+/// Of a deposit that came too late for a seat, a person has given a part back before the service learns of it.
+#[rstest]
+#[tokio::test]
+async fn what_is_left_of_a_late_deposit_is_owed(
+    #[values("toss", "portone")] gateway: &str,
+    #[values(10_000, 22_500)] part: i64,
+) {
+    let (bank, app) = start(gateway).await;
+    let (minsu, sora) = (app.user("minsu").await, app.user("sora").await);
+    let order = wait_for_deposit(&app, &bank, gateway, &minsu).await;
+    end_waiting(&app).await;
+    assert_eq!(preorder(&app, EXAM, 1, &sora).await.status, 201, "she gets the seat");
+    assert!(bank.deposit(gateway, reference(&order)), "the account takes it");
+    bank.give_back(gateway, reference(&order), part);
+    deliver(&app, &bank).await;
+    until_order(&app, 1, "refund_due").await;
+    let owed = "select string_agg(status || ' ' || amount::integer::text, ',') from sugang.refunds";
+    let left = 45_000 - part;
+    assert_eq!(app.one::<String>(owed, &[]).await, format!("requested {left}"));
+    let account = json!({"refund_account": {"bank": "20", "account_number": "1002123456789", "holder": "김민수"}});
+    let cancelled = app.post("/payments/1/cancel/").by(&minsu).json(&account).await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    let due = "update sugang.payment_attempts set reconcile_at = clock_timestamp() where reconcile_at is not null";
+    app.run(due, &[]).await;
+    sweep(&app).await;
+    assert_eq!(app.one::<String>(owed, &[]).await, format!("done {left}"));
+    assert_eq!(bank.entries(gateway)[reference(&order)].given, 45_000);
+    assert_audit(&app).await;
+}
 
 /// Its payment was cancelled, and waits for the account to which the money goes. What the user pays in after that is owed
 /// again.
@@ -448,6 +495,24 @@ async fn a_deposit_that_is_given_back_in_the_console_is_a_refund() {
     sweep(&app).await;
     assert_eq!(get(&app, 1, &minsu).await["status"], "paid", "a person decides");
     assert_eq!(ledger(&app).await[1]["step"], "external");
+    assert_audit(&app).await;
+}
+
+/// It comes from an account that the gateway knows.
+#[rstest]
+#[tokio::test]
+async fn a_transfer_is_given_back_without_an_account(#[values("toss", "portone")] gateway: &str) {
+    let (bank, app) = start(gateway).await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let held = preorder(&app, EXAM, item, &minsu).await;
+    let key = bank.agree(gateway, reference(held.json()), 45_000, Way::Transfer);
+    let path = format!("/orders/{}/approve/", held.json()["id"]);
+    let approved = app.post(path).by(&minsu).json(&json!({ "payment_key": key })).await;
+    assert_eq!(approved.json()["status"], "paid", "{approved:?}");
+    let cancelled = app.post("/payments/1/cancel/").by(&minsu).await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    assert_eq!(bank.entries(gateway)[reference(held.json())].given, 45_000);
     assert_audit(&app).await;
 }
 

@@ -271,6 +271,17 @@ async fn a_deposit_is_proven_by_its_secret() {
     assert_books(&app, &toss, 45_000).await;
 }
 
+/// PostgreSQL takes no NUL in a text, and the session that was sent one would be closed.
+#[tokio::test]
+async fn a_secret_that_can_be_none_is_a_wrong_one() {
+    let (toss, app) = start().await;
+    let long = "s".repeat(201);
+    let [nul, long] = tell_of_deposit(&app, &toss, ["\0", &long]).await;
+    for answer in [nul, long] {
+        assert_eq!((answer.status.as_u16(), answer.code()), (401, "invalid_signature"));
+    }
+}
+
 /// The negative control.
 #[tokio::test]
 async fn without_the_check_a_forged_event_is_stored() {

@@ -133,6 +133,21 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
     assert_books(&app, &kakaopay, 45_000).await;
 }
 
+/// KakaoPay takes 100 characters.
+#[tokio::test]
+async fn a_window_shows_the_beginning_of_a_long_title() {
+    let (_kakaopay, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let title = "가".repeat(255);
+    let item = Item {
+        title: &title,
+        ..Item::default()
+    };
+    let item = app.add(EXAM, item).await;
+    let order = preorder(&app, EXAM, item, &minsu).await;
+    assert_eq!(order.json()["window"]["order_name"], "가".repeat(100), "{order:?}");
+}
+
 /// Sends ten equal pre-orders while the gateway opens the window, and returns how often it was asked for one.
 async fn preorder_ten_times(app: &App, kakaopay: &KakaoPayServer) -> usize {
     let minsu = app.user("minsu").await;
@@ -357,6 +372,32 @@ async fn a_browser_that_comes_back_without_a_token_pays_the_order() {
         )
     );
     assert_books(&app, &kakaopay, 45_000).await;
+}
+
+/// KakaoPay takes addresses of 255 characters, and that of the service has the app's.
+#[tokio::test]
+async fn an_address_that_is_too_long_for_the_window_is_refused() {
+    let (kakaopay, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let returning = |length: usize| {
+        let mut body = payment("45000.00", "kakaopay");
+        body["return_url"] = json!(format!("{:x<length$}", "https://app.example/pay/"));
+        app.post(EXAM.preorder(item)).by(&minsu).json(&body)
+    };
+    let refused = returning(300).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let text = refused.json()["return_url"][0].as_str().expect("it names the field");
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let longest: usize = digits.parse().expect("it says how long it may be");
+    assert!(longest >= 100, "{text}");
+    assert_eq!(returning(longest + 1).await.status, 400);
+    assert_eq!(kakaopay.calls(), [""; 0]);
+    assert_eq!(app.one::<i64>("select count(*) from sugang.orders", &[]).await, 0);
+    let held = returning(longest).await;
+    assert!(held.json()["window"].is_object(), "{held:?}");
+    let back = held.json()["return_url"].as_str().expect("it was asked for");
+    assert!((254..=255).contains(&back.len()), "{back}");
 }
 
 #[tokio::test]

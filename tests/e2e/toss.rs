@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::{
     deposits::start_for,
     storm::assert_audit,
-    support::{payment, tally},
+    support::{cancel, operator, payment, tally},
 };
 
 const CONFIRM: &str = "POST /v1/payments/confirm";
@@ -113,6 +113,60 @@ async fn an_order_is_paid(#[values(EXAM, COURSE)] kind: Kind) {
     assert_books(&app, &toss, 45_000).await;
 }
 
+/// Toss takes 100 characters.
+#[tokio::test]
+async fn a_window_shows_the_beginning_of_a_long_title() {
+    let (_toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let title = "가".repeat(255);
+    let item = Item {
+        title: &title,
+        ..Item::default()
+    };
+    let item = app.add(EXAM, item).await;
+    let body = payment("45000.00", "card");
+    let order = app.post(EXAM.preorder(item)).by(&minsu).json(&body).await;
+    assert_eq!(order.json()["title"], title);
+    assert_eq!(order.json()["window"]["order_name"], "가".repeat(100));
+}
+
+/// Toss's ids have up to 200 characters, of which the row of a payment takes 100.
+#[tokio::test]
+async fn an_order_with_a_long_id_is_paid_found_and_given_back() {
+    let (toss, app) = start().await;
+    toss.lengthen_ids(200);
+    let (minsu, operator) = (app.user("minsu").await, operator(&app).await);
+    let item = app.add(EXAM, Item::default()).await;
+    let (order, key) = agree(&app, &toss, EXAM, item, &minsu).await;
+    assert_eq!(key.len(), 200);
+    let paid = approve(&app, order, &key, &minsu).await;
+    assert_eq!(paid.json()["status"], "paid", "{paid:?}");
+    assert_books(&app, &toss, 45_000).await;
+    let stored: String = app.one("select external_transaction_id from payments", &[]).await;
+    assert!(stored.len() == 100 && stored.starts_with(&key[..35]), "{stored}");
+    let path = format!("/api/operator/payments/?external_id={key}");
+    let found = app.get(path).by(&operator).await;
+    assert_eq!(found.json()["results"][0]["id"], paid.json()["payment_id"], "{found:?}");
+    assert_eq!(cancel(&app, 1, &minsu).await.status, 200);
+    assert_eq!(toss.given(), 45_000);
+    assert_audit(&app).await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_longer_than_any_id_is_refused() {
+    let (toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let (order, _) = agree(&app, &toss, EXAM, item, &minsu).await;
+    let refused = approve(&app, order, &"k".repeat(201), &minsu).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.json()["payment_key"].is_array()),
+        (400, true),
+        "{refused:?}"
+    );
+    assert_eq!(get(&app, order, &minsu).await["status"], "held");
+}
+
 /// What the answer to the approval is, whether the gateway is looked up at once, and the calls.
 #[rstest]
 #[case::answer_lost(Plan::LoseAnswer, 200)]
@@ -202,6 +256,50 @@ async fn what_stays_unknown_keeps_its_seat_until_it_is_known() {
     assert_eq!(get(&app, order, &minsu).await["status"], "paid");
     assert_eq!(sweep(&app).await.json()["looked_up"], 0);
     assert_books(&app, &toss, 45_000).await;
+}
+
+/// The user has paid the price, and a person has given a part back before anything tells of the approval.
+#[tokio::test]
+async fn what_was_given_back_before_the_approval_was_known_is_a_refund() {
+    let (toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let (order, key) = agree(&app, &toss, EXAM, item, &minsu).await;
+    toss.plan_confirmation(Plan::LoseAnswer);
+    toss.plan_look_up(Plan::FailBefore);
+    assert_eq!(approve(&app, order, &key, &minsu).await.status, 202);
+    let reference = get(&app, order, &minsu).await["reference"].clone();
+    toss.give_back("toss", reference.as_str().expect("it has an attempt"), 10_000);
+    for _ in 0..2 {
+        sweep(&app).await;
+        assert_eq!(get(&app, order, &minsu).await["status"], "paid");
+    }
+    let refunds = "select status, amount::text from sugang.refunds";
+    assert_eq!(
+        app.rows(refunds).await,
+        json!([{"status": "external", "amount": "10000.00"}])
+    );
+    assert_books(&app, &toss, 45_000).await;
+    assert_eq!(cancel(&app, 1, &minsu).await.status, 200);
+    assert_eq!(toss.given(), 45_000);
+    assert_audit(&app).await;
+}
+
+/// No money is left for a seat.
+#[tokio::test]
+async fn what_was_given_back_whole_before_the_approval_was_known_pays_nothing() {
+    let (toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let item = app.add(EXAM, Item::default()).await;
+    let (order, key) = agree(&app, &toss, EXAM, item, &minsu).await;
+    toss.plan_confirmation(Plan::LoseAnswer);
+    toss.plan_look_up(Plan::FailBefore);
+    assert_eq!(approve(&app, order, &key, &minsu).await.status, 202);
+    let reference = get(&app, order, &minsu).await["reference"].clone();
+    toss.give_back("toss", reference.as_str().expect("it has an attempt"), 45_000);
+    sweep(&app).await;
+    assert_eq!(get(&app, order, &minsu).await["declined_code"], "CANCELED");
+    assert_audit(&app).await;
 }
 
 #[tokio::test]

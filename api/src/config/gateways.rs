@@ -36,6 +36,11 @@ impl Gateway {
     pub(crate) fn opens_windows(self) -> bool {
         matches!(self, Self::KakaoPay | Self::Stripe)
     }
+
+    /// The most characters of an address that the gateway sends the browser back to, where it is known to have a limit.
+    pub(crate) fn longest_return_url(self) -> Option<usize> {
+        (self == Self::KakaoPay).then_some(255)
+    }
 }
 
 /// How a gateway is reached, by the contract with it.

@@ -130,5 +130,11 @@ pub(super) fn json(request: http::request::Builder, body: &impl Serialize) -> Ou
 
 /// Reads a response in JSON.
 pub(super) fn parse<T: DeserializeOwned>(response: &Received) -> Option<T> {
-    serde_json::from_slice(&response.body).ok()
+    serde_json::from_str(&text_of(response)?).ok()
+}
+
+/// The text of a response, in which U+FFFD replaces each NUL: PostgreSQL stores none, and what is settled has to be stored.
+fn text_of(response: &Received) -> Option<String> {
+    let text = std::str::from_utf8(&response.body).ok()?;
+    Some(text.replace("\\u0000", "\\ufffd"))
 }

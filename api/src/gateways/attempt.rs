@@ -1,9 +1,14 @@
 //! An attempt to pay, and what becomes of it.
 
+use std::ops::Range;
+
 use chrono::{DateTime, FixedOffset};
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::{Deserialize, Serialize};
 use sugang_sdk::types::Money;
+
+/// The amounts in won that a payment or a refund may have: what the database stores.
+const AMOUNTS: Range<i64> = 1..100_000_000;
 
 /// One attempt to pay an order, as the SQL functions hand it out.
 #[derive(Debug, Deserialize)]
@@ -11,7 +16,7 @@ pub(crate) struct Attempt {
     #[serde(rename = "attempt")]
     pub(crate) id: i64,
     pub(crate) order: i64,
-    /// The title of what is paid.
+    /// The title of what is paid, as far as a payment window takes it.
     pub(super) title: String,
     pub(crate) gateway: String,
     /// By which the gateway knows the attempt.
@@ -42,12 +47,15 @@ impl Attempt {
         self.gateway != "stripe"
     }
 
-    /// The outcome, where the gateway shows a payment. What belongs to another attempt says nothing of this one. Another
-    /// amount or currency is money all the same: the database sets it aside and gives it back.
+    /// The outcome, where the gateway shows a payment. What belongs to another attempt says nothing of this one, and neither
+    /// do impossible amounts. Another amount or currency is money all the same: the database sets it aside and gives it
+    /// back.
     pub(super) fn paid_by(&self, payment: Payment) -> Outcome {
-        match payment.reference == self.reference {
+        let are_possible = is_possible(payment.amount) && (0..payment.amount).contains(&payment.given_back);
+        match payment.reference == self.reference && are_possible {
             true => Outcome::Captured {
                 amount: payment.amount,
+                given_back: payment.given_back,
                 currency: payment.currency,
                 external_id: payment.external_id,
                 is_deposit: payment.is_deposit,
@@ -55,6 +63,11 @@ impl Attempt {
             false => Outcome::Unknown {},
         }
     }
+}
+
+/// Whether a gateway may have taken so much, or given it back.
+pub(super) fn is_possible(amount: i64) -> bool {
+    AMOUNTS.contains(&amount)
 }
 
 /// An amount in whole won, if it is one.
@@ -66,7 +79,10 @@ pub(super) fn won(amount: Money) -> Option<i64> {
 /// Money that has arrived, by the gateway's account of it.
 pub(super) struct Payment {
     pub(super) reference: String,
+    /// What was taken, whether or not it was given back.
     pub(super) amount: i64,
+    /// What of it was given back: in the gateway's own console, before we knew of the payment.
+    pub(super) given_back: i64,
     pub(super) currency: String,
     /// The gateway's own id.
     pub(super) external_id: String,
@@ -81,6 +97,7 @@ pub(crate) enum Outcome {
     /// The money is there.
     Captured {
         amount: i64,
+        given_back: i64,
         currency: String,
         external_id: String,
         #[serde(rename = "deposit", skip_serializing_if = "std::ops::Not::not")]

@@ -12,9 +12,6 @@ use super::{
 };
 use crate::{config::KakaoPayContract, http::outgoing::Received};
 
-/// What KakaoPay takes of a title.
-const ITEM_NAME_CHARS: usize = 100;
-
 /// The one code whose meaning is known: the method of payment has refused, and `extras` says why.
 const METHOD_HAS_REFUSED: i64 = -780;
 
@@ -28,7 +25,7 @@ struct Ready<'a> {
     cid: &'a str,
     partner_order_id: &'a str,
     partner_user_id: &'a str,
-    item_name: String,
+    item_name: &'a str,
     quantity: u8,
     total_amount: i64,
     tax_free_amount: i64,
@@ -153,7 +150,7 @@ impl Adapter for KakaoPay<'_> {
             cid: &self.0.cid,
             partner_order_id: &attempt.reference,
             partner_user_id: &attempt.reference,
-            item_name: attempt.title.chars().take(ITEM_NAME_CHARS).collect(),
+            item_name: &attempt.title,
             quantity: 1,
             total_amount: won,
             tax_free_amount: 0,
@@ -194,6 +191,7 @@ impl Adapter for KakaoPay<'_> {
                 Some(approved) => Reading::Settled(attempt.paid_by(Payment {
                     reference: approved.partner_order_id,
                     amount: approved.amount.total,
+                    given_back: 0,
                     currency: CURRENCY.to_owned(),
                     external_id: approved.tid,
                     is_deposit: false,
@@ -221,15 +219,19 @@ impl Adapter for KakaoPay<'_> {
             (200, Some(payment)) => payment,
             _ => return Found::Unclear,
         };
-        let left = payment.amount.total - payment.canceled_amount.map_or(0, |amount| amount.total);
+        let total = payment.amount.total;
+        let given_back = payment.canceled_amount.map_or(0, |amount| amount.total);
         match payment.status.as_str() {
-            "SUCCESS_PAYMENT" | "PART_CANCEL_PAYMENT" if left > 0 => Found::Settled(attempt.paid_by(Payment {
-                reference: payment.partner_order_id,
-                amount: left,
-                currency: CURRENCY.to_owned(),
-                external_id: payment.tid,
-                is_deposit: false,
-            })),
+            "SUCCESS_PAYMENT" | "PART_CANCEL_PAYMENT" if total > given_back => {
+                Found::Settled(attempt.paid_by(Payment {
+                    reference: payment.partner_order_id,
+                    amount: total,
+                    given_back,
+                    currency: CURRENCY.to_owned(),
+                    external_id: payment.tid,
+                    is_deposit: false,
+                }))
+            }
             _ if payment.partner_order_id != attempt.reference => Found::Unclear,
             "PART_CANCEL_PAYMENT" | "CANCEL_PAYMENT" | "FAIL_AUTH_PASSWORD" | "QUIT_PAYMENT" | "FAIL_PAYMENT" => {
                 Found::Settled(Outcome::Declined { code: payment.status })

@@ -284,9 +284,10 @@ async fn refund_by(adapter: &dyn Adapter, refund: &Refund, sender: &impl Transpo
         Err(SendError::NotSent | SendError::Denied) => return RefundOutcome::Unknown {},
         Err(SendError::Unknown) => RefundReading::LookUp,
     };
-    if let RefundReading::Shown(refunds) = reading {
-        return RefundOutcome::Shown { refunds };
-    }
+    let reading = match reading {
+        RefundReading::Shown(refunds) if are_possible(&refunds) => return RefundOutcome::Shown { refunds },
+        reading => reading,
+    };
     // What was given back at the gateway's console, or by an earlier try, may be the very reason of a refusal.
     let shown = shown_refunds(adapter, &refund.attempt, sender).await;
     match (reading, shown) {
@@ -305,5 +306,10 @@ async fn refund_by(adapter: &dyn Adapter, refund: &Refund, sender: &impl Transpo
 
 async fn shown_refunds(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Option<Vec<ShownRefund>> {
     let response = sender.send(adapter.find_refunds(attempt)?).await.ok()?;
-    adapter.refunds(attempt, &response)
+    adapter.refunds(attempt, &response).filter(|refunds| are_possible(refunds))
+}
+
+/// Whether each amount is one that may have been given back. An answer with another one tells nothing.
+fn are_possible(refunds: &[ShownRefund]) -> bool {
+    refunds.iter().all(|refund| attempt::is_possible(refund.amount))
 }

@@ -90,7 +90,7 @@ struct PortOnePayment {
     amount: Amount,
     currency: String,
     transaction_id: Option<String>,
-    method: Option<Account>,
+    method: Option<Method>,
     cancellations: Option<Vec<Cancelled>>,
 }
 
@@ -101,10 +101,12 @@ struct Amount {
     cancelled: i64,
 }
 
-/// The members of a method that a virtual account has.
+/// A method of payment, with the members of a virtual account.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Account {
+struct Method {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     bank: Option<String>,
     account_number: Option<String>,
     expired_at: Option<DateTime<FixedOffset>>,
@@ -171,19 +173,22 @@ impl Adapter for PortOne<'_> {
             }
             _ => return Found::Unclear,
         };
-        let left = payment.amount.total - payment.amount.cancelled;
+        // A transfer has the number of the user's own account, which takes the money back.
         let is_deposit = payment
             .method
             .as_ref()
-            .is_some_and(|method| method.account_number.is_some());
+            .is_some_and(|method| method.kind.as_deref() == Some("PaymentMethodVirtualAccount"));
         match (payment.status.as_str(), payment.method) {
-            ("PAID" | "PARTIAL_CANCELLED", _) if left > 0 => Found::Settled(attempt.paid_by(Payment {
-                external_id: payment.transaction_id.unwrap_or_else(|| payment.id.clone()),
-                reference: payment.id,
-                amount: left,
-                currency: payment.currency,
-                is_deposit,
-            })),
+            ("PAID" | "PARTIAL_CANCELLED", _) if payment.amount.total > payment.amount.cancelled => {
+                Found::Settled(attempt.paid_by(Payment {
+                    external_id: payment.transaction_id.unwrap_or_else(|| payment.id.clone()),
+                    reference: payment.id,
+                    amount: payment.amount.total,
+                    given_back: payment.amount.cancelled,
+                    currency: payment.currency,
+                    is_deposit,
+                }))
+            }
             _ if payment.id != attempt.reference => Found::Unclear,
             ("VIRTUAL_ACCOUNT_ISSUED", Some(account)) => match (account.account_number, account.expired_at) {
                 (Some(number), Some(due_at)) => Found::Settled(Outcome::Waiting {

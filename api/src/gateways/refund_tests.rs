@@ -514,3 +514,21 @@ fn the_refunds_of_another_payment_are_not_ours() {
         assert_eq!(outcome(gateway, answers), RefundOutcome::Unknown {}, "{gateway}");
     }
 }
+
+/// The database could not store it.
+#[test]
+fn an_impossible_amount_tells_nothing() {
+    let impossible = |answer: Result<Received, SendError>| {
+        let Received { status, body } = answer.unwrap();
+        let body = String::from_utf8(body).unwrap().replace("10000", "4500000000");
+        Ok(Received {
+            status,
+            body: body.into_bytes(),
+        })
+    };
+    for gateway in GATEWAYS {
+        let shown = with(gateway, json!([listed(gateway, &ours(), word(gateway))]));
+        let answers = vec![impossible(given(gateway, &ours())), impossible(shown)];
+        assert_eq!(outcome(gateway, answers), RefundOutcome::Unknown {}, "{gateway}");
+    }
+}

@@ -181,14 +181,17 @@ impl Adapter for Stripe<'_> {
             _ => return Found::Unclear,
         };
         let is_ours = intent.metadata.reference.as_deref() == Some(&*attempt.reference);
-        match (intent.status.as_str(), intent.left()) {
-            ("succeeded", Some(left)) if left > 0 => Found::Settled(attempt.paid_by(Payment {
-                reference: intent.metadata.reference.unwrap_or_default(),
-                amount: left,
-                currency: intent.currency.to_ascii_uppercase(),
-                external_id: intent.id,
-                is_deposit: false,
-            })),
+        match (intent.status.as_str(), intent.taken()) {
+            ("succeeded", Some((amount, given_back))) if amount > given_back => {
+                Found::Settled(attempt.paid_by(Payment {
+                    reference: intent.metadata.reference.unwrap_or_default(),
+                    amount,
+                    given_back,
+                    currency: intent.currency.to_ascii_uppercase(),
+                    external_id: intent.id,
+                    is_deposit: false,
+                }))
+            }
             _ if !is_ours => Found::Unclear,
             ("succeeded", Some(_)) => Found::Settled(Outcome::Declined {
                 code: "refunded".to_owned(),
@@ -278,10 +281,10 @@ impl StripeRefund {
 }
 
 impl Intent {
-    /// What has been captured and not been refunded.
-    fn left(&self) -> Option<i64> {
+    /// What has been captured, and what of it was refunded.
+    fn taken(&self) -> Option<(i64, i64)> {
         let charge = self.latest_charge.as_ref()?;
-        Some(self.amount_received.unwrap_or(charge.amount) - charge.amount_refunded)
+        Some((self.amount_received.unwrap_or(charge.amount), charge.amount_refunded))
     }
 }
 

@@ -124,8 +124,13 @@ fn outcome(answers: Vec<Result<Received, SendError>>, ask: impl Fn(&Script) -> O
 }
 
 fn captured(amount: i64, currency: &str) -> Outcome {
+    partly_captured(amount, 0, currency)
+}
+
+fn partly_captured(amount: i64, given_back: i64, currency: &str) -> Outcome {
     Outcome::Captured {
         amount,
+        given_back,
         currency: currency.to_owned(),
         external_id: "paid_1".to_owned(),
         is_deposit: false,
@@ -336,8 +341,8 @@ fn what_a_look_up_shows() {
         let [paid, _, ended, partly] = words(gateway);
         for (status, amount, expected) in [
             (paid, 45_000, captured(45_000, "KRW")),
-            // The database sets another amount aside.
-            (partly, 30_000, captured(30_000, "KRW")),
+            // The database notes what was given back.
+            (partly, 30_000, partly_captured(45_000, 15_000, "KRW")),
             // Decided by the balance.
             (
                 partly,
@@ -373,6 +378,29 @@ fn what_a_look_up_shows() {
             );
         }
     }
+}
+
+/// The database could not store it.
+#[test]
+fn an_impossible_amount_tells_nothing() {
+    for gateway in GATEWAYS {
+        let text = payment(gateway, words(gateway)[0], 45_000).to_string();
+        let shown: Value = serde_json::from_str(&text.replace("45000", "4500000000")).unwrap();
+        assert_eq!(
+            resumption(gateway, vec![answer(200, &shown)]),
+            Outcome::Unknown {},
+            "{gateway}"
+        );
+    }
+}
+
+#[test]
+fn a_nul_in_an_answer_is_replaced() {
+    let refused = refusal("toss", 403, "REJECT_\0");
+    assert_eq!(approval("toss", vec![refused]), declined("REJECT_\u{fffd}"));
+    // Escaped, the reverse solidus is no part of an escape.
+    let refused = refusal("toss", 403, "REJECT_\\u0000");
+    assert_eq!(approval("toss", vec![refused]), declined("REJECT_\\ufffd"));
 }
 
 /// Refusals that count only with a look-up, at gateways whose codes say too little.
@@ -704,6 +732,19 @@ fn a_deposit_is_waited_for_until_its_deadline() {
 }
 
 #[test]
+fn a_transfer_at_portone_is_no_deposit() {
+    for (kind, expected) in [("PaymentMethodTransfer", false), ("PaymentMethodVirtualAccount", true)] {
+        let mut shown = payment("portone", "PAID", 45_000);
+        shown["method"] = json!({ "type": kind, "bank": "WOORI", "accountNumber": "X123" });
+        let outcome = resumption("portone", vec![answer(200, &shown)]);
+        assert!(
+            matches!(outcome, Outcome::Captured { is_deposit, .. } if is_deposit == expected),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn a_fraction_of_a_won_is_not_sent() {
     let attempt: Attempt = serde_json::from_value(json!({
         "attempt": 1, "order": 2, "title": "정보처리기사", "gateway": "toss", "reference": REFERENCE, "gateway_key": "k",
@@ -761,6 +802,15 @@ fn an_event_of_toss_names_its_attempt_and_proves_nothing() {
     assert_eq!(key(&[(id[0].0, " ")], payment), key(&[], payment));
     for (body, reference) in [("{}", None), (r#"{"data":{"orderId":"a b"}}"#, None)] {
         assert_eq!(told(Gateway::Toss, &id, body).unwrap().reference, reference, "{body}");
+    }
+    let long = format!(r#"{{"secret":"{}"}}"#, "s".repeat(201));
+    for body in [
+        r#"{"secret":"\u0000"}"#,
+        r#"{"data":{"secret":"a b"}}"#,
+        r#"{"secret":""}"#,
+        long.as_str(),
+    ] {
+        assert_eq!(told(Gateway::Toss, &id, body), Err(NoEvent::Forged), "{body}");
     }
     for body in ["", "{", "[]", "1", r#"{"data":{"orderId":7}}"#] {
         assert_eq!(told(Gateway::Toss, &id, body), Err(NoEvent::Malformed), "{body}");

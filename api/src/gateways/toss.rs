@@ -97,6 +97,7 @@ struct TossPayment {
     payment_key: String,
     order_id: String,
     status: String,
+    total_amount: i64,
     /// What is left of the total. Refunds that were made in Toss's own console have lowered it.
     balance_amount: i64,
     currency: String,
@@ -201,7 +202,8 @@ impl Adapter for Toss<'_> {
             ("DONE" | "PARTIAL_CANCELED", _) if payment.balance_amount > 0 => {
                 Found::Settled(attempt.paid_by(Payment {
                     reference: payment.order_id,
-                    amount: payment.balance_amount,
+                    amount: payment.total_amount,
+                    given_back: payment.total_amount - payment.balance_amount,
                     currency: payment.currency,
                     external_id: payment.payment_key,
                     is_deposit,
@@ -228,11 +230,14 @@ impl Adapter for Toss<'_> {
     /// not the right one.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<Event, NoEvent> {
         let Told { data, subject } = delivery.parse()?;
-        let subject = data.unwrap_or(subject);
+        let Subject { order_id, secret } = data.unwrap_or(subject);
         Ok(Event {
             key: delivery.key("tosspayments-webhook-transmission-id"),
-            reference: subject.order_id.and_then(bounded),
-            secret: subject.secret,
+            reference: order_id.and_then(bounded),
+            // Without one, nothing would be compared: what can be no secret is a wrong one.
+            secret: secret
+                .map(|secret| bounded(secret).ok_or(NoEvent::Forged))
+                .transpose()?,
             ..Event::default()
         })
     }

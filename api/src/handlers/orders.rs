@@ -31,7 +31,7 @@ use crate::{
 
 use super::{
     page::page,
-    return_url::{return_url, with_return_url},
+    return_url::{check_length, return_url, with_return_url},
 };
 
 /// The time in which the request that has sent an attempt settles it, beside the time for the gateway; then the sweep looks
@@ -63,6 +63,9 @@ pub(crate) async fn preorder(
         )));
     }
     let gateway = config.payment_gateways.of(form.payment_method);
+    if let (Some(gateway), Some(url)) = (gateway, &app_url) {
+        check_length(ctx, gateway, url)?;
+    }
     let accepted = payment_rules::accepted_amounts(form.payment_method);
     let call = PreorderItem {
         user: caller.id(),
@@ -133,8 +136,9 @@ async fn open(
         _ => return Ok(held.body.clone()),
     }
     let mut attempt: Attempt = row.payload()?;
-    attempt.return_url =
-        app_url.map(|url| return_url(ctx, order.id, attempt.reference.clone(), &order.expires_at, url));
+    attempt.return_url = app_url
+        .map(|url| return_url(ctx, order.id, attempt.reference.clone(), &order.expires_at, url))
+        .transpose()?;
     let opened = gateways::open(&config.contracts, &attempt, config.gateway_timeout).await;
     let (gateway_key, opened) = opened
         .map(|opened| (opened.gateway_key, opened.window.to_string()))

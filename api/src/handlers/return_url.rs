@@ -4,7 +4,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use sugang_sdk::types::DateTime;
 
-use crate::{auth::return_state::ReturnState, context::RequestContext, error::ApiError, store::FunctionRow};
+use crate::{
+    auth::return_state::ReturnState,
+    config::Gateway,
+    context::RequestContext,
+    error::{ApiError, FieldProblem, FieldProblems},
+    store::FunctionRow,
+};
 
 /// For how long a state is valid after the seat was held: by then, each gateway's window has ended.
 const GRACE_SECONDS: i64 = 3600;
@@ -19,7 +25,7 @@ pub(super) fn with_return_url(ctx: &RequestContext<'_>, row: FunctionRow, app_ur
     }
 
     let order: Payload = row.payload()?;
-    let url = Value::from(return_url(ctx, order.id, order.reference, &order.expires_at, app_url));
+    let url = Value::from(return_url(ctx, order.id, order.reference, &order.expires_at, app_url)?);
     let members = row.body.strip_suffix('}').ok_or_else(|| row.unexpected())?;
     Ok(format!("{members},\"return_url\":{url}}}"))
 }
@@ -31,16 +37,33 @@ pub(super) fn return_url(
     reference: String,
     expires_at: &DateTime,
     app_url: String,
-) -> String {
+) -> Result<String, ApiError> {
     let state = ReturnState {
         order,
         reference,
         app_url,
         expires_at: expires_at.timestamp() + GRACE_SECONDS,
     };
-    format!(
-        "{}/orders/return/{}/",
-        ctx.base(),
-        state.sign(&ctx.state.config.jwt_keys)
-    )
+    let state = state.sign(&ctx.state.config.jwt_keys);
+    let state = state.ok_or_else(|| ApiError::internal("an attempt has a reference of ours"))?;
+    Ok(address(ctx, &state))
+}
+
+/// Refuses an address of an app that makes ours too long for the gateway.
+pub(super) fn check_length(ctx: &RequestContext<'_>, gateway: Gateway, app_url: &str) -> Result<(), ApiError> {
+    let Some(longest) = gateway.longest_return_url() else {
+        return Ok(());
+    };
+    let longest = ReturnState::longest_app_url(longest.saturating_sub(address(ctx, "").len()));
+    match app_url.len() <= longest {
+        true => Ok(()),
+        false => Err(ApiError::Fields(FieldProblems::of(
+            "return_url",
+            FieldProblem::TooLong(longest),
+        ))),
+    }
+}
+
+fn address(ctx: &RequestContext<'_>, state: &str) -> String {
+    format!("{}/orders/return/{state}/", ctx.base())
 }

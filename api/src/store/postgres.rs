@@ -81,6 +81,10 @@ impl Database {
         retry: Retry,
         arguments: Vec<ParameterValue>,
     ) -> Result<FunctionRow, ApiError> {
+        // PostgreSQL refuses such a text as it refuses what was meant for another statement, and its session would be closed.
+        if arguments.iter().any(has_nul) {
+            return Err(ApiError::internal("a parameter has a NUL"));
+        }
         let parameters = self.parameters(statement, arguments);
         let work = async {
             match self.attempt(statement, parameters.clone()).await {
@@ -150,6 +154,10 @@ impl Database {
         }
         row
     }
+}
+
+fn has_nul(parameter: &ParameterValue) -> bool {
+    matches!(parameter, ParameterValue::Str(text) if text.contains('\0'))
 }
 
 async fn query(

@@ -200,3 +200,18 @@ async fn what_was_paid_in_to_an_account_needs_one() {
     assert_eq!(shop.app.one::<i64>(kept, &[]).await, 0, "the account is not kept");
     shop.assert_books(45_000, 0).await;
 }
+
+/// It is not kept, and not sent to the gateway, which may refuse it.
+#[tokio::test]
+async fn an_account_that_nothing_needs_is_dropped() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    shop.gateway.plan(&shop.line(), Plan::LoseRequest);
+    shop.gateway.plan(At::Toss.look_up(), Plan::FailBefore);
+    let account = json!({"refund_account": {"bank": "20", "account_number": "1002123456789", "holder": "김민수"}});
+    let cancelled = cancel(&shop.app, shop.payment, &shop.minsu).json(&account).await;
+    assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    let kept = "select status, account from sugang.refunds";
+    assert_eq!(shop.app.rows(kept).await, json!([{"status": "sent", "account": null}]));
+    shop.sweep().await;
+    shop.assert_books(45_000, 0).await;
+}

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The longest id that a gateway gives a payment.
-pub(crate) const MAX_KEY_CHARS: usize = 300;
+pub(crate) const MAX_KEY_CHARS: usize = 200;
 
 /// Reads a pre-order. What costs nothing needs none.
 ///
@@ -130,7 +130,7 @@ mod tests {
             )))),
             concat!(
                 r#"{"amount":["A valid number is required."],"#,
-                r#""payment_key":["Ensure this field has no more than 300 characters."]}"#
+                r#""payment_key":["Ensure this field has no more than 200 characters."]}"#
             )
         );
     }
