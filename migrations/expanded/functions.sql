@@ -528,12 +528,12 @@ returns sugang.outcome language sql immutable as $$
     select case
         when p.id is null then 'not_found'
         when p.user_id <> p_user then 'not_owner'
-        when p.status <> 'paid' then 'already_cancelled'
         -- An operator has decided so, and only an operator decides otherwise.
-        when p.refund_refused then 'refund_refused'
+        when p.status = 'paid' and p.refund_refused then 'refund_refused'
         -- It is on its way already.
-        when p_under_way.cancels_payment then 'accepted'
+        when p_under_way.cancels_payment or p_under_way.ends_payment then 'accepted'
         when p_under_way.id is not null then 'refund_in_progress'
+        when p.status <> 'paid' then 'already_cancelled'
     end
 $$;
 
@@ -570,6 +570,7 @@ declare
     payment payments;
     held sugang.payment_attempts;
     under_way sugang.refunds;
+    owed sugang.refunds;
     kind text;
     released boolean;
     happened_at timestamptz;
@@ -589,9 +590,11 @@ begin
     -- Where a registration is cancelled, that checks the user.
     if a.outcome is not null or kind is null then perform sugang.check_user(p_user); end if;
     if a.outcome = 'accepted' then return sugang.refund_answer(under_way); end if;
-    if a.outcome = 'already_cancelled' and held.id is not null and p_ask.account is not null then
-        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, array['account_required']);
-        a.outcome := coalesce(a.outcome, 'already_cancelled');
+    if a.outcome = 'already_cancelled' and sugang.needs_account(held) and p_ask.account is not null then
+        owed := sugang.refund_waiting(p_id);
+        -- The gateway has refused this account.
+        if owed.account = p_ask.account then return sugang.refund_answer(owed); end if;
+        return sugang.begin_owed_refund(owed, held, p_ask, p_lease);
     end if;
     if a.outcome is not null then return a; end if;
     if held.id is not null and payment.partly_refunded < payment.amount then
@@ -4182,6 +4185,12 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
     where t.payment_id = r.payment_id
 $$;
 
+-- A request whose key is still that of a refund has not been repeated: the key has expired.
+create or replace function sugang.free_expired_key(p_ask sugang.refunds) returns void language sql as $$
+    update sugang.refunds set request_key = null, request_fingerprint = null
+        where requested_by = p_ask.requested_by and request_key = p_ask.request_key
+$$;
+
 -- Step 1, for a payment that is locked: r says how much goes back, why and for whom.
 create or replace function sugang.begin_refund(r sugang.refunds, t sugang.payment_attempts, p_lease interval)
 returns sugang.function_row language plpgsql as $$
@@ -4192,9 +4201,7 @@ begin
         a.outcome := 'account_required';
         return a;
     end if;
-    -- A key that has expired is free.
-    update sugang.refunds set request_key = null, request_fingerprint = null
-        where requested_by = r.requested_by and request_key = r.request_key;
+    perform sugang.free_expired_key(r);
     insert into sugang.refunds (payment_id, amount, status, cancels_payment, keeps_registration, reason, requested_by,
                                 account, request_key, request_fingerprint, idempotency_key, tries, due_at)
         values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
@@ -4206,27 +4213,33 @@ begin
     return a;
 end $$;
 
--- Sends what is owed, and what a person has decided about: the gateway had refused it, or did not know where the money
--- goes. Null outcome if nothing of the payment waits for that.
-create or replace function sugang.begin_owed_refund(t sugang.payment_attempts, p_account jsonb, p_lease interval,
-                                                    p_codes text[])
+-- What of a payment that has ended waits for a person: the gateway had refused it, or did not know where the money
+-- goes.
+create or replace function sugang.refund_waiting(p_payment bigint) returns sugang.refunds language sql stable as $$
+    select r from sugang.refunds r
+    where payment_id = p_payment and status = 'requested' and code is not null
+    order by code <> 'account_required', id limit 1
+$$;
+
+-- Sends what is owed, once a person has decided about it, for their request: from now on, its key is that of the refund.
+create or replace function sugang.begin_owed_refund(r sugang.refunds, t sugang.payment_attempts, p_ask sugang.refunds,
+                                                    p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    r sugang.refunds;
 begin
-    select * into r from sugang.refunds
-        where payment_id = t.payment_id and status = 'requested' and (p_codes is null or code = any (p_codes))
-          and code is not null
-        order by id limit 1;
-    if r.id is null then return a; end if;
-    if sugang.needs_account(t) and coalesce(p_account, r.account) is null then
-        a.outcome := 'account_required';
-        return a;
-    end if;
+    a.outcome := case
+        when r.id is null then 'already_cancelled'
+        when sugang.needs_account(t) and coalesce(p_ask.account, r.account) is null then 'account_required'
+    end;
+    if a.outcome is not null then return a; end if;
+    perform sugang.keep_refund_answer(r);
+    perform sugang.free_expired_key(p_ask);
     update sugang.refunds
-        set status = 'sent', code = null, account = coalesce(p_account, account), tries = 1,
-            idempotency_key = sugang.new_reference(), due_at = sugang.lease_end(p_lease, 0)
+        set status = 'sent', code = null, account = coalesce(p_ask.account, account), tries = 1,
+            requested_by = p_ask.requested_by, requested_at = clock_timestamp(), request_key = p_ask.request_key,
+            request_fingerprint = p_ask.request_fingerprint, idempotency_key = sugang.new_reference(),
+            due_at = sugang.lease_end(p_lease, 0)
         where payment_id = r.payment_id and id = r.id returning * into r;
     a.outcome := 'send';
     a.body := sugang.refund_to_send(r);
@@ -4280,6 +4293,16 @@ begin
     return a;
 end $$;
 
+-- Keeps the answer to the request that had asked for a refund, which another request takes over.
+create or replace function sugang.keep_refund_answer(r sugang.refunds) returns void language plpgsql as $$
+declare
+    a sugang.function_row := sugang.repeated_refund(r.requested_by, r.request_key, r.request_fingerprint);
+begin
+    if a.outcome is not null then
+        perform sugang.end_idempotent(r.requested_by, r.request_key, r.request_fingerprint, a);
+    end if;
+end $$;
+
 -- What a request asks for, as far as it is the same for all of them.
 create or replace function sugang.asked_refund(p_user bigint, p_reason text, p_account text, p_key text,
                                                p_fingerprint text)
@@ -4300,7 +4323,9 @@ create or replace function sugang.end_refund(p_user bigint, p_key text, p_finger
                                              p_row sugang.function_row)
 returns sugang.function_row language plpgsql as $$
 begin
-    if p_row.outcome in ('send', 'accepted', 'account_required', 'refund_in_progress') then return p_row; end if;
+    if p_row.outcome in ('send', 'accepted', 'account_required', 'refund_in_progress', 'refund_declined') then
+        return p_row;
+    end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, p_row);
 end $$;
 
@@ -4330,10 +4355,11 @@ begin
         p_facts := p_facts || '{"code": "exceeds_what_is_left"}';
     end if;
     if p_outcome = 'refused' or own_state = 'failed' then
-        -- What is owed stays owed, and a person decides how it is given back.
+        -- What is owed stays owed, and a person decides how it is given back: to the same account, or to another one.
         update sugang.refunds
             set status = case when p.status = 'paid' then 'refused' else 'requested' end,
-                code = coalesce(p_facts ->> 'code', 'FAILED'), due_at = null
+                code = coalesce(p_facts ->> 'code', 'FAILED'), due_at = null,
+                account = case when p.status <> 'paid' then account end
             where payment_id = p_payment and id = p_refund returning * into r;
         -- What had no room beside it.
         perform sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));
@@ -5956,8 +5982,7 @@ begin
     end;
     -- What waits for a decision is sent again by this one.
     if a.outcome = 'already_cancelled' and held.id is not null then
-        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, null);
-        a.outcome := coalesce(a.outcome, 'already_cancelled');
+        return sugang.begin_owed_refund(sugang.refund_waiting(p_id), held, p_ask, p_lease);
     end if;
     if a.outcome is not null then
         if a.outcome = 'refund_too_large' then a.body := json_build_object('left', rest::text)::text; end if;
@@ -8539,7 +8564,7 @@ begin
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by,cancels_payment,keeps_registration,'
                                      'account,request_key,request_fingerprint,idempotency_key,tries,due_at,gateway_id'),
         ('sugang.refunds', 'update', 'keeps_registration,status,reference,gateway_id,due_at,tries,code,account,'
-                                     'idempotency_key,request_key,request_fingerprint'),
+                                     'idempotency_key,request_key,request_fingerprint,requested_by,requested_at'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
                                     'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
                                     'window_keys,needs_opening'),

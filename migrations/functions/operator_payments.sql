@@ -62,8 +62,7 @@ begin
     end;
     -- What waits for a decision is sent again by this one.
     if a.outcome = 'already_cancelled' and held.id is not null then
-        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, null);
-        a.outcome := coalesce(a.outcome, 'already_cancelled');
+        return sugang.begin_owed_refund(sugang.refund_waiting(p_id), held, p_ask, p_lease);
     end if;
     if a.outcome is not null then
         if a.outcome = 'refund_too_large' then a.body := json_build_object('left', rest::text)::text; end if;

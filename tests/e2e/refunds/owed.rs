@@ -1,7 +1,7 @@
 //! What is owed without a request that waits for it: the sweep has the gateway give it back.
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use sugang_tests::{COURSE, EXAM, Kind, Plan};
 
 use super::shop::{At, Shop, status};
@@ -115,10 +115,7 @@ async fn what_a_gateway_refuses_waits_for_a_person(#[case] at: At, #[case] code:
 #[tokio::test]
 async fn a_deposit_that_is_owed_waits_for_an_account() {
     let shop = Shop::open(At::Toss, EXAM).await;
-    shop.app
-        .run("update sugang.payment_attempts set due_at = clock_timestamp()", &[])
-        .await;
-    shop.app.run(CANCEL, &[]).await;
+    owe_deposit(&shop).await;
     assert_eq!(shop.sweep().await["refunds_waiting"], 1);
     let order = shop.app.get("/orders/1/").by(&shop.minsu).await;
     assert_eq!(order.json()["refund"]["code"], "account_required", "{order:?}");
@@ -126,10 +123,94 @@ async fn a_deposit_that_is_owed_waits_for_an_account() {
         status(&cancel(&shop.app, shop.payment, &shop.minsu).await),
         (400, "already_cancelled")
     );
-    let account = json!({"refund_account": {"bank": "20", "account_number": "1002123456789", "holder": "김민수"}});
-    let sent = cancel(&shop.app, shop.payment, &shop.minsu).json(&account).await;
+    let sent = cancel(&shop.app, shop.payment, &shop.minsu)
+        .json(&with_account(json!({})))
+        .await;
     assert_eq!(sent.status, 200, "{sent:?}");
     shop.assert_books(45_000, 0).await;
+}
+
+/// Another program cancels what was paid in to an account.
+async fn owe_deposit(shop: &Shop) {
+    let paid_in = "update sugang.payment_attempts set due_at = clock_timestamp()";
+    shop.app.run(paid_in, &[]).await;
+    shop.app.run(CANCEL, &[]).await;
+}
+
+fn with_account(mut body: Value) -> Value {
+    body["refund_account"] = json!({"bank": "20", "account_number": "1002123456789", "holder": "김민수"});
+    body
+}
+
+#[tokio::test]
+async fn a_user_who_repeats_a_request_for_what_is_owed_learns_what_has_become_of_it() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    owe_deposit(&shop).await;
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
+    let body = with_account(json!({}));
+    let send = || cancel(&shop.app, shop.payment, &shop.minsu).json(&body);
+    let send_with_key = || send().header("idempotency-key", "first");
+    let first = send_with_key().await;
+    assert_eq!(first.status, 202, "{first:?}");
+    for again in [send_with_key().await, send().await] {
+        assert_eq!((again.status, again.json()), (first.status, first.json()));
+    }
+    shop.sweep().await;
+    assert_eq!(shop.asked(), 2, "only the sweep has sent it again");
+    let known = send_with_key().await;
+    assert_eq!(
+        (known.status.as_u16(), known.header("idempotency-replayed")),
+        (200, "true"),
+        "{known:?}"
+    );
+    assert_eq!(status(&send().await), (400, "already_cancelled"));
+    shop.assert_books(45_000, 0).await;
+}
+
+/// Whether too little is left at the gateway, what the operator learns after the sweep, and what the books have.
+#[rstest]
+#[case::done(false, (200, ""), "done 45000.00")]
+#[case::refused(true, (409, "refund_declined"), "requested 45000.00")]
+#[tokio::test]
+async fn an_operator_who_repeats_a_refund_of_what_is_owed_learns_what_has_become_of_it(
+    #[case] is_too_little_left: bool,
+    #[case] expected: (u16, &str),
+    #[case] booked: &str,
+) {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    owe_deposit(&shop).await;
+    if is_too_little_left {
+        shop.give_back_in_console(5_000);
+    }
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
+    let body = with_account(json!({"reason": "다시"}));
+    let send = || refund(&shop.app, shop.payment, &operator, &body).header("idempotency-key", "again");
+    for _ in 0..2 {
+        assert_eq!(send().await.status, 202);
+    }
+    shop.sweep().await;
+    assert_eq!(status(&send().await), expected);
+    assert_eq!(shop.asked(), 2, "only the sweep has sent it again");
+    assert_eq!(shop.books().await.1, [booked]);
+}
+
+/// A request that takes a refused refund over leaves the answer to the one before as it was.
+#[tokio::test]
+async fn each_request_for_what_is_owed_keeps_its_own_answer() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    owe_deposit(&shop).await;
+    shop.give_back_in_console(5_000);
+    let body = with_account(json!({"reason": "다시"}));
+    let send = |key: &str| refund(&shop.app, shop.payment, &operator, &body).header("idempotency-key", key);
+    assert_eq!(status(&send("first").await), (409, "refund_declined"));
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
+    assert_eq!(send("second").await.status, 202);
+    let first = send("first").await;
+    assert_eq!(status(&first), (409, "refund_declined"));
+    assert_eq!(first.header("idempotency-replayed"), "true");
+    assert_eq!(shop.asked(), 2);
 }
 
 /// Without a gateway that moves money, a person does, as before.
