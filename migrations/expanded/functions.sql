@@ -5719,7 +5719,8 @@ language sql stable as $$
             'attempts', coalesce((select jsonb_agg(jsonb_build_object(
                 'id', id, 'gateway', gateway, 'status', status, 'reference', reference, 'gateway_key', gateway_key,
                 'captured', captured::text, 'payment_id', payment_id, 'code', code,
-                'created_at', sugang.iso(created_at), 'ended_at', sugang.iso(ended_at)) order by id)
+                'created_at', sugang.iso(created_at), 'ended_at', sugang.iso(ended_at),
+                'refunds', sugang.refunds_json(payment_id)) order by id)
                 from sugang.payment_attempts where order_id = o.id), '[]')))::text
         from sugang.order_json(o)
 $$;
@@ -5878,33 +5879,42 @@ begin
                                  sugang.do_cancel_order_for_operator(p_user, p_epoch, p_order, p_reason));
 end $$;
 
-create or replace function sugang.do_refund_order(p_user bigint, p_epoch bigint, p_id bigint, p_reference text)
+-- What of an order waits for a person: no gateway gives it back, or the gateway has refused to, or does not know where
+-- the money goes. What the sweep will send is left to it.
+create or replace function sugang.lock_refunds_to_note(p_order bigint, p_refund bigint) returns setof sugang.refunds
+language sql volatile as $$
+    select r.* from sugang.refunds r join sugang.payment_attempts t using (payment_id)
+    where t.order_id = p_order and r.status = 'requested' and (r.code is not null or not sugang.gives_back(t.gateway))
+      and (p_refund is null or r.id = p_refund)
+    for update of r
+$$;
+
+-- p_refund may be null where one refund alone waits.
+create or replace function sugang.do_refund_order(p_user bigint, p_epoch bigint, p_id bigint, p_reference text,
+                                                  p_refund bigint)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    o sugang.orders;
+    o sugang.orders := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
+    waiting sugang.refunds[] := array(select r from sugang.lock_refunds_to_note(p_id, p_refund) r);
 begin
-    o := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
-    if o.id is null then
-        a.outcome := 'not_found';
-        return a;
-    end if;
+    a.outcome := case
+        when o.id is null then 'not_found'
+        when cardinality(waiting) = 0 then 'no_refund_due'
+        when cardinality(waiting) > 1 then 'invalid_fields'
+    end;
+    if a.outcome is not null then return a; end if;
     update sugang.refunds set status = 'done', reference = p_reference, due_at = null, code = null, account = null
-        where status = 'requested'
-          and payment_id in (select payment_id from sugang.payment_attempts where order_id = p_id);
-    if not found then
-        a.outcome := 'no_refund_due';
-        return a;
-    end if;
+        where (payment_id, id) = (waiting[1].payment_id, waiting[1].id);
     a.outcome := 'ok';
     a.body := (select body from sugang.order_for_operator_json(o));
     return a;
 end $$;
 
--- Notes that what is owed back of an order was paid out: by hand, or in the gateway's own console.
+-- Notes that a refund that is owed of an order was paid out: by hand, or in the gateway's own console.
 create or replace function sugang.refund_order(p_function text, p_user bigint, p_order bigint, p_reference text,
                                                p_request_id text, p_key text, p_fingerprint text,
-                                               p_epoch bigint default null)
+                                               p_epoch bigint default null, p_refund bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -5913,7 +5923,7 @@ begin
     a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint,
-                                 sugang.do_refund_order(p_user, p_epoch, p_order, p_reference));
+                                 sugang.do_refund_order(p_user, p_epoch, p_order, p_reference, p_refund));
 end $$;
 
 -- ===== operator_payments
@@ -5925,21 +5935,24 @@ create or replace function sugang.left_to_refund(p payments) returns numeric lan
     select case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end
 $$;
 
+-- The refunds of a payment, as an operator sees them.
+create or replace function sugang.refunds_json(p_payment bigint) returns jsonb language sql stable as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
+        'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
+        'keeps_registration', keeps_registration, 'code', code,
+        'reference', coalesce(gateway_id, reference)) order by id), '[]')
+    from sugang.refunds where payment_id = p_payment
+$$;
+
 -- A payment with its refunds, and what is left to give back. A set of one row, as sugang.payment_json.
 create or replace function sugang.payment_for_operator_json(p payments) returns table (body text)
 language sql stable as $$
     select (object::jsonb || jsonb_build_object(
             'user_id', p.user_id, 'refund_reason', p.refund_reason,
             'left', sugang.left_to_refund(p)::text,
-            'refunds', coalesce(r.refunds, '[]')))::text
+            'refunds', sugang.refunds_json(p.id)))::text
         from sugang.payment_json(p)
-        cross join lateral (
-            select jsonb_agg(jsonb_build_object(
-                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
-                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
-                'keeps_registration', keeps_registration, 'code', code,
-                'reference', coalesce(gateway_id, reference)) order by id) as refunds
-            from sugang.refunds where payment_id = p.id) r
 $$;
 
 create or replace function sugang.get_payment_for_operator(p_function text, p_user bigint, p_id bigint,

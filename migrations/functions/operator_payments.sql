@@ -5,21 +5,24 @@ create or replace function sugang.left_to_refund(p payments) returns numeric lan
     select case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end
 $$;
 
+-- The refunds of a payment, as an operator sees them.
+create or replace function sugang.refunds_json(p_payment bigint) returns jsonb language sql stable as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
+        'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
+        'keeps_registration', keeps_registration, 'code', code,
+        'reference', coalesce(gateway_id, reference)) order by id), '[]')
+    from sugang.refunds where payment_id = p_payment
+$$;
+
 -- A payment with its refunds, and what is left to give back. A set of one row, as sugang.payment_json.
 create or replace function sugang.payment_for_operator_json(p payments) returns table (body text)
 language sql stable as $$
     select (object::jsonb || jsonb_build_object(
             'user_id', p.user_id, 'refund_reason', p.refund_reason,
             'left', sugang.left_to_refund(p)::text,
-            'refunds', coalesce(r.refunds, '[]')))::text
+            'refunds', sugang.refunds_json(p.id)))::text
         from sugang.payment_json(p)
-        cross join lateral (
-            select jsonb_agg(jsonb_build_object(
-                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
-                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
-                'keeps_registration', keeps_registration, 'code', code,
-                'reference', coalesce(gateway_id, reference)) order by id) as refunds
-            from sugang.refunds where payment_id = p.id) r
 $$;
 
 create or replace function sugang.get_payment_for_operator(p_function text, p_user bigint, p_id bigint,

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 use serde_json::{Value, json};
-use sugang_tests::{COURSE, EXAM, Kind, Plan};
+use sugang_tests::{COURSE, Call, EXAM, Kind, Plan, User};
 
 use super::shop::{At, Shop, status};
 use crate::{
@@ -211,6 +211,63 @@ async fn each_request_for_what_is_owed_keeps_its_own_answer() {
     assert_eq!(status(&first), (409, "refund_declined"));
     assert_eq!(first.header("idempotency-replayed"), "true");
     assert_eq!(shop.asked(), 2);
+}
+
+/// Notes that a refund of the first order was paid out.
+fn note<'a>(shop: &'a Shop, operator: &User, body: &Value) -> Call<'a> {
+    let call = shop.app.post("/api/operator/orders/1/refund/").by(operator);
+    call.json(body)
+}
+
+/// A part is on its way while another program cancels the payment, and the gateway refuses it then.
+async fn owe_part_and_rest(shop: &Shop, operator: &User) {
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
+    let part = json!({"amount": "10000", "reason": "교재 불량"});
+    assert_eq!(refund(&shop.app, shop.payment, operator, &part).await.status, 202);
+    shop.app.run(CANCEL, &[]).await;
+    let early = note(shop, operator, &json!({"reference": "bank-1"})).await;
+    assert_eq!(status(&early), (409, "no_refund_due"), "the sweep looks after both");
+    let refused = "update sugang.refunds set status = 'requested', code = 'NOT_ALLOWED_PARTIAL_REFUND', due_at = null
+                   where status = 'sent'";
+    shop.app.run(refused, &[]).await;
+}
+
+#[tokio::test]
+async fn a_note_leaves_to_the_sweep_what_it_sends() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    owe_part_and_rest(&shop, &operator).await;
+    let noted = note(&shop, &operator, &json!({"reference": "bank-10000"})).await;
+    let refunds = &noted.json()["attempts"][0]["refunds"];
+    assert_eq!(
+        [&refunds[0]["reference"], &refunds[1]["status"]],
+        ["bank-10000", "requested"],
+        "{noted:?}"
+    );
+    assert_eq!(shop.books().await.1, ["done 10000.00", "requested 35000.00"]);
+    shop.sweep().await;
+    assert_eq!(shop.books().await.1, ["done 10000.00", "done 35000.00"]);
+    assert_eq!(shop.given(), 35_000);
+    assert_audit(&shop.app).await;
+}
+
+#[tokio::test]
+async fn a_note_names_one_of_several_refunds_that_wait_for_a_person() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    owe_part_and_rest(&shop, &operator).await;
+    let refused = "update sugang.refunds set code = 'EXCEED_MAX_REFUND_DUE', due_at = null";
+    shop.app.run(refused, &[]).await;
+    let which = note(&shop, &operator, &json!({"reference": "bank-1"})).await;
+    assert_eq!(status(&which), (400, "invalid"));
+    assert!(which.json()["refund_id"].is_array(), "{which:?}");
+    let by_id = |id: i64| json!({"reference": format!("bank-{id}"), "refund_id": id});
+    assert_eq!(note(&shop, &operator, &by_id(2)).await.status, 200);
+    assert_eq!(shop.books().await.1, ["requested 10000.00", "done 35000.00"]);
+    assert_eq!(status(&note(&shop, &operator, &by_id(2)).await), (409, "no_refund_due"));
+    assert_eq!(note(&shop, &operator, &by_id(1)).await.status, 200);
+    assert_eq!(shop.books().await.1, ["done 10000.00", "done 35000.00"]);
+    assert_audit(&shop.app).await;
 }
 
 /// Without a gateway that moves money, a person does, as before.
