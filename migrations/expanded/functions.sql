@@ -4221,7 +4221,7 @@ create or replace function sugang.refund_waiting(p_payment bigint) returns sugan
     order by code <> 'account_required', id limit 1
 $$;
 
--- Sends what is owed, once a person has decided about it, for their request: from now on, its key is that of the refund.
+-- Sends what is owed, once a person has decided about it. The key of their request becomes that of the refund.
 create or replace function sugang.begin_owed_refund(r sugang.refunds, t sugang.payment_attempts, p_ask sugang.refunds,
                                                     p_lease interval)
 returns sugang.function_row language plpgsql as $$
@@ -4509,9 +4509,10 @@ end $$;
 -- Refunds, and the ledger of all money.
 --
 -- The triggers of payments write both, whichever program changes a payment: a payment that appears is captured, and one
--- that is no longer paid gives back what is left of it. Where no gateway holds the money, that is all there is to do,
--- and a refund is `done` when it is written; else it is `requested`, and gateway_refunds.sql sends it. Only a refund of
--- a part is a row that a function writes; its trigger adds it to the payment.
+-- that is no longer paid gives back what is left of it. Where no order has brought the money, that is all there is to
+-- do, and a refund is `done` when it is written; else it is `requested`, and gateway_refunds.sql sends it, or an
+-- operator notes that it was paid out. Only a refund of a part is a row that a function writes; its trigger adds it to
+-- the payment.
 
 create or replace trigger append_only before update or delete or truncate on sugang.ledger
     for each statement execute function sugang.refuse_audit_log_change();
@@ -4543,6 +4544,12 @@ begin
     return found;
 end $$;
 
+-- The status of a refund that no gateway was asked for yet.
+create or replace function sugang.first_refund_status(p_payment bigint) returns text language sql stable as $$
+    select case when exists (select from sugang.payment_attempts where payment_id = p_payment) then 'requested'
+                else 'done' end
+$$;
+
 -- Gives back what is left of a payment that is no longer paid: in the statement that changes its status.
 create or replace function sugang.give_rest_back(p_payment bigint, p_rest numeric, p_reason text, p_at timestamptz,
                                                  p_actor bigint, p_request_id text)
@@ -4555,8 +4562,8 @@ begin
     with refund as (
         insert into sugang.refunds
             (payment_id, amount, status, ends_payment, reason, requested_by, requested_at, code, due_at)
-            values (p_payment, p_rest, case when t.id is null then 'done' else 'requested' end,
-                    true, p_reason, p_actor, p_at, case when sugang.needs_account(t) then 'account_required' end,
+            values (p_payment, p_rest, sugang.first_refund_status(p_payment), true, p_reason, p_actor, p_at,
+                    case when sugang.needs_account(t) then 'account_required' end,
                     case when sugang.gives_back(t.gateway) and not sugang.needs_account(t) then clock_timestamp() end)
             returning id, status
     )
@@ -6009,7 +6016,7 @@ begin
         return sugang.begin_refund(p_ask, held, p_lease);
     elsif p_amount < rest then
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (p_id, p_amount, 'done', p_ask.reason, p_user) returning id into refund;
+            values (p_id, p_amount, sugang.first_refund_status(p_id), p_ask.reason, p_user) returning id into refund;
     else
         -- The trigger of the payment writes the refund.
         perform sugang.end_payment(payment, p_ask.reason, p_ask.keeps_registration);
@@ -11093,11 +11100,11 @@ where case
         select from sugang.ledger l
         where (l.source, l.source_id, l.payment_id, l.amount, l.actor_id)
             = ('refund', k.refund_id, k.payment_id, k.amount, k.user_id))
-        -- A gateway has not given it back yet.
+        -- It was not given back yet, or another operator has noted that it was paid out.
         and not exists (
             select from sugang.refunds r
             where (r.id, r.payment_id, r.amount) = (k.refund_id, k.payment_id, k.amount)
-              and r.status in ('requested', 'sent'))
+              and (r.status in ('requested', 'sent') or r.reference is not null))
     -- A cancellation.
     when k.registration_id is null then not exists (
         select from written w

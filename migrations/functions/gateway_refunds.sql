@@ -118,7 +118,7 @@ create or replace function sugang.refund_waiting(p_payment bigint) returns sugan
     order by code <> 'account_required', id limit 1
 $$;
 
--- Sends what is owed, once a person has decided about it, for their request: from now on, its key is that of the refund.
+-- Sends what is owed, once a person has decided about it. The key of their request becomes that of the refund.
 create or replace function sugang.begin_owed_refund(r sugang.refunds, t sugang.payment_attempts, p_ask sugang.refunds,
                                                     p_lease interval)
 returns sugang.function_row language plpgsql as $$

@@ -79,7 +79,7 @@ begin
         return sugang.begin_refund(p_ask, held, p_lease);
     elsif p_amount < rest then
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (p_id, p_amount, 'done', p_ask.reason, p_user) returning id into refund;
+            values (p_id, p_amount, sugang.first_refund_status(p_id), p_ask.reason, p_user) returning id into refund;
     else
         -- The trigger of the payment writes the refund.
         perform sugang.end_payment(payment, p_ask.reason, p_ask.keeps_registration);

@@ -285,6 +285,35 @@ async fn the_gateway_manual_is_left_to_a_person() {
     assert_eq!(app.one::<String>(due, &[]).await, "requested");
 }
 
+/// So is a part. Another operator notes it than the one who has asked for it.
+#[tokio::test]
+async fn a_part_at_the_gateway_manual_is_owed_until_it_is_noted() {
+    let app = shop().await;
+    let (operator, minsu) = (operator(&app).await, app.user("minsu").await);
+    let id = app.add(EXAM, sugang_tests::Item::default()).await;
+    let order = crate::support::ordered(&crate::support::preorder(&app, EXAM, id, &minsu).await);
+    let confirmed = crate::support::confirm(&app, order, &operator).await;
+    let payment = confirmed.json()["payment_id"].as_i64().unwrap();
+    let part = json!({"amount": "5000", "reason": "교재 불량"});
+    let send = || refund(&app, payment, &operator, &part).header("idempotency-key", "part");
+    assert_eq!(send().await.json()["left"], "40000.00");
+    let booked = "select coalesce(string_agg(step || ' ' || amount, ' '), '') from sugang.ledger
+                  where source = 'refund'";
+    assert_eq!(app.one::<String>(booked, &[]).await, "", "it was not sent yet");
+    assert_audit(&app).await;
+
+    let jiyoung = app.user("jiyoung").await;
+    app.run("update users set is_staff = true where id = $1", &[&jiyoung.id])
+        .await;
+    let note = json!({"reference": "계좌 이체 5"});
+    let path = format!("/api/operator/orders/{order}/refund/");
+    let noted = app.post(path).by(&jiyoung).json(&note).await;
+    assert_eq!(noted.json()["attempts"][0]["refunds"][0]["status"], "done", "{noted:?}");
+    assert_eq!(app.one::<String>(booked, &[]).await, "done 5000.00");
+    assert_eq!(send().await.header("idempotency-replayed"), "true");
+    assert_audit(&app).await;
+}
+
 /// Two accounts of one person become one, as an operator does that with SQL.
 #[rstest]
 #[tokio::test]
