@@ -4348,6 +4348,10 @@ begin
     p := sugang.lock_payment(p_payment);
     own_state := sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));
     select * into r from sugang.refunds where payment_id = p_payment and id = p_refund for update;
+    -- Another program has made the payment paid again: what the gateway shows is noted, and nothing is owed.
+    if r.status = 'refused' and p_outcome <> 'unknown' then
+        update sugang.refunds set due_at = null where payment_id = p_payment and id = p_refund and due_at is not null;
+    end if;
     if r.status not in ('requested', 'sent') or own_state = 'pending' then return sugang.refund_answer(r); end if;
     if p_outcome = 'found' and r.status = 'sent' and r.tries = 0
        and r.amount > sugang.left_at_gateway(p_payment, p_facts -> 'refunds') then
@@ -4632,7 +4636,8 @@ begin
     has_ended := p.status <> 'paid' and rest = p.amount - part;
     -- A payment that is paid again has what had ended it: that was not given back.
     if not has_ended then
-        update sugang.refunds set status = 'refused' where payment_id = p.id and ends_payment and status <> 'refused';
+        update sugang.refunds set status = 'refused', account = null
+            where payment_id = p.id and ends_payment and status <> 'refused';
     end if;
     perform sugang.book_correction(p.id, p.amount - p_captured, p_entry);
     if p.status <> 'paid' and not has_ended then

@@ -124,7 +124,8 @@ begin
     has_ended := p.status <> 'paid' and rest = p.amount - part;
     -- A payment that is paid again has what had ended it: that was not given back.
     if not has_ended then
-        update sugang.refunds set status = 'refused' where payment_id = p.id and ends_payment and status <> 'refused';
+        update sugang.refunds set status = 'refused', account = null
+            where payment_id = p.id and ends_payment and status <> 'refused';
     end if;
     perform sugang.book_correction(p.id, p.amount - p_captured, p_entry);
     if p.status <> 'paid' and not has_ended then

@@ -50,6 +50,19 @@ async fn what_was_owed_before_the_migration_is_given_back(#[values(At::KakaoPay,
     shop.assert_books(45_000, 0).await;
 }
 
+/// Another program makes the payment paid again, which then owes nothing.
+#[tokio::test]
+async fn what_is_owed_no_more_is_looked_up_once() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    shop.app.run(CANCEL, &[]).await;
+    shop.app.run("update payments set status = 'paid'", &[]).await;
+    for looked_up in [1, 0] {
+        assert_eq!(shop.sweep().await["refunds"], looked_up);
+    }
+    assert_eq!(shop.asked(), 0);
+    assert_eq!(shop.books().await.1, ["refused 45000.00"]);
+}
+
 #[rstest]
 #[tokio::test]
 async fn several_sweeps_give_it_back_once(#[values(At::Toss, At::KakaoPay, At::Stripe)] at: At) {
