@@ -4298,7 +4298,8 @@ create or replace function sugang.keep_refund_answer(r sugang.refunds) returns v
 declare
     a sugang.function_row := sugang.repeated_refund(r.requested_by, r.request_key, r.request_fingerprint);
 begin
-    if a.outcome is not null then
+    -- An operator's account may be gone by now.
+    if a.outcome is not null and exists (select from users where id = r.requested_by) then
         perform sugang.end_idempotent(r.requested_by, r.request_key, r.request_fingerprint, a);
     end if;
 end $$;
