@@ -60,11 +60,11 @@ where case
         select from sugang.ledger l
         where (l.source, l.source_id, l.payment_id, l.amount, l.actor_id)
             = ('refund', k.refund_id, k.payment_id, k.amount, k.user_id))
-        -- A gateway has not given it back yet.
+        -- It was not given back yet, or another operator has noted that it was paid out.
         and not exists (
             select from sugang.refunds r
             where (r.id, r.payment_id, r.amount) = (k.refund_id, k.payment_id, k.amount)
-              and r.status in ('requested', 'sent'))
+              and (r.status in ('requested', 'sent') or r.reference is not null))
     -- A cancellation.
     when k.registration_id is null then not exists (
         select from written w

@@ -7,12 +7,12 @@ returns sugang.outcome language sql immutable as $$
     select case
         when p.id is null then 'not_found'
         when p.user_id <> p_user then 'not_owner'
-        when p.status <> 'paid' then 'already_cancelled'
         -- An operator has decided so, and only an operator decides otherwise.
-        when p.refund_refused then 'refund_refused'
+        when p.status = 'paid' and p.refund_refused then 'refund_refused'
         -- It is on its way already.
-        when p_under_way.cancels_payment then 'accepted'
+        when p_under_way.cancels_payment or p_under_way.ends_payment then 'accepted'
         when p_under_way.id is not null then 'refund_in_progress'
+        when p.status <> 'paid' then 'already_cancelled'
     end
 $$;
 
@@ -49,6 +49,7 @@ declare
     payment payments;
     held sugang.payment_attempts;
     under_way sugang.refunds;
+    owed sugang.refunds;
     kind text;
     released boolean;
     happened_at timestamptz;
@@ -68,9 +69,11 @@ begin
     -- Where a registration is cancelled, that checks the user.
     if a.outcome is not null or kind is null then perform sugang.check_user(p_user); end if;
     if a.outcome = 'accepted' then return sugang.refund_answer(under_way); end if;
-    if a.outcome = 'already_cancelled' and held.id is not null and p_ask.account is not null then
-        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, array['account_required']);
-        a.outcome := coalesce(a.outcome, 'already_cancelled');
+    if a.outcome = 'already_cancelled' and sugang.needs_account(held) and p_ask.account is not null then
+        owed := sugang.refund_waiting(p_id);
+        -- The gateway has refused this account.
+        if owed.account = p_ask.account then return sugang.refund_answer(owed); end if;
+        return sugang.begin_owed_refund(owed, held, p_ask, p_lease);
     end if;
     if a.outcome is not null then return a; end if;
     if held.id is not null and payment.partly_refunded < payment.amount then

@@ -82,6 +82,12 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
     where t.payment_id = r.payment_id
 $$;
 
+-- A request whose key is still that of a refund has not been repeated: the key has expired.
+create or replace function sugang.free_expired_key(p_ask sugang.refunds) returns void language sql as $$
+    update sugang.refunds set request_key = null, request_fingerprint = null
+        where requested_by = p_ask.requested_by and request_key = p_ask.request_key
+$$;
+
 -- Step 1, for a payment that is locked: r says how much goes back, why and for whom.
 create or replace function sugang.begin_refund(r sugang.refunds, t sugang.payment_attempts, p_lease interval)
 returns sugang.function_row language plpgsql as $$
@@ -95,9 +101,7 @@ begin
         a.outcome := 'account_required';
         return a;
     end if;
-    -- A key that has expired is free.
-    update sugang.refunds set request_key = null, request_fingerprint = null
-        where requested_by = r.requested_by and request_key = r.request_key;
+    perform sugang.free_expired_key(r);
     insert into sugang.refunds (payment_id, amount, status, cancels_payment, keeps_registration, reason, requested_by,
                                 account, request_key, request_fingerprint, idempotency_key, tries, due_at)
         values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
@@ -109,28 +113,34 @@ begin
     return a;
 end $$;
 
--- Sends what is owed, and what a person has decided about: the gateway had refused it, or did not know where the money
--- goes. Null outcome if nothing of the payment waits for that.
-create or replace function sugang.begin_owed_refund(t sugang.payment_attempts, p_account jsonb, p_lease interval,
-                                                    p_codes text[])
+-- What of a payment that has ended waits for a person: the gateway had refused it, or did not know where the money
+-- goes.
+create or replace function sugang.refund_waiting(p_payment bigint) returns sugang.refunds language sql stable as $$
+    select r from sugang.refunds r
+    where payment_id = p_payment and status = 'requested' and code is not null
+    order by code <> 'account_required', id limit 1
+$$;
+
+-- Sends what is owed, once a person has decided about it. The key of their request becomes that of the refund.
+create or replace function sugang.begin_owed_refund(r sugang.refunds, t sugang.payment_attempts, p_ask sugang.refunds,
+                                                    p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    r sugang.refunds;
 begin
-    select * into r from sugang.refunds
-        where payment_id = t.payment_id and status = 'requested' and (p_codes is null or code = any (p_codes))
-          and code is not null
-        order by id limit 1;
-    if r.id is null then return a; end if;
-    if sugang.needs_account(t) and coalesce(p_account, r.account) is null then
-        a.outcome := 'account_required';
-        return a;
-    end if;
+    a.outcome := case
+        when r.id is null then 'already_cancelled'
+        when sugang.needs_account(t) and coalesce(p_ask.account, r.account) is null then 'account_required'
+    end;
+    if a.outcome is not null then return a; end if;
+    perform sugang.keep_refund_answer(r);
+    perform sugang.free_expired_key(p_ask);
     update sugang.refunds
         set status = 'sent', code = null, tries = 1,
-            account = case when sugang.needs_account(t) then coalesce(p_account, account) end,
-            idempotency_key = sugang.new_reference(), due_at = sugang.lease_end(p_lease, 0)
+            account = case when sugang.needs_account(t) then coalesce(p_ask.account, account) end,
+            requested_by = p_ask.requested_by, requested_at = clock_timestamp(), request_key = p_ask.request_key,
+            request_fingerprint = p_ask.request_fingerprint, idempotency_key = sugang.new_reference(),
+            due_at = sugang.lease_end(p_lease, 0)
         where payment_id = r.payment_id and id = r.id returning * into r;
     a.outcome := 'send';
     a.body := sugang.refund_to_send(r);
@@ -184,6 +194,17 @@ begin
     return a;
 end $$;
 
+-- Keeps the answer to the request that had asked for a refund, which another request takes over.
+create or replace function sugang.keep_refund_answer(r sugang.refunds) returns void language plpgsql as $$
+declare
+    a sugang.function_row := sugang.repeated_refund(r.requested_by, r.request_key, r.request_fingerprint);
+begin
+    -- An operator's account may be gone by now.
+    if a.outcome is not null and exists (select from users where id = r.requested_by) then
+        perform sugang.end_idempotent(r.requested_by, r.request_key, r.request_fingerprint, a);
+    end if;
+end $$;
+
 -- What a request asks for, as far as it is the same for all of them.
 create or replace function sugang.asked_refund(p_user bigint, p_reason text, p_account text, p_key text,
                                                p_fingerprint text)
@@ -204,7 +225,9 @@ create or replace function sugang.end_refund(p_user bigint, p_key text, p_finger
                                              p_row sugang.function_row)
 returns sugang.function_row language plpgsql as $$
 begin
-    if p_row.outcome in ('send', 'accepted', 'account_required', 'refund_in_progress') then return p_row; end if;
+    if p_row.outcome in ('send', 'accepted', 'account_required', 'refund_in_progress', 'refund_declined') then
+        return p_row;
+    end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, p_row);
 end $$;
 
@@ -227,6 +250,10 @@ begin
     p := sugang.lock_payment(p_payment);
     own_state := sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));
     select * into r from sugang.refunds where payment_id = p_payment and id = p_refund for update;
+    -- Another program has made the payment paid again: what the gateway shows is noted, and nothing is owed.
+    if r.status = 'refused' and p_outcome <> 'unknown' then
+        update sugang.refunds set due_at = null where payment_id = p_payment and id = p_refund and due_at is not null;
+    end if;
     if r.status not in ('requested', 'sent') or own_state = 'pending' then return sugang.refund_answer(r); end if;
     if p_outcome = 'found' and r.status = 'sent' and r.tries = 0
        and r.amount > sugang.left_at_gateway(p_payment, p_facts -> 'refunds') then
@@ -234,10 +261,11 @@ begin
         p_facts := p_facts || '{"code": "exceeds_what_is_left"}';
     end if;
     if p_outcome = 'refused' or own_state = 'failed' then
-        -- What is owed stays owed, and a person decides how it is given back.
+        -- What is owed stays owed, and a person decides how it is given back: to the same account, or to another one.
         update sugang.refunds
             set status = case when p.status = 'paid' then 'refused' else 'requested' end,
-                code = coalesce(p_facts ->> 'code', 'FAILED'), due_at = null
+                code = coalesce(p_facts ->> 'code', 'FAILED'), due_at = null,
+                account = case when p.status <> 'paid' then account end
             where payment_id = p_payment and id = p_refund returning * into r;
         -- What had no room beside it.
         perform sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));

@@ -1,9 +1,10 @@
 -- Refunds, and the ledger of all money.
 --
 -- The triggers of payments write both, whichever program changes a payment: a payment that appears is captured, and one
--- that is no longer paid gives back what is left of it. Where no gateway holds the money, that is all there is to do,
--- and a refund is `done` when it is written; else it is `requested`, and gateway_refunds.sql sends it. Only a refund of
--- a part is a row that a function writes; its trigger adds it to the payment.
+-- that is no longer paid gives back what is left of it. Where no order has brought the money, that is all there is to
+-- do, and a refund is `done` when it is written; else it is `requested`, and gateway_refunds.sql sends it, or an
+-- operator notes that it was paid out. Only a refund of a part is a row that a function writes; its trigger adds it to
+-- the payment.
 
 create or replace trigger append_only before update or delete or truncate on sugang.ledger
     for each statement execute function sugang.refuse_audit_log_change();
@@ -35,6 +36,12 @@ begin
     return found;
 end $$;
 
+-- The status of a refund that no gateway was asked for yet.
+create or replace function sugang.first_refund_status(p_payment bigint) returns text language sql stable as $$
+    select case when exists (select from sugang.payment_attempts where payment_id = p_payment) then 'requested'
+                else 'done' end
+$$;
+
 -- Gives back what is left of a payment that is no longer paid: in the statement that changes its status.
 create or replace function sugang.give_rest_back(p_payment bigint, p_rest numeric, p_reason text, p_at timestamptz,
                                                  p_actor bigint, p_request_id text)
@@ -47,8 +54,8 @@ begin
     with refund as (
         insert into sugang.refunds
             (payment_id, amount, status, ends_payment, reason, requested_by, requested_at, code, due_at)
-            values (p_payment, p_rest, case when t.id is null then 'done' else 'requested' end,
-                    true, p_reason, p_actor, p_at, case when sugang.needs_account(t) then 'account_required' end,
+            values (p_payment, p_rest, sugang.first_refund_status(p_payment), true, p_reason, p_actor, p_at,
+                    case when sugang.needs_account(t) then 'account_required' end,
                     case when sugang.gives_back(t.gateway) and not sugang.needs_account(t) then clock_timestamp() end)
             returning id, status
     )
@@ -117,7 +124,8 @@ begin
     has_ended := p.status <> 'paid' and rest = p.amount - part;
     -- A payment that is paid again has what had ended it: that was not given back.
     if not has_ended then
-        update sugang.refunds set status = 'refused' where payment_id = p.id and ends_payment and status <> 'refused';
+        update sugang.refunds set status = 'refused', account = null
+            where payment_id = p.id and ends_payment and status <> 'refused';
     end if;
     perform sugang.book_correction(p.id, p.amount - p_captured, p_entry);
     if p.status <> 'paid' and not has_ended then

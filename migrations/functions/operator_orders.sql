@@ -8,7 +8,8 @@ language sql stable as $$
             'attempts', coalesce((select jsonb_agg(jsonb_build_object(
                 'id', id, 'gateway', gateway, 'status', status, 'reference', reference, 'gateway_key', gateway_key,
                 'captured', captured::text, 'payment_id', payment_id, 'code', code,
-                'created_at', sugang.iso(created_at), 'ended_at', sugang.iso(ended_at)) order by id)
+                'created_at', sugang.iso(created_at), 'ended_at', sugang.iso(ended_at),
+                'refunds', sugang.refunds_json(payment_id)) order by id)
                 from sugang.payment_attempts where order_id = o.id), '[]')))::text
         from sugang.order_json(o)
 $$;
@@ -167,33 +168,42 @@ begin
                                  sugang.do_cancel_order_for_operator(p_user, p_epoch, p_order, p_reason));
 end $$;
 
-create or replace function sugang.do_refund_order(p_user bigint, p_epoch bigint, p_id bigint, p_reference text)
+-- What of an order waits for a person: no gateway gives it back, or the gateway has refused to, or does not know where
+-- the money goes. What the sweep will send is left to it.
+create or replace function sugang.lock_refunds_to_note(p_order bigint, p_refund bigint) returns setof sugang.refunds
+language sql volatile as $$
+    select r.* from sugang.refunds r join sugang.payment_attempts t using (payment_id)
+    where t.order_id = p_order and r.status = 'requested' and (r.code is not null or not sugang.gives_back(t.gateway))
+      and (p_refund is null or r.id = p_refund)
+    for update of r
+$$;
+
+-- p_refund may be null where one refund alone waits.
+create or replace function sugang.do_refund_order(p_user bigint, p_epoch bigint, p_id bigint, p_reference text,
+                                                  p_refund bigint)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    o sugang.orders;
+    o sugang.orders := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
+    waiting sugang.refunds[] := array(select r from sugang.lock_refunds_to_note(p_id, p_refund) r);
 begin
-    o := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
-    if o.id is null then
-        a.outcome := 'not_found';
-        return a;
-    end if;
+    a.outcome := case
+        when o.id is null then 'not_found'
+        when cardinality(waiting) = 0 then 'no_refund_due'
+        when cardinality(waiting) > 1 then 'invalid_fields'
+    end;
+    if a.outcome is not null then return a; end if;
     update sugang.refunds set status = 'done', reference = p_reference, due_at = null, code = null, account = null
-        where status = 'requested'
-          and payment_id in (select payment_id from sugang.payment_attempts where order_id = p_id);
-    if not found then
-        a.outcome := 'no_refund_due';
-        return a;
-    end if;
+        where (payment_id, id) = (waiting[1].payment_id, waiting[1].id);
     a.outcome := 'ok';
     a.body := (select body from sugang.order_for_operator_json(o));
     return a;
 end $$;
 
--- Notes that what is owed back of an order was paid out: by hand, or in the gateway's own console.
+-- Notes that a refund that is owed of an order was paid out: by hand, or in the gateway's own console.
 create or replace function sugang.refund_order(p_function text, p_user bigint, p_order bigint, p_reference text,
                                                p_request_id text, p_key text, p_fingerprint text,
-                                               p_epoch bigint default null)
+                                               p_epoch bigint default null, p_refund bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -202,5 +212,5 @@ begin
     a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint,
-                                 sugang.do_refund_order(p_user, p_epoch, p_order, p_reference));
+                                 sugang.do_refund_order(p_user, p_epoch, p_order, p_reference, p_refund));
 end $$;

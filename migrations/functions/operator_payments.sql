@@ -5,21 +5,24 @@ create or replace function sugang.left_to_refund(p payments) returns numeric lan
     select case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end
 $$;
 
+-- The refunds of a payment, as an operator sees them.
+create or replace function sugang.refunds_json(p_payment bigint) returns jsonb language sql stable as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
+        'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
+        'keeps_registration', keeps_registration, 'code', code,
+        'reference', coalesce(gateway_id, reference)) order by id), '[]')
+    from sugang.refunds where payment_id = p_payment
+$$;
+
 -- A payment with its refunds, and what is left to give back. A set of one row, as sugang.payment_json.
 create or replace function sugang.payment_for_operator_json(p payments) returns table (body text)
 language sql stable as $$
     select (object::jsonb || jsonb_build_object(
             'user_id', p.user_id, 'refund_reason', p.refund_reason,
             'left', sugang.left_to_refund(p)::text,
-            'refunds', coalesce(r.refunds, '[]')))::text
+            'refunds', sugang.refunds_json(p.id)))::text
         from sugang.payment_json(p)
-        cross join lateral (
-            select jsonb_agg(jsonb_build_object(
-                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
-                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
-                'keeps_registration', keeps_registration, 'code', code,
-                'reference', coalesce(gateway_id, reference)) order by id) as refunds
-            from sugang.refunds where payment_id = p.id) r
 $$;
 
 create or replace function sugang.get_payment_for_operator(p_function text, p_user bigint, p_id bigint,
@@ -62,8 +65,7 @@ begin
     end;
     -- What waits for a decision is sent again by this one.
     if a.outcome = 'already_cancelled' and held.id is not null then
-        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, null);
-        a.outcome := coalesce(a.outcome, 'already_cancelled');
+        return sugang.begin_owed_refund(sugang.refund_waiting(p_id), held, p_ask, p_lease);
     end if;
     if a.outcome is not null then
         if a.outcome = 'refund_too_large' then a.body := json_build_object('left', rest::text)::text; end if;
@@ -77,7 +79,7 @@ begin
         return sugang.begin_refund(p_ask, held, p_lease);
     elsif p_amount < rest then
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (p_id, p_amount, 'done', p_ask.reason, p_user) returning id into refund;
+            values (p_id, p_amount, sugang.first_refund_status(p_id), p_ask.reason, p_user) returning id into refund;
     else
         -- The trigger of the payment writes the refund.
         perform sugang.end_payment(payment, p_ask.reason, p_ask.keeps_registration);

@@ -29,7 +29,7 @@ begin
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by,cancels_payment,keeps_registration,'
                                      'account,request_key,request_fingerprint,idempotency_key,tries,due_at,gateway_id'),
         ('sugang.refunds', 'update', 'keeps_registration,status,reference,gateway_id,due_at,tries,code,account,'
-                                     'idempotency_key,request_key,request_fingerprint'),
+                                     'idempotency_key,request_key,request_fingerprint,requested_by,requested_at'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
                                     'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
                                     'window_keys,needs_opening'),

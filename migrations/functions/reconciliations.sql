@@ -46,15 +46,20 @@ begin
 end $$;
 
 -- Notes by how much more a gateway has given back of a payment than our books have. The audit shows it until a look-up
--- finds no difference.
+-- finds no difference. What operators have noted as paid out may have been made in the gateway's console, or elsewhere:
+-- the gateway shows it, or it does not.
 create or replace function sugang.note_difference(t sugang.payment_attempts, p_refunds jsonb) returns void
 language plpgsql as $$
 declare
     difference numeric;
+    noted numeric;
 begin
-    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id)
-                  - sugang.given_back_before(t), 0) into difference
+    select coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id) - sugang.given_back_before(t)
+        into difference
         from jsonb_array_elements(p_refunds) x where x ->> 'state' = 'done';
+    select coalesce(sum(amount), 0) into noted from sugang.refunds
+        where payment_id = t.payment_id and status = 'done' and gateway_id is null and reference is not null;
+    if difference in (0, -noted) then difference := null; end if;
     update sugang.payment_attempts
         set facts = (coalesce(facts, '{}') - 'difference')
             || jsonb_strip_nulls(jsonb_build_object('difference', difference))

@@ -444,12 +444,44 @@ async fn an_early_deposit_goes_back_to_an_account_too() {
     )
     .await;
     sweep(&app).await;
-    let refused = app.rows("select status, code from sugang.refunds").await;
+    let refused = app.rows("select status, code, account from sugang.refunds").await;
     assert_eq!(
         refused,
-        json!([{"status": "refused", "code": "INVALID_REFUND_ACCOUNT_INFO"}])
+        json!([{"status": "refused", "code": "INVALID_REFUND_ACCOUNT_INFO", "account": null}]),
+        "the account is not kept"
     );
     assert_eq!(cancel(account("1002123456789")).await.status, 200);
+    assert_audit(&app).await;
+}
+
+/// Its payment was cancelled by another program, and the user has mistyped the account to which the money goes.
+#[tokio::test]
+async fn an_account_that_is_refused_is_corrected_for_what_is_owed() {
+    let (bank, app) = start("toss").await;
+    let minsu = app.user("minsu").await;
+    let order = wait_for_deposit(&app, &bank, "toss", &minsu).await;
+    pay_in(&app, &bank, "toss", &order).await;
+    app.run("update payments set status = 'cancelled'", &[]).await;
+    let cancel = |number: &str| {
+        let account = json!({"bank": "20", "account_number": number, "holder": "김민수"});
+        let call = app.post("/payments/1/cancel/").by(&minsu);
+        call.json(&json!({ "refund_account": account }))
+    };
+    assert_eq!(cancel("00000000").await.status, 202);
+    let due = "update sugang.refunds set due_at = clock_timestamp() where due_at is not null";
+    app.run(due, &[]).await;
+    sweep(&app).await;
+    assert_eq!(
+        app.rows("select status, code from sugang.refunds").await,
+        json!([{"status": "requested", "code": "INVALID_REFUND_ACCOUNT_INFO"}])
+    );
+    let same = cancel("00000000").await;
+    assert_eq!((same.status.as_u16(), same.code()), (409, "refund_declined"));
+    assert_eq!(cancel("1002123456789").await.status, 200);
+    assert_eq!(
+        app.rows("select status, code, account from sugang.refunds").await,
+        json!([{"status": "done", "code": null, "account": null}])
+    );
     assert_audit(&app).await;
 }
 

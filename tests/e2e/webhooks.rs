@@ -193,7 +193,7 @@ async fn each_change_is_told_once(#[values(EXAM, COURSE)] kind: Kind) {
         "payment.paid",
         "order.paid",
         "registration.completed",
-        "refund.done",
+        "refund.requested",
     ];
     expected.sort_unstable();
     assert_eq!(sorted(types), expected);

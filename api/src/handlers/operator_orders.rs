@@ -4,7 +4,7 @@ use crate::{
     auth::tokens::Caller,
     context::RequestContext,
     error::{
-        ApiError,
+        ApiError, FieldProblem, FieldProblems,
         catalog::{GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND},
     },
     extract::{Query, forms},
@@ -116,7 +116,7 @@ pub(crate) static REFUND: Operation = Operation {
     describe: description::refund,
 };
 
-/// Notes that what is owed back of an order was paid out, by hand or in the gateway's own console.
+/// Notes that a refund that is owed of an order was paid out, by hand or in the gateway's own console.
 pub(crate) async fn refund(ctx: &RequestContext<'_>, caller: Caller) -> Result<Response, ApiError> {
     let body = ctx.body().await?;
     let idempotency = ctx.idempotency(&body)?;
@@ -129,6 +129,7 @@ pub(crate) async fn refund(ctx: &RequestContext<'_>, caller: Caller) -> Result<R
         key: idempotency.key,
         fingerprint: idempotency.fingerprint,
         epoch: caller.epoch(),
+        refund: form.refund_id.map(|id| id.0),
     };
     let row = ctx.execute(orders(), call).await?;
     ctx.mark_replay(row.replayed, done(row))
@@ -140,6 +141,8 @@ fn done(row: FunctionRow) -> Result<Response, ApiError> {
         Outcome::AmountMismatch => Err((&kind_of(&row)?.amount_mismatch).into()),
         Outcome::GatewayDecides => Err((&GATEWAY_DECIDES).into()),
         Outcome::NoRefundDue => Err((&NO_REFUND_DUE).into()),
+        // Several refunds of the order wait for a person.
+        Outcome::InvalidFields => Err(ApiError::Fields(FieldProblems::of("refund_id", FieldProblem::Required))),
         _ => Err(refusal(&row)),
     }
 }

@@ -182,7 +182,7 @@ functions! {
             epoch: i64,
         } retry(self) Retry::with_key(self.key.as_deref());
 
-        /// Notes that what is owed back of an order was paid out by hand.
+        /// Notes that a refund that is owed of an order was paid out by hand.
         refund_order RefundOrderCall = "refund_order" Change {
             user: i64,
             order: i64,
@@ -191,6 +191,7 @@ functions! {
             key: Option<String>,
             fingerprint: Option<String>,
             epoch: i64,
+            refund: Option<i64>,
         } retry(self) Retry::with_key(self.key.as_deref());
     }
 }

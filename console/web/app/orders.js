@@ -79,14 +79,25 @@ function attemptsOf({ attempts }) {
   return el("ul", { class: "ids" }, attempts.map(line));
 }
 
+/** The refunds that no gateway gives back by itself: an operator pays them out. */
+function refundsToNote({ attempts }) {
+  return attempts.flatMap(({ gateway, refunds }) =>
+    refunds.filter(({ status, code }) => status === "requested" && (code || gateway === "manual")),
+  );
+}
+
 function actions(page, order) {
-  const { email, gateway, status, refund } = order;
-  const act = (name, run) => button(t(name), () => run(page, order), { "aria-label": `${t(name)}: ${email}` });
+  const { email, gateway, status } = order;
+  const act = (name, run, detail) => {
+    const label = [t(name), detail].filter(Boolean).join(" ");
+    return button(label, () => run(page, order), { "aria-label": `${label}: ${email}` });
+  };
+  const toNote = refundsToNote(order);
   const mayArrive = gateway === "manual" && !["paid", "refund_due"].includes(status);
   return [
     mayArrive && act("confirm_deposit", confirmDeposit),
     ["held", "awaiting_deposit"].includes(status) && act("cancel_order", cancel),
-    refund?.status === "requested" && act("note_refund", noteRefund),
+    ...toNote.map((refund) => act("note_refund", noteRefund(refund), toNote.length > 1 && money(refund.amount))),
   ];
 }
 
@@ -122,19 +133,21 @@ function cancel(page, order) {
   });
 }
 
-function noteRefund(page, order) {
-  const amount = money(order.refund.amount);
-  ask(page, order, "refund", {
-    title: t("note_refund"),
-    fields: [{ name: "reference", label: t("refund_reference"), required: true, hint: t("refund_reference_hint") }],
-    text: t("note_refund_text", { amount, email: order.email }),
-    action: t("note_refund_do", { amount }),
-    done: () => t("note_refund_done"),
-  });
+function noteRefund(refund) {
+  const amount = money(refund.amount);
+  return (page, order) =>
+    ask(page, order, "refund", {
+      title: t("note_refund"),
+      fields: [{ name: "reference", label: t("refund_reference"), required: true, hint: t("refund_reference_hint") }],
+      added: { refund_id: refund.id },
+      text: t("note_refund_text", { amount, email: order.email }),
+      action: t("note_refund_do", { amount }),
+      done: () => t("note_refund_done"),
+    });
 }
 
 /** Asks for the fields of a change, then for a confirmation, then makes it. */
-function ask(page, order, change, { title, fields, text, action, done }) {
+function ask(page, order, change, { title, fields, added, text, action, done }) {
   const made = form({
     fields,
     action: t("continue"),
@@ -148,7 +161,7 @@ function ask(page, order, change, { title, fields, text, action, done }) {
         danger: true,
         async act() {
           const changed = await page.api.change("POST", `/api/operator/orders/${order.id}/${change}/`, {
-            body,
+            body: { ...body, ...added },
             intent,
           });
           return () => {

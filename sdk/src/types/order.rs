@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DateTime, Money, OrderId, PaymentId, PaymentMethod, PaymentType, RefundStatus, RegistrationId, UnknownWord, UserId,
-    Word, payment::words,
+    DateTime, Money, OrderId, PaymentId, PaymentMethod, PaymentType, Refund, RefundId, RefundStatus, RegistrationId,
+    UnknownWord, UserId, Word, payment::words,
 };
 
 words! {
@@ -267,6 +267,10 @@ pub struct OrderAttempt {
     /// When its outcome was known, if it is.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub ended_at: Option<DateTime>,
+    /// The refunds of its payment, oldest first.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub refunds: Vec<Refund>,
 }
 
 /// An order, as an operator sees it.
@@ -314,4 +318,7 @@ pub struct RefundOrder {
     /// By which the bank knows the transfer back.
     #[cfg_attr(feature = "openapi", schema(examples("20261125-000456")))]
     pub reference: String,
+    /// Which refund of its attempts was paid out; required where several wait for an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_id: Option<RefundId>,
 }

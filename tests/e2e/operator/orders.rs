@@ -36,6 +36,7 @@ async fn confirms_what_has_arrived(#[values(EXAM, COURSE)] kind: Kind) {
             "id": 1,
             "payment_id": 1,
             "reference": "[reference]",
+            "refunds": [],
             "status": "captured"
           }
         ],
@@ -269,6 +270,7 @@ async fn lists_the_orders_of_all_users() {
                 "id": 2,
                 "payment_id": null,
                 "reference": "[reference]",
+                "refunds": [],
                 "status": "open"
               }
             ],

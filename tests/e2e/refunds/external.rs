@@ -128,6 +128,40 @@ async fn a_difference_that_no_refund_explains_stays_visible() {
     shop.assert_books(5_000, 1).await;
 }
 
+/// What the gateway refuses, an operator gives back by a transfer or in the gateway's own console, and notes it. Last, the
+/// negative control: the gateway has given back another sum than either.
+#[rstest]
+#[case::by_a_transfer(0, &[])]
+#[case::in_the_console(45_000, &[])]
+#[case::otherwise(5_000, &["gateway_books"])]
+#[tokio::test]
+async fn what_an_operator_has_noted_is_no_difference(#[case] in_console: i64, #[case] expected: &[&str]) {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    for statement in [
+        "update payments set status = 'cancelled'",
+        "update sugang.refunds set code = 'EXCEED_MAX_REFUND_DUE', due_at = null",
+    ] {
+        shop.app.run(statement, &[]).await;
+    }
+    let note = json!({"reference": "bank-1"});
+    let noted = shop
+        .app
+        .post("/api/operator/orders/1/refund/")
+        .by(&operator)
+        .json(&note);
+    assert_eq!(noted.await.json()["refund"]["status"], "done");
+    if in_console > 0 {
+        shop.give_back_in_console(in_console);
+    }
+    for _ in 0..2 {
+        assert_eq!(shop.reconcile().await["reconciled"], 1);
+        let found = audit(&shop.app).await;
+        let found: Vec<_> = found.iter().map(|found| found.check.as_str()).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 /// The answer to a look-up from before a refund does not have it, and is no difference.
 #[tokio::test]
 async fn an_older_answer_is_no_difference() {

@@ -1,8 +1,8 @@
 //! What is owed without a request that waits for it: the sweep has the gateway give it back.
 
 use rstest::rstest;
-use serde_json::json;
-use sugang_tests::{COURSE, EXAM, Kind, Plan};
+use serde_json::{Value, json};
+use sugang_tests::{COURSE, Call, EXAM, Kind, Plan, User};
 
 use super::shop::{At, Shop, status};
 use crate::{
@@ -48,6 +48,19 @@ async fn what_was_owed_before_the_migration_is_given_back(#[values(At::KakaoPay,
     );
     assert_eq!(shop.books().await.1, ["done 45000.00"]);
     shop.assert_books(45_000, 0).await;
+}
+
+/// Another program makes the payment paid again, which then owes nothing.
+#[tokio::test]
+async fn what_is_owed_no_more_is_looked_up_once() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    shop.app.run(CANCEL, &[]).await;
+    shop.app.run("update payments set status = 'paid'", &[]).await;
+    for looked_up in [1, 0] {
+        assert_eq!(shop.sweep().await["refunds"], looked_up);
+    }
+    assert_eq!(shop.asked(), 0);
+    assert_eq!(shop.books().await.1, ["refused 45000.00"]);
 }
 
 #[rstest]
@@ -115,10 +128,7 @@ async fn what_a_gateway_refuses_waits_for_a_person(#[case] at: At, #[case] code:
 #[tokio::test]
 async fn a_deposit_that_is_owed_waits_for_an_account() {
     let shop = Shop::open(At::Toss, EXAM).await;
-    shop.app
-        .run("update sugang.payment_attempts set due_at = clock_timestamp()", &[])
-        .await;
-    shop.app.run(CANCEL, &[]).await;
+    owe_deposit(&shop).await;
     assert_eq!(shop.sweep().await["refunds_waiting"], 1);
     let order = shop.app.get("/orders/1/").by(&shop.minsu).await;
     assert_eq!(order.json()["refund"]["code"], "account_required", "{order:?}");
@@ -126,10 +136,151 @@ async fn a_deposit_that_is_owed_waits_for_an_account() {
         status(&cancel(&shop.app, shop.payment, &shop.minsu).await),
         (400, "already_cancelled")
     );
-    let account = json!({"refund_account": {"bank": "20", "account_number": "1002123456789", "holder": "김민수"}});
-    let sent = cancel(&shop.app, shop.payment, &shop.minsu).json(&account).await;
+    let sent = cancel(&shop.app, shop.payment, &shop.minsu)
+        .json(&with_account(json!({})))
+        .await;
     assert_eq!(sent.status, 200, "{sent:?}");
     shop.assert_books(45_000, 0).await;
+}
+
+/// Another program cancels what was paid in to an account.
+async fn owe_deposit(shop: &Shop) {
+    let paid_in = "update sugang.payment_attempts set due_at = clock_timestamp()";
+    shop.app.run(paid_in, &[]).await;
+    shop.app.run(CANCEL, &[]).await;
+}
+
+fn with_account(mut body: Value) -> Value {
+    body["refund_account"] = json!({"bank": "20", "account_number": "1002123456789", "holder": "김민수"});
+    body
+}
+
+#[tokio::test]
+async fn a_user_who_repeats_a_request_for_what_is_owed_learns_what_has_become_of_it() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    owe_deposit(&shop).await;
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
+    let body = with_account(json!({}));
+    let send = || cancel(&shop.app, shop.payment, &shop.minsu).json(&body);
+    let send_with_key = || send().header("idempotency-key", "first");
+    let first = send_with_key().await;
+    assert_eq!(first.status, 202, "{first:?}");
+    for again in [send_with_key().await, send().await] {
+        assert_eq!((again.status, again.json()), (first.status, first.json()));
+    }
+    shop.sweep().await;
+    assert_eq!(shop.asked(), 2, "only the sweep has sent it again");
+    let known = send_with_key().await;
+    assert_eq!(
+        (known.status.as_u16(), known.header("idempotency-replayed")),
+        (200, "true"),
+        "{known:?}"
+    );
+    assert_eq!(status(&send().await), (400, "already_cancelled"));
+    shop.assert_books(45_000, 0).await;
+}
+
+/// Whether too little is left at the gateway, what the operator learns after the sweep, and what the books have.
+#[rstest]
+#[case::done(false, (200, ""), "done 45000.00")]
+#[case::refused(true, (409, "refund_declined"), "requested 45000.00")]
+#[tokio::test]
+async fn an_operator_who_repeats_a_refund_of_what_is_owed_learns_what_has_become_of_it(
+    #[case] is_too_little_left: bool,
+    #[case] expected: (u16, &str),
+    #[case] booked: &str,
+) {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    owe_deposit(&shop).await;
+    if is_too_little_left {
+        shop.give_back_in_console(5_000);
+    }
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
+    let body = with_account(json!({"reason": "다시"}));
+    let send = || refund(&shop.app, shop.payment, &operator, &body).header("idempotency-key", "again");
+    for _ in 0..2 {
+        assert_eq!(send().await.status, 202);
+    }
+    shop.sweep().await;
+    assert_eq!(status(&send().await), expected);
+    assert_eq!(shop.asked(), 2, "only the sweep has sent it again");
+    assert_eq!(shop.books().await.1, [booked]);
+}
+
+/// A request that takes a refused refund over leaves the answer to the one before as it was.
+#[tokio::test]
+async fn each_request_for_what_is_owed_keeps_its_own_answer() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    owe_deposit(&shop).await;
+    shop.give_back_in_console(5_000);
+    let body = with_account(json!({"reason": "다시"}));
+    let send = |key: &str| refund(&shop.app, shop.payment, &operator, &body).header("idempotency-key", key);
+    assert_eq!(status(&send("first").await), (409, "refund_declined"));
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
+    assert_eq!(send("second").await.status, 202);
+    let first = send("first").await;
+    assert_eq!(status(&first), (409, "refund_declined"));
+    assert_eq!(first.header("idempotency-replayed"), "true");
+    assert_eq!(shop.asked(), 2);
+}
+
+/// Notes that a refund of the first order was paid out.
+fn note<'a>(shop: &'a Shop, operator: &User, body: &Value) -> Call<'a> {
+    let call = shop.app.post("/api/operator/orders/1/refund/").by(operator);
+    call.json(body)
+}
+
+/// A part is on its way while another program cancels the payment, and the gateway refuses it then.
+async fn owe_part_and_rest(shop: &Shop, operator: &User) {
+    shop.gateway.plan(&shop.line(), Plan::FailBefore);
+    let part = json!({"amount": "10000", "reason": "교재 불량"});
+    assert_eq!(refund(&shop.app, shop.payment, operator, &part).await.status, 202);
+    shop.app.run(CANCEL, &[]).await;
+    let early = note(shop, operator, &json!({"reference": "bank-1"})).await;
+    assert_eq!(status(&early), (409, "no_refund_due"), "the sweep looks after both");
+    let refused = "update sugang.refunds set status = 'requested', code = 'NOT_ALLOWED_PARTIAL_REFUND', due_at = null
+                   where status = 'sent'";
+    shop.app.run(refused, &[]).await;
+}
+
+#[tokio::test]
+async fn a_note_leaves_to_the_sweep_what_it_sends() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    owe_part_and_rest(&shop, &operator).await;
+    let noted = note(&shop, &operator, &json!({"reference": "bank-10000"})).await;
+    let refunds = &noted.json()["attempts"][0]["refunds"];
+    assert_eq!(
+        [&refunds[0]["reference"], &refunds[1]["status"]],
+        ["bank-10000", "requested"],
+        "{noted:?}"
+    );
+    assert_eq!(shop.books().await.1, ["done 10000.00", "requested 35000.00"]);
+    shop.sweep().await;
+    assert_eq!(shop.books().await.1, ["done 10000.00", "done 35000.00"]);
+    assert_eq!(shop.given(), 35_000);
+    assert_audit(&shop.app).await;
+}
+
+#[tokio::test]
+async fn a_note_names_one_of_several_refunds_that_wait_for_a_person() {
+    let shop = Shop::open(At::Toss, EXAM).await;
+    let operator = operator(&shop.app).await;
+    owe_part_and_rest(&shop, &operator).await;
+    let refused = "update sugang.refunds set code = 'EXCEED_MAX_REFUND_DUE', due_at = null";
+    shop.app.run(refused, &[]).await;
+    let which = note(&shop, &operator, &json!({"reference": "bank-1"})).await;
+    assert_eq!(status(&which), (400, "invalid"));
+    assert!(which.json()["refund_id"].is_array(), "{which:?}");
+    let by_id = |id: i64| json!({"reference": format!("bank-{id}"), "refund_id": id});
+    assert_eq!(note(&shop, &operator, &by_id(2)).await.status, 200);
+    assert_eq!(shop.books().await.1, ["requested 10000.00", "done 35000.00"]);
+    assert_eq!(status(&note(&shop, &operator, &by_id(2)).await), (409, "no_refund_due"));
+    assert_eq!(note(&shop, &operator, &by_id(1)).await.status, 200);
+    assert_eq!(shop.books().await.1, ["done 10000.00", "done 35000.00"]);
+    assert_audit(&shop.app).await;
 }
 
 /// Without a gateway that moves money, a person does, as before.
@@ -145,6 +296,35 @@ async fn the_gateway_manual_is_left_to_a_person() {
     assert_eq!(cancel(&app, payment, &minsu).await.status, 200);
     let due = "select status || coalesce(code, '') || coalesce(due_at::text, '') from sugang.refunds";
     assert_eq!(app.one::<String>(due, &[]).await, "requested");
+}
+
+/// So is a part. Another operator notes it than the one who has asked for it.
+#[tokio::test]
+async fn a_part_at_the_gateway_manual_is_owed_until_it_is_noted() {
+    let app = shop().await;
+    let (operator, minsu) = (operator(&app).await, app.user("minsu").await);
+    let id = app.add(EXAM, sugang_tests::Item::default()).await;
+    let order = crate::support::ordered(&crate::support::preorder(&app, EXAM, id, &minsu).await);
+    let confirmed = crate::support::confirm(&app, order, &operator).await;
+    let payment = confirmed.json()["payment_id"].as_i64().unwrap();
+    let part = json!({"amount": "5000", "reason": "교재 불량"});
+    let send = || refund(&app, payment, &operator, &part).header("idempotency-key", "part");
+    assert_eq!(send().await.json()["left"], "40000.00");
+    let booked = "select coalesce(string_agg(step || ' ' || amount, ' '), '') from sugang.ledger
+                  where source = 'refund'";
+    assert_eq!(app.one::<String>(booked, &[]).await, "", "it was not sent yet");
+    assert_audit(&app).await;
+
+    let jiyoung = app.user("jiyoung").await;
+    app.run("update users set is_staff = true where id = $1", &[&jiyoung.id])
+        .await;
+    let note = json!({"reference": "계좌 이체 5"});
+    let path = format!("/api/operator/orders/{order}/refund/");
+    let noted = app.post(path).by(&jiyoung).json(&note).await;
+    assert_eq!(noted.json()["attempts"][0]["refunds"][0]["status"], "done", "{noted:?}");
+    assert_eq!(app.one::<String>(booked, &[]).await, "done 5000.00");
+    assert_eq!(send().await.header("idempotency-replayed"), "true");
+    assert_audit(&app).await;
 }
 
 /// Two accounts of one person become one, as an operator does that with SQL.

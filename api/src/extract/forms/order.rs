@@ -1,8 +1,13 @@
 //! The forms of orders: the pre-order, its approval, and what operators do.
 
-use sugang_sdk::types::{ApproveOrder, CancelOrder, ConfirmOrder, PaymentMethod, Preorder, RefundOrder};
+use sugang_sdk::types::{ApproveOrder, CancelOrder, ConfirmOrder, PaymentMethod, Preorder, RefundId, RefundOrder};
 
-use super::{managed_registration::explanation, reader::FormReader, refund::positive, text::text};
+use super::{
+    managed_registration::explanation,
+    reader::FormReader,
+    refund::positive,
+    text::{integer, text},
+};
 use crate::{
     error::{ApiError, FieldProblem},
     extract::body::Object,
@@ -81,14 +86,17 @@ pub(crate) fn cancel_order(object: &Object<'_>) -> Result<CancelOrder, ApiError>
         .ok_or(ApiError::Fields(form.problems))
 }
 
-/// Reads by which name the bank knows a transfer back.
+/// Reads by which name the bank knows a transfer back, and which refund it is.
 ///
 /// # Errors
-/// 400 without a reference, or with one that is too long.
+/// 400 with every field that is wrong.
 pub(crate) fn refund_order(object: &Object<'_>) -> Result<RefundOrder, ApiError> {
     let mut form = FormReader::new(object);
+    let refund_id = form
+        .nullable("refund_id", |raw| integer(raw).map(|id| Some(RefundId(id))))
+        .flatten();
     match explanation(&mut form, "reference") {
-        Some(reference) if form.problems.is_empty() => Ok(RefundOrder { reference }),
+        Some(reference) if form.problems.is_empty() => Ok(RefundOrder { reference, refund_id }),
         _ => Err(ApiError::Fields(form.problems)),
     }
 }
@@ -147,8 +155,12 @@ mod tests {
             format!(r#"{{"reason":{required}}}"#)
         );
         assert_eq!(
-            problems(refund_order(&object(r#"{"reference":"sugang_1"}"#))),
-            r#"{"reference":["This is not a valid choice."]}"#
+            problems(refund_order(&object(r#"{"reference":"sugang_1","refund_id":"x"}"#))),
+            r#"{"reference":["This is not a valid choice."],"refund_id":["A valid integer is required."]}"#
         );
+        let one = refund_order(&object(r#"{"reference":"bank-1","refund_id":2}"#))
+            .ok()
+            .unwrap();
+        assert_eq!(one.refund_id, Some(RefundId(2)));
     }
 }
