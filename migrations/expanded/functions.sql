@@ -1060,7 +1060,7 @@ begin
             exists (select from course_registrations r
                     where r.user_id = p_user and r.course_id = i.id and r.status <> 'cancelled') as is_registered,
             i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining) o)
         page (o_ordinality, o));
 end $$;
 
@@ -1154,7 +1154,7 @@ begin
             exists (select from test_registrations r
                     where r.user_id = p_user and r.test_id = i.id and r.status <> 'cancelled') as is_registered,
             i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining) o)
         page (o_ordinality, o));
 end $$;
 
@@ -3915,7 +3915,8 @@ begin
     if a.outcome is not null then return a; end if;
     select json_build_object(
             'id', i.id, 'registered', s.registered, 'completed', s.completed, 'cancelled', s.cancelled,
-            'capacity', i.capacity, 'remaining', i.capacity - least(i.registration_count, i.capacity),
+            'capacity', i.capacity,
+            'remaining', sugang.seats_left(i.capacity, i.registration_count, i.held_count),
             'over_capacity', greatest(i.registration_count - i.capacity, 0),
             'money_in', m.money_in::text, 'money_out', m.money_out::text)::text
         into a.body
@@ -3951,7 +3952,8 @@ begin
     if a.outcome is not null then return a; end if;
     select json_build_object(
             'id', i.id, 'registered', s.registered, 'completed', s.completed, 'cancelled', s.cancelled,
-            'capacity', i.capacity, 'remaining', i.capacity - least(i.registration_count, i.capacity),
+            'capacity', i.capacity,
+            'remaining', sugang.seats_left(i.capacity, i.registration_count, i.held_count),
             'over_capacity', greatest(i.registration_count - i.capacity, 0),
             'money_in', m.money_in::text, 'money_out', m.money_out::text)::text
         into a.body
@@ -5272,7 +5274,7 @@ begin
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count + i.held_count, i.capacity) as remaining,
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining,
             greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.course_version(i) as version) o)
         page (o_ordinality, o));
@@ -5485,7 +5487,7 @@ begin
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count + i.held_count, i.capacity) as remaining,
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining,
             greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.test_version(i) as version) o)
         page (o_ordinality, o));
@@ -10374,6 +10376,15 @@ begin
 end $$;
 create or replace trigger sugang_test_payments_truncated after truncate on payments
     for each statement execute function sugang.test_payments_truncated();
+
+-- ===== seats_left
+
+-- How many seats are neither registered nor held by an order; null for no limit. A capacity that was lowered below what
+-- is taken leaves none. PostgreSQL inlines it.
+create or replace function sugang.seats_left(p_capacity integer, p_registered integer, p_held integer) returns integer
+language sql immutable parallel safe as $$
+    select p_capacity - least(p_registered + p_held, p_capacity)
+$$;
 
 -- ===== sequences
 
