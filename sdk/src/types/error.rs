@@ -88,7 +88,7 @@ codes! {
     RefundDeclined = "refund_declined",
     /// The price has to be paid by a pre-order; the key `preorder` has its path.
     PaymentRequired = "payment_required",
-    /// No gateway takes this payment method for a pre-order.
+    /// No gateway takes this payment method now.
     PaymentMethodUnavailable = "payment_method_unavailable",
     /// The order is being paid, and its outcome is not known yet.
     OrderInProgress = "order_in_progress",
