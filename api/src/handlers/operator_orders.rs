@@ -5,7 +5,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError,
-        catalog::{GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND},
+        catalog::{GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND, REFERENCE_USED},
     },
     extract::{Query, forms},
     http::Response,
@@ -140,6 +140,7 @@ fn done(row: FunctionRow) -> Result<Response, ApiError> {
         Outcome::AmountMismatch => Err((&kind_of(&row)?.amount_mismatch).into()),
         Outcome::GatewayDecides => Err((&GATEWAY_DECIDES).into()),
         Outcome::NoRefundDue => Err((&NO_REFUND_DUE).into()),
+        Outcome::KeyUsed => Err((&REFERENCE_USED).into()),
         _ => Err(refusal(&row)),
     }
 }
@@ -151,7 +152,7 @@ mod description {
     use sugang_sdk::types::{CancelOrder, ConfirmOrder, ManagedOrder, OrderStatus, PaymentType, RefundOrder};
     use utoipa::{ToSchema, openapi::path::ParameterIn};
 
-    use super::{ApiError, GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND};
+    use super::{ApiError, GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND, REFERENCE_USED};
     use crate::{
         error::{
             FieldProblem, FieldProblems,
@@ -211,12 +212,13 @@ mod description {
         Description {
             summary: "Confirm that the deposit of an order has arrived".into(),
             more: "The user is registered. A deposit that is late gets a seat if one is free; otherwise the status is \
-                   `refund_due`, and the money is to be given back."
+                   `refund_due`, and the money is to be given back. One `reference` pays one order."
                 .into(),
             ..change(
                 ConfirmOrder::name(),
                 "amount",
-                [(&GATEWAY_DECIDES).into(), (&ALREADY_PAID).into(), (&ORDER_ENDED).into()]
+                [&GATEWAY_DECIDES, &ALREADY_PAID, &ORDER_ENDED, &REFERENCE_USED]
+                    .map(ApiError::from)
                     .into_iter()
                     .chain(KINDS.map(|kind| (&kind.amount_mismatch).into())),
             )

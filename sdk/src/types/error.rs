@@ -102,6 +102,8 @@ codes! {
     AlreadyPaid = "already_paid",
     /// The order is paid by a gateway, which alone says what has arrived.
     GatewayDecides = "gateway_decides",
+    /// The bank's reference stands for the deposit of another order.
+    ReferenceUsed = "reference_used",
     /// No money of the order waits to be given back by hand.
     NoRefundDue = "no_refund_due",
     /// No further webhook can be created.
