@@ -102,6 +102,39 @@ begin
     return a;
 end $$;
 
+-- ===== approval_keys
+
+-- The Idempotency-Key of an approval while its answer is not known. It is kept with the outcome `send`, and with the
+-- attempt in place of an answer: for another request it is taken, and the same request finds out what has become of it.
+
+-- p_attempt: what is kept already.
+create or replace function sugang.keep_approval(p_user bigint, p_order bigint, p_key text, p_fingerprint text,
+                                                p_attempt text)
+returns void language plpgsql as $$
+declare
+    kept sugang.function_row;
+begin
+    if p_key is null then return; end if;
+    kept.outcome := 'send';
+    kept.body := (sugang.current_attempt(p_order)).id::text;
+    if kept.body is distinct from p_attempt then
+        perform sugang.end_idempotent(p_user, p_key, p_fingerprint, kept);
+    end if;
+end $$;
+
+-- The order of an approval that the gateway has declined since, while no answer told so; null for any other. A request
+-- that is repeated after that begins no other attempt.
+create or replace function sugang.declined_approval(p_user bigint, p_order bigint, p_attempt text) returns text
+language plpgsql as $$
+begin
+    if p_attempt is null then return null; end if;
+    perform sugang.lock_order(p_order, p_user);
+    return (select object
+            from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id
+            cross join lateral sugang.order_json(o)
+            where t.id = p_attempt::bigint and t.status = 'declined' and o.status = 'held');
+end $$;
+
 -- ===== attempts
 
 -- Attempts to log in and to sign up, counted while Redis cannot: the same sliding window as that of the API's script.
@@ -1060,7 +1093,7 @@ begin
             exists (select from course_registrations r
                     where r.user_id = p_user and r.course_id = i.id and r.status <> 'cancelled') as is_registered,
             i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining) o)
         page (o_ordinality, o));
 end $$;
 
@@ -1154,7 +1187,7 @@ begin
             exists (select from test_registrations r
                     where r.user_id = p_user and r.test_id = i.id and r.status <> 'cancelled') as is_registered,
             i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining) o)
         page (o_ordinality, o));
 end $$;
 
@@ -3915,7 +3948,8 @@ begin
     if a.outcome is not null then return a; end if;
     select json_build_object(
             'id', i.id, 'registered', s.registered, 'completed', s.completed, 'cancelled', s.cancelled,
-            'capacity', i.capacity, 'remaining', i.capacity - least(i.registration_count, i.capacity),
+            'capacity', i.capacity,
+            'remaining', sugang.seats_left(i.capacity, i.registration_count, i.held_count),
             'over_capacity', greatest(i.registration_count - i.capacity, 0),
             'money_in', m.money_in::text, 'money_out', m.money_out::text)::text
         into a.body
@@ -3951,7 +3985,8 @@ begin
     if a.outcome is not null then return a; end if;
     select json_build_object(
             'id', i.id, 'registered', s.registered, 'completed', s.completed, 'cancelled', s.cancelled,
-            'capacity', i.capacity, 'remaining', i.capacity - least(i.registration_count, i.capacity),
+            'capacity', i.capacity,
+            'remaining', sugang.seats_left(i.capacity, i.registration_count, i.held_count),
             'over_capacity', greatest(i.registration_count - i.capacity, 0),
             'money_in', m.money_in::text, 'money_out', m.money_out::text)::text
         into a.body
@@ -4073,7 +4108,7 @@ begin
     end if;
     -- It may be about money that was given back, which the sweep then looks up.
     if not is_news then
-        update sugang.payment_attempts set reconcile_at = '-infinity'
+        update sugang.payment_attempts set reconcile_at = '-infinity', lease_until = null
             where id = t.id and status in ('captured', 'surplus') and sugang.gives_back(gateway);
     end if;
     -- The gateway may tell of what its look-ups show a moment later: the sweep looks once more.
@@ -4439,9 +4474,10 @@ begin
     select * into stored from sugang.idempotency_keys where user_id = p_user and key = p_key;
     if found and stored.created_at > sugang.steady_now() - sugang.idempotency_lifetime() then
         if stored.fingerprint = p_fingerprint then
-            a.outcome := stored.outcome;
+            -- A request whose answer was not known goes on: see sugang.begin_approval.
+            a.outcome := nullif(stored.outcome, 'send');
             a.body := stored.body;
-            a.replayed := true;
+            a.replayed := a.outcome is not null;
         else
             a.outcome := 'key_reused';
         end if;
@@ -4457,21 +4493,25 @@ begin
     return a;
 end $$;
 
--- Ends a change: stores its result under the key, and deletes a few expired keys, so no scheduled job is needed.
+-- Ends a change: stores its result under the key, and deletes a few expired keys, so no scheduled job is needed. A
+-- change that ends in another transaction than it began in may find its key expired and used by another request, whose
+-- result stays.
 create or replace function sugang.end_idempotent(p_user bigint, p_key text, p_fingerprint text,
                                                  p_row sugang.function_row)
 returns sugang.function_row language plpgsql as $$
 begin
-    -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, or an
-    -- outdated version, which the client may correct under the same key.
+    -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, an
+    -- outdated version, or the key of another payment, which the client may correct under the same key.
     if p_key is not null
         and p_row.outcome not in (
-            'not_owner', 'not_superuser', 'own_account', 'invalid_fields', 'invalid_rows', 'changed') then
-        insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body, created_at)
+            'not_owner', 'not_superuser', 'own_account', 'invalid_fields', 'invalid_rows', 'changed', 'key_used') then
+        insert into sugang.idempotency_keys as k (user_id, key, fingerprint, outcome, body, created_at)
             values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body, clock_timestamp())
             on conflict (user_id, key) do update
                 set fingerprint = excluded.fingerprint, outcome = excluded.outcome, body = excluded.body,
-                    created_at = excluded.created_at;
+                    created_at = excluded.created_at
+                where k.fingerprint = excluded.fingerprint
+                   or k.created_at <= sugang.steady_now() - sugang.idempotency_lifetime();
         delete from sugang.idempotency_keys where ctid = any (array(
             select ctid from sugang.idempotency_keys
             -- A day later, since a shorter jump of the clock is not recognized. Asked once, so that the index finds the
@@ -5276,7 +5316,7 @@ begin
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count + i.held_count, i.capacity) as remaining,
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining,
             greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.course_version(i) as version) o)
         page (o_ordinality, o));
@@ -5489,7 +5529,7 @@ begin
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count + i.held_count, i.capacity) as remaining,
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining,
             greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.test_version(i) as version) o)
         page (o_ordinality, o));
@@ -5789,12 +5829,16 @@ begin
         when o.status = 'refund_due' then 'order_ended'
         -- What has arrived is typed by hand: another amount is more likely a mistake than money.
         when p_amount <> o.price then 'amount_mismatch'
+        -- One deposit pays one order.
+        when exists (select from sugang.payment_attempts
+                     where gateway = 'manual' and gateway_key = p_reference and order_id <> p_id) then 'key_used'
     end;
     if a.outcome is not null then
         if a.outcome = 'amount_mismatch' then a.body := json_build_object('kind', o.kind)::text; end if;
         return a;
     end if;
     t := sugang.current_attempt(p_id);
+    update sugang.payment_attempts set gateway_key = p_reference where id = t.id;
     o := sugang.settle(o, t.id, 'captured', jsonb_build_object(
         'amount', p_amount::text, 'reason', p_reason, 'reference', p_reference, 'confirmed_by', p_user,
         -- Ids with this prefix are ours, and unique.
@@ -7041,6 +7085,10 @@ begin
         update sugang.orders set status = 'awaiting_deposit', expires_at = due where id = p_id returning * into o;
         a.outcome := 'accepted';
         a.body := (select object from sugang.order_json(o));
+    elsif not o.needs_opening and exists (
+            select from sugang.payment_attempts
+            where gateway = o.gateway and gateway_key = p_gateway_key and (order_id <> p_id or not is_live)) then
+        a.outcome := 'key_used';
     else
         update sugang.payment_attempts
             set status = 'sent', window_key = p_gateway_key, tries = tries + 1, sent_at = clock_timestamp(),
@@ -7055,8 +7103,8 @@ begin
     return a;
 end $$;
 
--- p_account: where the user pays a deposit that an operator confirms. What is still to be known is not kept under the
--- key: repeated, the request finds the order as it is by then, and an order takes one approval.
+-- p_account: where the user pays a deposit that an operator confirms. What is still to be known is no answer that is
+-- kept: repeated, the request finds the order as it is by then, and an order takes one approval.
 create or replace function sugang.begin_approval(p_function text, p_user bigint, p_order bigint, p_gateway_key text,
                                                  p_amount text, p_lease_ms bigint, p_deposit_seconds bigint,
                                                  p_account text, p_request_id text, p_key text, p_fingerprint text,
@@ -7064,13 +7112,23 @@ create or replace function sugang.begin_approval(p_function text, p_user bigint,
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    kept_attempt text;
 begin
     if p_function is distinct from 'begin_approval' then perform sugang.misrouted(p_function, 'begin_approval'); end if;
     a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return sugang.with_now(a); end if;
-    a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
-                                  make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
-                                  p_account);
+    kept_attempt := a.body;
+    a.body := sugang.declined_approval(p_user, p_order, kept_attempt);
+    if a.body is not null then
+        a.outcome := 'ok';
+    else
+        a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
+                                      make_interval(secs => p_lease_ms / 1e3),
+                                      make_interval(secs => p_deposit_seconds), p_account);
+    end if;
+    if a.outcome in ('send', 'accepted') then
+        perform sugang.keep_approval(p_user, p_order, p_key, p_fingerprint, kept_attempt);
+    end if;
     if a.outcome in ('send', 'accepted', 'not_opened', 'method_unavailable') then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
@@ -7219,7 +7277,7 @@ begin
 end $$;
 
 -- Settles an attempt for its user, and keeps the answer under the key of the request that has begun it, if there is
--- one.
+-- one. What was not sent is no answer to be kept: the client may send it again, or correct it, under the same key.
 create or replace function sugang.settle_attempt(p_function text, p_attempt bigint, p_outcome text, p_facts text,
                                                  p_request_id text, p_key text, p_fingerprint text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
@@ -7237,6 +7295,11 @@ begin
     o := sugang.settle(o, p_attempt, p_outcome, p_facts::jsonb);
     a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
     a.body := (select object from sugang.order_json(o));
+    if p_outcome = 'not_sent' then
+        delete from sugang.idempotency_keys
+            where user_id = o.user_id and key = p_key and fingerprint = p_fingerprint and outcome = 'send';
+        return a;
+    end if;
     return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);
 end $$;
 
@@ -8158,7 +8221,7 @@ alter domain sugang.outcome add constraint known check (value in (
     'not_registered', 'already_completed', 'cancelled',
     -- orders
     'payment_required', 'held_before', 'send', 'accepted', 'order_in_progress', 'order_ended', 'already_paid',
-    'gateway_decides', 'not_opened', 'no_refund_due', 'method_unavailable',
+    'gateway_decides', 'not_opened', 'no_refund_due', 'method_unavailable', 'key_used',
     -- events of gateways
     'repeated', 'ignored', 'forged',
     -- cancelling a payment
@@ -8833,33 +8896,37 @@ language sql volatile as $$
 $$;
 
 -- When it is asked again after an answer: once a day, until the payment is p_days old. What an event has asked for
--- meanwhile comes first.
+-- meanwhile, which has ended the lease, comes first.
 create or replace function sugang.plan_reconciliation(p_attempt bigint, p_days bigint) returns void
 language sql volatile as $$
     update sugang.payment_attempts
         set reconcile_at = case when ended_at > clock_timestamp() - make_interval(days => p_days::integer)
                                 then clock_timestamp() + interval '1 day' end
-        where id = p_attempt and (reconcile_at > clock_timestamp() or p_days = 0)
+        where id = p_attempt and (reconcile_at > clock_timestamp() or lease_until is not null)
 $$;
 
 -- Claims up to p_limit payments whose gateway is asked: first those of events (-infinity), with 0 days only those.
--- Without an answer, it is asked again soon.
+-- Without an answer, it is asked again soon. With 0 days, that of an event has to stay one, so only its lease tells
+-- when.
 create or replace function sugang.claim_reconciliations(p_function text, p_limit bigint, p_days bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    -- An index finds what is due by a value that stays the same.
+    due_until timestamptz := case when p_days > 0 then clock_timestamp() else '-infinity' end;
+    again_at timestamptz := clock_timestamp() + interval '10 minutes';
 begin
     if p_function is distinct from 'claim_reconciliations' then
         perform sugang.misrouted(p_function, 'claim_reconciliations');
     end if;
     with due as (
         select id from sugang.payment_attempts
-        where reconcile_at < clock_timestamp() and (p_days > 0 or reconcile_at = '-infinity')
-          and status in ('captured', 'surplus')
+        where reconcile_at <= due_until and status in ('captured', 'surplus')
+          and (p_days > 0 or coalesce(lease_until < clock_timestamp(), true))
         order by reconcile_at limit p_limit for update skip locked
     ), claimed as (
         update sugang.payment_attempts t
-            set reconcile_at = case when p_days > 0 then clock_timestamp() + interval '10 minutes' else '-infinity' end
+            set reconcile_at = case when p_days > 0 then again_at else reconcile_at end, lease_until = again_at
             from due where t.id = due.id returning t as attempt, t.id, t.order_id, t.payment_id
     )
     select 'ok', coalesce(json_agg(json_build_object(
@@ -10396,6 +10463,15 @@ begin
 end $$;
 create or replace trigger sugang_test_payments_truncated after truncate on payments
     for each statement execute function sugang.test_payments_truncated();
+
+-- ===== seats_left
+
+-- How many seats are neither registered nor held by an order; null for no limit. A capacity that was lowered below what
+-- is taken leaves none. PostgreSQL inlines it.
+create or replace function sugang.seats_left(p_capacity integer, p_registered integer, p_held integer) returns integer
+language sql immutable parallel safe as $$
+    select p_capacity - least(p_registered + p_held, p_capacity)
+$$;
 
 -- ===== sequences
 

@@ -13,7 +13,8 @@ begin
     if a.outcome is not null then return a; end if;
     select json_build_object(
             'id', i.id, 'registered', s.registered, 'completed', s.completed, 'cancelled', s.cancelled,
-            'capacity', i.capacity, 'remaining', i.capacity - least(i.registration_count, i.capacity),
+            'capacity', i.capacity,
+            'remaining', sugang.seats_left(i.capacity, i.registration_count, i.held_count),
             'over_capacity', greatest(i.registration_count - i.capacity, 0),
             'money_in', m.money_in::text, 'money_out', m.money_out::text)::text
         into a.body

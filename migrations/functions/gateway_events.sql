@@ -99,7 +99,7 @@ begin
     end if;
     -- It may be about money that was given back, which the sweep then looks up.
     if not is_news then
-        update sugang.payment_attempts set reconcile_at = '-infinity'
+        update sugang.payment_attempts set reconcile_at = '-infinity', lease_until = null
             where id = t.id and status in ('captured', 'surplus') and sugang.gives_back(gateway);
     end if;
     -- The gateway may tell of what its look-ups show a moment later: the sweep looks once more.

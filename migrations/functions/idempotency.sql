@@ -25,9 +25,10 @@ begin
     select * into stored from sugang.idempotency_keys where user_id = p_user and key = p_key;
     if found and stored.created_at > sugang.steady_now() - sugang.idempotency_lifetime() then
         if stored.fingerprint = p_fingerprint then
-            a.outcome := stored.outcome;
+            -- A request whose answer was not known goes on: see sugang.begin_approval.
+            a.outcome := nullif(stored.outcome, 'send');
             a.body := stored.body;
-            a.replayed := true;
+            a.replayed := a.outcome is not null;
         else
             a.outcome := 'key_reused';
         end if;
@@ -43,21 +44,25 @@ begin
     return a;
 end $$;
 
--- Ends a change: stores its result under the key, and deletes a few expired keys, so no scheduled job is needed.
+-- Ends a change: stores its result under the key, and deletes a few expired keys, so no scheduled job is needed. A
+-- change that ends in another transaction than it began in may find its key expired and used by another request, whose
+-- result stays.
 create or replace function sugang.end_idempotent(p_user bigint, p_key text, p_fingerprint text,
                                                  p_row sugang.function_row)
 returns sugang.function_row language plpgsql as $$
 begin
-    -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, or an
-    -- outdated version, which the client may correct under the same key.
+    -- A 403 is never stored: it depends on the user, not on what has happened. Nor is a form with wrong fields, an
+    -- outdated version, or the key of another payment, which the client may correct under the same key.
     if p_key is not null
         and p_row.outcome not in (
-            'not_owner', 'not_superuser', 'own_account', 'invalid_fields', 'invalid_rows', 'changed') then
-        insert into sugang.idempotency_keys (user_id, key, fingerprint, outcome, body, created_at)
+            'not_owner', 'not_superuser', 'own_account', 'invalid_fields', 'invalid_rows', 'changed', 'key_used') then
+        insert into sugang.idempotency_keys as k (user_id, key, fingerprint, outcome, body, created_at)
             values (p_user, p_key, p_fingerprint, p_row.outcome, p_row.body, clock_timestamp())
             on conflict (user_id, key) do update
                 set fingerprint = excluded.fingerprint, outcome = excluded.outcome, body = excluded.body,
-                    created_at = excluded.created_at;
+                    created_at = excluded.created_at
+                where k.fingerprint = excluded.fingerprint
+                   or k.created_at <= sugang.steady_now() - sugang.idempotency_lifetime();
         delete from sugang.idempotency_keys where ctid = any (array(
             select ctid from sugang.idempotency_keys
             -- A day later, since a shorter jump of the clock is not recognized. Asked once, so that the index finds the

@@ -13,7 +13,7 @@ begin
             i.id, i.title, i.description, i.price::text as price,
             sugang.iso(i.start_at) as start_at, sugang.iso(i.end_at) as end_at,
             sugang.iso(i.created_at) as created_at, i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count + i.held_count, i.capacity) as remaining,
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining,
             greatest(i.registration_count - i.capacity, 0) as over_capacity, i.hidden,
             sugang.{kind}_version(i) as version) o)
         page (o_ordinality, o));

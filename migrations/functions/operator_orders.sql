@@ -101,12 +101,16 @@ begin
         when o.status = 'refund_due' then 'order_ended'
         -- What has arrived is typed by hand: another amount is more likely a mistake than money.
         when p_amount <> o.price then 'amount_mismatch'
+        -- One deposit pays one order.
+        when exists (select from sugang.payment_attempts
+                     where gateway = 'manual' and gateway_key = p_reference and order_id <> p_id) then 'key_used'
     end;
     if a.outcome is not null then
         if a.outcome = 'amount_mismatch' then a.body := json_build_object('kind', o.kind)::text; end if;
         return a;
     end if;
     t := sugang.current_attempt(p_id);
+    update sugang.payment_attempts set gateway_key = p_reference where id = t.id;
     o := sugang.settle(o, t.id, 'captured', jsonb_build_object(
         'amount', p_amount::text, 'reason', p_reason, 'reference', p_reference, 'confirmed_by', p_user,
         -- Ids with this prefix are ours, and unique.

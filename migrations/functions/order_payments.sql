@@ -84,6 +84,10 @@ begin
         update sugang.orders set status = 'awaiting_deposit', expires_at = due where id = p_id returning * into o;
         a.outcome := 'accepted';
         a.body := (select object from sugang.order_json(o));
+    elsif not o.needs_opening and exists (
+            select from sugang.payment_attempts
+            where gateway = o.gateway and gateway_key = p_gateway_key and (order_id <> p_id or not is_live)) then
+        a.outcome := 'key_used';
     else
         update sugang.payment_attempts
             set status = 'sent', window_key = p_gateway_key, tries = tries + 1, sent_at = clock_timestamp(),
@@ -98,8 +102,8 @@ begin
     return a;
 end $$;
 
--- p_account: where the user pays a deposit that an operator confirms. What is still to be known is not kept under the
--- key: repeated, the request finds the order as it is by then, and an order takes one approval.
+-- p_account: where the user pays a deposit that an operator confirms. What is still to be known is no answer that is
+-- kept: repeated, the request finds the order as it is by then, and an order takes one approval.
 create or replace function sugang.begin_approval(p_function text, p_user bigint, p_order bigint, p_gateway_key text,
                                                  p_amount text, p_lease_ms bigint, p_deposit_seconds bigint,
                                                  p_account text, p_request_id text, p_key text, p_fingerprint text,
@@ -107,13 +111,23 @@ create or replace function sugang.begin_approval(p_function text, p_user bigint,
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    kept_attempt text;
 begin
     if p_function is distinct from 'begin_approval' then perform sugang.misrouted(p_function, 'begin_approval'); end if;
     a := sugang.begin_idempotent(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return sugang.with_now(a); end if;
-    a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
-                                  make_interval(secs => p_lease_ms / 1e3), make_interval(secs => p_deposit_seconds),
-                                  p_account);
+    kept_attempt := a.body;
+    a.body := sugang.declined_approval(p_user, p_order, kept_attempt);
+    if a.body is not null then
+        a.outcome := 'ok';
+    else
+        a := sugang.do_begin_approval(p_user, p_order, p_gateway_key, p_amount::numeric,
+                                      make_interval(secs => p_lease_ms / 1e3),
+                                      make_interval(secs => p_deposit_seconds), p_account);
+    end if;
+    if a.outcome in ('send', 'accepted') then
+        perform sugang.keep_approval(p_user, p_order, p_key, p_fingerprint, kept_attempt);
+    end if;
     if a.outcome in ('send', 'accepted', 'not_opened', 'method_unavailable') then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, a);
 end $$;
@@ -262,7 +276,7 @@ begin
 end $$;
 
 -- Settles an attempt for its user, and keeps the answer under the key of the request that has begun it, if there is
--- one.
+-- one. What was not sent is no answer to be kept: the client may send it again, or correct it, under the same key.
 create or replace function sugang.settle_attempt(p_function text, p_attempt bigint, p_outcome text, p_facts text,
                                                  p_request_id text, p_key text, p_fingerprint text)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
@@ -280,6 +294,11 @@ begin
     o := sugang.settle(o, p_attempt, p_outcome, p_facts::jsonb);
     a.outcome := case when o.status in ('approving', 'awaiting_deposit') then 'accepted' else 'ok' end;
     a.body := (select object from sugang.order_json(o));
+    if p_outcome = 'not_sent' then
+        delete from sugang.idempotency_keys
+            where user_id = o.user_id and key = p_key and fingerprint = p_fingerprint and outcome = 'send';
+        return a;
+    end if;
     return sugang.end_idempotent(o.user_id, case when a.outcome = 'ok' then p_key end, p_fingerprint, a);
 end $$;
 

@@ -14,7 +14,7 @@ alter domain sugang.outcome add constraint known check (value in (
     'not_registered', 'already_completed', 'cancelled',
     -- orders
     'payment_required', 'held_before', 'send', 'accepted', 'order_in_progress', 'order_ended', 'already_paid',
-    'gateway_decides', 'not_opened', 'no_refund_due', 'method_unavailable',
+    'gateway_decides', 'not_opened', 'no_refund_due', 'method_unavailable', 'key_used',
     -- events of gateways
     'repeated', 'ignored', 'forged',
     -- cancelling a payment

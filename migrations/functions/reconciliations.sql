@@ -9,33 +9,37 @@ language sql volatile as $$
 $$;
 
 -- When it is asked again after an answer: once a day, until the payment is p_days old. What an event has asked for
--- meanwhile comes first.
+-- meanwhile, which has ended the lease, comes first.
 create or replace function sugang.plan_reconciliation(p_attempt bigint, p_days bigint) returns void
 language sql volatile as $$
     update sugang.payment_attempts
         set reconcile_at = case when ended_at > clock_timestamp() - make_interval(days => p_days::integer)
                                 then clock_timestamp() + interval '1 day' end
-        where id = p_attempt and (reconcile_at > clock_timestamp() or p_days = 0)
+        where id = p_attempt and (reconcile_at > clock_timestamp() or lease_until is not null)
 $$;
 
 -- Claims up to p_limit payments whose gateway is asked: first those of events (-infinity), with 0 days only those.
--- Without an answer, it is asked again soon.
+-- Without an answer, it is asked again soon. With 0 days, that of an event has to stay one, so only its lease tells
+-- when.
 create or replace function sugang.claim_reconciliations(p_function text, p_limit bigint, p_days bigint)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
+    -- An index finds what is due by a value that stays the same.
+    due_until timestamptz := case when p_days > 0 then clock_timestamp() else '-infinity' end;
+    again_at timestamptz := clock_timestamp() + interval '10 minutes';
 begin
     if p_function is distinct from 'claim_reconciliations' then
         perform sugang.misrouted(p_function, 'claim_reconciliations');
     end if;
     with due as (
         select id from sugang.payment_attempts
-        where reconcile_at < clock_timestamp() and (p_days > 0 or reconcile_at = '-infinity')
-          and status in ('captured', 'surplus')
+        where reconcile_at <= due_until and status in ('captured', 'surplus')
+          and (p_days > 0 or coalesce(lease_until < clock_timestamp(), true))
         order by reconcile_at limit p_limit for update skip locked
     ), claimed as (
         update sugang.payment_attempts t
-            set reconcile_at = case when p_days > 0 then clock_timestamp() + interval '10 minutes' else '-infinity' end
+            set reconcile_at = case when p_days > 0 then again_at else reconcile_at end, lease_until = again_at
             from due where t.id = due.id returning t as attempt, t.id, t.order_id, t.payment_id
     )
     select 'ok', coalesce(json_agg(json_build_object(

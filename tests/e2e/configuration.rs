@@ -22,6 +22,7 @@ async fn invalid_values_stop_the_start_and_are_named() {
         ("database_connections", "many"),
         ("cors_allowed_origins", "example.com"),
         ("public_url", "api.example.com"),
+        ("app_return_urls", "https://app.example.com/pay, javascript://x"),
         ("argon2_memory_kib", "1"),
         ("argon2_iterations", "0"),
         ("argon2_parallelism", "17"),
@@ -65,6 +66,8 @@ async fn invalid_values_stop_the_start_and_are_named() {
       the application is misconfigured: cors_allowed_origins must be empty, * or a list of origins (https://example.com) with commas
     public_url=api.example.com
       the application is misconfigured: public_url must be empty, or begin with http:// or https://
+    app_return_urls=https://app.example.com/pay, javascript://x
+      the application is misconfigured: app_return_urls must be empty, or a list of addresses (https://app.example.com/pay) without a query, with commas; none begins with javascript:, data:, vbscript:, blob: or file:
     argon2_memory_kib=1
       the application is misconfigured: argon2_memory_kib must be a whole number from 8 to 131072
     argon2_iterations=0

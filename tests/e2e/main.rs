@@ -77,6 +77,7 @@ mod operator {
 mod orders {
     mod approve;
     mod cancel;
+    mod keys;
     mod list;
     mod preorder;
     mod races;

@@ -424,6 +424,7 @@ mod tests {
             ("gateway_event_days", "0"),
             ("unproven_events_per_address", "all"),
             ("app_return_urls", "app.example/pay"),
+            ("app_return_urls", "https://app.example/pay, javascript://x"),
         ] {
             let why = why(name, value);
             assert!(why.starts_with(name), "{name}={value}: {why:?}");

@@ -3,6 +3,9 @@
 /// The longest address of an app: it is a part of another address.
 const MAX_URL_BYTES: usize = 500;
 
+/// The schemes of addresses that a browser executes or reads by itself. No app answers them.
+const REFUSED_SCHEMES: [&str; 5] = ["javascript", "data", "vbscript", "blob", "file"];
+
 /// What the addresses of apps begin with.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct AppReturnUrls(Vec<String>);
@@ -33,7 +36,8 @@ fn prefix(url: &str) -> Option<String> {
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
         && scheme
             .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
+        && !REFUSED_SCHEMES.contains(&scheme);
     let is_authority = !authority.is_empty()
         && authority
             .bytes()
@@ -107,6 +111,11 @@ mod tests {
             "https://app.example/../pay",
             "https://App.example/pay",
             "https://app.example/pay,x",
+            "javascript://x",
+            "data://x",
+            "vbscript://x",
+            "blob://x",
+            "file://x/",
         ] {
             assert_eq!(AppReturnUrls::parse(text), None, "{text}");
         }

@@ -186,7 +186,7 @@ impl Values {
         AppReturnUrls::parse(self.text("app_return_urls")).ok_or_else(|| {
             Misconfigured(
                 "app_return_urls must be empty, or a list of addresses (https://app.example.com/pay) without a query, \
-                 with commas"
+                 with commas; none begins with javascript:, data:, vbscript:, blob: or file:"
                     .into(),
             )
         })

@@ -105,6 +105,9 @@ errors! {
     /// An operator would do by hand what a gateway does.
     GATEWAY_DECIDES = error GatewayDecides
         "결제 대행사가 처리하는 주문입니다" "A gateway handles the payment of this order";
+    /// An operator confirms two orders by one deposit.
+    REFERENCE_USED = error ReferenceUsed
+        "다른 주문의 입금에 사용된 거래 번호입니다" "This reference stands for the deposit of another order";
     /// An operator would note a refund that is not owed.
     NO_REFUND_DUE = error NoRefundDue "환불할 금액이 없습니다" "Nothing of this order is to be given back";
     /// The body is longer than the configured limit.

@@ -5,7 +5,7 @@ use crate::{
     context::RequestContext,
     error::{
         ApiError, FieldProblem, FieldProblems,
-        catalog::{GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND},
+        catalog::{GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND, REFERENCE_USED},
     },
     extract::{Query, forms},
     http::Response,
@@ -143,6 +143,7 @@ fn done(row: FunctionRow) -> Result<Response, ApiError> {
         Outcome::NoRefundDue => Err((&NO_REFUND_DUE).into()),
         // Several refunds of the order wait for a person.
         Outcome::InvalidFields => Err(ApiError::Fields(FieldProblems::of("refund_id", FieldProblem::Required))),
+        Outcome::KeyUsed => Err((&REFERENCE_USED).into()),
         _ => Err(refusal(&row)),
     }
 }
@@ -154,7 +155,7 @@ mod description {
     use sugang_sdk::types::{CancelOrder, ConfirmOrder, ManagedOrder, OrderStatus, PaymentType, RefundOrder};
     use utoipa::{ToSchema, openapi::path::ParameterIn};
 
-    use super::{ApiError, GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND};
+    use super::{ApiError, GATEWAY_DECIDES, INVALID_PAGE, NO_REFUND_DUE, NOT_FOUND, REFERENCE_USED};
     use crate::{
         error::{
             FieldProblem, FieldProblems,
@@ -214,12 +215,13 @@ mod description {
         Description {
             summary: "Confirm that the deposit of an order has arrived".into(),
             more: "The user is registered. A deposit that is late gets a seat if one is free; otherwise the status is \
-                   `refund_due`, and the money is to be given back."
+                   `refund_due`, and the money is to be given back. One `reference` pays one order."
                 .into(),
             ..change(
                 ConfirmOrder::name(),
                 "amount",
-                [(&GATEWAY_DECIDES).into(), (&ALREADY_PAID).into(), (&ORDER_ENDED).into()]
+                [&GATEWAY_DECIDES, &ALREADY_PAID, &ORDER_ENDED, &REFERENCE_USED]
+                    .map(ApiError::from)
                     .into_iter()
                     .chain(KINDS.map(|kind| (&kind.amount_mismatch).into())),
             )

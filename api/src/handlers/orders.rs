@@ -10,7 +10,7 @@ use crate::{
         ApiError, FieldProblem, FieldProblems,
         catalog::{
             ALREADY_PAID, AMOUNT_OUT_OF_BOUNDS, INVALID_PAGE, NOT_FOUND, ORDER_ENDED, ORDER_IN_PROGRESS,
-            PAYMENT_DECLINED, PAYMENT_METHOD_UNAVAILABLE, SOLD_OUT,
+            PAYMENT_DECLINED, PAYMENT_KEY_USED, PAYMENT_METHOD_UNAVAILABLE, SOLD_OUT,
         },
     },
     extract::{Idempotency, Query, forms},
@@ -245,11 +245,18 @@ pub(crate) async fn approve(ctx: &RequestContext<'_>, caller: Caller) -> Result<
     let has_key = call.gateway_key.is_some();
     let mut row = ctx.execute(orders(), call).await?;
     if row.outcome == Outcome::Send {
-        row = pay(ctx, &row.payload()?, has_key, idempotency).await?;
+        let attempt: Attempt = row.payload()?;
+        let was_sent;
+        (row, was_sent) = pay(ctx, &attempt, idempotency).await?;
+        match was_sent {
+            true => {}
+            false if !has_key && attempt.needs_window_key() => return Err(key_required()),
+            false => return Err(not_reached(&attempt)),
+        }
     }
     let replayed = row.replayed;
     let done = match row.outcome {
-        Outcome::Ok if is_declined(&row)? => Err((&PAYMENT_DECLINED).into()),
+        Outcome::Ok if is_declined(&status_of(&row)?) => Err((&PAYMENT_DECLINED).into()),
         Outcome::Ok => Ok(Response::text(200, "application/json", row.body)),
         Outcome::Accepted => Ok(Response::text(202, "application/json", row.body)),
         Outcome::AlreadyRegistered => Err((&kind_of(&row)?.already_registered).into()),
@@ -262,28 +269,25 @@ pub(crate) async fn approve(ctx: &RequestContext<'_>, caller: Caller) -> Result<
     ctx.mark_replay(replayed, done)
 }
 
-/// Has a gateway move the money, and settles what it says. Between both, no transaction is open.
+/// Has a gateway move the money, and settles what it says. Between both, no transaction is open. Returns whether
+/// anything was sent to the gateway; otherwise the order is as it was.
 pub(super) async fn pay(
     ctx: &RequestContext<'_>,
     attempt: &Attempt,
-    has_key: bool,
     idempotency: Idempotency,
-) -> Result<FunctionRow, ApiError> {
+) -> Result<(FunctionRow, bool), ApiError> {
     let config = &ctx.state.config;
     let outcome = gateways::approve(&config.contracts, attempt, config.gateway_timeout).await;
-    let not_sent = outcome == gateways::Outcome::NotSent {};
-    // What was not sent is not an answer to be repeated: the client may send it again under the same key.
-    let key = idempotency.key.filter(|_| !not_sent);
     let row = ctx.execute(
         orders(),
-        settlement(ctx, attempt, &outcome, key, idempotency.fingerprint)?,
+        settlement(ctx, attempt, &outcome, idempotency.key, idempotency.fingerprint)?,
     );
-    let row = row.await?;
-    match not_sent {
-        true if !has_key && attempt.needs_window_key() => Err(key_required()),
-        true => Err(ApiError::unavailable(format!("{} was not reached", attempt.gateway))),
-        false => Ok(row),
-    }
+    Ok((row.await?, outcome != gateways::Outcome::NotSent {}))
+}
+
+/// The failure of an approval of which nothing has reached the gateway.
+pub(super) fn not_reached(attempt: &Attempt) -> ApiError {
+    ApiError::unavailable(format!("{} was not reached", attempt.gateway))
 }
 
 /// The refusal of an approval that comes before its payment window was closed with success.
@@ -315,15 +319,20 @@ pub(super) fn lease_ms(config: &Config) -> i64 {
     config.gateway_timeout.as_millis() as i64 + SETTLING_MS
 }
 
-/// Whether an order was settled without money: its payment was declined.
-pub(super) fn is_declined(row: &FunctionRow) -> Result<bool, ApiError> {
+/// The status of the order that a row has.
+pub(super) fn status_of(row: &FunctionRow) -> Result<OrderStatus, ApiError> {
     #[derive(serde::Deserialize)]
     struct Payload {
         status: OrderStatus,
     }
 
     let Payload { status } = row.payload()?;
-    Ok([OrderStatus::Held, OrderStatus::Expired].contains(&status))
+    Ok(status)
+}
+
+/// Whether an order that was settled got no money: its payment was declined.
+pub(super) fn is_declined(settled: &OrderStatus) -> bool {
+    [OrderStatus::Held, OrderStatus::Expired].contains(settled)
 }
 
 pub(crate) static CANCEL: Operation = Operation {
@@ -362,6 +371,7 @@ pub(super) fn refusal(row: &FunctionRow) -> ApiError {
         Outcome::OrderInProgress => (&ORDER_IN_PROGRESS).into(),
         Outcome::OrderEnded => (&ORDER_ENDED).into(),
         Outcome::AlreadyPaid => (&ALREADY_PAID).into(),
+        Outcome::KeyUsed => (&PAYMENT_KEY_USED).into(),
         _ => row.idempotency_error(),
     }
 }
@@ -385,10 +395,10 @@ mod description {
 
     use super::{
         ALREADY_PAID, AMOUNT_OUT_OF_BOUNDS, ApiError, INVALID_PAGE, ItemKind, KINDS, NOT_FOUND, ORDER_ENDED,
-        ORDER_IN_PROGRESS, PAYMENT_DECLINED, PAYMENT_METHOD_UNAVAILABLE, SOLD_OUT,
+        ORDER_IN_PROGRESS, PAYMENT_DECLINED, PAYMENT_KEY_USED, PAYMENT_METHOD_UNAVAILABLE, SOLD_OUT,
     };
     use crate::{
-        error::{FieldProblem, FieldProblems, catalog::PAYMENT_KEY_USED},
+        error::{FieldProblem, FieldProblems},
         operation::{
             description::{BODIES, Body, Description, Success, body, caller, keyed, page_of, required},
             parameters::{day_parameter, id, idempotency_key, page_parameter, parameter, string},
@@ -499,6 +509,7 @@ mod description {
                     required("payment_key"),
                     (&PAYMENT_DECLINED).into(),
                     (&PAYMENT_KEY_USED).into(),
+                    (&PAYMENT_METHOD_UNAVAILABLE).into(),
                     (&NOT_FOUND).into(),
                     (&ORDER_ENDED).into(),
                 ]
@@ -528,6 +539,7 @@ mod description {
                     (&ORDER_ENDED).into(),
                 ]
                 .into_iter()
+                .chain(body())
                 .chain(keyed()),
             ),
             cpu_bound: false,

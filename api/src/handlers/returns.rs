@@ -2,7 +2,6 @@
 //! which attempt it comes, and where the app goes on.
 
 use http::Method;
-use serde::Deserialize;
 use sugang_sdk::types::{ErrorCode, OrderStatus};
 
 use crate::{
@@ -16,16 +15,17 @@ use crate::{
         Idempotency, Query,
         forms::{MAX_KEY_CHARS, parse_amount},
     },
+    gateways::Attempt,
     http::Response,
     operation::{Handler, Operation},
     store::{
-        FunctionRow, Outcome,
+        Outcome,
         order_functions::{BeginReturn, orders},
     },
 };
 
 use super::{
-    orders::{is_declined, lease_ms, pay},
+    orders::{is_declined, lease_ms, not_reached, pay, status_of},
     unix_time,
 };
 
@@ -96,19 +96,28 @@ async fn return_from_gateway(ctx: &RequestContext<'_>) -> Result<Response, ApiEr
     };
     let row = ctx.execute(orders(), call).await?;
     if row.outcome == Outcome::Send {
-        let settled = pay(ctx, &row.payload()?, true, Idempotency::default()).await?;
-        let code = is_declined(&settled)?.then_some(ErrorCode::PaymentDeclined);
-        return redirect(&state.app_url, state.order, &settled, code);
+        let attempt: Attempt = row.payload()?;
+        let (settled, was_sent) = pay(ctx, &attempt, Idempotency::default()).await?;
+        let status = status_of(&settled)?;
+        let code = match was_sent {
+            true => is_declined(&status).then_some(ErrorCode::PaymentDeclined),
+            false => {
+                not_reached(&attempt).log(ctx.ids);
+                Some(ErrorCode::Unavailable)
+            }
+        };
+        return Ok(redirect(&state.app_url, state.order, &status, code));
     }
     let code = match row.outcome {
         Outcome::Ok | Outcome::Accepted | Outcome::NotOpened => None,
         Outcome::AmountMismatch => Some(ErrorCode::AmountMismatch),
         Outcome::AlreadyRegistered => Some(ErrorCode::AlreadyRegistered),
         Outcome::OrderEnded => Some(ErrorCode::OrderEnded),
+        Outcome::KeyUsed => Some(ErrorCode::PaymentKeyUsed),
         Outcome::NotFound => return Err((&INVALID_RETURN).into()),
         _ => return Err(row.unexpected()),
     };
-    redirect(&state.app_url, state.order, &row, code)
+    Ok(redirect(&state.app_url, state.order, &status_of(&row)?, code))
 }
 
 /// Whether the browser only guesses that its user will go there.
@@ -122,20 +131,14 @@ fn is_prefetch(ctx: &RequestContext<'_>) -> bool {
 
 /// Sends the browser on to the app, with nothing secret. The address that it came from has the key of the window, so no
 /// other server is told of it.
-fn redirect(app_url: &str, order: i64, row: &FunctionRow, code: Option<ErrorCode>) -> Result<Response, ApiError> {
-    #[derive(Deserialize)]
-    struct Payload {
-        status: OrderStatus,
-    }
-
-    let Payload { status } = row.payload()?;
+fn redirect(app_url: &str, order: i64, status: &OrderStatus, code: Option<ErrorCode>) -> Response {
     let separator = if app_url.contains('?') { '&' } else { '?' };
     let mut url = format!("{app_url}{separator}order={order}&status={}", status.as_str());
     if let Some(code) = code {
         url += &format!("&code={}", code.as_str());
     }
     let response = Response::empty(303).header("location", url);
-    Ok(response.header("referrer-policy", "no-referrer"))
+    response.header("referrer-policy", "no-referrer")
 }
 
 #[cfg(test)]
@@ -143,9 +146,12 @@ mod description {
     use utoipa::openapi::path::ParameterIn;
 
     use super::{ApiError, INVALID_RETURN, PREFETCH_REFUSED};
-    use crate::operation::{
-        description::{Description, Success, stores},
-        parameters::{parameter, string},
+    use crate::{
+        error::catalog::BUSY,
+        operation::{
+            description::{Description, Success, stores},
+            parameters::{parameter, string},
+        },
     };
 
     pub(super) fn return_from_gateway() -> Description {
@@ -176,7 +182,7 @@ mod description {
             ],
             body: None,
             success: Success::elsewhere(),
-            errors: [&INVALID_RETURN, &PREFETCH_REFUSED]
+            errors: [&INVALID_RETURN, &BUSY, &PREFETCH_REFUSED]
                 .into_iter()
                 .map(ApiError::from)
                 .chain(stores())

@@ -77,6 +77,7 @@ outcomes! {
     NotOpened = "not_opened",
     NoRefundDue = "no_refund_due",
     MethodUnavailable = "method_unavailable",
+    KeyUsed = "key_used",
 
     // Events of gateways.
     Repeated = "repeated",

@@ -14,7 +14,7 @@ begin
             exists (select from {registrations} r
                     where r.user_id = p_user and r.{item_id} = i.id and r.status <> 'cancelled') as is_registered,
             i.registration_count, i.capacity,
-            i.capacity - least(i.registration_count, i.capacity) as remaining) o)
+            sugang.seats_left(i.capacity, i.registration_count, i.held_count) as remaining) o)
         page (o_ordinality, o));
 end $$;
 

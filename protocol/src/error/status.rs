@@ -47,6 +47,7 @@ pub const fn status_of(code: &ErrorCode) -> u16 {
         | ErrorCode::OrderEnded
         | ErrorCode::AlreadyPaid
         | ErrorCode::GatewayDecides
+        | ErrorCode::ReferenceUsed
         | ErrorCode::NoRefundDue
         | ErrorCode::TooManyWebhooks => 409,
         ErrorCode::PreconditionFailed => 412,

@@ -52,7 +52,7 @@ impl ManagedOrders {
     ///
     /// # Errors
     /// [`ErrorCode`](crate::types::ErrorCode): `Invalid`, `NotFound`, `AmountMismatch`, `AlreadyPaid`, `OrderEnded`,
-    /// `GatewayDecides`.
+    /// `GatewayDecides`, `ReferenceUsed`.
     pub fn confirm(&self, id: OrderId, confirm: ConfirmOrder) -> Keyed<ConfirmOrder, ManagedOrder> {
         Keyed::new(self.0.clone(), format!("api/operator/orders/{id}/confirm/"), confirm)
     }

@@ -88,7 +88,7 @@ codes! {
     RefundDeclined = "refund_declined",
     /// The price has to be paid by a pre-order; the key `preorder` has its path.
     PaymentRequired = "payment_required",
-    /// No gateway takes this payment method for a pre-order.
+    /// No gateway takes this payment method now.
     PaymentMethodUnavailable = "payment_method_unavailable",
     /// The order is being paid, and its outcome is not known yet.
     OrderInProgress = "order_in_progress",
@@ -102,6 +102,8 @@ codes! {
     AlreadyPaid = "already_paid",
     /// The order is paid by a gateway, which alone says what has arrived.
     GatewayDecides = "gateway_decides",
+    /// The bank's reference stands for the deposit of another order.
+    ReferenceUsed = "reference_used",
     /// No money of the order waits to be given back by hand.
     NoRefundDue = "no_refund_due",
     /// No further webhook can be created.

@@ -104,7 +104,7 @@ pub struct ItemFigures {
     /// How many may register; null for no limit.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub capacity: Option<i64>,
-    /// How many of the capacity are left; null for no limit.
+    /// How many seats are neither registered nor held by an order; null for no limit.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub remaining: Option<i64>,
     /// By how many the registrations exceed a capacity that was lowered.

@@ -61,7 +61,7 @@ pub struct Item<Id> {
     /// How many may register; null for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<i64>,
-    /// How many of the capacity are left; null for no limit.
+    /// How many seats are neither registered nor held by an order; null for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining: Option<i64>,
 }

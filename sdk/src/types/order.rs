@@ -249,7 +249,7 @@ pub struct OrderAttempt {
     /// By which the gateway knows it.
     #[cfg_attr(feature = "openapi", schema(examples("sugang_0f8e7c1a5b2d4e6f9a3c8b7d6e5f4a3b")))]
     pub reference: String,
-    /// The gateway's own id of the payment.
+    /// The gateway's own id of the payment; with `manual`, the bank's reference that an operator has confirmed.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub gateway_key: Option<String>,
     /// How much has come.
@@ -294,7 +294,7 @@ pub struct ManagedOrder {
 pub struct ConfirmOrder {
     /// How much has arrived. Another amount than the price is refused.
     pub amount: Money,
-    /// By which the bank knows the deposit.
+    /// By which the bank knows the deposit. One that stands for the deposit of another order is refused.
     #[cfg_attr(feature = "openapi", schema(examples("20261123-000123")))]
     pub reference: String,
     /// Why it is confirmed, kept with the attempt.

@@ -1,12 +1,15 @@
 //! `GET /api/operator/orders/`, and what operators do with an order.
 
+use std::future::IntoFuture;
+
+use futures::future::join;
 use rstest::rstest;
 use serde_json::{Value, json};
 use sugang_tests::{COURSE, EXAM, Item, Kind, assert_answer};
 
 use crate::{
     storm::assert_audit,
-    support::{approve, cancel_order, confirm, operator, ordered, paid, preorder, register, shop},
+    support::{approve, cancel_order, confirm, operator, ordered, paid, preorder, register, shop, tally},
 };
 
 #[rstest]
@@ -32,7 +35,7 @@ async fn confirms_what_has_arrived(#[values(EXAM, COURSE)] kind: Kind) {
             "created_at": "[now]",
             "ended_at": "[now]",
             "gateway": "manual",
-            "gateway_key": null,
+            "gateway_key": "bank-1",
             "id": 1,
             "payment_id": 1,
             "reference": "[reference]",
@@ -115,6 +118,54 @@ async fn another_amount_is_not_confirmed(#[values(EXAM, COURSE)] kind: Kind) {
     }
     "#);
     assert_eq!(confirm(&app, 99, &operator).await.code(), "not_found");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_reference_stands_for_one_deposit(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = shop().await;
+    let operator = operator(&app).await;
+    let id = app.add(kind, Item::default()).await;
+    let mut orders = Vec::new();
+    for name in ["minsu", "jiyoung", "sora", "hana"] {
+        let user = app.user(name).await;
+        orders.push(ordered(&preorder(&app, kind, id, &user).await));
+    }
+    let confirm = |order: i64, reference: &str| {
+        let body = json!({"amount": "45000.00", "reference": reference, "reason": "입금 확인"});
+        app.post(format!("/api/operator/orders/{order}/confirm/"))
+            .by(&operator)
+            .json(&body)
+    };
+    assert_eq!(confirm(orders[0], "입금 1").await.json()["status"], "paid");
+    let again = confirm(orders[1], "입금 1").header("idempotency-key", "key").await;
+    assert_answer!(again, @r#"
+    {
+      "status": "409 Conflict",
+      "body": {
+        "code": "reference_used",
+        "error": "다른 주문의 입금에 사용된 거래 번호입니다",
+        "request_id": "[request id]"
+      }
+    }
+    "#);
+    let corrected = confirm(orders[1], "입금 2").header("idempotency-key", "key").await;
+    assert_eq!(corrected.json()["status"], "paid", "{corrected:?}");
+    // As the key of a payment window, which the gateway `manual` does not have, it means nothing.
+    let path = format!("/orders/{}/approve/", orders[2]);
+    let sora = app.known_user(4, "sora");
+    let approved = app.post(path).by(&sora).json(&json!({"payment_key": "입금 2"})).await;
+    assert_eq!(approved.status, 202, "{approved:?}");
+
+    let both = join(
+        confirm(orders[2], "입금 3").into_future(),
+        confirm(orders[3], "입금 3").into_future(),
+    );
+    let (first, second) = both.await;
+    let refused = if first.status == 200 { &second } else { &first };
+    assert_eq!(tally(&[first.clone(), second.clone()]), [(200, 1), (409, 1)]);
+    assert_eq!(refused.code(), "reference_used");
+    assert_audit(&app).await;
 }
 
 /// A deposit that comes after the order has ended gets a free seat.

@@ -5,7 +5,10 @@ use sugang_tests::{App, COURSE, EXAM, Item, Kind, assert_answer};
 
 use crate::{
     storm::assert_audit,
-    support::{approve, cancel, let_expire, operator, ordered, paid, payment, preorder, register, shop, shop_with},
+    support::{
+        approve, cancel, cancel_order, let_expire, operator, ordered, paid, payment, preorder, register, shop,
+        shop_with,
+    },
 };
 
 /// What the item counts: registrations, and seats that are held.
@@ -71,6 +74,43 @@ async fn holds_a_seat(#[values(EXAM, COURSE)] kind: Kind) {
         assert_eq!(other.code(), "sold_out");
     }
     assert_audit(&app).await;
+}
+
+/// What is shown as left is what a user can take.
+#[rstest]
+#[tokio::test]
+async fn a_held_seat_is_not_shown_as_left(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = shop().await;
+    let (operator, minsu, jiyoung) = (operator(&app).await, app.user("minsu").await, app.user("jiyoung").await);
+    let item = Item {
+        title: "Rust",
+        capacity: Some(3),
+        ..Item::default()
+    };
+    let id = app.add(kind, item).await;
+    let left = async || {
+        let mut left = Vec::new();
+        let managed = format!("/api/operator{}", kind.item(id));
+        for path in [kind.item(id), format!("{managed}figures/"), managed] {
+            left.push(app.get(path).by(&operator).await.json()["remaining"].clone());
+        }
+        for list in ["", "?search=rust", "?sort=popular"] {
+            let list = app.get(format!("{}{list}", kind.path)).by(&minsu).await;
+            left.push(list.json()["results"][0]["remaining"].clone());
+        }
+        left
+    };
+    paid(&register(&app, kind, id, &jiyoung).await);
+    let order = ordered(&preorder(&app, kind, id, &minsu).await);
+    assert_eq!(left().await, vec![1; 6]);
+    let lower = format!("update {} set capacity = 1", kind.items);
+    app.run(&lower, &[]).await;
+    assert_eq!(left().await, vec![0; 6]);
+    app.run(&lower.replace("= 1", "= 3"), &[]).await;
+    cancel_order(&app, order, &minsu).await;
+    assert_eq!(left().await, vec![2; 6]);
+    app.run(&lower.replace("= 1", "= null"), &[]).await;
+    assert_eq!(left().await, vec![serde_json::Value::Null; 6]);
 }
 
 /// In the order of the contract for a registration, and before it the method that no gateway takes.

@@ -183,6 +183,40 @@ async fn a_refusal_leads_back_to_the_app() {
 }
 
 #[tokio::test]
+async fn the_key_of_another_payment_leads_back_to_the_app() {
+    let (toss, app) = start().await;
+    let (minsu, sora) = (app.user("minsu").await, app.user("sora").await);
+    let order = hold(&app, EXAM, &minsu).await;
+    let other = hold(&app, EXAM, &sora).await;
+    let others = agreed(&toss, &other);
+    assert!(location(&app.get(format!("{}{others}", path(&other))).await).ends_with("&status=paid"));
+    let [own, paid] = [&order, &other].map(|order| order["reference"].as_str().unwrap());
+    let stolen = others.replace(paid, own);
+    assert_eq!(
+        location(&app.get(format!("{}{stolen}", path(&order))).await),
+        "https://app.example/pay/done?tab=1&order=1&status=held&code=payment_key_used"
+    );
+    assert!(location(&app.get(format!("{}{}", path(&order), agreed(&toss, &order))).await).ends_with("&status=paid"));
+    assert_books(&app, &toss, 90_000).await;
+}
+
+/// No browser is left with an answer for programs.
+#[tokio::test]
+async fn a_gateway_that_is_not_reached_leads_back_to_the_app() {
+    let (toss, app) = start().await;
+    let minsu = app.user("minsu").await;
+    let order = hold(&app, EXAM, &minsu).await;
+    let back = format!("{}{}", path(&order), agreed(&toss, &order));
+    drop(toss);
+    for _ in 0..2 {
+        assert_eq!(
+            location(&app.get(&back).await),
+            "https://app.example/pay/done?tab=1&order=1&status=held&code=unavailable"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_known_yet_is_said_so() {
     let (toss, app) = start().await;
     let minsu = app.user("minsu").await;

@@ -2,12 +2,13 @@
 
 use rstest::rstest;
 use serde_json::{Value, json};
-use sugang_tests::{COURSE, EXAM, Kind, Plan, TOSS_SECRET};
+use sugang_tests::{COURSE, EXAM, Item, Kind, Plan, TOSS_SECRET, TossServer};
 
 use super::shop::{At, Shop};
 use crate::{
     storm::{assert_audit, audit},
     support::{cancel, operator},
+    toss::{self, SWEEP_SECRET},
 };
 
 /// What a look-up has not told is asked again soon, and not a day later.
@@ -25,6 +26,40 @@ async fn a_look_up_that_fails_is_repeated_soon() {
     shop.reconcile().await;
     shop.assert_books(10_000, 1).await;
     assert!(!shop.app.one::<bool>(soon, &[]).await, "then daily");
+}
+
+/// With `0` days, the sweep asks because of events alone. What fails is asked again later, and the others first.
+#[tokio::test]
+async fn without_days_a_look_up_that_fails_is_repeated_later() {
+    let toss = TossServer::start().await.expect("there is a free port");
+    let app = toss::with(&toss).with("gateway_reconcile_days", 0).start().await;
+    let minsu = app.user("minsu").await;
+    for _ in 0..10 {
+        let item = app.add(EXAM, Item::default()).await;
+        let (order, key) = toss::agree(&app, &toss, EXAM, item, &minsu).await;
+        assert_eq!(toss::approve(&app, order, &key, &minsu).await.status, 200);
+    }
+    // What the sweep does, and whether it goes on at once.
+    let sweep = async || {
+        let swept = app.post("/internal/sweep/").bearer(SWEEP_SECRET).await.json().clone();
+        (swept["reconciled"].as_u64(), swept["again_in_seconds"] == 0)
+    };
+    assert_eq!(sweep().await, (Some(0), false));
+    let told = "update sugang.payment_attempts set reconcile_at = '-infinity', lease_until = null";
+    app.run(told, &[]).await;
+    for _ in 0..20 {
+        toss.plan_look_up(Plan::FailBefore);
+    }
+    for expected in [(8, true), (2, false), (0, false)] {
+        assert_eq!(sweep().await, (Some(expected.0), expected.1));
+    }
+    let later = "update sugang.payment_attempts set lease_until = lease_until - interval '11 minutes'";
+    for expected in [(8, true), (2, false), (0, false)] {
+        app.run(later, &[]).await;
+        assert_eq!(sweep().await, (Some(expected.0), expected.1));
+    }
+    let due = "select count(*) from sugang.payment_attempts where reconcile_at is not null";
+    assert_eq!(app.one::<i64>(due, &[]).await, 0);
 }
 
 #[rstest]
