@@ -326,6 +326,44 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "alter table sugang.ledger drop constraint ledger_accounts_known;
          update sugang.ledger set credit = 'cash' where source = 'payment' and source_id = 1",
     ),
+    // Accounts that are known, and not those of the step.
+    by(
+        "ledger_entry",
+        "refund 1 done",
+        "update sugang.ledger set debit = 'sales' where source = 'refund' and source_id = 1",
+    ),
+    by(
+        "ledger_entry",
+        "payment 1 captured",
+        "update sugang.ledger set credit = 'sales_returns' where source = 'payment' and source_id = 1",
+    ),
+    // The figures by day.
+    by(
+        "ledger_entry",
+        "payment 1 captured",
+        "update sugang.ledger set at = at - interval '400 days' where source = 'payment' and source_id = 1",
+    ),
+    by(
+        "ledger_time_of_refund",
+        "1 done",
+        "update sugang.ledger set at = at - interval '400 days' where source = 'refund' and source_id = 1",
+    ),
+    by(
+        "ledger_time_of_refund",
+        "1 done",
+        "update sugang.ledger set at = at + interval '2 hours' where source = 'refund' and source_id = 1",
+    ),
+    // A step of which another check believes that the money went back in another way.
+    by(
+        "ledger_of_refund",
+        "1",
+        "update sugang.ledger set step = 'external' where source = 'refund' and source_id = 1",
+    ),
+    by(
+        "ledger_reversal",
+        "1",
+        "update sugang.ledger set step = 'reversed' where source = 'refund' and source_id = 1",
+    ),
     // The history: changes, gaps, forgeries.
     by("audit_log_chain", "", "update sugang.audit_log set actor_id = 2 where id = 3"),
     by("audit_log_chain", "", "update sugang.audit_log set at = at - interval '1 day' where id = 1"),
