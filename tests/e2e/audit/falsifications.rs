@@ -222,6 +222,12 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "insert into sugang.gateway_events (id, gateway, event_key, attempt_id, body, is_signed, lease_until)
             overriding system value values (1, 'toss', 'event-1', 1, '{}', false, now() - interval '2 days')",
     ),
+    by(
+        "event_never_looked_up",
+        "1",
+        "insert into sugang.gateway_events (id, gateway, event_key, attempt_id, body, is_signed, lease_until)
+            overriding system value values (1, 'toss', 'event-1', 1, '{}', false, 'infinity')",
+    ),
     by("audit_log_of_order", "1 was changed", "update sugang.orders set title = 'x' where id = 1"),
     by(
         "audit_log_of_order",
@@ -691,6 +697,26 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "update sugang.payment_attempts set gateway = 'toss' where id = 1;
          insert into sugang.refunds (id, payment_id, amount, status) overriding system value
             values (901, 6, 1, 'requested')",
+    ),
+    by(
+        "refund_left_alone",
+        "901",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 1;
+         insert into sugang.refunds (id, payment_id, amount, status, due_at) overriding system value
+            values (901, 6, 1, 'requested', 'infinity')",
+    ),
+    // No gateway was asked.
+    by(
+        "refund_without_evidence",
+        "901",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 1;
+         insert into sugang.refunds (id, payment_id, amount, status) overriding system value values (901, 6, 1, 'done')",
+    ),
+    // With the triggers on: nothing says that what is owed was paid out.
+    by(
+        "refund_without_evidence",
+        "3",
+        "set local session_replication_role = origin; update sugang.refunds set status = 'done' where payment_id = 8",
     ),
     by(
         "refund_long_under_way",
