@@ -150,6 +150,54 @@ pub const FALSIFICATIONS: &[Falsification] = &[
          update sugang.payment_attempts set captured = 1 where id = 1",
     ),
     by("captured_is_price", "1", "update sugang.orders set price = 1 where id = 1"),
+    // With the triggers on: the gateway may have taken the money, and nothing looks it up any more.
+    by(
+        "approval_without_outcome",
+        "2",
+        "set local session_replication_role = origin;
+         update sugang.orders set status = 'approving' where id = 2;
+         update sugang.payment_attempts set status = 'sent', sent_at = now() where id = 2;
+         update sugang.orders set status = 'expired' where id = 2;
+         update sugang.payment_attempts set status = 'void', ended_at = now() where id = 2",
+    ),
+    by(
+        "approval_without_outcome",
+        "2",
+        "set local session_replication_role = origin;
+         update sugang.orders set status = 'approving' where id = 2;
+         update sugang.payment_attempts set status = 'sent', sent_at = now() where id = 2;
+         update sugang.orders set status = 'expired' where id = 2;
+         update sugang.payment_attempts set status = 'declined', ended_at = now() where id = 2",
+    ),
+    by(
+        "attempt_was_changed",
+        "1",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 1",
+    ),
+    by(
+        "attempt_was_changed",
+        "2",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 2",
+    ),
+    by(
+        "attempt_was_changed",
+        "1",
+        r#"update sugang.payment_attempts set facts = facts || '{"external_id": "bank-2"}' where id = 1"#,
+    ),
+    // A gateway that has taken the money itself.
+    by(
+        "attempt_was_changed",
+        "1",
+        "update sugang.orders set gateway = 'toss' where id = 1;
+         update sugang.payment_attempts set gateway = 'toss', gateway_key = 'other', facts = facts - 'confirmed_by'
+            where id = 1",
+    ),
+    by(
+        "attempt_was_changed",
+        "1",
+        "update sugang.orders set gateway = 'toss' where id = 1;
+         update sugang.payment_attempts set gateway = 'toss' where id = 1",
+    ),
     by(
         "order_status_against_money",
         "1 is paid without a capture",
