@@ -116,6 +116,47 @@ pub const FALSIFICATIONS: &[Falsification] = &[
          insert into sugang.deliveries (webhook_id, event_id, subject, subject_id)
             select 1, 1, 'payment', 1 from generate_series(1, 2)",
     ),
+    // Type or data of an event are overwritten.
+    by(
+        "event_was_changed",
+        "901",
+        "insert into sugang.outbox (id, type, subject, subject_id, data, change_id) overriding system value
+            select 901, 'payment.cancelled', subject, subject_id, sugang.change_json(h), id
+            from sugang.audit_log h where subject = 'payment' and subject_id = 1",
+    ),
+    by(
+        "event_was_changed",
+        "901",
+        "insert into sugang.outbox (id, type, subject, subject_id, data, change_id) overriding system value
+            select 901, 'payment.paid', subject, subject_id,
+                   (sugang.change_json(h)::jsonb || jsonb_build_object('item_id', 2))::json, id
+            from sugang.audit_log h where subject = 'payment' and subject_id = 1",
+    ),
+    by(
+        "event_was_changed",
+        "901",
+        r#"insert into sugang.outbox (id, type, subject, subject_id, data) overriding system value
+            values (901, 'refund.refused', 'refund', 1, '{"refund_id": 1, "payment_id": 2, "status": "done"}')"#,
+    ),
+    by(
+        "delivery_without_try",
+        "901",
+        "insert into sugang.deliveries (id, webhook_id, event_id, subject, subject_id, status, ended_at)
+            overriding system value values (901, 1, 1, 'payment', 1, 'delivered', now())",
+    ),
+    // It was tried, and the receiver did not take it.
+    by(
+        "delivery_without_try",
+        "901",
+        "insert into sugang.deliveries (id, webhook_id, event_id, subject, subject_id, status, last_at, last_status, ended_at)
+            overriding system value values (901, 1, 1, 'payment', 1, 'delivered', now(), 500, now())",
+    ),
+    by(
+        "delivery_without_try",
+        "901",
+        "insert into sugang.deliveries (id, webhook_id, event_id, subject, subject_id, next_at)
+            overriding system value values (901, 1, 1, 'payment', 1, 'infinity')",
+    ),
     // Orders, their seats and their money.
     by("held_count", "5", "update {items} set held_count = 0 where id = 5"),
     by("held_count", "5", "delete from sugang.orders where id = 2"),
