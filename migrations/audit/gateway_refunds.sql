@@ -19,12 +19,25 @@ select r.id::text from sugang.refunds r
 where r.status = 'sent' and r.idempotency_key is null
   and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway));
 
+-- No lease and no pause is longer than an hour.
 -- check: refund_left_alone
 -- advice: The sweep does not look after it: update sugang.refunds set due_at = now() where id = <id>; the look-up
 -- before it is sent finds what was given back.
 select r.id::text from sugang.refunds r
-where (r.status = 'sent' or r.status = 'requested' and r.code is null) and r.due_at is null
+where (r.status = 'sent' or r.status = 'requested' and r.code is null)
+  and (r.due_at is null or r.due_at > clock_timestamp() + interval '1 day')
   and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway));
+
+-- A gateway has an id of what it has given back. What a person has, or a bank by itself, has a reference. Of a payment
+-- that an operator confirms, only a part goes back without either. Before V41, no gateway was asked.
+-- check: refund_without_evidence
+-- advice: Our books say that it was given back, and not by whom. Look for it in the gateway's console, and put its id
+-- there, or that of the transfer, into sugang.refunds.reference. If the user has not got it, pay it out first.
+select r.id::text from sugang.refunds r
+where r.status in ('done', 'external') and r.gateway_id is null and r.reference is null
+  and r.requested_at > (select max(applied_at) from sugang.migrations where script = 'V41__gateway_refunds')
+  and exists (select from sugang.payment_attempts t
+              where t.payment_id = r.payment_id and (r.ends_payment or sugang.gives_back(t.gateway)));
 
 -- check: refund_long_under_way
 -- advice: For half a day nothing has told what has become of it. Is the gateway still configured, with a key that it

@@ -8051,16 +8051,17 @@ create or replace function sugang.event_type(p sugang.audit_log) returns text la
     end
 $$;
 
+-- What is told of it.
+create or replace function sugang.change_json(p sugang.audit_log) returns json language sql stable as $$
+    select json_build_object(
+        case when p.subject in ('payment', 'order') then p.subject else 'registration' end || '_id', p.subject_id,
+        'user_id', p.user_id, 'item_type', p.item_kind, 'item_id', p.item_id, 'status', p.status)
+$$;
+
 create or replace function sugang.publish_change() returns trigger language plpgsql as $$
 begin
     if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
-    perform sugang.publish(
-        sugang.event_type(new), new.subject, new.subject_id,
-        json_build_object(
-            case when new.subject in ('payment', 'order') then new.subject else 'registration' end || '_id',
-            new.subject_id, 'user_id', new.user_id, 'item_type', new.item_kind, 'item_id', new.item_id,
-            'status', new.status),
-        new.id);
+    perform sugang.publish(sugang.event_type(new), new.subject, new.subject_id, sugang.change_json(new), new.id);
     return null;
 end $$;
 create or replace trigger sugang_outbox after insert on sugang.audit_log
@@ -11186,7 +11187,41 @@ where case
                                 and o.user_id = w.user_id)))
         or k.amount <> (select p.amount from payments p where p.id = k.payment_id and p.history_entries = 1) end
 $query$),
-(4::bigint, 'bucket_counts', 'course',
+(4::bigint, 'approval_without_outcome', null::text,
+'The order has ended while a gateway was asked, and nothing tells what has become of the money. Look the attempt''s reference up in the gateway''s console, and give back what was taken.',
+$query$
+with ended as (
+    select distinct h.subject_id as id
+    from sugang.audit_log h join sugang.audit_log n on (n.subject, n.subject_id) = (h.subject, h.subject_id)
+    where h.subject = 'order' and h.status = 'approving' and n.entry = h.entry + 1
+      and n.status in ('expired', 'cancelled')
+)
+select e.id::text from ended e
+cross join lateral (
+    select status, code, facts from sugang.payment_attempts where order_id = e.id order by id desc limit 1) t
+where case t.status
+    when 'declined' then t.code is null
+    when 'void' then (t.facts ? 'taken_back') is not true
+    else t.status in ('open', 'sent', 'waiting')
+end
+$query$),
+(5::bigint, 'attempt_was_changed', null::text,
+'Compare the attempt with the gateway''s console and a backup. With a wrong gateway or key, its money is neither looked up nor given back.',
+$query$
+select t.id::text from sugang.payment_attempts t
+join sugang.orders o on o.id = t.order_id
+left join payments p on p.id = t.payment_id
+where t.gateway <> o.gateway and t.code is distinct from 'deposit_taken_back'
+      and not exists (select from sugang.payment_attempts n where n.order_id = t.order_id and n.id > t.id)
+   or t.payment_id is not null
+      and ((t.gateway = 'manual') <> coalesce(t.facts ? 'confirmed_by', false)
+           or t.gateway in ('toss', 'kakaopay', 'stripe') and t.gateway_key <> t.facts ->> 'external_id'
+           or p.history_entries <= case when t.status = 'captured' and p.status <> 'paid' then 2 else 1 end
+              and p.external_transaction_id is distinct from
+                  coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference)
+                  || coalesce('#' || (1 + jsonb_array_length(t.facts -> 'taken_back'))::text, ''))
+$query$),
+(6::bigint, 'bucket_counts', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 with edges as (
@@ -11212,7 +11247,7 @@ with edges as (
 select concat_ws('/', edge, level, bucket) from counted full join kept using (edge, level, bucket)
 where coalesce(counted.n, 0) <> coalesce(kept.n, 0)
 $query$),
-(5::bigint, 'bucket_counts', 'test',
+(7::bigint, 'bucket_counts', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 with edges as (
@@ -11238,7 +11273,7 @@ with edges as (
 select concat_ws('/', edge, level, bucket) from counted full join kept using (edge, level, bucket)
 where coalesce(counted.n, 0) <> coalesce(kept.n, 0)
 $query$),
-(6::bigint, 'available_count', 'course',
+(8::bigint, 'available_count', 'course',
 'update sugang.available_counts set valid_from = ''infinity''; the next request counts again.',
 $query$
 select kind from sugang.available_counts
@@ -11246,7 +11281,7 @@ where kind = 'course' and valid_from <= now() and now() < valid_until
   and not exists (select from sugang.bucket_changes where kind = 'course')
   and n <> (select count(*) from courses where not hidden and start_at <= now() and end_at >= now())
 $query$),
-(7::bigint, 'available_count', 'test',
+(9::bigint, 'available_count', 'test',
 'update sugang.available_counts set valid_from = ''infinity''; the next request counts again.',
 $query$
 select kind from sugang.available_counts
@@ -11254,7 +11289,7 @@ where kind = 'test' and valid_from <= now() and now() < valid_until
   and not exists (select from sugang.bucket_changes where kind = 'test')
   and n <> (select count(*) from tests where not hidden and start_at <= now() and end_at >= now())
 $query$),
-(8::bigint, 'search_count', 'course',
+(10::bigint, 'search_count', 'course',
 'delete from sugang.search_counts; the next searches count again.',
 $query$
 with latest as materialized (
@@ -11271,7 +11306,7 @@ where a.n <> (select count(*) from sugang.course_search s join courses i on i.id
                     or (s.created_at, s.item_id) < (l.next_created_at, l.next_item_id))
                 and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)))
 $query$),
-(9::bigint, 'search_count', 'test',
+(11::bigint, 'search_count', 'test',
 'delete from sugang.search_counts; the next searches count again.',
 $query$
 with latest as materialized (
@@ -11288,7 +11323,7 @@ where a.n <> (select count(*) from sugang.test_search s join tests i on i.id = s
                     or (s.created_at, s.item_id) < (l.next_created_at, l.next_item_id))
                 and (not l.available or (i.start_at <= l.until and i.end_at >= l.until)))
 $query$),
-(10::bigint, 'search_bitmap', 'course',
+(12::bigint, 'search_bitmap', 'course',
 'delete from sugang.search_bitmap_sets; the sweep makes them again.',
 $query$
 with in_use as materialized (
@@ -11303,7 +11338,7 @@ where a.n <> (select count(*) from sugang.course_search s join courses i on i.id
               where s.search_vector @@ c.words
                 and (not c.available or (i.start_at <= c.until and i.end_at >= c.until)))
 $query$),
-(11::bigint, 'search_bitmap', 'test',
+(13::bigint, 'search_bitmap', 'test',
 'delete from sugang.search_bitmap_sets; the sweep makes them again.',
 $query$
 with in_use as materialized (
@@ -11318,48 +11353,58 @@ where a.n <> (select count(*) from sugang.test_search s join tests i on i.id = s
               where s.search_vector @@ c.words
                 and (not c.available or (i.start_at <= c.until and i.end_at >= c.until)))
 $query$),
-(12::bigint, 'refund_waits_for_a_person', null::text,
+(14::bigint, 'refund_waits_for_a_person', null::text,
 'The gateway has refused to give back what is owed, or needs an account (select code from sugang.refunds where id = <id>). Refund the payment once more, with an account if that is asked for; or pay it out, and note the refund of the order.',
 $query$
 select id::text from sugang.refunds where status = 'requested' and code is not null
 $query$),
-(13::bigint, 'second_refund_under_way', null::text,
+(15::bigint, 'second_refund_under_way', null::text,
 'Compare both with the gateway''s books. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from sugang.refunds
 where status = 'sent' group by payment_id having count(*) > 1
 $query$),
-(14::bigint, 'refund_without_key', null::text,
+(16::bigint, 'refund_without_key', null::text,
 'It was sent with a key that is not known any more. Compare it with the gateway''s books before anything is sent again.',
 $query$
 select r.id::text from sugang.refunds r
 where r.status = 'sent' and r.idempotency_key is null
   and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway))
 $query$),
-(15::bigint, 'refund_left_alone', null::text,
+(17::bigint, 'refund_left_alone', null::text,
 'The sweep does not look after it: update sugang.refunds set due_at = now() where id = <id>; the look-up before it is sent finds what was given back.',
 $query$
 select r.id::text from sugang.refunds r
-where (r.status = 'sent' or r.status = 'requested' and r.code is null) and r.due_at is null
+where (r.status = 'sent' or r.status = 'requested' and r.code is null)
+  and (r.due_at is null or r.due_at > clock_timestamp() + interval '1 day')
   and exists (select from sugang.payment_attempts t where t.payment_id = r.payment_id and sugang.gives_back(t.gateway))
 $query$),
-(16::bigint, 'refund_long_under_way', null::text,
+(18::bigint, 'refund_without_evidence', null::text,
+'Our books say that it was given back, and not by whom. Look for it in the gateway''s console, and put its id there, or that of the transfer, into sugang.refunds.reference. If the user has not got it, pay it out first.',
+$query$
+select r.id::text from sugang.refunds r
+where r.status in ('done', 'external') and r.gateway_id is null and r.reference is null
+  and r.requested_at > (select max(applied_at) from sugang.migrations where script = 'V41__gateway_refunds')
+  and exists (select from sugang.payment_attempts t
+              where t.payment_id = r.payment_id and (r.ends_payment or sugang.gives_back(t.gateway)))
+$query$),
+(19::bigint, 'refund_long_under_way', null::text,
 'For half a day nothing has told what has become of it. Is the gateway still configured, with a key that it accepts? Look the payment up in the gateway''s console.',
 $query$
 select id::text from sugang.refunds where status = 'sent' and requested_at < clock_timestamp() - interval '12 hours'
 $query$),
-(17::bigint, 'gateway_refund_twice', null::text,
+(20::bigint, 'gateway_refund_twice', null::text,
 'One refund of the gateway was booked twice. Compare with its books, and correct the other.',
 $query$
 select string_agg(id::text, '+' order by id) from sugang.refunds
 where gateway_id is not null group by payment_id, gateway_id having count(*) > 1
 $query$),
-(18::bigint, 'gateway_books', null::text,
+(21::bigint, 'gateway_books', null::text,
 'The gateway has given back more than the books have of this payment, or less (select facts -> ''difference'' from sugang.payment_attempts where payment_id = <id>). Compare each refund with the gateway''s console. Put the gateway''s id of one that it has made into sugang.refunds.reference; then update sugang.payment_attempts set reconcile_at = now() where payment_id = <id>, and the sweep compares again.',
 $query$
 select payment_id::text from sugang.payment_attempts where payment_id is not null and facts ? 'difference'
 $query$),
-(19::bigint, 'guards', null::text,
+(22::bigint, 'guards', null::text,
 'Run `update sugang.migrations set hash = '''' where script = ''functions''` and then `migrate` for functions and triggers. Create the others again as in migrations/expanded/schema.sql.',
 $query$
 with recorded as (
@@ -11397,7 +11442,7 @@ from pg_db_role_setting cross join unnest(setconfig) setting
 where setdatabase in (0, (select oid from pg_database where datname = current_database()))
   and setting like 'session\_replication\_role=%' and setting not like '%=origin'
 $query$),
-(20::bigint, 'audit_log_rights', null::text,
+(23::bigint, 'audit_log_rights', null::text,
 'revoke update, delete, truncate, trigger on sugang.audit_log, sugang.audit_seals, sugang.change_log, sugang.ledger from <role>;',
 $query$
 select concat_ws(' ', coalesce(quote_ident(rolname), 'public'), 'may', lower(privilege_type), relation)
@@ -11408,7 +11453,7 @@ left join pg_roles on pg_roles.oid = a.grantee
 where privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
   and a.grantee <> c.relowner and not coalesce(rolsuper, false)
 $query$),
-(21::bigint, 'audit_log_of_payment', null::text,
+(24::bigint, 'audit_log_of_payment', null::text,
 'Compare the payment with its history (select * from sugang.audit_log where subject = ''payment'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with sums as (
@@ -11439,7 +11484,7 @@ cross join lateral (select case
 end as reason) r
 where r.reason is not null
 $query$),
-(22::bigint, 'audit_log_of_registration', 'course',
+(25::bigint, 'audit_log_of_registration', 'course',
 'Compare the registration with its history (select * from sugang.audit_log where subject = ''course'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_course_registrations();',
 $query$
 with sums as (
@@ -11471,7 +11516,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(23::bigint, 'audit_log_of_registration', 'test',
+(26::bigint, 'audit_log_of_registration', 'test',
 'Compare the registration with its history (select * from sugang.audit_log where subject = ''test'' and subject_id = <id> order by id) and with a backup. Set it to what is right, with the triggers on. If what an import without triggers has written is right: select sugang.log_unlogged_test_registrations();',
 $query$
 with sums as (
@@ -11503,7 +11548,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(24::bigint, 'audit_log_of_item', 'course',
+(27::bigint, 'audit_log_of_item', 'course',
 'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
 $query$
 select concat(coalesce(i.id, h.id),
@@ -11513,7 +11558,7 @@ full join (select item_id as id, sum(seats) as seats, count(*) filter (where sea
            from sugang.audit_log where subject = 'course' group by 1) h using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
 $query$),
-(25::bigint, 'audit_log_of_item', 'test',
+(28::bigint, 'audit_log_of_item', 'test',
 'Registrations of this item, or their history, were removed or written without the triggers. Look for them in a backup.',
 $query$
 select concat(coalesce(i.id, h.id),
@@ -11523,7 +11568,7 @@ full join (select item_id as id, sum(seats) as seats, count(*) filter (where sea
            from sugang.audit_log where subject = 'test' group by 1) h using (id)
 where coalesce(i.registration_count, 0) <> coalesce(h.seats, 0) or i.seats_taken > coalesce(h.takes, 0)
 $query$),
-(26::bigint, 'audit_log_chain', null::text,
+(29::bigint, 'audit_log_chain', null::text,
 'The history was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -11544,7 +11589,7 @@ where h.entry is distinct from 1 and h.entry is not null
                                                 h.item_id, h.user_id, h.status, h.amount, h.seats, h.actor_id,
                                                 h.request_id)
 $query$),
-(27::bigint, 'audit_log_seal', null::text,
+(30::bigint, 'audit_log_seal', null::text,
 'History from before it had chains was changed by hand. Compare these rows (sugang.audit_log.id) with a backup.',
 $query$
 select concat(s.first_id, '-', s.last_id) from sugang.audit_seals s
@@ -11561,7 +11606,7 @@ where a.entry is null
   and not exists (select from sugang.audit_seals s
                   where s.first_id / 1000 = a.id / 1000 and a.id between s.first_id and s.last_id)
 $query$),
-(28::bigint, 'audit_log_of_order', null::text,
+(31::bigint, 'audit_log_of_order', null::text,
 'Compare the order with its history (select * from sugang.audit_log where subject = ''order'' and subject_id = <id> order by id), its attempts and the gateway''s books. Set it to what is right, with the triggers on.',
 $query$
 with entries as (
@@ -11584,7 +11629,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(29::bigint, 'registration_without_its_payment', 'course',
+(32::bigint, 'registration_without_its_payment', 'course',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -11597,7 +11642,7 @@ where h.subject = 'course' and h.seats > 0 and h.actor_id is not null and h.entr
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'course'
                     and l.status = 'paid')
 $query$),
-(30::bigint, 'registration_without_its_payment', 'test',
+(33::bigint, 'registration_without_its_payment', 'test',
 'The payment of this registration (the row of sugang.audit_log) and its history were removed. Compare with a backup and the gateway''s books.',
 $query$
 select h.id::text from sugang.audit_log h
@@ -11610,7 +11655,7 @@ where h.subject = 'test' and h.seats > 0 and h.actor_id is not null and h.entry 
                   where p.user_id = h.user_id and p.object_id = h.item_id and p.payment_type = 'test'
                     and l.status = 'paid')
 $query$),
-(31::bigint, 'payment_without_its_registration', 'course',
+(34::bigint, 'payment_without_its_registration', 'course',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
@@ -11621,7 +11666,7 @@ where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.ite
                   where h.subject = 'course' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(32::bigint, 'payment_without_its_registration', 'test',
+(35::bigint, 'payment_without_its_registration', 'test',
 'The registration of this payment (the row of sugang.audit_log) and its history were removed. Compare with a backup.',
 $query$
 select p.id::text from sugang.audit_log p
@@ -11632,7 +11677,7 @@ where p.subject = 'payment' and p.entry = 1 and p.actor_id is not null and p.ite
                   where h.subject = 'test' and h.seats > 0 and h.request_id = p.request_id
                     and (h.user_id, h.item_id) = (p.user_id, p.item_id))
 $query$),
-(33::bigint, 'refunded_beyond_payment', null::text,
+(36::bigint, 'refunded_beyond_payment', null::text,
 'More was given back than was paid. Compare with the gateway''s books, and set what was not given back to `refused`.',
 $query$
 select p.id::text from payments p
@@ -11640,7 +11685,7 @@ join (select payment_id as id, sum(amount) as amount from sugang.refunds
       where status <> 'refused' group by 1) r using (id)
 where r.amount > p.amount
 $query$),
-(34::bigint, 'refunds_of_payment', null::text,
+(37::bigint, 'refunds_of_payment', null::text,
 'The payment and its refunds (select * from sugang.refunds where payment_id = <id>) disagree. Decide by the ledger and the gateway''s books what was given back, and correct the other.',
 $query$
 with refunded as (
@@ -11658,7 +11703,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(35::bigint, 'refund_of_no_payment', null::text,
+(38::bigint, 'refund_of_no_payment', null::text,
 'Restore the payment from a backup; the history has what it was.',
 $query$
 select r.id::text from sugang.refunds r
@@ -11666,7 +11711,7 @@ where not exists (select from payments p where p.id = r.payment_id)
   and not exists (select from sugang.audit_log h
                   where h.subject = 'payment' and h.subject_id = r.payment_id and h.status = 'deleted')
 $query$),
-(36::bigint, 'ledger_of_payment', null::text,
+(39::bigint, 'ledger_of_payment', null::text,
 'Compare the payment with its history, its refunds and the gateway''s books. If what an import without triggers has written is right: select sugang.log_unlogged_payments();',
 $query$
 with movements as (
@@ -11680,12 +11725,13 @@ with movements as (
 select id::text from movements group by id
 having sum(cash) <> case when bool_or(is_payment) then sum(due) else 0 end
 $query$),
-(37::bigint, 'ledger_of_refund', null::text,
+(40::bigint, 'ledger_of_refund', null::text,
 'Compare the refund with the ledger (select * from sugang.ledger where source = ''refund'' and source_id = <id>) and the gateway''s books, and correct what is wrong.',
 $query$
 with booked as (
     select source_id as id, max(amount) filter (where step <> 'refused') as paid_out,
-           sum(case 'cash' when credit then amount else -amount end) as amount, count(distinct amount) as amounts
+           sum(case 'cash' when credit then amount else -amount end) as amount, count(distinct amount) as amounts,
+           bool_or(step = 'external') as is_external, min(at) as first_at, max(at) as last_at
     from sugang.ledger where source = 'refund' group by 1
 )
 select id::text
@@ -11693,24 +11739,48 @@ from sugang.refunds r full join booked b using (id)
 where r.id is null
    or coalesce(b.amount, 0) <> case when r.status in ('done', 'external') then r.amount else 0 end
    or b.amounts > 1 or b.paid_out <> r.amount
+   or b.is_external <> (r.status = 'external') and r.status in ('done', 'external')
 $query$),
-(38::bigint, 'ledger_entry', null::text,
-'This movement has no valid accounts, or nothing has moved it. Compare with a backup and the gateway''s books.',
+(41::bigint, 'ledger_time_of_refund', null::text,
+'The figures of two days are wrong. Compare the time with the gateway''s books and with a backup.',
+$query$
+select concat_ws(' ', r.id, l.step)
+from sugang.ledger l join sugang.refunds r on r.id = l.source_id
+where l.source = 'refund'
+  and (l.at < r.requested_at - interval '1 hour'
+       or l.at > r.requested_at + interval '1 hour'
+          and (l.at > clock_timestamp() + interval '1 hour'
+               or l.step <> 'refused' and (l.step = 'external' or coalesce(r.gateway_id, r.reference) is null)))
+$query$),
+(42::bigint, 'ledger_reversal', null::text,
+'The ledger says that a bank has taken a deposit back, and the attempt knows nothing of it. Compare with the gateway''s books.',
+$query$
+select l.source_id::text from sugang.ledger l join payments p on p.id = l.payment_id
+where l.source = 'refund' and l.step = 'reversed' and p.refund_reason is distinct from 'the deposit was taken back'
+  and not exists (select from sugang.payment_attempts t where t.facts -> 'taken_back' @> to_jsonb(l.payment_id))
+$query$),
+(43::bigint, 'ledger_entry', null::text,
+'This movement has not the accounts of its step, or nothing has moved it at that time. Compare with a backup and the gateway''s books.',
 $query$
 select concat_ws(' ', source, source_id, step) from sugang.ledger
-where (amount > 0 and debit <> credit and debit in ('cash', 'sales', 'sales_returns')
-       and credit in ('cash', 'sales', 'sales_returns')
-       and (source, step) in (('payment', 'captured'), ('refund', 'done'), ('refund', 'external'),
-                              ('refund', 'reversed'),
-                              ('refund', 'refused'), ('history', 'corrected'))) is not true
+where (amount > 0
+       and (source, step, debit, credit) in (('payment', 'captured', 'cash', 'sales'),
+                                             ('refund', 'done', 'sales_returns', 'cash'),
+                                             ('refund', 'external', 'sales_returns', 'cash'),
+                                             ('refund', 'reversed', 'sales_returns', 'cash'),
+                                             ('refund', 'refused', 'cash', 'sales_returns'),
+                                             ('history', 'corrected', 'cash', 'sales'),
+                                             ('history', 'corrected', 'sales', 'cash'))) is not true
 union all
 select concat_ws(' ', l.source, l.source_id, l.step) from sugang.ledger l
 where l.source in ('payment', 'history')
   and not exists (select from sugang.audit_log h
                   where h.subject = 'payment' and h.subject_id = l.payment_id
-                    and l.source_id = case l.source when 'payment' then h.subject_id else h.id end)
+                    and l.source_id = case l.source when 'payment' then h.subject_id else h.id end
+                    and h.at between l.at - interval '1 hour' and l.at + interval '1 hour')
+  and not exists (select from payments p where l.source = 'payment' and p.id = l.source_id and p.paid_at = l.at)
 $query$),
-(39::bigint, 'held_count', 'course',
+(44::bigint, 'held_count', 'course',
 'select sugang.recount_course(); counts again.',
 $query$
 select i.id::text from courses i
@@ -11718,7 +11788,7 @@ left join (select item_id as id, count(*) as n from sugang.orders
            where kind = 'course' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
 where i.held_count <> coalesce(o.n, 0)
 $query$),
-(40::bigint, 'held_count', 'test',
+(45::bigint, 'held_count', 'test',
 'select sugang.recount_test(); counts again.',
 $query$
 select i.id::text from tests i
@@ -11726,7 +11796,7 @@ left join (select item_id as id, count(*) as n from sugang.orders
            where kind = 'test' and status in ('held', 'approving', 'awaiting_deposit') group by 1) o using (id)
 where i.held_count <> coalesce(o.n, 0)
 $query$),
-(41::bigint, 'order_without_user_or_item', 'course',
+(46::bigint, 'order_without_user_or_item', 'course',
 'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
 $query$
 select o.id::text from sugang.orders o
@@ -11734,7 +11804,7 @@ where o.is_live and o.kind = 'course'
   and (not exists (select from users u where u.id = o.user_id)
        or not exists (select from courses i where i.id = o.item_id))
 $query$),
-(42::bigint, 'order_without_user_or_item', 'test',
+(47::bigint, 'order_without_user_or_item', 'test',
 'Restore the user or the item from a backup; or end the order, after a look at the gateway''s books.',
 $query$
 select o.id::text from sugang.orders o
@@ -11742,30 +11812,30 @@ where o.is_live and o.kind = 'test'
   and (not exists (select from users u where u.id = o.user_id)
        or not exists (select from tests i where i.id = o.item_id))
 $query$),
-(43::bigint, 'second_live_order', null::text,
+(48::bigint, 'second_live_order', null::text,
 'Decide by the attempts and the gateway''s books which of them remains, and end the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from sugang.orders
 where status in ('held', 'approving', 'awaiting_deposit') group by user_id, kind, item_id having count(*) > 1
 $query$),
-(44::bigint, 'second_capture', null::text,
+(49::bigint, 'second_capture', null::text,
 'An order was paid twice. Give the second payment back at the gateway, and set its attempt to `surplus`.',
 $query$
 select order_id::text from sugang.payment_attempts where status = 'captured' group by 1 having count(*) > 1
 $query$),
-(45::bigint, 'approval_long_under_way', null::text,
+(50::bigint, 'approval_long_under_way', null::text,
 'For half a day nothing has told what has become of it, and the seat is held. Is the gateway still configured, with a key that it accepts? Look the attempt''s reference up in the gateway''s console.',
 $query$
 select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'sent'
 where o.status = 'approving' and t.sent_at < clock_timestamp() - interval '12 hours'
 $query$),
-(46::bigint, 'captured_is_price', null::text,
+(51::bigint, 'captured_is_price', null::text,
 'The money of an order is not its price. Compare with the gateway''s books, and give it back.',
 $query$
 select o.id::text from sugang.orders o join sugang.payment_attempts t on t.order_id = o.id and t.status = 'captured'
 where t.captured is distinct from o.price or t.amount is distinct from o.price
 $query$),
-(47::bigint, 'order_status_against_money', null::text,
+(52::bigint, 'order_status_against_money', null::text,
 'Compare the order with its attempts (select * from sugang.payment_attempts where order_id = <id>), its payment and the gateway''s books. Decide which is right, and correct the other.',
 $query$
 select concat(o.id, ' ', w.reason) from sugang.orders o
@@ -11790,7 +11860,7 @@ cross join lateral (select case
 end as reason) w
 where w.reason is not null
 $query$),
-(48::bigint, 'payment_of_attempt', null::text,
+(53::bigint, 'payment_of_attempt', null::text,
 'The payment that an attempt has brought is gone, or has another amount. Compare with the history, a backup and the gateway''s books.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -11803,7 +11873,7 @@ where t.status in ('captured', 'surplus')
                 and not exists (select from sugang.audit_log h
                                 where h.subject = 'payment' and h.subject_id = p.id and h.entry > 1) end
 $query$),
-(49::bigint, 'surplus_without_refund', null::text,
+(54::bigint, 'surplus_without_refund', null::text,
 'Money was set aside, and nothing is owed back. Write the refund, or find out who has taken it away.',
 $query$
 select t.id::text from sugang.payment_attempts t
@@ -11811,7 +11881,7 @@ where t.status = 'surplus'
   and coalesce((select sum(amount) from sugang.refunds r
                 where r.payment_id = t.payment_id and r.status <> 'refused'), 0) < t.captured
 $query$),
-(50::bigint, 'paid_order_without_registration', 'course',
+(55::bigint, 'paid_order_without_registration', 'course',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -11821,7 +11891,7 @@ where o.status = 'paid' and o.kind = 'course' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'course' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(51::bigint, 'paid_order_without_registration', 'test',
+(56::bigint, 'paid_order_without_registration', 'test',
 'The user has paid, and has no seat. Give it back, or refund the payment.',
 $query$
 select o.id::text from sugang.orders o join payments p on p.id = o.payment_id
@@ -11831,7 +11901,7 @@ where o.status = 'paid' and o.kind = 'test' and p.status = 'paid'
   and not exists (select from sugang.audit_log h
                   where h.subject = 'test' and h.subject_id = o.registration_id and h.status in ('deleted', 'moved'))
 $query$),
-(52::bigint, 'unpaid_without_reversal', null::text,
+(57::bigint, 'unpaid_without_reversal', null::text,
 'Compare the history of the order (select * from sugang.audit_log where subject = ''order'' and subject_id = <id>) with its attempts and the gateway''s books. If the money is there, restore the order.',
 $query$
 select o.id::text from sugang.orders o
@@ -11842,24 +11912,25 @@ where o.status <> 'paid'
                          and t.facts -> 'taken_back' @> to_jsonb(l.payment_id)
                   where t.order_id = o.id)
 $query$),
-(53::bigint, 'second_event', null::text,
+(58::bigint, 'second_event', null::text,
 'An event was stored twice. Delete all but its first row, and create the missing unique index again.',
 $query$
 select concat(gateway, ' ', event_key) from sugang.gateway_events group by gateway, event_key having count(*) > 1
 $query$),
-(54::bigint, 'event_never_looked_up', null::text,
+(59::bigint, 'event_never_looked_up', null::text,
 'Nothing has looked up what a gateway has told. See that the sweep runs, and that the gateway can be reached.',
 $query$
 select id::text from sugang.gateway_events
-where status = 'due' and lease_until < clock_timestamp() - interval '1 day'
+where status = 'due'
+  and lease_until not between clock_timestamp() - interval '1 day' and clock_timestamp() + interval '1 day'
 $query$),
-(55::bigint, 'second_active_payment', null::text,
+(60::bigint, 'second_active_payment', null::text,
 'The user has paid twice. Give one payment back and set its status to ''refunded''.',
 $query$
 select string_agg(id::text, '+' order by id) from payments where status = 'paid'
 group by user_id, content_type_id, object_id having count(*) > 1
 $query$),
-(56::bigint, 'active_payment_without_active_registration', 'course',
+(61::bigint, 'active_payment_without_active_registration', 'course',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -11870,7 +11941,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(57::bigint, 'active_payment_without_active_registration', 'test',
+(62::bigint, 'active_payment_without_active_registration', 'test',
 'The user has paid and holds nothing. Give the money back, or let the user register again, which costs nothing.',
 $query$
 select p.id::text from payments p
@@ -11881,39 +11952,39 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
   -- An operator may cancel a registration and keep the money.
   and not p.refund_refused
 $query$),
-(58::bigint, 'payment_of_unknown_kind', null::text,
+(63::bigint, 'payment_of_unknown_kind', null::text,
 'Set the payment type to the kind of the content type: select * from sugang.kinds;',
 $query$
 select p.id::text from payments p left join sugang.kinds k using (content_type_id)
 where k.kind is distinct from p.payment_type
 $query$),
-(59::bigint, 'payment_without_user', null::text,
+(64::bigint, 'payment_without_user', null::text,
 'Restore the user from a backup; the history has the id.',
 $query$
 select p.id::text from payments p where not exists (select from users u where u.id = p.user_id)
 $query$),
-(60::bigint, 'payment_value_unknown', null::text,
+(65::bigint, 'payment_value_unknown', null::text,
 'Set a status that is known, and the amount and the method that the history and the gateway have.',
 $query$
 select id::text from payments
 where status not in ('paid', 'cancelled', 'refunded')
    or (amount > 0 and payment_method <> 'free' or amount = 0 and payment_method = 'free') is not true
 $query$),
-(61::bigint, 'payment_points_to_another_registration', 'course',
+(66::bigint, 'payment_points_to_another_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join course_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'course')
   and (r.user_id, r.course_id) <> (p.user_id, p.object_id)
 $query$),
-(62::bigint, 'payment_points_to_another_registration', 'test',
+(67::bigint, 'payment_points_to_another_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item.',
 $query$
 select p.id::text from payments p join test_registrations r on r.id = p.registration_id
 where p.content_type_id = (select content_type_id from sugang.kinds where kind = 'test')
   and (r.user_id, r.test_id) <> (p.user_id, p.object_id)
 $query$),
-(63::bigint, 'payment_points_to_no_registration', 'course',
+(68::bigint, 'payment_points_to_no_registration', 'course',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -11924,7 +11995,7 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'course' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(64::bigint, 'payment_points_to_no_registration', 'test',
+(69::bigint, 'payment_points_to_no_registration', 'test',
 'Set registration_id to the registration of the payment''s user and item, or restore the registration.',
 $query$
 select p.id::text from payments p
@@ -11935,19 +12006,19 @@ where p.content_type_id = (select content_type_id from sugang.kinds where kind =
                   where h.subject = 'test' and h.subject_id = p.registration_id and h.status = 'deleted'
                     and h.user_id = p.user_id and h.item_id = p.object_id)
 $query$),
-(65::bigint, 'external_id_twice', null::text,
+(70::bigint, 'external_id_twice', null::text,
 'Compare both payments with the gateway''s books; one of them is not what was paid.',
 $query$
 select string_agg(id::text, '+' order by id) from payments
 where starts_with(external_transaction_id, 'sugang_') group by external_transaction_id having count(*) > 1
 $query$),
-(66::bigint, 'payment_time_against_status', null::text,
+(71::bigint, 'payment_time_against_status', null::text,
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from payments
 where status = 'paid' and cancelled_at is not null or status = 'cancelled' and cancelled_at is null
 $query$),
-(67::bigint, 'payment_times_out_of_order', null::text,
+(72::bigint, 'payment_times_out_of_order', null::text,
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select p.id::text from payments p
@@ -11958,17 +12029,17 @@ where (p.cancelled_at < p.paid_at - interval '5 minutes'
                   where h.subject = 'payment' and h.subject_id = p.id and h.entry = p.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(68::bigint, 'second_registration', 'course',
+(73::bigint, 'second_registration', 'course',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from course_registrations group by user_id, course_id having count(*) > 1
 $query$),
-(69::bigint, 'second_registration', 'test',
+(74::bigint, 'second_registration', 'test',
 'Decide by the history which of them remains, and delete the other. Then create the missing unique index again.',
 $query$
 select string_agg(id::text, '+' order by id) from test_registrations group by user_id, test_id having count(*) > 1
 $query$),
-(70::bigint, 'active_registration_without_active_payment', 'course',
+(75::bigint, 'active_registration_without_active_payment', 'course',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from course_registrations r
@@ -11982,7 +12053,7 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.enrolled_at)))
 $query$),
-(71::bigint, 'active_registration_without_active_payment', 'test',
+(76::bigint, 'active_registration_without_active_payment', 'test',
 'Nothing was paid for this seat. Cancel the registration, or enter the payment.',
 $query$
 select r.id::text from test_registrations r
@@ -11996,43 +12067,43 @@ where r.status <> 'cancelled'
                                     where f.payment_id = p.id and f.keeps_registration and f.status <> 'refused'
                                       and f.requested_at >= r.applied_at)))
 $query$),
-(72::bigint, 'registration_without_user_or_item', 'course',
+(77::bigint, 'registration_without_user_or_item', 'course',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from course_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from courses i where i.id = r.course_id)
 $query$),
-(73::bigint, 'registration_without_user_or_item', 'test',
+(78::bigint, 'registration_without_user_or_item', 'test',
 'Restore the user or the item from a backup; the history has the ids.',
 $query$
 select r.id::text from test_registrations r
 where not exists (select from users u where u.id = r.user_id)
    or not exists (select from tests i where i.id = r.test_id)
 $query$),
-(74::bigint, 'registration_status_unknown', 'course',
+(79::bigint, 'registration_status_unknown', 'course',
 'Set the status that the history has.',
 $query$
 select id::text from course_registrations where status not in ('enrolled', 'completed', 'cancelled')
 $query$),
-(75::bigint, 'registration_status_unknown', 'test',
+(80::bigint, 'registration_status_unknown', 'test',
 'Set the status that the history has.',
 $query$
 select id::text from test_registrations where status not in ('applied', 'completed', 'cancelled')
 $query$),
-(76::bigint, 'registration_time_against_status', 'course',
+(81::bigint, 'registration_time_against_status', 'course',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from course_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(77::bigint, 'registration_time_against_status', 'test',
+(82::bigint, 'registration_time_against_status', 'test',
 'Decide by the history which of the two is right, and correct the other.',
 $query$
 select id::text from test_registrations
 where (status = 'completed') <> (completed_at is not null) or (status = 'cancelled') <> (cancelled_at is not null)
 $query$),
-(78::bigint, 'registration_times_out_of_order', 'course',
+(83::bigint, 'registration_times_out_of_order', 'course',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from course_registrations r
@@ -12044,7 +12115,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.enrolled_at - interval '5 mi
                   where h.subject = 'course' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(79::bigint, 'registration_times_out_of_order', 'test',
+(84::bigint, 'registration_times_out_of_order', 'test',
 'Correct the times by the history, whose times this database''s clock has written.',
 $query$
 select r.id::text from test_registrations r
@@ -12056,7 +12127,7 @@ where (coalesce(r.completed_at, r.cancelled_at) < r.applied_at - interval '5 min
                   where h.subject = 'test' and h.subject_id = r.id and h.entry = r.history_entries
                     and h.at in (select applied_at from sugang.migrations where script ~ '^V\d+__history_chain'))
 $query$),
-(80::bigint, 'registration_count', 'course',
+(85::bigint, 'registration_count', 'course',
 'select sugang.recount_course(); counts again. Where it comes back, look for a trigger that counts as well: `migrate --check` names it.',
 $query$
 select i.id::text from courses i
@@ -12064,7 +12135,7 @@ left join (select course_id as id, count(*) as n from course_registrations where
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(81::bigint, 'registration_count', 'test',
+(86::bigint, 'registration_count', 'test',
 'select sugang.recount_test(); counts again. Where it comes back, look for a trigger that counts as well: `migrate --check` names it.',
 $query$
 select i.id::text from tests i
@@ -12072,7 +12143,7 @@ left join (select test_id as id, count(*) as n from test_registrations where sta
     using (id)
 where i.registration_count is distinct from coalesce(r.n, 0)
 $query$),
-(82::bigint, 'capacity', 'course',
+(87::bigint, 'capacity', 'course',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from courses i
@@ -12089,7 +12160,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(83::bigint, 'capacity', 'test',
+(88::bigint, 'capacity', 'test',
 'More seats were taken than there are. Raise the capacity, or cancel the latest registrations.',
 $query$
 select i.id::text from tests i
@@ -12106,7 +12177,7 @@ where i.capacity < greatest(i.registration_count, r.n) + i.held_count
                                   and (o.request_id, o.user_id, o.item_kind, o.item_id)
                                       = (h.request_id, h.user_id, h.item_kind, h.item_id)))
 $query$),
-(84::bigint, 'search_table', 'course',
+(89::bigint, 'search_table', 'course',
 'select sugang.recount_course(); lists them again.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -12114,7 +12185,7 @@ from (select id, created_at from courses where not hidden) i
 full join sugang.course_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(85::bigint, 'search_table', 'test',
+(90::bigint, 'search_table', 'test',
 'select sugang.recount_test(); lists them again.',
 $query$
 select coalesce(i.id, s.item_id)::text
@@ -12122,7 +12193,7 @@ from (select id, created_at from tests where not hidden) i
 full join sugang.test_search s on s.item_id = i.id
 where (i.id, i.created_at) is distinct from (s.item_id, s.created_at)
 $query$),
-(86::bigint, 'search_vector', 'course',
+(91::bigint, 'search_vector', 'course',
 'Write the item again, as in: update courses set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -12139,7 +12210,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or coalesce(length(i.description), 0) <= 120000
       and i.search_vector <> sugang.item_words(i.title, i.description)
 $query$),
-(87::bigint, 'search_vector', 'test',
+(92::bigint, 'search_vector', 'test',
 'Write the item again, as in: update tests set title = title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -12156,7 +12227,7 @@ where s.item_id is not null and s.search_vector is distinct from sugang.search_v
    or coalesce(length(i.description), 0) <= 120000
       and i.search_vector <> sugang.item_words(i.title, i.description)
 $query$),
-(88::bigint, 'search_vector_of_payment', null::text,
+(93::bigint, 'search_vector_of_payment', null::text,
 'Write the title again: update payments set target_title = target_title || '' '' where id = <id>; and back.',
 $query$
 with looked_at as (
@@ -12171,7 +12242,7 @@ where p.target_title is not null
   and (p.search_vector is distinct from to_tsvector('simple', p.target_title)
        or p.title_vector <> sugang.search_vector(p.target_title, null))
 $query$),
-(89::bigint, 'outbox_of_change', null::text,
+(94::bigint, 'outbox_of_change', null::text,
 'A change was written while the trigger of the history was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the registration, order or payment.',
 $query$
 select concat(h.subject, ' ', h.subject_id, ' entry ', h.entry, ' for ', w.id)
@@ -12181,7 +12252,7 @@ where w.status <> 'ended' and (w.types = '{}' or sugang.event_type(h) = any(w.ty
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where e.change_id = h.id)
 $query$),
-(90::bigint, 'outbox_of_refund', null::text,
+(95::bigint, 'outbox_of_refund', null::text,
 'A refund was written while its trigger was off, or its event was removed. The receiver of the webhook does not know of it: compare its data with the payment.',
 $query$
 select concat('refund ', r.id, ' ', r.status, ' for ', w.id)
@@ -12193,7 +12264,30 @@ where w.status <> 'ended' and (w.types = '{}' or 'refund.' || r.status = any(w.t
   and not exists (select from sugang.outbox e join sugang.deliveries d on d.event_id = e.id and d.webhook_id = w.id
                   where (e.subject, e.subject_id, e.type) = ('refund', r.id, 'refund.' || r.status))
 $query$),
-(91::bigint, 'told_twice', null::text,
+(96::bigint, 'event_was_changed', null::text,
+'What the receivers are told is not what has happened: compare their data with the row of the history (sugang.outbox.change_id), the refund or the item.',
+$query$
+select e.id::text from sugang.outbox e left join sugang.audit_log h on h.id = e.change_id
+where case
+    when e.change_id is not null
+        then (e.subject, e.subject_id, e.type, e.data::jsonb)
+             is distinct from (h.subject, h.subject_id, sugang.event_type(h), sugang.change_json(h)::jsonb)
+    when e.subject = 'ping' then (e.type, e.data ->> 'webhook_id') is distinct from ('ping', e.subject_id::text)
+    when e.subject = 'refund'
+        then (e.type, e.data ->> 'refund_id') is distinct from ('refund.' || (e.data ->> 'status'), e.subject_id::text)
+    else (e.type, e.subject, e.data ->> 'item_id')
+         is distinct from ('item.' || (e.data ->> 'status'), (e.data ->> 'item_type') || ' item', e.subject_id::text)
+end
+$query$),
+(97::bigint, 'delivery_without_try', null::text,
+'It is said to have been sent, or it never will be. If the receiver does not have it: update sugang.deliveries set status = ''pending'', tries = 0, ended_at = null, next_at = now() where id = <id>;',
+$query$
+select id::text from sugang.deliveries
+where status <> 'pending' and last_at is null
+   or status = 'delivered' and (last_status between 200 and 299) is not true
+   or status = 'pending' and next_at > clock_timestamp() + interval '2 days'
+$query$),
+(98::bigint, 'told_twice', null::text,
 'One change is told twice: delete what is pending of the later event or delivery, and create the missing unique index again.',
 $query$
 select concat('change ', change_id) from sugang.outbox
@@ -12202,7 +12296,7 @@ union all
 select concat('event ', event_id, ' for ', webhook_id) from sugang.deliveries
 group by event_id, webhook_id having count(*) > 1
 $query$),
-(92::bigint, 'delivery_without_event', null::text,
+(99::bigint, 'delivery_without_event', null::text,
 'It can never be sent: delete it, or restore the event from a backup.',
 $query$
 select d.id::text from sugang.deliveries d

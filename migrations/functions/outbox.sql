@@ -48,16 +48,17 @@ create or replace function sugang.event_type(p sugang.audit_log) returns text la
     end
 $$;
 
+-- What is told of it.
+create or replace function sugang.change_json(p sugang.audit_log) returns json language sql stable as $$
+    select json_build_object(
+        case when p.subject in ('payment', 'order') then p.subject else 'registration' end || '_id', p.subject_id,
+        'user_id', p.user_id, 'item_type', p.item_kind, 'item_id', p.item_id, 'status', p.status)
+$$;
+
 create or replace function sugang.publish_change() returns trigger language plpgsql as $$
 begin
     if pg_sequence_last_value('sugang.webhooks_id_seq') is null or not sugang.has_webhooks() then return null; end if;
-    perform sugang.publish(
-        sugang.event_type(new), new.subject, new.subject_id,
-        json_build_object(
-            case when new.subject in ('payment', 'order') then new.subject else 'registration' end || '_id',
-            new.subject_id, 'user_id', new.user_id, 'item_type', new.item_kind, 'item_id', new.item_id,
-            'status', new.status),
-        new.id);
+    perform sugang.publish(sugang.event_type(new), new.subject, new.subject_id, sugang.change_json(new), new.id);
     return null;
 end $$;
 create or replace trigger sugang_outbox after insert on sugang.audit_log

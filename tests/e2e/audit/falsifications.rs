@@ -116,6 +116,47 @@ pub const FALSIFICATIONS: &[Falsification] = &[
          insert into sugang.deliveries (webhook_id, event_id, subject, subject_id)
             select 1, 1, 'payment', 1 from generate_series(1, 2)",
     ),
+    // Type or data of an event are overwritten.
+    by(
+        "event_was_changed",
+        "901",
+        "insert into sugang.outbox (id, type, subject, subject_id, data, change_id) overriding system value
+            select 901, 'payment.cancelled', subject, subject_id, sugang.change_json(h), id
+            from sugang.audit_log h where subject = 'payment' and subject_id = 1",
+    ),
+    by(
+        "event_was_changed",
+        "901",
+        "insert into sugang.outbox (id, type, subject, subject_id, data, change_id) overriding system value
+            select 901, 'payment.paid', subject, subject_id,
+                   (sugang.change_json(h)::jsonb || jsonb_build_object('item_id', 2))::json, id
+            from sugang.audit_log h where subject = 'payment' and subject_id = 1",
+    ),
+    by(
+        "event_was_changed",
+        "901",
+        r#"insert into sugang.outbox (id, type, subject, subject_id, data) overriding system value
+            values (901, 'refund.refused', 'refund', 1, '{"refund_id": 1, "payment_id": 2, "status": "done"}')"#,
+    ),
+    by(
+        "delivery_without_try",
+        "901",
+        "insert into sugang.deliveries (id, webhook_id, event_id, subject, subject_id, status, ended_at)
+            overriding system value values (901, 1, 1, 'payment', 1, 'delivered', now())",
+    ),
+    // It was tried, and the receiver did not take it.
+    by(
+        "delivery_without_try",
+        "901",
+        "insert into sugang.deliveries (id, webhook_id, event_id, subject, subject_id, status, last_at, last_status, ended_at)
+            overriding system value values (901, 1, 1, 'payment', 1, 'delivered', now(), 500, now())",
+    ),
+    by(
+        "delivery_without_try",
+        "901",
+        "insert into sugang.deliveries (id, webhook_id, event_id, subject, subject_id, next_at)
+            overriding system value values (901, 1, 1, 'payment', 1, 'infinity')",
+    ),
     // Orders, their seats and their money.
     by("held_count", "5", "update {items} set held_count = 0 where id = 5"),
     by("held_count", "5", "delete from sugang.orders where id = 2"),
@@ -150,6 +191,54 @@ pub const FALSIFICATIONS: &[Falsification] = &[
          update sugang.payment_attempts set captured = 1 where id = 1",
     ),
     by("captured_is_price", "1", "update sugang.orders set price = 1 where id = 1"),
+    // With the triggers on: the gateway may have taken the money, and nothing looks it up any more.
+    by(
+        "approval_without_outcome",
+        "2",
+        "set local session_replication_role = origin;
+         update sugang.orders set status = 'approving' where id = 2;
+         update sugang.payment_attempts set status = 'sent', sent_at = now() where id = 2;
+         update sugang.orders set status = 'expired' where id = 2;
+         update sugang.payment_attempts set status = 'void', ended_at = now() where id = 2",
+    ),
+    by(
+        "approval_without_outcome",
+        "2",
+        "set local session_replication_role = origin;
+         update sugang.orders set status = 'approving' where id = 2;
+         update sugang.payment_attempts set status = 'sent', sent_at = now() where id = 2;
+         update sugang.orders set status = 'expired' where id = 2;
+         update sugang.payment_attempts set status = 'declined', ended_at = now() where id = 2",
+    ),
+    by(
+        "attempt_was_changed",
+        "1",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 1",
+    ),
+    by(
+        "attempt_was_changed",
+        "2",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 2",
+    ),
+    by(
+        "attempt_was_changed",
+        "1",
+        r#"update sugang.payment_attempts set facts = facts || '{"external_id": "bank-2"}' where id = 1"#,
+    ),
+    // A gateway that has taken the money itself.
+    by(
+        "attempt_was_changed",
+        "1",
+        "update sugang.orders set gateway = 'toss' where id = 1;
+         update sugang.payment_attempts set gateway = 'toss', gateway_key = 'other', facts = facts - 'confirmed_by'
+            where id = 1",
+    ),
+    by(
+        "attempt_was_changed",
+        "1",
+        "update sugang.orders set gateway = 'toss' where id = 1;
+         update sugang.payment_attempts set gateway = 'toss' where id = 1",
+    ),
     by(
         "order_status_against_money",
         "1 is paid without a capture",
@@ -221,6 +310,12 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "1",
         "insert into sugang.gateway_events (id, gateway, event_key, attempt_id, body, is_signed, lease_until)
             overriding system value values (1, 'toss', 'event-1', 1, '{}', false, now() - interval '2 days')",
+    ),
+    by(
+        "event_never_looked_up",
+        "1",
+        "insert into sugang.gateway_events (id, gateway, event_key, attempt_id, body, is_signed, lease_until)
+            overriding system value values (1, 'toss', 'event-1', 1, '{}', false, 'infinity')",
     ),
     by("audit_log_of_order", "1 was changed", "update sugang.orders set title = 'x' where id = 1"),
     by(
@@ -325,6 +420,44 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "payment 1 captured",
         "alter table sugang.ledger drop constraint ledger_accounts_known;
          update sugang.ledger set credit = 'cash' where source = 'payment' and source_id = 1",
+    ),
+    // Accounts that are known, and not those of the step.
+    by(
+        "ledger_entry",
+        "refund 1 done",
+        "update sugang.ledger set debit = 'sales' where source = 'refund' and source_id = 1",
+    ),
+    by(
+        "ledger_entry",
+        "payment 1 captured",
+        "update sugang.ledger set credit = 'sales_returns' where source = 'payment' and source_id = 1",
+    ),
+    // The figures by day.
+    by(
+        "ledger_entry",
+        "payment 1 captured",
+        "update sugang.ledger set at = at - interval '400 days' where source = 'payment' and source_id = 1",
+    ),
+    by(
+        "ledger_time_of_refund",
+        "1 done",
+        "update sugang.ledger set at = at - interval '400 days' where source = 'refund' and source_id = 1",
+    ),
+    by(
+        "ledger_time_of_refund",
+        "1 done",
+        "update sugang.ledger set at = at + interval '2 hours' where source = 'refund' and source_id = 1",
+    ),
+    // A step of which another check believes that the money went back in another way.
+    by(
+        "ledger_of_refund",
+        "1",
+        "update sugang.ledger set step = 'external' where source = 'refund' and source_id = 1",
+    ),
+    by(
+        "ledger_reversal",
+        "1",
+        "update sugang.ledger set step = 'reversed' where source = 'refund' and source_id = 1",
     ),
     // The history: changes, gaps, forgeries.
     by("audit_log_chain", "", "update sugang.audit_log set actor_id = 2 where id = 3"),
@@ -653,6 +786,26 @@ pub const FALSIFICATIONS: &[Falsification] = &[
         "update sugang.payment_attempts set gateway = 'toss' where id = 1;
          insert into sugang.refunds (id, payment_id, amount, status) overriding system value
             values (901, 6, 1, 'requested')",
+    ),
+    by(
+        "refund_left_alone",
+        "901",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 1;
+         insert into sugang.refunds (id, payment_id, amount, status, due_at) overriding system value
+            values (901, 6, 1, 'requested', 'infinity')",
+    ),
+    // No gateway was asked.
+    by(
+        "refund_without_evidence",
+        "901",
+        "update sugang.payment_attempts set gateway = 'toss' where id = 1;
+         insert into sugang.refunds (id, payment_id, amount, status) overriding system value values (901, 6, 1, 'done')",
+    ),
+    // With the triggers on: nothing says that what is owed was paid out.
+    by(
+        "refund_without_evidence",
+        "3",
+        "set local session_replication_role = origin; update sugang.refunds set status = 'done' where payment_id = 8",
     ),
     by(
         "refund_long_under_way",

@@ -144,7 +144,8 @@ async fn id_of_last_refund(shop: &Shop) -> String {
 #[tokio::test]
 async fn a_difference_that_no_refund_explains_stays_visible() {
     let shop = Shop::open(At::Toss, EXAM).await;
-    let noted = "insert into sugang.refunds (payment_id, amount, status, reason) values ($1, 5000, 'done', 'by hand')";
+    let noted = "insert into sugang.refunds (payment_id, amount, status, reason, reference)
+                 values ($1, 5000, 'done', 'by hand', 'not known yet')";
     shop.app.run(noted, &[&shop.payment]).await;
     assert_audit(&shop.app).await;
     for _ in 0..2 {
