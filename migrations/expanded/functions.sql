@@ -561,12 +561,12 @@ returns sugang.outcome language sql immutable as $$
     select case
         when p.id is null then 'not_found'
         when p.user_id <> p_user then 'not_owner'
-        when p.status <> 'paid' then 'already_cancelled'
         -- An operator has decided so, and only an operator decides otherwise.
-        when p.refund_refused then 'refund_refused'
+        when p.status = 'paid' and p.refund_refused then 'refund_refused'
         -- It is on its way already.
-        when p_under_way.cancels_payment then 'accepted'
+        when p_under_way.cancels_payment or p_under_way.ends_payment then 'accepted'
         when p_under_way.id is not null then 'refund_in_progress'
+        when p.status <> 'paid' then 'already_cancelled'
     end
 $$;
 
@@ -603,6 +603,7 @@ declare
     payment payments;
     held sugang.payment_attempts;
     under_way sugang.refunds;
+    owed sugang.refunds;
     kind text;
     released boolean;
     happened_at timestamptz;
@@ -622,9 +623,11 @@ begin
     -- Where a registration is cancelled, that checks the user.
     if a.outcome is not null or kind is null then perform sugang.check_user(p_user); end if;
     if a.outcome = 'accepted' then return sugang.refund_answer(under_way); end if;
-    if a.outcome = 'already_cancelled' and held.id is not null and p_ask.account is not null then
-        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, array['account_required']);
-        a.outcome := coalesce(a.outcome, 'already_cancelled');
+    if a.outcome = 'already_cancelled' and sugang.needs_account(held) and p_ask.account is not null then
+        owed := sugang.refund_waiting(p_id);
+        -- The gateway has refused this account.
+        if owed.account = p_ask.account then return sugang.refund_answer(owed); end if;
+        return sugang.begin_owed_refund(owed, held, p_ask, p_lease);
     end if;
     if a.outcome is not null then return a; end if;
     if held.id is not null and payment.partly_refunded < payment.amount then
@@ -4217,6 +4220,12 @@ create or replace function sugang.refund_to_send(r sugang.refunds) returns text 
     where t.payment_id = r.payment_id
 $$;
 
+-- A request whose key is still that of a refund has not been repeated: the key has expired.
+create or replace function sugang.free_expired_key(p_ask sugang.refunds) returns void language sql as $$
+    update sugang.refunds set request_key = null, request_fingerprint = null
+        where requested_by = p_ask.requested_by and request_key = p_ask.request_key
+$$;
+
 -- Step 1, for a payment that is locked: r says how much goes back, why and for whom.
 create or replace function sugang.begin_refund(r sugang.refunds, t sugang.payment_attempts, p_lease interval)
 returns sugang.function_row language plpgsql as $$
@@ -4230,9 +4239,7 @@ begin
         a.outcome := 'account_required';
         return a;
     end if;
-    -- A key that has expired is free.
-    update sugang.refunds set request_key = null, request_fingerprint = null
-        where requested_by = r.requested_by and request_key = r.request_key;
+    perform sugang.free_expired_key(r);
     insert into sugang.refunds (payment_id, amount, status, cancels_payment, keeps_registration, reason, requested_by,
                                 account, request_key, request_fingerprint, idempotency_key, tries, due_at)
         values (r.payment_id, r.amount, 'sent', r.cancels_payment, coalesce(r.keeps_registration, false), r.reason,
@@ -4244,28 +4251,34 @@ begin
     return a;
 end $$;
 
--- Sends what is owed, and what a person has decided about: the gateway had refused it, or did not know where the money
--- goes. Null outcome if nothing of the payment waits for that.
-create or replace function sugang.begin_owed_refund(t sugang.payment_attempts, p_account jsonb, p_lease interval,
-                                                    p_codes text[])
+-- What of a payment that has ended waits for a person: the gateway had refused it, or did not know where the money
+-- goes.
+create or replace function sugang.refund_waiting(p_payment bigint) returns sugang.refunds language sql stable as $$
+    select r from sugang.refunds r
+    where payment_id = p_payment and status = 'requested' and code is not null
+    order by code <> 'account_required', id limit 1
+$$;
+
+-- Sends what is owed, once a person has decided about it. The key of their request becomes that of the refund.
+create or replace function sugang.begin_owed_refund(r sugang.refunds, t sugang.payment_attempts, p_ask sugang.refunds,
+                                                    p_lease interval)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    r sugang.refunds;
 begin
-    select * into r from sugang.refunds
-        where payment_id = t.payment_id and status = 'requested' and (p_codes is null or code = any (p_codes))
-          and code is not null
-        order by id limit 1;
-    if r.id is null then return a; end if;
-    if sugang.needs_account(t) and coalesce(p_account, r.account) is null then
-        a.outcome := 'account_required';
-        return a;
-    end if;
+    a.outcome := case
+        when r.id is null then 'already_cancelled'
+        when sugang.needs_account(t) and coalesce(p_ask.account, r.account) is null then 'account_required'
+    end;
+    if a.outcome is not null then return a; end if;
+    perform sugang.keep_refund_answer(r);
+    perform sugang.free_expired_key(p_ask);
     update sugang.refunds
         set status = 'sent', code = null, tries = 1,
-            account = case when sugang.needs_account(t) then coalesce(p_account, account) end,
-            idempotency_key = sugang.new_reference(), due_at = sugang.lease_end(p_lease, 0)
+            account = case when sugang.needs_account(t) then coalesce(p_ask.account, account) end,
+            requested_by = p_ask.requested_by, requested_at = clock_timestamp(), request_key = p_ask.request_key,
+            request_fingerprint = p_ask.request_fingerprint, idempotency_key = sugang.new_reference(),
+            due_at = sugang.lease_end(p_lease, 0)
         where payment_id = r.payment_id and id = r.id returning * into r;
     a.outcome := 'send';
     a.body := sugang.refund_to_send(r);
@@ -4319,6 +4332,17 @@ begin
     return a;
 end $$;
 
+-- Keeps the answer to the request that had asked for a refund, which another request takes over.
+create or replace function sugang.keep_refund_answer(r sugang.refunds) returns void language plpgsql as $$
+declare
+    a sugang.function_row := sugang.repeated_refund(r.requested_by, r.request_key, r.request_fingerprint);
+begin
+    -- An operator's account may be gone by now.
+    if a.outcome is not null and exists (select from users where id = r.requested_by) then
+        perform sugang.end_idempotent(r.requested_by, r.request_key, r.request_fingerprint, a);
+    end if;
+end $$;
+
 -- What a request asks for, as far as it is the same for all of them.
 create or replace function sugang.asked_refund(p_user bigint, p_reason text, p_account text, p_key text,
                                                p_fingerprint text)
@@ -4339,7 +4363,9 @@ create or replace function sugang.end_refund(p_user bigint, p_key text, p_finger
                                              p_row sugang.function_row)
 returns sugang.function_row language plpgsql as $$
 begin
-    if p_row.outcome in ('send', 'accepted', 'account_required', 'refund_in_progress') then return p_row; end if;
+    if p_row.outcome in ('send', 'accepted', 'account_required', 'refund_in_progress', 'refund_declined') then
+        return p_row;
+    end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint, p_row);
 end $$;
 
@@ -4362,6 +4388,10 @@ begin
     p := sugang.lock_payment(p_payment);
     own_state := sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));
     select * into r from sugang.refunds where payment_id = p_payment and id = p_refund for update;
+    -- Another program has made the payment paid again: what the gateway shows is noted, and nothing is owed.
+    if r.status = 'refused' and p_outcome <> 'unknown' then
+        update sugang.refunds set due_at = null where payment_id = p_payment and id = p_refund and due_at is not null;
+    end if;
     if r.status not in ('requested', 'sent') or own_state = 'pending' then return sugang.refund_answer(r); end if;
     if p_outcome = 'found' and r.status = 'sent' and r.tries = 0
        and r.amount > sugang.left_at_gateway(p_payment, p_facts -> 'refunds') then
@@ -4369,10 +4399,11 @@ begin
         p_facts := p_facts || '{"code": "exceeds_what_is_left"}';
     end if;
     if p_outcome = 'refused' or own_state = 'failed' then
-        -- What is owed stays owed, and a person decides how it is given back.
+        -- What is owed stays owed, and a person decides how it is given back: to the same account, or to another one.
         update sugang.refunds
             set status = case when p.status = 'paid' then 'refused' else 'requested' end,
-                code = coalesce(p_facts ->> 'code', 'FAILED'), due_at = null
+                code = coalesce(p_facts ->> 'code', 'FAILED'), due_at = null,
+                account = case when p.status <> 'paid' then account end
             where payment_id = p_payment and id = p_refund returning * into r;
         -- What had no room beside it.
         perform sugang.note_refunds(p_payment, p_refund, coalesce(p_facts -> 'refunds', '[]'));
@@ -4527,9 +4558,10 @@ end $$;
 -- Refunds, and the ledger of all money.
 --
 -- The triggers of payments write both, whichever program changes a payment: a payment that appears is captured, and one
--- that is no longer paid gives back what is left of it. Where no gateway holds the money, that is all there is to do,
--- and a refund is `done` when it is written; else it is `requested`, and gateway_refunds.sql sends it. Only a refund of
--- a part is a row that a function writes; its trigger adds it to the payment.
+-- that is no longer paid gives back what is left of it. Where no order has brought the money, that is all there is to
+-- do, and a refund is `done` when it is written; else it is `requested`, and gateway_refunds.sql sends it, or an
+-- operator notes that it was paid out. Only a refund of a part is a row that a function writes; its trigger adds it to
+-- the payment.
 
 create or replace trigger append_only before update or delete or truncate on sugang.ledger
     for each statement execute function sugang.refuse_audit_log_change();
@@ -4561,6 +4593,12 @@ begin
     return found;
 end $$;
 
+-- The status of a refund that no gateway was asked for yet.
+create or replace function sugang.first_refund_status(p_payment bigint) returns text language sql stable as $$
+    select case when exists (select from sugang.payment_attempts where payment_id = p_payment) then 'requested'
+                else 'done' end
+$$;
+
 -- Gives back what is left of a payment that is no longer paid: in the statement that changes its status.
 create or replace function sugang.give_rest_back(p_payment bigint, p_rest numeric, p_reason text, p_at timestamptz,
                                                  p_actor bigint, p_request_id text)
@@ -4573,8 +4611,8 @@ begin
     with refund as (
         insert into sugang.refunds
             (payment_id, amount, status, ends_payment, reason, requested_by, requested_at, code, due_at)
-            values (p_payment, p_rest, case when t.id is null then 'done' else 'requested' end,
-                    true, p_reason, p_actor, p_at, case when sugang.needs_account(t) then 'account_required' end,
+            values (p_payment, p_rest, sugang.first_refund_status(p_payment), true, p_reason, p_actor, p_at,
+                    case when sugang.needs_account(t) then 'account_required' end,
                     case when sugang.gives_back(t.gateway) and not sugang.needs_account(t) then clock_timestamp() end)
             returning id, status
     )
@@ -4643,7 +4681,8 @@ begin
     has_ended := p.status <> 'paid' and rest = p.amount - part;
     -- A payment that is paid again has what had ended it: that was not given back.
     if not has_ended then
-        update sugang.refunds set status = 'refused' where payment_id = p.id and ends_payment and status <> 'refused';
+        update sugang.refunds set status = 'refused', account = null
+            where payment_id = p.id and ends_payment and status <> 'refused';
     end if;
     perform sugang.book_correction(p.id, p.amount - p_captured, p_entry);
     if p.status <> 'paid' and not has_ended then
@@ -5737,7 +5776,8 @@ language sql stable as $$
             'attempts', coalesce((select jsonb_agg(jsonb_build_object(
                 'id', id, 'gateway', gateway, 'status', status, 'reference', reference, 'gateway_key', gateway_key,
                 'captured', captured::text, 'payment_id', payment_id, 'code', code,
-                'created_at', sugang.iso(created_at), 'ended_at', sugang.iso(ended_at)) order by id)
+                'created_at', sugang.iso(created_at), 'ended_at', sugang.iso(ended_at),
+                'refunds', sugang.refunds_json(payment_id)) order by id)
                 from sugang.payment_attempts where order_id = o.id), '[]')))::text
         from sugang.order_json(o)
 $$;
@@ -5900,33 +5940,42 @@ begin
                                  sugang.do_cancel_order_for_operator(p_user, p_epoch, p_order, p_reason));
 end $$;
 
-create or replace function sugang.do_refund_order(p_user bigint, p_epoch bigint, p_id bigint, p_reference text)
+-- What of an order waits for a person: no gateway gives it back, or the gateway has refused to, or does not know where
+-- the money goes. What the sweep will send is left to it.
+create or replace function sugang.lock_refunds_to_note(p_order bigint, p_refund bigint) returns setof sugang.refunds
+language sql volatile as $$
+    select r.* from sugang.refunds r join sugang.payment_attempts t using (payment_id)
+    where t.order_id = p_order and r.status = 'requested' and (r.code is not null or not sugang.gives_back(t.gateway))
+      and (p_refund is null or r.id = p_refund)
+    for update of r
+$$;
+
+-- p_refund may be null where one refund alone waits.
+create or replace function sugang.do_refund_order(p_user bigint, p_epoch bigint, p_id bigint, p_reference text,
+                                                  p_refund bigint)
 returns sugang.function_row language plpgsql as $$
 declare
     a sugang.function_row;
-    o sugang.orders;
+    o sugang.orders := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
+    waiting sugang.refunds[] := array(select r from sugang.lock_refunds_to_note(p_id, p_refund) r);
 begin
-    o := sugang.lock_order_for_operator(p_user, p_epoch, p_id);
-    if o.id is null then
-        a.outcome := 'not_found';
-        return a;
-    end if;
+    a.outcome := case
+        when o.id is null then 'not_found'
+        when cardinality(waiting) = 0 then 'no_refund_due'
+        when cardinality(waiting) > 1 then 'invalid_fields'
+    end;
+    if a.outcome is not null then return a; end if;
     update sugang.refunds set status = 'done', reference = p_reference, due_at = null, code = null, account = null
-        where status = 'requested'
-          and payment_id in (select payment_id from sugang.payment_attempts where order_id = p_id);
-    if not found then
-        a.outcome := 'no_refund_due';
-        return a;
-    end if;
+        where (payment_id, id) = (waiting[1].payment_id, waiting[1].id);
     a.outcome := 'ok';
     a.body := (select body from sugang.order_for_operator_json(o));
     return a;
 end $$;
 
--- Notes that what is owed back of an order was paid out: by hand, or in the gateway's own console.
+-- Notes that a refund that is owed of an order was paid out: by hand, or in the gateway's own console.
 create or replace function sugang.refund_order(p_function text, p_user bigint, p_order bigint, p_reference text,
                                                p_request_id text, p_key text, p_fingerprint text,
-                                               p_epoch bigint default null)
+                                               p_epoch bigint default null, p_refund bigint default null)
 returns sugang.function_row language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     a sugang.function_row;
@@ -5935,7 +5984,7 @@ begin
     a := sugang.begin_operation(p_user, p_epoch, p_request_id, p_key, p_fingerprint);
     if a.outcome is not null then return a; end if;
     return sugang.end_idempotent(p_user, p_key, p_fingerprint,
-                                 sugang.do_refund_order(p_user, p_epoch, p_order, p_reference));
+                                 sugang.do_refund_order(p_user, p_epoch, p_order, p_reference, p_refund));
 end $$;
 
 -- ===== operator_payments
@@ -5947,21 +5996,24 @@ create or replace function sugang.left_to_refund(p payments) returns numeric lan
     select case when p.status = 'paid' then p.amount - p.partly_refunded else 0.00 end
 $$;
 
+-- The refunds of a payment, as an operator sees them.
+create or replace function sugang.refunds_json(p_payment bigint) returns jsonb language sql stable as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
+        'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
+        'keeps_registration', keeps_registration, 'code', code,
+        'reference', coalesce(gateway_id, reference)) order by id), '[]')
+    from sugang.refunds where payment_id = p_payment
+$$;
+
 -- A payment with its refunds, and what is left to give back. A set of one row, as sugang.payment_json.
 create or replace function sugang.payment_for_operator_json(p payments) returns table (body text)
 language sql stable as $$
     select (object::jsonb || jsonb_build_object(
             'user_id', p.user_id, 'refund_reason', p.refund_reason,
             'left', sugang.left_to_refund(p)::text,
-            'refunds', coalesce(r.refunds, '[]')))::text
+            'refunds', sugang.refunds_json(p.id)))::text
         from sugang.payment_json(p)
-        cross join lateral (
-            select jsonb_agg(jsonb_build_object(
-                'id', id, 'amount', amount::text, 'status', status, 'reason', reason,
-                'requested_by', requested_by, 'requested_at', sugang.iso(requested_at),
-                'keeps_registration', keeps_registration, 'code', code,
-                'reference', coalesce(gateway_id, reference)) order by id) as refunds
-            from sugang.refunds where payment_id = p.id) r
 $$;
 
 create or replace function sugang.get_payment_for_operator(p_function text, p_user bigint, p_id bigint,
@@ -6004,8 +6056,7 @@ begin
     end;
     -- What waits for a decision is sent again by this one.
     if a.outcome = 'already_cancelled' and held.id is not null then
-        a := sugang.begin_owed_refund(held, p_ask.account, p_lease, null);
-        a.outcome := coalesce(a.outcome, 'already_cancelled');
+        return sugang.begin_owed_refund(sugang.refund_waiting(p_id), held, p_ask, p_lease);
     end if;
     if a.outcome is not null then
         if a.outcome = 'refund_too_large' then a.body := json_build_object('left', rest::text)::text; end if;
@@ -6019,7 +6070,7 @@ begin
         return sugang.begin_refund(p_ask, held, p_lease);
     elsif p_amount < rest then
         insert into sugang.refunds (payment_id, amount, status, reason, requested_by)
-            values (p_id, p_amount, 'done', p_ask.reason, p_user) returning id into refund;
+            values (p_id, p_amount, sugang.first_refund_status(p_id), p_ask.reason, p_user) returning id into refund;
     else
         -- The trigger of the payment writes the refund.
         perform sugang.end_payment(payment, p_ask.reason, p_ask.keeps_registration);
@@ -8623,7 +8674,7 @@ begin
         ('sugang.refunds', 'insert', 'payment_id,amount,status,reason,requested_by,cancels_payment,keeps_registration,'
                                      'account,request_key,request_fingerprint,idempotency_key,tries,due_at,gateway_id'),
         ('sugang.refunds', 'update', 'keeps_registration,status,reference,gateway_id,due_at,tries,code,account,'
-                                     'idempotency_key,request_key,request_fingerprint'),
+                                     'idempotency_key,request_key,request_fingerprint,requested_by,requested_at'),
         ('sugang.orders', 'select', 'id,user_id,kind,item_id,title,price,payment_method,gateway,status,is_live,'
                                     'created_at,expires_at,ended_at,payment_id,registration_id,history_entries,'
                                     'window_keys,needs_opening'),
@@ -8938,15 +8989,20 @@ begin
 end $$;
 
 -- Notes by how much more a gateway has given back of a payment than our books have. The audit shows it until a look-up
--- finds no difference.
+-- finds no difference. What operators have noted as paid out may have been made in the gateway's console, or elsewhere:
+-- the gateway shows it, or it does not.
 create or replace function sugang.note_difference(t sugang.payment_attempts, p_refunds jsonb) returns void
 language plpgsql as $$
 declare
     difference numeric;
+    noted numeric;
 begin
-    select nullif(coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id)
-                  - sugang.given_back_before(t), 0) into difference
+    select coalesce(sum((x ->> 'amount')::numeric), 0) - sugang.given_back(t.payment_id) - sugang.given_back_before(t)
+        into difference
         from jsonb_array_elements(p_refunds) x where x ->> 'state' = 'done';
+    select coalesce(sum(amount), 0) into noted from sugang.refunds
+        where payment_id = t.payment_id and status = 'done' and gateway_id is null and reference is not null;
+    if difference in (0, -noted) then difference := null; end if;
     update sugang.payment_attempts
         set facts = (coalesce(facts, '{}') - 'difference')
             || jsonb_strip_nulls(jsonb_build_object('difference', difference))
@@ -9602,9 +9658,9 @@ end $$;
 -- writes neither history nor counts but through them.
 
 -- Makes every trigger function work as its owner: any program that may write a table can then do so, without a right on
--- what is derived from it. They, and the functions that the API calls, get a search path of their own. That of a session
--- may be another client's of a connection pooler, and lead to tables of the same name elsewhere; a temporary table must
--- not come before ours either. Each migration calls it at its end.
+-- what is derived from it. They, and the functions that the API calls, get a search path of their own. That of a
+-- session may be another client's of a connection pooler, and lead to tables of the same name elsewhere; a temporary table
+-- must not come before ours either. Each migration calls it at its end.
 create or replace function sugang.secure_functions() returns void language plpgsql as $$
 declare
     routine regprocedure;
@@ -11162,11 +11218,11 @@ where case
         select from sugang.ledger l
         where (l.source, l.source_id, l.payment_id, l.amount, l.actor_id)
             = ('refund', k.refund_id, k.payment_id, k.amount, k.user_id))
-        -- A gateway has not given it back yet.
+        -- It was not given back yet, or another operator has noted that it was paid out.
         and not exists (
             select from sugang.refunds r
             where (r.id, r.payment_id, r.amount) = (k.refund_id, k.payment_id, k.amount)
-              and r.status in ('requested', 'sent'))
+              and (r.status in ('requested', 'sent') or r.reference is not null))
     -- A cancellation.
     when k.registration_id is null then not exists (
         select from written w

@@ -3,9 +3,9 @@
 -- writes neither history nor counts but through them.
 
 -- Makes every trigger function work as its owner: any program that may write a table can then do so, without a right on
--- what is derived from it. They, and the functions that the API calls, get a search path of their own. That of a session
--- may be another client's of a connection pooler, and lead to tables of the same name elsewhere; a temporary table must
--- not come before ours either. Each migration calls it at its end.
+-- what is derived from it. They, and the functions that the API calls, get a search path of their own. That of a
+-- session may be another client's of a connection pooler, and lead to tables of the same name elsewhere; a temporary table
+-- must not come before ours either. Each migration calls it at its end.
 create or replace function sugang.secure_functions() returns void language plpgsql as $$
 declare
     routine regprocedure;

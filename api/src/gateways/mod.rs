@@ -306,7 +306,9 @@ async fn refund_by(adapter: &dyn Adapter, refund: &Refund, sender: &impl Transpo
 
 async fn shown_refunds(adapter: &dyn Adapter, attempt: &Attempt, sender: &impl Transport) -> Option<Vec<ShownRefund>> {
     let response = sender.send(adapter.find_refunds(attempt)?).await.ok()?;
-    adapter.refunds(attempt, &response).filter(|refunds| are_possible(refunds))
+    adapter
+        .refunds(attempt, &response)
+        .filter(|refunds| are_possible(refunds))
 }
 
 /// Whether each amount is one that may have been given back. An answer with another one tells nothing.
