@@ -9761,12 +9761,13 @@ declare
     findings jsonb := '[]'::jsonb;
     acting_role name;
 begin
+    if current_setting('transaction_read_only')::boolean then return; end if;
     if p_role is not null and not has_database_privilege(p_role, current_database(), 'connect') then
         return query select format('the role %I may not connect to the database', p_role),
             format('`grant connect on database %I to %I`, as the owner of the database or a superuser.',
                    current_database(), p_role), true;
     end if;
-    if current_setting('transaction_read_only')::boolean or sugang.needs_no_rehearsal() then return; end if;
+    if sugang.needs_no_rehearsal() then return; end if;
     begin
         if p_role is not null then acting_role := sugang.rehearsal_role(p_role); end if;
         findings := sugang.rehearse_requests(acting_role, findings);

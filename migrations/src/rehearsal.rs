@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio_postgres::{Client, Error, error::SqlState};
+use tokio_postgres::{Client, Error, IsolationLevel, error::SqlState};
 
 use crate::{
     locks::is_contention,
@@ -110,7 +110,12 @@ async fn findings(client: &mut Client, options: &Options) -> anyhow::Result<Vec<
 }
 
 async fn findings_at_once(client: &mut Client, options: &Options) -> anyhow::Result<Vec<RehearsalFinding>> {
-    let transaction = client.transaction().await?;
+    // As requests are served.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await?;
     transaction.batch_execute(SESSION).await?;
     // Shorter than PostgreSQL waits before it looks for a deadlock, so that it never ends a request for the rehearsal.
     let limits = format!(
@@ -119,7 +124,8 @@ async fn findings_at_once(client: &mut Client, options: &Options) -> anyhow::Res
         LIMIT.as_millis()
     );
     transaction.batch_execute(&limits).await?;
-    let names = match &options.service_role {
+    // A check grants nothing, so a role that is new has no rights yet.
+    let names = match options.service_role.as_ref().filter(|_| !options.check_only) {
         Some(role) => vec![role.name.clone()],
         None => role::known(&transaction).await?,
     };

@@ -47,7 +47,7 @@ async fn batch(app: &App, statements: &str) {
 /// Migrates for the role that serves; returns the status, and what was printed.
 fn migrate(app: &App, arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = host_program()
-        .args(["migrate", "--grant-to", &app.service_role().name])
+        .args(["migrate", "--grant-to", app.service_role().name.as_str()])
         .args(arguments)
         .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
         .output()
