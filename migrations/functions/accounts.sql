@@ -15,6 +15,18 @@ create or replace function sugang.user_json(users) returns text language sql sta
     select json_build_object('id', $1.id, 'email', $1.email, 'username', $1.username)::text
 $$;
 
+-- Which fields of a sign-up another user has, as a JSON array; null if none.
+create or replace function sugang.taken_fields(p_email text, p_ascii_key text, p_username text) returns text
+language plpgsql stable as $$
+begin
+    return (select json_agg(field) from (
+        select 'email' as field where exists (
+            select from users where sugang.email_key(email) in (sugang.email_key(p_email), p_ascii_key))
+        union all
+        select 'username' where exists (
+            select from users where sugang.username_key(username) = sugang.username_key(p_username))) taken)::text;
+end $$;
+
 -- p_ascii_key is the key of the address with its domain in ASCII, if it has another domain: another program may have
 -- stored it like that.
 create or replace function sugang.signup(p_function text, p_email text, p_ascii_key text, p_username text,
@@ -25,28 +37,30 @@ declare
     created users;
 begin
     if p_function is distinct from 'signup' then perform sugang.misrouted(p_function, 'signup'); end if;
-    -- Without a check first: the unique indexes decide, between concurrent requests as well.
-    insert into users (email, username, password)
-        select p_email, p_username, p_password
-        where not exists (select from users where sugang.email_key(email) = p_ascii_key)
-        on conflict do nothing returning * into created;
-    if found then
-        a.outcome := 'ok';
-        a.body := sugang.user_json(created);
-    else
-        a.outcome := 'taken';
-        a.body := (select coalesce(json_agg(field), '[]') from (
-            select 'email' as field where exists (
-                select from users where sugang.email_key(email) in (sugang.email_key(p_email), p_ascii_key))
-            union all
-            select 'username' where exists (
-                select from users where sugang.username_key(username) = sugang.username_key(p_username))) taken)::text;
-        -- Neither, so the id is: the API advances the sequence and sends the statement once more.
-        if a.body = '[]' then
-            raise unique_violation using
-                message = 'the id of a new user is taken', table = 'users', constraint = 'users_pkey';
+    -- Without a check first: the unique indexes decide, between concurrent requests as well. Not by `on conflict`: it
+    -- does not say which of them did, and takes neither a deferrable constraint nor a table with rules.
+    begin
+        insert into users (email, username, password)
+            select p_email, p_username, p_password
+            where not exists (select from users where sugang.email_key(email) = p_ascii_key)
+            returning * into created;
+        if found then
+            a.outcome := 'ok';
+            a.body := sugang.user_json(created);
+            return a;
         end if;
+        a.body := sugang.taken_fields(p_email, p_ascii_key, p_username);
+    exception when unique_violation then
+        a.body := sugang.taken_fields(p_email, p_ascii_key, p_username);
+        -- Neither, so it is the id, for which the API advances the sequence and sends the statement once more, or a
+        -- constraint of another program, which the log names.
+        if a.body is null then raise; end if;
+    end;
+    if a.body is null then
+        raise serialization_failure using message = 'no user was added: the address has become free meanwhile, or a '
+            'trigger of another program has kept the row from users';
     end if;
+    a.outcome := 'taken';
     return a;
 end $$;
 

@@ -38,9 +38,9 @@ create or replace function sugang.payment_state(p payments) returns bytea langua
     select substr(sha256(
         int8send(p.id) || int8send(p.user_id) || int4send(p.content_type_id) || int8send(p.object_id)
         || numeric_send(p.amount) || timestamptz_send(p.paid_at)
-        || coalesce('\x01' || timestamptz_send(p.cancelled_at), '\x00')
-        || coalesce('\x01' || int8send(p.registration_id), '\x00')
-        || coalesce('\x01' || timestamptz_send(p.registration_time), '\x00')
+        || coalesce(E'\\x01' || timestamptz_send(p.cancelled_at), E'\\x00')
+        || coalesce(E'\\x01' || int8send(p.registration_id), E'\\x00')
+        || coalesce(E'\\x01' || timestamptz_send(p.registration_time), E'\\x00')
         || convert_to(quote_nullable(p.payment_type) || ',' || quote_nullable(p.payment_method) || ','
                       || quote_nullable(p.external_transaction_id) || ',' || quote_nullable(p.status) || ','
                       || quote_nullable(p.refund_reason) || ',' || quote_nullable(p.target_title), 'UTF8')), 1, 16)
@@ -51,8 +51,8 @@ create or replace function sugang.registration_state(p_id bigint, p_user bigint,
 returns bytea language sql stable parallel safe as $$
     select substr(sha256(
         int8send(p_id) || int8send(p_user) || int8send(p_item) || timestamptz_send(p_registered_at)
-        || coalesce('\x01' || timestamptz_send(p_completed_at), '\x00')
-        || coalesce('\x01' || timestamptz_send(p_cancelled_at), '\x00') || convert_to(p_status, 'UTF8')), 1, 16)
+        || coalesce(E'\\x01' || timestamptz_send(p_completed_at), E'\\x00')
+        || coalesce(E'\\x01' || timestamptz_send(p_cancelled_at), E'\\x00') || convert_to(p_status, 'UTF8')), 1, 16)
 $$;
 
 -- The hash of an entry. p_previous: the hash of the entry before it; null for the first one.
@@ -62,10 +62,10 @@ create or replace function sugang.entry_hash(p_previous bytea, p_state bytea, p_
                                              p_actor bigint, p_request_id text)
 returns bytea language sql stable parallel safe as $$
     select substr(sha256(
-        coalesce('\x01' || p_previous, '\x00') || coalesce('\x01' || p_state, '\x00')
+        coalesce(E'\\x01' || p_previous, E'\\x00') || coalesce(E'\\x01' || p_state, E'\\x00')
         || int4send(p_entry) || timestamptz_send(p_at) || int8send(p_subject_id) || int8send(p_item_id)
         || int8send(p_user) || numeric_send(p_amount::numeric(12, 2)) || int4send(p_seats)
-        || coalesce('\x01' || int8send(p_actor), '\x00')
+        || coalesce(E'\\x01' || int8send(p_actor), E'\\x00')
         || convert_to(quote_nullable(p_subject) || ',' || quote_nullable(p_item_kind) || ','
                       || quote_nullable(p_status) || ',' || quote_nullable(p_request_id), 'UTF8')), 1, 16)
 $$;

@@ -13,11 +13,11 @@ $$;
 -- A cell that begins like a formula is defused by an apostrophe before it, and so is one that begins with such an
 -- apostrophe, so that an import tells them apart.
 create or replace function sugang.csv_quoted(p_text text) returns text language sql immutable parallel safe as $$
-    select case when safe ~ '[",\r\n]' then '"' || replace(safe, '"', '""') || '"' else safe end
-    from (select case when p_text ~ '^[-=+@\t\r'']' then '''' || p_text else p_text end) c (safe)
+    select case when safe ~ E'[",\\r\\n]' then '"' || replace(safe, '"', '""') || '"' else safe end
+    from (select case when p_text ~ E'^[-=+@\\t\\r'']' then '''' || p_text else p_text end) c (safe)
 $$;
 
 -- One expression, so that PostgreSQL puts it in place of the call.
 create or replace function sugang.csv_cell(p_text text) returns text language sql immutable parallel safe as $$
-    select case when p_text ~ '^[-=+@\t\r'']|[",\r\n]' then sugang.csv_quoted(p_text) else p_text end
+    select case when p_text ~ E'^[-=+@\\t\\r'']|[",\\r\\n]' then sugang.csv_quoted(p_text) else p_text end
 $$;

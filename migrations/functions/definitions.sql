@@ -12,15 +12,15 @@ $$;
 create or replace function sugang.as_restored(p_definition text) returns text language plpgsql immutable as $$
 declare
     -- An operand with its parentheses, which may hold others, three levels deep.
-    operand constant text := '\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)';
+    operand constant text := E'\\((?:[^()]|\\((?:[^()]|\\((?:[^()]|\\([^()]*\\))*\\))*\\))*\\)';
     before text;
 begin
     loop
         before := p_definition;
         p_definition := regexp_replace(
-            p_definition, format('\((%1$s(?: OR %1$s)+)\) OR ', operand), '\1 OR ', 'g');
+            p_definition, format(E'\\((%1$s(?: OR %1$s)+)\\) OR ', operand), E'\\1 OR ', 'g');
         p_definition := regexp_replace(
-            p_definition, format('\((%1$s(?: AND %1$s)+)\) AND ', operand), '\1 AND ', 'g');
+            p_definition, format(E'\\((%1$s(?: AND %1$s)+)\\) AND ', operand), E'\\1 AND ', 'g');
         exit when p_definition = before;
     end loop;
     return p_definition;
@@ -52,7 +52,7 @@ language sql stable set search_path = public as $$
     union all
     -- A foreign key by what it says: Django names it in its own way, and an operator may let it cascade.
     select 'foreign key', relation::text,
-           substring(pg_get_constraintdef(pg_constraint.oid) from '^.*?\)(?= ON | DEF| NOT|$)'),
+           substring(pg_get_constraintdef(pg_constraint.oid) from E'^.*?\\)(?= ON | DEF| NOT|$)'),
            case when convalidated then 'validated' else 'not validated' end
     from guarded join pg_constraint on conrelid = relation
     where contype = 'f'

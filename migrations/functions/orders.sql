@@ -9,9 +9,9 @@ create or replace function sugang.order_state(o sugang.orders) returns bytea lan
     select substr(sha256(
         int8send(o.id) || int8send(o.user_id) || int8send(o.item_id) || numeric_send(o.price)
         || timestamptz_send(o.created_at) || timestamptz_send(o.expires_at)
-        || coalesce('\x01' || timestamptz_send(o.ended_at), '\x00')
-        || coalesce('\x01' || int8send(o.payment_id), '\x00')
-        || coalesce('\x01' || int8send(o.registration_id), '\x00')
+        || coalesce(E'\\x01' || timestamptz_send(o.ended_at), E'\\x00')
+        || coalesce(E'\\x01' || int8send(o.payment_id), E'\\x00')
+        || coalesce(E'\\x01' || int8send(o.registration_id), E'\\x00')
         || convert_to(quote_literal(o.kind) || ',' || quote_literal(o.title) || ',' || quote_literal(o.payment_method)
                       || ',' || quote_literal(o.gateway) || ',' || quote_literal(o.status), 'UTF8')), 1, 16)
 $$;

@@ -209,6 +209,8 @@ language sql stable set search_path = public set jit = off as $$
     select 'permission_missing', 'usage ' || sequence, false from sugang.needed_sequences() sequence
     where not has_sequence_privilege(sequence, 'usage')
     union all
+    select 'column_required', concat_ws('.', relation, attribute), false from sugang.required_columns()
+    union all
     -- Statements do not fail of row security: users are not found and lists are empty.
     select distinct 'permission_missing',
            format('rows of %s (alter table %1$s disable row level security, or a policy with `true` for them all)',
@@ -230,7 +232,7 @@ declare
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
     -- Each of the files: of two versions that are no line, the one with the highest number may lack others.
-    if (select count(distinct number) from sugang.migrations, substring(script from '^V(\d+)__') match,
+    if (select count(distinct number) from sugang.migrations, substring(script from E'^V(\\d+)__') match,
                cast(match as bigint) number
         where number between 1 and p_schema) < p_schema then
         a.outcome := 'not_ready';

@@ -62,6 +62,14 @@ begin
     loop
         execute given.statement;
     end loop;
+    -- Hardened servers take it from PUBLIC. Where only another role may grant it, sugang.rehearse names it.
+    if not has_database_privilege(p_role, current_database(), 'connect') then
+        begin
+            execute format('grant connect on database %I to %I', current_database(), p_role);
+        exception when insufficient_privilege then
+            null;
+        end;
+    end if;
 end $$;
 
 -- Older databases of the Django service number their rows by a sequence, which needs a right of its own. An identity

@@ -1,5 +1,8 @@
 -- How text is searched: what a title, a description and a query are made of.
 --
+-- Where a literal here, or in any other file of functions/, has a backslash, it is E'…': another program may write
+-- without `standard_conforming_strings`, and the triggers work in its session.
+--
 -- A text is a sequence of runs: of syllables (Hangul, and other scripts that write no blank between words), of digits,
 -- or of letters. A run of letters or digits is one lexeme. A run of syllables is one lexeme for each pair of neighbors,
 -- at the position of the first one (정보처리 is 정보, 보처, 처리), so that every part of two syllables or more is found by
@@ -11,26 +14,27 @@
 create or replace function sugang.search_fold(p_text text) returns text
 language plpgsql immutable strict parallel safe as $$
 declare
-    folded text := lower(normalize(translate(p_text, U&'\00AD\200B\200C\200D\2060\FEFF', ''), nfkc));
+    folded text := lower(normalize(translate(p_text, E'\u00AD\u200B\u200C\u200D\u2060\uFEFF', ''), nfkc));
 begin
     if folded ~ '[+#]' then
-        folded := regexp_replace(folded, '([a-z])\+\+', U&'\\1\E000', 'g');
-        folded := regexp_replace(folded, '([a-z])#', U&'\\1\E001', 'g');
-        folded := regexp_replace(folded, '([a-z])\+(?![a-z0-9])', U&'\\1\E002', 'g');
+        folded := regexp_replace(folded, E'([a-z])\\+\\+', E'\\1\uE000', 'g');
+        folded := regexp_replace(folded, '([a-z])#', E'\\1\uE001', 'g');
+        folded := regexp_replace(folded, E'([a-z])\\+(?![a-z0-9])', E'\\1\uE002', 'g');
     end if;
     return folded;
 end $$;
 
 -- For bracket expressions: the syllables (Hangul, Kana, Han), and what separates runs.
 create or replace function sugang.search_syllables() returns text language sql immutable parallel safe as $$
-    select '\uAC00-\uD7A3\u1100-\u115E\u1161-\u119D\u119F-\u11FF\u3041-\u3096\u309D-\u30FA\u30FC-\u30FF\u31F0-\u31FF'
-        '\u3005-\u3007\u3400-\u4DBF\u4E00-\u9FFF\uF900-\uFAFF\U00020000-\U000323AF'
+    select E'\\uAC00-\\uD7A3\\u1100-\\u115E\\u1161-\\u119D\\u119F-\\u11FF\\u3041-\\u3096\\u309D-\\u30FA\\u30FC-\\u30FF'
+        '\\u31F0-\\u31FF\\u3005-\\u3007\\u3400-\\u4DBF\\u4E00-\\u9FFF\\uF900-\\uFAFF\\U00020000-\\U000323AF'
 $$;
 create or replace function sugang.search_separators() returns text language sql immutable parallel safe as $$
-    select '\u0001-\u002F\u003A-\u0040\u005B-\u0060\u007B-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7'
-        '\u060C\u061B\u061F\u0964\u0965\u115F\u1160\u119E\u2000-\u206F\u20A0-\u2BFF\u2E00-\u2E7F\u3000-\u3004'
-        '\u3008-\u3020\u3030-\u303F\u3099-\u309C\u30FB\uFE00-\uFE6F\uFFF0-\uFFFF\U0001F000-\U0001FAFF'
-        '\U000E0000-\U000E0FFF'
+    select E'\\u0001-\\u002F\\u003A-\\u0040\\u005B-\\u0060\\u007B-\\u00A9\\u00AB-\\u00B4\\u00B6-\\u00B9\\u00BB-\\u00BF'
+        '\\u00D7\\u00F7\\u060C\\u061B\\u061F\\u0964\\u0965\\u115F\\u1160\\u119E\\u2000-\\u206F\\u20A0-\\u2BFF'
+        '\\u2E00-\\u2E7F\\u3000-\\u3004\\u3008-\\u3020\\u3030-\\u303F\\u3099-\\u309C\\u30FB'
+        '\\uFE00-\\uFE6F\\uFFF0-\\uFFFF\\U0001F000-\\U0001FAFF'
+        '\\U000E0000-\\U000E0FFF'
 $$;
 
 -- The lexemes of a text, separated by blanks, one for each position; a dot is a position without a lexeme.
@@ -42,20 +46,21 @@ declare
     t text := left(sugang.search_fold(p_text), 16000);
 begin
     -- Blanks around each run of digits or letters, and one blank for all else that separates.
-    t := regexp_replace(t, '[0-9]+|[^0-9' || sugang.search_syllables() || sugang.search_separators() || ']+', ' \& ', 'g');
+    t := regexp_replace(t, '[0-9]+|[^0-9' || sugang.search_syllables() || sugang.search_separators() || ']+',
+                        E' \\& ', 'g');
     t := btrim(regexp_replace(t, '[' || sugang.search_separators() || ']+', ' ', 'g'));
     -- ab cde f g: ab. cde. f g
-    t := regexp_replace(t, '[' || sugang.search_syllables() || ']{2,}', '\&.', 'g');
+    t := regexp_replace(t, '[' || sugang.search_syllables() || ']{2,}', E'\\&.', 'g');
     if p_joined then
         -- ab_cde_f~g
-        t := regexp_replace(t, '\. (?=[' || sugang.search_syllables() || '])', '_', 'g');
+        t := regexp_replace(t, E'\\. (?=[' || sugang.search_syllables() || '])', '_', 'g');
         t := regexp_replace(t, '(?<=[' || sugang.search_syllables() || ']) (?=[' || sugang.search_syllables() || '])',
                             '~', 'g');
     end if;
     -- ab b_c cd de e_f f~g g, or ab. cd de. f g
     t := regexp_replace(t, '(?<=[_~' || sugang.search_syllables() || '])[' || sugang.search_syllables() || '](?=[_~'
                            || sugang.search_syllables() || '])|(?<=[_~])[' || sugang.search_syllables() || ']',
-                        '\& \&', 'g');
+                        E'\\& \\&', 'g');
     return replace(t, '.', ' .');
 end $$;
 
@@ -133,7 +138,7 @@ declare
 begin
     for word in select m[1] as dashes, m[2] as phrase, m[3] as plain
             from regexp_matches(translate(sugang.search_fold(p_search), '“”„‟«»!&|()', '""""""     '),
-                                '(-*)(?:"([^"]*)"?|([^\s"]+))', 'g') m loop
+                                E'(-*)(?:"([^"]*)"?|([^\\s"]+))', 'g') m loop
         if word.plain = 'or' and word.dashes = '' then
             names := names || ' or';
         elsif word.plain ~ '^-+$' then

@@ -18,8 +18,9 @@ pub use level::Level;
 /// The most rows that are fetched of one finding. Its count is of all of them.
 const MAX_ROWS: usize = 1000;
 
-/// The checks that take no time, so that they run on a current database as well.
-const SEQUENCES: [&str; 2] = ["sequence_owners", "sequences"];
+/// The checks that take no time, so that they run on a current database as well: a restored dump comes without the sequences
+/// that gave its ids, and the Django service goes on to add columns.
+const CURRENT: [&str; 3] = ["column_unknown", "sequence_owners", "sequences"];
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,11 +126,10 @@ pub(crate) async fn inspect(client: &mut Client, kinds: &[ItemKind], progress: &
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     All,
-    /// Those of the sequences, and whether this role may replace the functions here.
+    /// Those of [`CURRENT`], and whether this role may replace the functions here.
     Functions,
-    /// Those of the sequences, which take no time and which a restored dump needs: its rows come without the sequences
-    /// that gave their ids.
-    Sequences,
+    /// Those of [`CURRENT`].
+    Current,
 }
 
 /// The same within a transaction.
@@ -145,9 +145,9 @@ pub(crate) async fn inspect_within(
         Scope::All => true,
         Scope::Functions => {
             let others = ["server_read_only", "rights_of_role", "rights_of_tables"];
-            SEQUENCES.contains(&check.name.as_str()) || others.contains(&check.name.as_str())
+            CURRENT.contains(&check.name.as_str()) || others.contains(&check.name.as_str())
         }
-        Scope::Sequences => SEQUENCES.contains(&check.name.as_str()),
+        Scope::Current => CURRENT.contains(&check.name.as_str()),
     });
     let mut preflight = Preflight {
         findings: Vec::new(),

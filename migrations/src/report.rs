@@ -9,6 +9,7 @@ use crate::{
     kind::{KINDS, label},
     locks::Locked,
     preflight::Blocked,
+    rehearsal::{self, Unserved},
     run::{Migration, Options, migrate},
 };
 
@@ -30,11 +31,11 @@ pub async fn audit_database(database_url: &str) -> anyhow::Result<Vec<Finding>> 
     Ok(findings)
 }
 
-/// The exit status of a command that failed: 3 if a migration did not begin ([`Blocked`]), 4 if it could not lock its
-/// tables in time ([`Locked`]), 1 otherwise.
+/// The exit status of a command that failed: 3 if a migration did not begin ([`Blocked`]), or if requests would fail after
+/// it ([`Unserved`]); 4 if it could not lock its tables in time ([`Locked`]); 1 otherwise.
 pub fn exit_status(error: &anyhow::Error) -> u8 {
     match error {
-        error if error.is::<Blocked>() => 3,
+        error if error.is::<Blocked>() || error.is::<Unserved>() => 3,
         error if error.is::<Locked>() => 4,
         _ => 1,
     }
@@ -43,22 +44,32 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
 /// Migrates the database at `database_url`, or only checks it, and prints what was found and done.
 ///
 /// # Errors
-/// Those of [`migrate`]; [`Blocked`] after its findings have been printed.
+/// Those of [`migrate`]; [`Blocked`] and [`Unserved`] after their findings have been printed.
 pub async fn migrate_database(database_url: &str, options: Options) -> anyhow::Result<()> {
     let check_only = options.check_only;
     let role = options.service_role.as_ref().map(|role| role.name.clone());
     let migrated = migrate(database_url, KINDS, options).await;
-    let preflight = match &migrated {
-        Ok(migration) => migration.preflight.as_ref(),
-        Err(error) => error.downcast_ref::<Blocked>().map(|Blocked(preflight)| preflight),
+    let migration = match &migrated {
+        Ok(migration) => Some(migration),
+        Err(error) => error.downcast_ref::<Unserved>().map(|Unserved(migration)| migration),
+    };
+    let blocked = migrated
+        .as_ref()
+        .err()
+        .and_then(|error| error.downcast_ref::<Blocked>());
+    let preflight = match blocked {
+        Some(Blocked(preflight)) => Some(preflight),
+        None => migration.and_then(|migration| migration.preflight.as_ref()),
     };
     // A database without anything to say about it, such as a new one, is migrated without a word.
     let shown = preflight.filter(|preflight| check_only || preflight.says_something());
     let mut text = shown.map_or_else(String::new, |preflight| format!("{preflight}\n"));
-    if let Ok(migration) = &migrated {
+    if let Some(migration) = migration {
+        text += &rehearsal::text(&migration.rehearsal);
         text += &summary(migration, check_only);
         text += "\n";
-        if let Some(role) = role.filter(|_| !check_only) {
+        // A failure may be of this.
+        if let Some(role) = role.filter(|_| !check_only && migrated.is_ok()) {
             text += &format!("The role {role} has the rights that requests need, and cannot change the history\n");
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     locks::{LockWait, Locked, is_contention, lock_tables},
     preflight::{self, Blocked, Level, Preflight, Scope},
     progress::Progress,
+    rehearsal::{self, RehearsalFinding},
     role::{self, ServiceRole},
     scripts::{self, Script},
     session::SESSION,
@@ -45,6 +46,8 @@ pub struct Migration {
     pub preflight: Option<Preflight>,
     /// Why it changed nothing but rights: a newer version has migrated the database.
     pub newer: Option<Newer>,
+    /// What requests would fail of, or why they were not rehearsed.
+    pub rehearsal: Vec<RehearsalFinding>,
 }
 
 /// Brings a database up to date and returns the names of the files that this call applied.
@@ -53,7 +56,8 @@ pub struct Migration {
 ///
 /// # Errors
 /// When the database cannot be reached, a file fails, or the database does not fit this version; [`Blocked`] when the
-/// preflight finds what stands in the way. The database is then as it was before.
+/// preflight finds what stands in the way. The database is then as it was before. [`Unserved`](crate::Unserved) when it
+/// is migrated, and requests would fail.
 pub async fn run(database_url: &str) -> anyhow::Result<Vec<String>> {
     run_with(database_url, KINDS).await
 }
@@ -76,7 +80,10 @@ pub async fn migrate(database_url: &str, kinds: &[ItemKind], options: Options) -
         .context("cannot reach the database to migrate it")?;
     let driver = tokio::spawn(connection);
     let progress = Progress::start(options.progress);
-    let migrated = migrate_client(&mut client, kinds, &options, &progress).await;
+    let migrated = match migrate_client(&mut client, kinds, &options, &progress).await {
+        Ok(migration) => rehearsal::rehearse(&mut client, &options, &progress, migration).await,
+        failure => failure,
+    };
     drop(progress);
     drop(client);
     let closed = driver.await;
@@ -148,12 +155,13 @@ async fn migrate_at_once(
         applied: plan.labels(),
         preflight: None,
         newer: plan.newer.take(),
+        rehearsal: Vec::new(),
     };
     if migration.newer.is_none() {
         let scope = match (options.check_only || !plan.pending.is_empty(), plan.replaces_functions) {
             (true, _) => Scope::All,
             (false, true) => Scope::Functions,
-            (false, false) => Scope::Sequences,
+            (false, false) => Scope::Current,
         };
         let preflight = preflight::inspect_within(&transaction, kinds, scope, progress).await?;
         if preflight.blocks() {

@@ -297,6 +297,63 @@ mod tests {
         }
     }
 
+    /// The literals with a backslash that are not `E'…'`. A literal that goes on in the next line is one.
+    fn ambiguous_literals(sql: &str) -> Vec<&str> {
+        let (mut found, mut position, mut continued) = (Vec::new(), 0, None);
+        while let Some(next) = sql[position..].find(['\'', '-']) {
+            let start = position + next;
+            if sql[start..].starts_with("--") {
+                position = sql[start..].find('\n').map_or(sql.len(), |end| start + end);
+                continue;
+            }
+            if sql[start..].starts_with('-') {
+                position = start + 1;
+                continue;
+            }
+            let goes_on =
+                continued.filter(|_| sql[position..start].trim().is_empty() && sql[position..start].contains('\n'));
+            let is_escaped = goes_on.unwrap_or_else(|| sql[..start].ends_with(" E") || sql[..start].ends_with("(E"));
+            let mut letters = sql[start + 1..].char_indices().peekable();
+            let mut end = sql.len();
+            let mut has_backslash = false;
+            while let Some((at, letter)) = letters.next() {
+                match letter {
+                    '\\' => {
+                        has_backslash = true;
+                        letters.next_if(|_| is_escaped);
+                    }
+                    '\'' if letters.next_if(|(_, next)| *next == '\'').is_none() => {
+                        end = start + 1 + at;
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+            if has_backslash && !is_escaped {
+                found.push(&sql[start..end]);
+            }
+            (position, continued) = ((end + 1).min(sql.len()), Some(is_escaped));
+        }
+        found
+    }
+
+    /// A trigger works in the session of another program, which may have `standard_conforming_strings` off.
+    #[test]
+    fn a_backslash_means_the_same_in_every_session() {
+        for (sql, found) in [
+            (r"select '\x00' -- it's '\d'", &[r"'\x00"][..]),
+            (r"select U&'\00AD', E'\\d''\'', 'a''b'", &[r"'\00AD"][..]),
+            ("select E'\\\\d'\n '\\\\s', coalesce(E'\\\\w')", &[][..]),
+        ] {
+            assert_eq!(ambiguous_literals(sql), found, "{sql}");
+        }
+        for script in functions(KINDS) {
+            if script.name != "audit_checks" {
+                assert_eq!(ambiguous_literals(&script.sql), [] as [&str; 0], "{}", script.label());
+            }
+        }
+    }
+
     /// An outcome without a use is a leftover, and the API would still have to know it.
     #[test]
     fn every_outcome_is_returned_by_a_function() {

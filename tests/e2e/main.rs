@@ -119,6 +119,7 @@ mod refunds {
     mod shop;
     mod stripe;
 }
+mod rehearsal;
 mod sdk;
 mod service_role;
 mod sessions;

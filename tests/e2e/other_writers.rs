@@ -554,3 +554,24 @@ async fn writers_of_many_rows_do_not_deadlock(#[values(EXAM, COURSE)] kind: Kind
 
     assert_audit(&app).await;
 }
+
+/// As a program that escapes by backslashes needs it, by `alter role … set` or `alter database … set`.
+#[rstest]
+#[tokio::test]
+async fn a_writer_that_reads_backslashes_writes_the_same(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let minsu = app.user("minsu").await;
+    app.run("set standard_conforming_strings = off", &[]).await;
+    let write = "insert into {items} (title, description, price, start_at, end_at, created_at, updated_at)
+            values ('C++ 입문', 'c# a+b', 45000, now() - interval '1 day', now() + interval '1 day', now(), now());
+         insert into {registrations} (user_id, {item_id}) values (1, 1);
+         insert into payments (user_id, payment_type, content_type_id, object_id, amount, payment_method)
+            select 1, '{kind}', content_type_id, 1, 45000, 'card' from sugang.kinds where kind = '{kind}';
+         update {items} set title = 'C++ 심화' where id = 1;
+         update payments set status = 'cancelled'; update {registrations} set status = 'cancelled'";
+    by_hand(&app, kind, write).await.expect("anyone may write");
+    app.run("set standard_conforming_strings = on", &[]).await;
+    let found = app.get(&format!("{}?search=c%2B%2B", kind.path)).by(&minsu).await;
+    assert_eq!(found.json()["count"], 1, "{found:?}");
+    assert_audit(&app).await;
+}

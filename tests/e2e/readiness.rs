@@ -1,7 +1,8 @@
 //! `/readyz` proves what requests need: the functions, tables and rights, and the version of the schema.
 
+use rstest::rstest;
 use serde_json::json;
-use sugang_tests::{App, assert_answer};
+use sugang_tests::{App, assert_answer, host_program};
 
 #[tokio::test]
 async fn what_a_request_would_fail_of_is_named() {
@@ -192,6 +193,69 @@ async fn row_security_that_may_hide_rows_is_named() {
     assert_eq!(app.post("/login/").json(&user).await.status, 200);
     app.run("alter table users disable row level security", &[]).await;
     assert_eq!(app.get("/readyz").await.json()["status"], "ok");
+}
+
+/// As Django adds a field: the default is there only while the rows of before get it.
+#[rstest]
+#[tokio::test]
+async fn a_column_that_no_request_fills_is_named(
+    #[values("users", "payments", "tests", "course_registrations")] table: &str,
+) {
+    let app = App::start().await;
+    let add = format!(
+        "alter table {table} add column phone varchar(20) not null default '';
+         alter table {table} alter column phone drop default"
+    );
+    let batch = async |statements: &str| {
+        app.database()
+            .batch_execute(statements)
+            .await
+            .expect("it can be changed")
+    };
+    let migrate = || {
+        let migrate = host_program()
+            .arg("migrate")
+            .env("SPIN_VARIABLE_DATABASE_URL", app.database_url())
+            .output()
+            .expect("the program runs");
+        (migrate.status.code(), String::from_utf8(migrate.stdout).expect("text"))
+    };
+    let required = "select what from sugang.missing('') where reason = 'column_required'";
+    batch(&add).await;
+    let answer = app.get("/readyz").await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["reason"]),
+        (503, &json!("column_required"))
+    );
+    assert_eq!(app.rows(required).await, json!([{"what": format!("{table}.phone")}]));
+    // An item is added by operators alone, so to take the service over it need not be filled.
+    if table != "tests" {
+        let (status, printed) = migrate();
+        assert_eq!(status, Some(3), "{printed}");
+        assert!(
+            printed.contains(&format!("      - {table}.phone\n"))
+                && printed.contains(&format!("alter table {table} alter column phone set default '';")),
+            "{printed}"
+        );
+    }
+    // A trigger of the old service may fill it, and one that does not name it does not.
+    let trigger = |body: &str| {
+        format!(
+            "create or replace function fill() returns trigger language plpgsql as 'begin {body} return new; end';
+             create or replace trigger fill before insert on {table} for each row execute function fill()"
+        )
+    };
+    batch(&trigger("")).await;
+    assert_eq!(app.get("/readyz").await.status, 503);
+    batch(&trigger("new.phone := '''';")).await;
+    assert_eq!(app.get("/readyz").await.json()["status"], "ok");
+    batch(&format!(
+        "drop trigger fill on {table}; alter table {table} alter column phone set default ''"
+    ))
+    .await;
+    assert_eq!(app.get("/readyz").await.json()["status"], "ok");
+    let (status, printed) = migrate();
+    assert_eq!(status, Some(0), "{printed}");
 }
 
 /// Without a trigger or a constraint requests are served, but a promise is not guarded.

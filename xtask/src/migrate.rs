@@ -10,7 +10,8 @@ use crate::{database::DatabaseChoice, progress::Step};
 ///
 /// A preflight looks at the whole database first. If anything stands in the way, all of it is printed with its rows and a
 /// remedy, nothing is changed, and the exit status is 3. If a newer version has migrated the database, nothing is changed
-/// either, and it says whether this version can serve.
+/// either, and it says whether this version can serve. At the end, requests are rehearsed as the role that serves, and rolled
+/// back: if they would fail, the exit status is 3 as well, and the migration is done.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

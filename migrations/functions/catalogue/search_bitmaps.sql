@@ -63,7 +63,7 @@ begin
     return query
         with typed as (
             select regexp_replace(t, '^[' || separators || ']+|[' || separators || ']+$', '', 'g') as whole
-            from regexp_split_to_table(left(sugang.search_fold(p_text), 16000), '\s+') t
+            from regexp_split_to_table(left(sugang.search_fold(p_text), 16000), E'\\s+') t
         ), runs as (
             select m[1] as run, m[1] ~ ('^[' || syllables || ']') as is_of_syllables
             from typed, regexp_matches(whole, '[' || syllables || ']+|[0-9]+|[^0-9' || syllables || separators || ']+',

@@ -156,11 +156,11 @@ begin
     select string_agg(distinct format(
         ' left join sugang.search_bitmaps %1$s on (%1$s.kind, %1$s.number, %1$s.place, %1$s.block)'
         ' = (shown.kind, shown.number, %2$s, shown.block)', name[1], substr(name[1], 2)), '')
-        into joins from regexp_matches(expression, 'b\d+', 'g') name;
+        into joins from regexp_matches(expression, E'b\\d+', 'g') name;
     -- The set in the same statement: it may have been renewed since.
     execute 'select sets.as_of, sets.snapshot,
                  coalesce((select sum(bit_count(shown.bits & '
-        || regexp_replace(expression, 'b\d+', 'coalesce(\&.bits, $1)', 'g') || '))
+        || regexp_replace(expression, E'b\\d+', E'coalesce(\\&.bits, $1)', 'g') || '))
                   from sugang.search_bitmaps shown' || joins || '
                   where (shown.kind, shown.number, shown.place) = (sets.kind, sets.number, $2)), 0)
              from sugang.search_bitmap_sets sets

@@ -40,7 +40,8 @@ pub enum Command {
     ///
     /// A preflight looks at the whole database first. If anything stands in the way, all of it is printed with its rows
     /// and a remedy, nothing is changed, and the exit status is 3. If a newer version has migrated the database, nothing is
-    /// changed either, and it says whether this version can serve.
+    /// changed either, and it says whether this version can serve. At the end, requests are rehearsed as the role that serves,
+    /// and rolled back: if they would fail, the exit status is 3 as well, and the migration is done.
     Migrate(Migrate),
     /// Prove that the books are right: seats, money, counts, history, and what guards them.
     ///
