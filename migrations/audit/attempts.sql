@@ -35,6 +35,6 @@ where t.gateway <> o.gateway and t.code is distinct from 'deposit_taken_back'
       and ((t.gateway = 'manual') <> coalesce(t.facts ? 'confirmed_by', false)
            or t.gateway in ('toss', 'kakaopay', 'stripe') and t.gateway_key <> t.facts ->> 'external_id'
            or p.history_entries <= case when t.status = 'captured' and p.status <> 'paid' then 2 else 1 end
-              and p.external_transaction_id is distinct from
+              and p.external_transaction_id is distinct from sugang.stored_external_id(
                   coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference)
-                  || coalesce('#' || (1 + jsonb_array_length(t.facts -> 'taken_back'))::text, ''));
+                  || coalesce('#' || (1 + jsonb_array_length(t.facts -> 'taken_back'))::text, '')));

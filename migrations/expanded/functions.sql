@@ -17,6 +17,18 @@ create or replace function sugang.user_json(users) returns text language sql sta
     select json_build_object('id', $1.id, 'email', $1.email, 'username', $1.username)::text
 $$;
 
+-- Which fields of a sign-up another user has, as a JSON array; null if none.
+create or replace function sugang.taken_fields(p_email text, p_ascii_key text, p_username text) returns text
+language plpgsql stable as $$
+begin
+    return (select json_agg(field) from (
+        select 'email' as field where exists (
+            select from users where sugang.email_key(email) in (sugang.email_key(p_email), p_ascii_key))
+        union all
+        select 'username' where exists (
+            select from users where sugang.username_key(username) = sugang.username_key(p_username))) taken)::text;
+end $$;
+
 -- p_ascii_key is the key of the address with its domain in ASCII, if it has another domain: another program may have
 -- stored it like that.
 create or replace function sugang.signup(p_function text, p_email text, p_ascii_key text, p_username text,
@@ -27,28 +39,30 @@ declare
     created users;
 begin
     if p_function is distinct from 'signup' then perform sugang.misrouted(p_function, 'signup'); end if;
-    -- Without a check first: the unique indexes decide, between concurrent requests as well.
-    insert into users (email, username, password)
-        select p_email, p_username, p_password
-        where not exists (select from users where sugang.email_key(email) = p_ascii_key)
-        on conflict do nothing returning * into created;
-    if found then
-        a.outcome := 'ok';
-        a.body := sugang.user_json(created);
-    else
-        a.outcome := 'taken';
-        a.body := (select coalesce(json_agg(field), '[]') from (
-            select 'email' as field where exists (
-                select from users where sugang.email_key(email) in (sugang.email_key(p_email), p_ascii_key))
-            union all
-            select 'username' where exists (
-                select from users where sugang.username_key(username) = sugang.username_key(p_username))) taken)::text;
-        -- Neither, so the id is: the API advances the sequence and sends the statement once more.
-        if a.body = '[]' then
-            raise unique_violation using
-                message = 'the id of a new user is taken', table = 'users', constraint = 'users_pkey';
+    -- Without a check first: the unique indexes decide, between concurrent requests as well. Not by `on conflict`: it
+    -- does not say which of them did, and takes neither a deferrable constraint nor a table with rules.
+    begin
+        insert into users (email, username, password)
+            select p_email, p_username, p_password
+            where not exists (select from users where sugang.email_key(email) = p_ascii_key)
+            returning * into created;
+        if found then
+            a.outcome := 'ok';
+            a.body := sugang.user_json(created);
+            return a;
         end if;
+        a.body := sugang.taken_fields(p_email, p_ascii_key, p_username);
+    exception when unique_violation then
+        a.body := sugang.taken_fields(p_email, p_ascii_key, p_username);
+        -- Neither, so it is the id, for which the API advances the sequence and sends the statement once more, or a
+        -- constraint of another program, which the log names.
+        if a.body is null then raise; end if;
+    end;
+    if a.body is null then
+        raise serialization_failure using message = 'no user was added: the address has become free meanwhile, or a '
+            'trigger of another program has kept the row from users';
     end if;
+    a.outcome := 'taken';
     return a;
 end $$;
 
@@ -100,6 +114,46 @@ begin
     a.outcome := coalesce(a.outcome, 'unknown');
     if a.outcome = 'ok' then delete from sugang.attempts where key = p_attempts; end if;
     return a;
+end $$;
+
+-- ===== alter_table
+
+-- How the type of a column changes that a trigger of ours names, such as tests.title: PostgreSQL refuses it as long as
+-- the trigger is there. A trigger that named no column would run for each registration as well.
+
+-- Runs `alter table <p_table> <p_change>` without our triggers and makes them again, in one transaction under the lock
+-- that the change needs: no write gets past them. As the role that migrates.
+create or replace function sugang.alter_table(p_table regclass, p_change text) returns void language plpgsql as $$
+declare
+    t record;
+    triggers jsonb;
+    unchanged text[];
+begin
+    -- The caller gives the statement, and has no other rights in it.
+    -- @plpgsql_check_options: security_warnings = false
+    execute format('lock table %s in access exclusive mode', p_table);
+    triggers := (select jsonb_agg(jsonb_build_object('name', tgname, 'made_by', pg_get_triggerdef(pg_trigger.oid),
+                                                     'enabled', tgenabled) order by tgname)
+                 from pg_trigger join pg_proc on pg_proc.oid = tgfoid
+                 where tgrelid = p_table and pronamespace = 'sugang'::regnamespace and not tgisinternal);
+    unchanged := array(select name from sugang.current_definitions() join sugang.schema_definitions d
+                       using (kind, relation, name, definition) where kind = 'trigger' and relation = p_table::text);
+    for t in select * from jsonb_to_recordset(triggers) as (name text, made_by text, enabled text) loop
+        execute format('drop trigger %I on %s', t.name, p_table);
+    end loop;
+    execute format('alter table %s %s', p_table, p_change);
+    for t in select * from jsonb_to_recordset(triggers) as (name text, made_by text, enabled text) loop
+        execute t.made_by;
+        if t.enabled <> 'O' then
+            execute format('alter table %s %s trigger %I', p_table, case t.enabled
+                when 'A' then 'enable always' when 'R' then 'enable replica' else 'disable' end, t.name);
+        end if;
+    end loop;
+    -- A condition compares another type now. What the audit would have named before, it still does.
+    update sugang.schema_definitions d set definition = c.definition
+        from sugang.current_definitions() c
+        where (c.kind, c.relation, c.name) = (d.kind, d.relation, d.name)
+          and d.kind = 'trigger' and d.relation = p_table::text and d.name = any (unchanged);
 end $$;
 
 -- ===== approval_keys
@@ -271,9 +325,9 @@ create or replace function sugang.payment_state(p payments) returns bytea langua
     select substr(sha256(
         int8send(p.id) || int8send(p.user_id) || int4send(p.content_type_id) || int8send(p.object_id)
         || numeric_send(p.amount) || timestamptz_send(p.paid_at)
-        || coalesce('\x01' || timestamptz_send(p.cancelled_at), '\x00')
-        || coalesce('\x01' || int8send(p.registration_id), '\x00')
-        || coalesce('\x01' || timestamptz_send(p.registration_time), '\x00')
+        || coalesce(E'\\x01' || timestamptz_send(p.cancelled_at), E'\\x00')
+        || coalesce(E'\\x01' || int8send(p.registration_id), E'\\x00')
+        || coalesce(E'\\x01' || timestamptz_send(p.registration_time), E'\\x00')
         || convert_to(quote_nullable(p.payment_type) || ',' || quote_nullable(p.payment_method) || ','
                       || quote_nullable(p.external_transaction_id) || ',' || quote_nullable(p.status) || ','
                       || quote_nullable(p.refund_reason) || ',' || quote_nullable(p.target_title), 'UTF8')), 1, 16)
@@ -284,8 +338,8 @@ create or replace function sugang.registration_state(p_id bigint, p_user bigint,
 returns bytea language sql stable parallel safe as $$
     select substr(sha256(
         int8send(p_id) || int8send(p_user) || int8send(p_item) || timestamptz_send(p_registered_at)
-        || coalesce('\x01' || timestamptz_send(p_completed_at), '\x00')
-        || coalesce('\x01' || timestamptz_send(p_cancelled_at), '\x00') || convert_to(p_status, 'UTF8')), 1, 16)
+        || coalesce(E'\\x01' || timestamptz_send(p_completed_at), E'\\x00')
+        || coalesce(E'\\x01' || timestamptz_send(p_cancelled_at), E'\\x00') || convert_to(p_status, 'UTF8')), 1, 16)
 $$;
 
 -- The hash of an entry. p_previous: the hash of the entry before it; null for the first one.
@@ -295,10 +349,10 @@ create or replace function sugang.entry_hash(p_previous bytea, p_state bytea, p_
                                              p_actor bigint, p_request_id text)
 returns bytea language sql stable parallel safe as $$
     select substr(sha256(
-        coalesce('\x01' || p_previous, '\x00') || coalesce('\x01' || p_state, '\x00')
+        coalesce(E'\\x01' || p_previous, E'\\x00') || coalesce(E'\\x01' || p_state, E'\\x00')
         || int4send(p_entry) || timestamptz_send(p_at) || int8send(p_subject_id) || int8send(p_item_id)
         || int8send(p_user) || numeric_send(p_amount::numeric(12, 2)) || int4send(p_seats)
-        || coalesce('\x01' || int8send(p_actor), '\x00')
+        || coalesce(E'\\x01' || int8send(p_actor), E'\\x00')
         || convert_to(quote_nullable(p_subject) || ',' || quote_nullable(p_item_kind) || ','
                       || quote_nullable(p_status) || ',' || quote_nullable(p_request_id), 'UTF8')), 1, 16)
 $$;
@@ -1527,7 +1581,7 @@ begin
     return query
         with typed as (
             select regexp_replace(t, '^[' || separators || ']+|[' || separators || ']+$', '', 'g') as whole
-            from regexp_split_to_table(left(sugang.search_fold(p_text), 16000), '\s+') t
+            from regexp_split_to_table(left(sugang.search_fold(p_text), 16000), E'\\s+') t
         ), runs as (
             select m[1] as run, m[1] ~ ('^[' || syllables || ']') as is_of_syllables
             from typed, regexp_matches(whole, '[' || syllables || ']+|[0-9]+|[^0-9' || syllables || separators || ']+',
@@ -1762,11 +1816,11 @@ begin
     select string_agg(distinct format(
         ' left join sugang.search_bitmaps %1$s on (%1$s.kind, %1$s.number, %1$s.place, %1$s.block)'
         ' = (shown.kind, shown.number, %2$s, shown.block)', name[1], substr(name[1], 2)), '')
-        into joins from regexp_matches(expression, 'b\d+', 'g') name;
+        into joins from regexp_matches(expression, E'b\\d+', 'g') name;
     -- The set in the same statement: it may have been renewed since.
     execute 'select sets.as_of, sets.snapshot,
                  coalesce((select sum(bit_count(shown.bits & '
-        || regexp_replace(expression, 'b\d+', 'coalesce(\&.bits, $1)', 'g') || '))
+        || regexp_replace(expression, E'b\\d+', E'coalesce(\\&.bits, $1)', 'g') || '))
                   from sugang.search_bitmaps shown' || joins || '
                   where (shown.kind, shown.number, shown.place) = (sets.kind, sets.number, $2)), 0)
              from sugang.search_bitmap_sets sets
@@ -1994,11 +2048,11 @@ begin
     select string_agg(distinct format(
         ' left join sugang.search_bitmaps %1$s on (%1$s.kind, %1$s.number, %1$s.place, %1$s.block)'
         ' = (shown.kind, shown.number, %2$s, shown.block)', name[1], substr(name[1], 2)), '')
-        into joins from regexp_matches(expression, 'b\d+', 'g') name;
+        into joins from regexp_matches(expression, E'b\\d+', 'g') name;
     -- The set in the same statement: it may have been renewed since.
     execute 'select sets.as_of, sets.snapshot,
                  coalesce((select sum(bit_count(shown.bits & '
-        || regexp_replace(expression, 'b\d+', 'coalesce(\&.bits, $1)', 'g') || '))
+        || regexp_replace(expression, E'b\\d+', E'coalesce(\\&.bits, $1)', 'g') || '))
                   from sugang.search_bitmaps shown' || joins || '
                   where (shown.kind, shown.number, shown.place) = (sets.kind, sets.number, $2)), 0)
              from sugang.search_bitmap_sets sets
@@ -3467,13 +3521,13 @@ $$;
 -- A cell that begins like a formula is defused by an apostrophe before it, and so is one that begins with such an
 -- apostrophe, so that an import tells them apart.
 create or replace function sugang.csv_quoted(p_text text) returns text language sql immutable parallel safe as $$
-    select case when safe ~ '[",\r\n]' then '"' || replace(safe, '"', '""') || '"' else safe end
-    from (select case when p_text ~ '^[-=+@\t\r'']' then '''' || p_text else p_text end) c (safe)
+    select case when safe ~ E'[",\\r\\n]' then '"' || replace(safe, '"', '""') || '"' else safe end
+    from (select case when p_text ~ E'^[-=+@\\t\\r'']' then '''' || p_text else p_text end) c (safe)
 $$;
 
 -- One expression, so that PostgreSQL puts it in place of the call.
 create or replace function sugang.csv_cell(p_text text) returns text language sql immutable parallel safe as $$
-    select case when p_text ~ '^[-=+@\t\r'']|[",\r\n]' then sugang.csv_quoted(p_text) else p_text end
+    select case when p_text ~ E'^[-=+@\\t\\r'']|[",\\r\\n]' then sugang.csv_quoted(p_text) else p_text end
 $$;
 
 -- ===== definitions
@@ -3492,15 +3546,15 @@ $$;
 create or replace function sugang.as_restored(p_definition text) returns text language plpgsql immutable as $$
 declare
     -- An operand with its parentheses, which may hold others, three levels deep.
-    operand constant text := '\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)';
+    operand constant text := E'\\((?:[^()]|\\((?:[^()]|\\((?:[^()]|\\([^()]*\\))*\\))*\\))*\\)';
     before text;
 begin
     loop
         before := p_definition;
         p_definition := regexp_replace(
-            p_definition, format('\((%1$s(?: OR %1$s)+)\) OR ', operand), '\1 OR ', 'g');
+            p_definition, format(E'\\((%1$s(?: OR %1$s)+)\\) OR ', operand), E'\\1 OR ', 'g');
         p_definition := regexp_replace(
-            p_definition, format('\((%1$s(?: AND %1$s)+)\) AND ', operand), '\1 AND ', 'g');
+            p_definition, format(E'\\((%1$s(?: AND %1$s)+)\\) AND ', operand), E'\\1 AND ', 'g');
         exit when p_definition = before;
     end loop;
     return p_definition;
@@ -3532,7 +3586,7 @@ language sql stable set search_path = public as $$
     union all
     -- A foreign key by what it says: Django names it in its own way, and an operator may let it cascade.
     select 'foreign key', relation::text,
-           substring(pg_get_constraintdef(pg_constraint.oid) from '^.*?\)(?= ON | DEF| NOT|$)'),
+           substring(pg_get_constraintdef(pg_constraint.oid) from E'^.*?\\)(?= ON | DEF| NOT|$)'),
            case when convalidated then 'validated' else 'not validated' end
     from guarded join pg_constraint on conrelid = relation
     where contype = 'f'
@@ -7397,9 +7451,9 @@ create or replace function sugang.order_state(o sugang.orders) returns bytea lan
     select substr(sha256(
         int8send(o.id) || int8send(o.user_id) || int8send(o.item_id) || numeric_send(o.price)
         || timestamptz_send(o.created_at) || timestamptz_send(o.expires_at)
-        || coalesce('\x01' || timestamptz_send(o.ended_at), '\x00')
-        || coalesce('\x01' || int8send(o.payment_id), '\x00')
-        || coalesce('\x01' || int8send(o.registration_id), '\x00')
+        || coalesce(E'\\x01' || timestamptz_send(o.ended_at), E'\\x00')
+        || coalesce(E'\\x01' || int8send(o.payment_id), E'\\x00')
+        || coalesce(E'\\x01' || int8send(o.registration_id), E'\\x00')
         || convert_to(quote_literal(o.kind) || ',' || quote_literal(o.title) || ',' || quote_literal(o.payment_method)
                       || ',' || quote_literal(o.gateway) || ',' || quote_literal(o.status), 'UTF8')), 1, 16)
 $$;
@@ -8854,6 +8908,8 @@ language sql stable set search_path = public set jit = off as $$
     select 'permission_missing', 'usage ' || sequence, false from sugang.needed_sequences() sequence
     where not has_sequence_privilege(sequence, 'usage')
     union all
+    select 'column_required', concat_ws('.', relation, attribute), false from sugang.required_columns()
+    union all
     -- Statements do not fail of row security: users are not found and lists are empty.
     select distinct 'permission_missing',
            format('rows of %s (alter table %1$s disable row level security, or a policy with `true` for them all)',
@@ -8875,7 +8931,7 @@ declare
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
     -- Each of the files: of two versions that are no line, the one with the highest number may lack others.
-    if (select count(distinct number) from sugang.migrations, substring(script from '^V(\d+)__') match,
+    if (select count(distinct number) from sugang.migrations, substring(script from E'^V(\\d+)__') match,
                cast(match as bigint) number
         where number between 1 and p_schema) < p_schema then
         a.outcome := 'not_ready';
@@ -9651,6 +9707,419 @@ begin
     return true;
 end $$;
 
+-- ===== rehearsal
+
+-- A rehearsal: requests are served once, for a user and items of its own, and all of it is rolled back. The triggers,
+-- rules, constraints and indexes of another program take part in what the service writes, with the rights of its role.
+-- Whether they let it pass, no look at the catalog tells; to write does. Each migration ends with it.
+
+-- The innermost function of another program in the context of an error, with its line.
+create or replace function sugang.foreign_function(p_context text) returns text language sql stable as $$
+    select regexp_replace(line, ' at [A-Za-z ]+$', '')
+    from string_to_table(p_context, E'\n') with ordinality l (line, n)
+    where line ~ '^(PL/pgSQL|SQL) function ' and line !~ '^PL/pgSQL function sugang[.]'
+      -- Of a function in SQL, a context has no schema.
+      and not exists (select from pg_proc where pronamespace = 'sugang'::regnamespace
+                      and proname = substring(line from '^SQL function "(.*?)"'))
+    order by n limit 1
+$$;
+
+-- What helps. p_function: the function that failed, as PostgreSQL names it in a context.
+create or replace function sugang.rehearsal_hint(p_state text, p_function text, p_table text, p_column text,
+                                                 p_constraint text)
+returns text language sql stable as $$
+    select case
+        when p_state = '42501' and p_function is not null then
+            coalesce('`alter function ' || to_regprocedure(substring(p_function from 'function (.*) line'))
+                     || ' security definer set search_path = public, pg_temp` lets the trigger work with the rights of '
+                        'its owner. Or grant', 'Grant') || ' the role that serves what it needs there.'
+        when p_state = '42501' then 'Grant the role that serves the right that is missing.'
+        when p_state = '23502' then
+            format('Give the column a default, or let it be empty: `alter table %s alter column %I set default …` or '
+                   '`drop not null`.', p_table, p_column)
+        when p_state like '23%' then
+            format('This service writes what the constraint refuses. Drop it, or let it accept such a row: '
+                   '`alter table %s drop constraint %I` (`drop index %2$I` for an index).', p_table, p_constraint)
+        when p_state = '22001' then 'Make the column as long as this service''s: see `sugang.alter_table`.'
+        when p_state in ('0A000', '55000', '42P10') then
+            'Drop the rule (`drop rule … on …`), or make the unique constraint again without `deferrable`.'
+        else 'A trigger, rule or constraint of another program takes part in this write: change or drop it.'
+    end
+$$;
+
+-- Sends one request, and adds what is wrong to the findings. p_statement returns an outcome and a body; the body of a
+-- request that succeeded has p_keys, since a trigger may keep a row from being written without an error. Null in place
+-- of the body means that what depends on it cannot be rehearsed. As in the API, a sequence that lags behind is advanced
+-- once. What only the role may not do is done by the caller instead, so that all findings come at once.
+create or replace function sugang.rehearse_step(p_role name, p_step text, p_statement text, p_keys text[],
+                                                inout findings jsonb, out body jsonb)
+language plpgsql as $$
+declare
+    own_role constant text := current_setting('role');
+    acting_role text := coalesce(p_role, own_role);
+    outcome text;
+    answer text;
+    problem text;
+    state text;
+    message text;
+    context text;
+    found_constraint text;
+    found_table text;
+    found_column text;
+    is_advanced boolean := false;
+begin
+    loop
+        problem := null;
+        state := null;
+        begin
+            perform set_config(name, '', true)
+                from unnest(array['sugang.actor', 'sugang.request', 'sugang.rehashed_user', 'sugang.taken_hold']) name;
+            perform set_config('role', acting_role, true);
+            -- The statements are those of this file and of rehearsal_of_kind.sql.
+            -- @plpgsql_check_options: security_warnings = false
+            execute p_statement into outcome, answer;
+            -- What would run at the commit.
+            set constraints all immediate;
+            set constraints all deferred;
+            perform set_config('role', own_role, true);
+            if outcome is distinct from 'ok' then
+                problem := format('answers %s in place of ok', coalesce(outcome, 'nothing'));
+            else
+                body := coalesce(answer, '{}')::jsonb;
+                problem := (select format('writes no row: %s is null', key) from unnest(p_keys) key
+                            where body ->> key is null limit 1);
+            end if;
+            -- What it has written is not in the way of the next step.
+            if problem is not null then raise sqlstate 'SG003'; end if;
+        exception
+            when lock_not_available or deadlock_detected then raise;
+            when sqlstate 'SG003' then null;
+            when others then
+                get stacked diagnostics state = returned_sqlstate, message = message_text,
+                    context = pg_exception_context, found_constraint = constraint_name, found_table = table_name,
+                    found_column = column_name;
+                context := sugang.foreign_function(context);
+                problem := format('fails: %s %s', state, message)
+                    || case when strpos(message, found_constraint) = 0 then format(' [constraint %s]', found_constraint)
+                       else '' end
+                    || coalesce(' (' || context || ')', '');
+        end;
+        exit when problem is null;
+        body := null;
+        if state = '23505' and not is_advanced then
+            is_advanced := true;
+            perform sugang.advance_sequences('advance_sequences');
+            continue;
+        end if;
+        -- Not a second finding for what fails for the caller as well.
+        if acting_role = coalesce(p_role, own_role) then
+            findings := findings || jsonb_build_object(
+                'step', p_step, 'problem', problem,
+                'hint', sugang.rehearsal_hint(state, context, found_table, found_column, found_constraint));
+        end if;
+        exit when state is distinct from '42501' or acting_role = own_role;
+        acting_role := own_role;
+    end loop;
+end $$;
+
+-- What concerns a user, and then each kind.
+create or replace function sugang.rehearse_requests(p_role name, inout findings jsonb) language plpgsql as $$
+declare
+    unique_part constant text := replace(gen_random_uuid()::text, '-', '');
+    -- As long as the API accepts them.
+    email constant text := rpad('rehearsal-' || unique_part || '@' || repeat(repeat('a', 62) || '.', 3), 247, 'a')
+                           || '.example';
+    username constant text := rpad(unique_part, 150, '가');
+    password constant text := rpad('$argon2id$v=19$m=19456,t=2,p=1$', 97, 'A');
+    expires constant bigint := extract(epoch from now())::bigint + 604800;
+    account bigint;
+    body jsonb;
+    kind text;
+begin
+    select * into findings, body from sugang.rehearse_step(p_role, 'sign-up', format(
+        'select outcome, body from sugang.signup(''signup'', %L, null, %L, %L)', email, username, password),
+        '{id}', findings);
+    account := cast(body ->> 'id' as bigint);
+    if account is null then return; end if;
+    select * into findings, body from sugang.rehearse_step(p_role, 'login of a new user', format(
+        'select outcome, body from sugang.credentials(''credentials'', %L, %1$L, null)', email), '{id}', findings);
+    if body is null then return; end if;
+    select s.findings into findings from sugang.rehearse_step(p_role, 'login', format(
+        'select outcome, null from sugang.logged_in(''logged_in'', %s, %L, %L, ''rehearsal'', 0)',
+        account, password, overlay(password placing 'B' from 97)), '{}', findings) s;
+    select s.findings into findings from sugang.rehearse_step(p_role, 'token refresh', format(
+        'select outcome, body from sugang.refresh(''refresh'', %s, %L, %2$L, %s, 604800, true, 10, %L, %s)',
+        account, unique_part, expires, unique_part || '-2', expires - 604800), '{id}', findings) s;
+    select s.findings into findings from sugang.rehearse_step(p_role, 'logout', format(
+        'select outcome, null from sugang.logout(''logout'', %s, %L, %s, 604800)', account, unique_part, expires),
+        '{}', findings) s;
+    select * into findings, body from sugang.rehearse_step(p_role, 'making an operator', format(
+        'update users set is_staff = true where id = %s returning ''ok'', json_build_object(''id'', id)::text',
+        account), '{id}', findings);
+    if body is not null then
+        for kind in select k.kind from sugang.kinds k order by 1 loop
+            execute format('select sugang.%I($1, $2, $3)', 'rehearse_' || kind) into findings
+                using p_role, account, findings;
+        end loop;
+    end if;
+    select s.findings into findings from sugang.rehearse_step(p_role, 'logout everywhere', format(
+        'select outcome, null from sugang.logout_all(''logout_all'', %s, null)', account), '{}', findings) s;
+end $$;
+
+-- The role that the rehearsal acts as. A role that migrates and may create roles is no member of those that it made; it
+-- becomes one until the rehearsal is rolled back. Null if it may not.
+create or replace function sugang.rehearsal_role(p_role name) returns name language plpgsql as $$
+declare
+    own_role constant text := current_setting('role');
+begin
+    begin
+        perform set_config('role', p_role, true), set_config('role', own_role, true);
+    exception when insufficient_privilege then
+        begin
+            -- @plpgsql_check_options: security_warnings = false
+            execute format('grant %I to current_user', p_role);
+            perform set_config('role', p_role, true), set_config('role', own_role, true);
+        exception when others then
+            return null;
+        end;
+    end;
+    return p_role;
+end $$;
+
+-- Whether there is no user whom a refusal would concern, and no trigger or rule of another program. The ids of a new
+-- service then begin with 1, since a sequence does not take back what a rehearsal has drawn from it.
+create or replace function sugang.needs_no_rehearsal() returns boolean language sql stable as $$
+    select not exists (select from users)
+        and not exists (
+            select from pg_trigger join pg_proc on pg_proc.oid = tgfoid
+            where tgrelid in (select relation from sugang.guarded_tables()) and not tgisinternal
+              and pronamespace <> 'sugang'::regnamespace)
+        and not exists (select from pg_rewrite where ev_class in (select relation from sugang.guarded_tables()))
+$$;
+
+-- The findings of a rehearsal as p_role, or as the caller if that is null. Of those that are no failure, requests know
+-- nothing. Nothing is left behind but gaps in sequences, nothing is sent to a webhook, and a database that takes no
+-- changes is left alone.
+create or replace function sugang.rehearse(p_role name)
+returns table (finding text, hint text, is_failure boolean) language plpgsql as $$
+declare
+    findings jsonb := '[]'::jsonb;
+    acting_role name;
+begin
+    if current_setting('transaction_read_only')::boolean then return; end if;
+    if p_role is not null and not has_database_privilege(p_role, current_database(), 'connect') then
+        return query select format('the role %I may not connect to the database', p_role),
+            format('`grant connect on database %I to %I`, as the owner of the database or a superuser.',
+                   current_database(), p_role), true;
+    end if;
+    if sugang.needs_no_rehearsal() then return; end if;
+    begin
+        if p_role is not null then acting_role := sugang.rehearsal_role(p_role); end if;
+        findings := sugang.rehearse_requests(acting_role, findings);
+        raise sqlstate 'SG002';
+    exception when sqlstate 'SG002' then
+        null;
+    end;
+    if p_role is not null and acting_role is null then
+        return query select format('not rehearsed as the role %I, which %I may not act as', p_role, current_user),
+            format('`grant %I to %I` allows it.', p_role, current_user), false;
+    end if;
+    -- One finding for what has one cause.
+    return query
+        select concat(steps[1], case when cardinality(steps) > 1 then format(' (and %s more: %s%s)',
+                   cardinality(steps) - 1, array_to_string(steps[2:4], ', '),
+                   case when cardinality(steps) > 4 then ', …' end) end, ' ', f.problem),
+               f.hint, true
+        from (select array_agg(r.step order by n) as steps, r.problem, r.hint, min(n) as place
+              from rows from (jsonb_to_recordset(findings) as (step text, problem text, hint text))
+                  with ordinality r (step, problem, hint, n)
+              group by r.problem, r.hint) f
+        order by place;
+end $$;
+
+-- ===== rehearsal_of_kind (course)
+
+-- One kind: the rehearsal of what a user does with its items; see rehearsal.sql.
+
+-- p_user is an operator. Of three items, one is free, and one costs as much as a price can say.
+create or replace function sugang.rehearse_course(p_role name, p_user bigint, inout findings jsonb)
+language plpgsql as $$
+declare
+    items bigint[];
+    price text;
+    item bigint;
+    body jsonb;
+begin
+    foreach price in array array['0', '1000.00', '99999999.99'] loop
+        select * into findings, body from sugang.rehearse_step(p_role, 'adding a course', format(
+            'select outcome, body from sugang.create_course(''create_course'', %s, %L, ''rehearsal'', null, null)',
+            p_user, json_build_object('title', repeat('가', 255), 'price', price, 'start_at', now() - interval '1 hour',
+                                      'end_at', now() + interval '1 day')),
+            '{id}', findings);
+        if body is null then return; end if;
+        items := items || cast(body ->> 'id' as bigint);
+    end loop;
+    select s.findings into findings from sugang.rehearse_step(p_role, 'editing a course', format(
+        'select outcome, body from sugang.edit_course(''edit_course'', %s, %s, ''*'', %L, ''rehearsal'', null, null)',
+        p_user, items[2], json_build_object('description', 'rehearsal', 'capacity', 10)), '{id}', findings) s;
+
+    findings := sugang.rehearse_course_payment(p_role, p_user, items[1], 'free', null, findings);
+    findings := sugang.rehearse_course_payment(p_role, p_user, items[2], 'card', '1000.00', findings);
+    findings := sugang.rehearse_course_payment(p_role, p_user, items[2], 'bank_transfer', '1000.00', findings);
+    findings := sugang.rehearse_course_payment(p_role, p_user, items[2], 'kakaopay', '1000.00', findings);
+
+    select * into findings, body from sugang.rehearse_step(p_role, 'holding a seat of a course', format(
+        'select outcome, body from sugang.preorder_course(''preorder_course'', %s, %s, ''99999999.99'', '
+        '''bank_transfer'', ''manual'', ''0'', ''200000000'', 600, ''{}'', false, ''rehearsal'', null, null)',
+        p_user, items[3]), '{id}', findings);
+    if body is not null then
+        select s.findings into findings from sugang.rehearse_step(p_role, 'giving a seat of a course up', format(
+            'select outcome, body from sugang.cancel_order(''cancel_order'', %s, %s, ''rehearsal'', null, null)',
+            p_user, body ->> 'id'), '{}', findings) s;
+    end if;
+    findings := sugang.rehearse_course_payment(p_role, p_user, items[3], 'card', '99999999.99', findings);
+
+    foreach item in array items loop
+        -- Not what could not be applied for.
+        continue when not exists (
+            select from course_registrations where user_id = p_user and course_id = item and status = 'enrolled');
+        select s.findings into findings from sugang.rehearse_step(p_role, 'completing a course', format(
+            'select outcome, body from sugang.complete_course(''complete_course'', %s, %s, ''rehearsal'')',
+            p_user, item), '{registration_id}', findings) s;
+    end loop;
+end $$;
+
+-- Applies, cancels without a reason, applies again and cancels with one. What is free or costs the most is applied for
+-- a third time, and stays.
+create or replace function sugang.rehearse_course_payment(p_role name, p_user bigint, p_item bigint, p_method text,
+                                                          p_amount text, inout findings jsonb)
+language plpgsql as $$
+declare
+    apply constant text := format(
+        'select outcome, body from sugang.register_course(''register_course'', %s, %s, %L, %L, ''0'', ''200000000'', '
+        '''sugang_'' || gen_random_uuid(), ''rehearsal'', null, null)', p_user, p_item, p_amount, p_method);
+    reason text;
+    body jsonb;
+begin
+    foreach reason in array array[null, repeat('가', 1000)] loop
+        select * into findings, body from sugang.rehearse_step(
+            p_role, format('applying for a course (%s)',
+                           concat_ws(', ', p_method, p_amount, case when reason is not null then 'again' end)),
+            apply, '{payment_id,registration_id}', findings);
+        if body is null then return; end if;
+        select * into findings, body from sugang.rehearse_step(p_role, 'cancelling a course', format(
+            'select outcome, body from sugang.cancel_payment(''cancel_payment'', %s, %s, %L, ''rehearsal'', null, '
+            'null)', p_user, body ->> 'payment_id', reason), '{payment_id}', findings);
+        if body is null then return; end if;
+    end loop;
+    if p_amount = '1000.00' then return; end if;
+    select s.findings into findings from sugang.rehearse_step(
+        p_role, format('applying for a course (%s)', concat_ws(', ', p_method, p_amount, 'a third time')), apply,
+        '{payment_id,registration_id}', findings) s;
+end $$;
+
+-- ===== rehearsal_of_kind (test)
+
+-- One kind: the rehearsal of what a user does with its items; see rehearsal.sql.
+
+-- p_user is an operator. Of three items, one is free, and one costs as much as a price can say.
+create or replace function sugang.rehearse_test(p_role name, p_user bigint, inout findings jsonb)
+language plpgsql as $$
+declare
+    items bigint[];
+    price text;
+    item bigint;
+    body jsonb;
+begin
+    foreach price in array array['0', '1000.00', '99999999.99'] loop
+        select * into findings, body from sugang.rehearse_step(p_role, 'adding a test', format(
+            'select outcome, body from sugang.create_test(''create_test'', %s, %L, ''rehearsal'', null, null)',
+            p_user, json_build_object('title', repeat('가', 255), 'price', price, 'start_at', now() - interval '1 hour',
+                                      'end_at', now() + interval '1 day')),
+            '{id}', findings);
+        if body is null then return; end if;
+        items := items || cast(body ->> 'id' as bigint);
+    end loop;
+    select s.findings into findings from sugang.rehearse_step(p_role, 'editing a test', format(
+        'select outcome, body from sugang.edit_test(''edit_test'', %s, %s, ''*'', %L, ''rehearsal'', null, null)',
+        p_user, items[2], json_build_object('description', 'rehearsal', 'capacity', 10)), '{id}', findings) s;
+
+    findings := sugang.rehearse_test_payment(p_role, p_user, items[1], 'free', null, findings);
+    findings := sugang.rehearse_test_payment(p_role, p_user, items[2], 'card', '1000.00', findings);
+    findings := sugang.rehearse_test_payment(p_role, p_user, items[2], 'bank_transfer', '1000.00', findings);
+    findings := sugang.rehearse_test_payment(p_role, p_user, items[2], 'kakaopay', '1000.00', findings);
+
+    select * into findings, body from sugang.rehearse_step(p_role, 'holding a seat of a test', format(
+        'select outcome, body from sugang.preorder_test(''preorder_test'', %s, %s, ''99999999.99'', '
+        '''bank_transfer'', ''manual'', ''0'', ''200000000'', 600, ''{}'', false, ''rehearsal'', null, null)',
+        p_user, items[3]), '{id}', findings);
+    if body is not null then
+        select s.findings into findings from sugang.rehearse_step(p_role, 'giving a seat of a test up', format(
+            'select outcome, body from sugang.cancel_order(''cancel_order'', %s, %s, ''rehearsal'', null, null)',
+            p_user, body ->> 'id'), '{}', findings) s;
+    end if;
+    findings := sugang.rehearse_test_payment(p_role, p_user, items[3], 'card', '99999999.99', findings);
+
+    foreach item in array items loop
+        -- Not what could not be applied for.
+        continue when not exists (
+            select from test_registrations where user_id = p_user and test_id = item and status = 'applied');
+        select s.findings into findings from sugang.rehearse_step(p_role, 'completing a test', format(
+            'select outcome, body from sugang.complete_test(''complete_test'', %s, %s, ''rehearsal'')',
+            p_user, item), '{registration_id}', findings) s;
+    end loop;
+end $$;
+
+-- Applies, cancels without a reason, applies again and cancels with one. What is free or costs the most is applied for
+-- a third time, and stays.
+create or replace function sugang.rehearse_test_payment(p_role name, p_user bigint, p_item bigint, p_method text,
+                                                          p_amount text, inout findings jsonb)
+language plpgsql as $$
+declare
+    apply constant text := format(
+        'select outcome, body from sugang.register_test(''register_test'', %s, %s, %L, %L, ''0'', ''200000000'', '
+        '''sugang_'' || gen_random_uuid(), ''rehearsal'', null, null)', p_user, p_item, p_amount, p_method);
+    reason text;
+    body jsonb;
+begin
+    foreach reason in array array[null, repeat('가', 1000)] loop
+        select * into findings, body from sugang.rehearse_step(
+            p_role, format('applying for a test (%s)',
+                           concat_ws(', ', p_method, p_amount, case when reason is not null then 'again' end)),
+            apply, '{payment_id,registration_id}', findings);
+        if body is null then return; end if;
+        select * into findings, body from sugang.rehearse_step(p_role, 'cancelling a test', format(
+            'select outcome, body from sugang.cancel_payment(''cancel_payment'', %s, %s, %L, ''rehearsal'', null, '
+            'null)', p_user, body ->> 'payment_id', reason), '{payment_id}', findings);
+        if body is null then return; end if;
+    end loop;
+    if p_amount = '1000.00' then return; end if;
+    select s.findings into findings from sugang.rehearse_step(
+        p_role, format('applying for a test (%s)', concat_ws(', ', p_method, p_amount, 'a third time')), apply,
+        '{payment_id,registration_id}', findings) s;
+end $$;
+
+-- ===== required_columns
+
+-- The columns that a new row needs and that neither a request nor a default fills. What a request fills is what the
+-- role may insert, so sugang.rights() is the list. Django gives a new column a default only while it adds it.
+create or replace function sugang.required_columns() returns table (relation regclass, attribute name)
+language sql stable set search_path = public as $$
+    select attrelid::regclass, attname
+    from (select to_regclass(r.relation) as relation, string_agg(r.columns, ',') as columns from sugang.rights() r
+          where r.privilege = 'insert' group by 1) filled
+    join pg_attribute on attrelid = filled.relation and attnum > 0 and not attisdropped
+    join pg_type on pg_type.oid = atttypid
+    where attnotnull and not atthasdef and attidentity = '' and attgenerated = '' and typdefault is null
+      and attname <> all (string_to_array(columns, ','))
+      -- A trigger of another program may fill it.
+      and not exists (
+          select from pg_trigger join pg_proc on pg_proc.oid = tgfoid
+          where tgrelid = attrelid and not tgisinternal and tgenabled in ('O', 'A')
+            -- Before each row that is inserted.
+            and tgtype & 7 = 7 and pronamespace <> 'sugang'::regnamespace and strpos(prosrc, attname) > 0)
+$$;
+
 -- ===== roles
 
 -- The role that serves requests, where it is not the owner of the tables. It calls functions, which work with its own
@@ -9717,6 +10186,14 @@ begin
     loop
         execute given.statement;
     end loop;
+    -- Hardened servers take it from PUBLIC. Where only another role may grant it, sugang.rehearse names it.
+    if not has_database_privilege(p_role, current_database(), 'connect') then
+        begin
+            execute format('grant connect on database %I to %I', current_database(), p_role);
+        exception when insufficient_privilege then
+            null;
+        end;
+    end if;
 end $$;
 
 -- Older databases of the Django service number their rows by a sequence, which needs a right of its own. An identity
@@ -9734,6 +10211,9 @@ $$;
 
 -- How text is searched: what a title, a description and a query are made of.
 --
+-- Where a literal here, or in any other file of functions/, has a backslash, it is E'…': another program may write
+-- without `standard_conforming_strings`, and the triggers work in its session.
+--
 -- A text is a sequence of runs: of syllables (Hangul, and other scripts that write no blank between words), of digits,
 -- or of letters. A run of letters or digits is one lexeme. A run of syllables is one lexeme for each pair of neighbors,
 -- at the position of the first one (정보처리 is 정보, 보처, 처리), so that every part of two syllables or more is found by
@@ -9745,26 +10225,27 @@ $$;
 create or replace function sugang.search_fold(p_text text) returns text
 language plpgsql immutable strict parallel safe as $$
 declare
-    folded text := lower(normalize(translate(p_text, U&'\00AD\200B\200C\200D\2060\FEFF', ''), nfkc));
+    folded text := lower(normalize(translate(p_text, E'\u00AD\u200B\u200C\u200D\u2060\uFEFF', ''), nfkc));
 begin
     if folded ~ '[+#]' then
-        folded := regexp_replace(folded, '([a-z])\+\+', U&'\\1\E000', 'g');
-        folded := regexp_replace(folded, '([a-z])#', U&'\\1\E001', 'g');
-        folded := regexp_replace(folded, '([a-z])\+(?![a-z0-9])', U&'\\1\E002', 'g');
+        folded := regexp_replace(folded, E'([a-z])\\+\\+', E'\\1\uE000', 'g');
+        folded := regexp_replace(folded, '([a-z])#', E'\\1\uE001', 'g');
+        folded := regexp_replace(folded, E'([a-z])\\+(?![a-z0-9])', E'\\1\uE002', 'g');
     end if;
     return folded;
 end $$;
 
 -- For bracket expressions: the syllables (Hangul, Kana, Han), and what separates runs.
 create or replace function sugang.search_syllables() returns text language sql immutable parallel safe as $$
-    select '\uAC00-\uD7A3\u1100-\u115E\u1161-\u119D\u119F-\u11FF\u3041-\u3096\u309D-\u30FA\u30FC-\u30FF\u31F0-\u31FF'
-        '\u3005-\u3007\u3400-\u4DBF\u4E00-\u9FFF\uF900-\uFAFF\U00020000-\U000323AF'
+    select E'\\uAC00-\\uD7A3\\u1100-\\u115E\\u1161-\\u119D\\u119F-\\u11FF\\u3041-\\u3096\\u309D-\\u30FA\\u30FC-\\u30FF'
+        '\\u31F0-\\u31FF\\u3005-\\u3007\\u3400-\\u4DBF\\u4E00-\\u9FFF\\uF900-\\uFAFF\\U00020000-\\U000323AF'
 $$;
 create or replace function sugang.search_separators() returns text language sql immutable parallel safe as $$
-    select '\u0001-\u002F\u003A-\u0040\u005B-\u0060\u007B-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7'
-        '\u060C\u061B\u061F\u0964\u0965\u115F\u1160\u119E\u2000-\u206F\u20A0-\u2BFF\u2E00-\u2E7F\u3000-\u3004'
-        '\u3008-\u3020\u3030-\u303F\u3099-\u309C\u30FB\uFE00-\uFE6F\uFFF0-\uFFFF\U0001F000-\U0001FAFF'
-        '\U000E0000-\U000E0FFF'
+    select E'\\u0001-\\u002F\\u003A-\\u0040\\u005B-\\u0060\\u007B-\\u00A9\\u00AB-\\u00B4\\u00B6-\\u00B9\\u00BB-\\u00BF'
+        '\\u00D7\\u00F7\\u060C\\u061B\\u061F\\u0964\\u0965\\u115F\\u1160\\u119E\\u2000-\\u206F\\u20A0-\\u2BFF'
+        '\\u2E00-\\u2E7F\\u3000-\\u3004\\u3008-\\u3020\\u3030-\\u303F\\u3099-\\u309C\\u30FB'
+        '\\uFE00-\\uFE6F\\uFFF0-\\uFFFF\\U0001F000-\\U0001FAFF'
+        '\\U000E0000-\\U000E0FFF'
 $$;
 
 -- The lexemes of a text, separated by blanks, one for each position; a dot is a position without a lexeme.
@@ -9776,20 +10257,21 @@ declare
     t text := left(sugang.search_fold(p_text), 16000);
 begin
     -- Blanks around each run of digits or letters, and one blank for all else that separates.
-    t := regexp_replace(t, '[0-9]+|[^0-9' || sugang.search_syllables() || sugang.search_separators() || ']+', ' \& ', 'g');
+    t := regexp_replace(t, '[0-9]+|[^0-9' || sugang.search_syllables() || sugang.search_separators() || ']+',
+                        E' \\& ', 'g');
     t := btrim(regexp_replace(t, '[' || sugang.search_separators() || ']+', ' ', 'g'));
     -- ab cde f g: ab. cde. f g
-    t := regexp_replace(t, '[' || sugang.search_syllables() || ']{2,}', '\&.', 'g');
+    t := regexp_replace(t, '[' || sugang.search_syllables() || ']{2,}', E'\\&.', 'g');
     if p_joined then
         -- ab_cde_f~g
-        t := regexp_replace(t, '\. (?=[' || sugang.search_syllables() || '])', '_', 'g');
+        t := regexp_replace(t, E'\\. (?=[' || sugang.search_syllables() || '])', '_', 'g');
         t := regexp_replace(t, '(?<=[' || sugang.search_syllables() || ']) (?=[' || sugang.search_syllables() || '])',
                             '~', 'g');
     end if;
     -- ab b_c cd de e_f f~g g, or ab. cd de. f g
     t := regexp_replace(t, '(?<=[_~' || sugang.search_syllables() || '])[' || sugang.search_syllables() || '](?=[_~'
                            || sugang.search_syllables() || '])|(?<=[_~])[' || sugang.search_syllables() || ']',
-                        '\& \&', 'g');
+                        E'\\& \\&', 'g');
     return replace(t, '.', ' .');
 end $$;
 
@@ -9867,7 +10349,7 @@ declare
 begin
     for word in select m[1] as dashes, m[2] as phrase, m[3] as plain
             from regexp_matches(translate(sugang.search_fold(p_search), '“”„‟«»!&|()', '""""""     '),
-                                '(-*)(?:"([^"]*)"?|([^\s"]+))', 'g') m loop
+                                E'(-*)(?:"([^"]*)"?|([^\\s"]+))', 'g') m loop
         if word.plain = 'or' and word.dashes = '' then
             names := names || ' or';
         elsif word.plain ~ '^-+$' then
@@ -11273,9 +11755,9 @@ where t.gateway <> o.gateway and t.code is distinct from 'deposit_taken_back'
       and ((t.gateway = 'manual') <> coalesce(t.facts ? 'confirmed_by', false)
            or t.gateway in ('toss', 'kakaopay', 'stripe') and t.gateway_key <> t.facts ->> 'external_id'
            or p.history_entries <= case when t.status = 'captured' and p.status <> 'paid' then 2 else 1 end
-              and p.external_transaction_id is distinct from
+              and p.external_transaction_id is distinct from sugang.stored_external_id(
                   coalesce(t.facts ->> 'external_id', t.gateway_key, t.reference)
-                  || coalesce('#' || (1 + jsonb_array_length(t.facts -> 'taken_back'))::text, ''))
+                  || coalesce('#' || (1 + jsonb_array_length(t.facts -> 'taken_back'))::text, '')))
 $query$),
 (6::bigint, 'bucket_counts', 'course',
 'select sugang.recount_course(); counts again.',

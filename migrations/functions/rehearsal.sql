@@ -127,24 +127,24 @@ declare
 begin
     select * into findings, body from sugang.rehearse_step(p_role, 'sign-up', format(
         'select outcome, body from sugang.signup(''signup'', %L, null, %L, %L)', email, username, password),
-        '{id}', findings);
+        array['id'], findings);
     account := cast(body ->> 'id' as bigint);
     if account is null then return; end if;
     select * into findings, body from sugang.rehearse_step(p_role, 'login of a new user', format(
-        'select outcome, body from sugang.credentials(''credentials'', %L, %1$L, null)', email), '{id}', findings);
+        'select outcome, body from sugang.credentials(''credentials'', %L, %1$L, null)', email), array['id'], findings);
     if body is null then return; end if;
     select s.findings into findings from sugang.rehearse_step(p_role, 'login', format(
         'select outcome, null from sugang.logged_in(''logged_in'', %s, %L, %L, ''rehearsal'', 0)',
         account, password, overlay(password placing 'B' from 97)), '{}', findings) s;
     select s.findings into findings from sugang.rehearse_step(p_role, 'token refresh', format(
         'select outcome, body from sugang.refresh(''refresh'', %s, %L, %2$L, %s, 604800, true, 10, %L, %s)',
-        account, unique_part, expires, unique_part || '-2', expires - 604800), '{id}', findings) s;
+        account, unique_part, expires, unique_part || '-2', expires - 604800), array['id'], findings) s;
     select s.findings into findings from sugang.rehearse_step(p_role, 'logout', format(
         'select outcome, null from sugang.logout(''logout'', %s, %L, %s, 604800)', account, unique_part, expires),
         '{}', findings) s;
     select * into findings, body from sugang.rehearse_step(p_role, 'making an operator', format(
         'update users set is_staff = true where id = %s returning ''ok'', json_build_object(''id'', id)::text',
-        account), '{id}', findings);
+        account), array['id'], findings);
     if body is not null then
         for kind in select k.kind from sugang.kinds k order by 1 loop
             execute format('select sugang.%I($1, $2, $3)', 'rehearse_' || kind) into findings

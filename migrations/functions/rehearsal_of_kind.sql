@@ -14,13 +14,13 @@ begin
             'select outcome, body from sugang.create_{kind}(''create_{kind}'', %s, %L, ''rehearsal'', null, null)',
             p_user, json_build_object('title', repeat('가', 255), 'price', price, 'start_at', now() - interval '1 hour',
                                       'end_at', now() + interval '1 day')),
-            '{id}', findings);
+            array['id'], findings);
         if body is null then return; end if;
         items := items || cast(body ->> 'id' as bigint);
     end loop;
     select s.findings into findings from sugang.rehearse_step(p_role, 'editing a {kind}', format(
         'select outcome, body from sugang.edit_{kind}(''edit_{kind}'', %s, %s, ''*'', %L, ''rehearsal'', null, null)',
-        p_user, items[2], json_build_object('description', 'rehearsal', 'capacity', 10)), '{id}', findings) s;
+        p_user, items[2], json_build_object('description', 'rehearsal', 'capacity', 10)), array['id'], findings) s;
 
     findings := sugang.rehearse_{kind}_payment(p_role, p_user, items[1], 'free', null, findings);
     findings := sugang.rehearse_{kind}_payment(p_role, p_user, items[2], 'card', '1000.00', findings);
@@ -30,7 +30,7 @@ begin
     select * into findings, body from sugang.rehearse_step(p_role, 'holding a seat of a {kind}', format(
         'select outcome, body from sugang.preorder_{kind}(''preorder_{kind}'', %s, %s, ''99999999.99'', '
         '''bank_transfer'', ''manual'', ''0'', ''200000000'', 600, ''{}'', false, ''rehearsal'', null, null)',
-        p_user, items[3]), '{id}', findings);
+        p_user, items[3]), array['id'], findings);
     if body is not null then
         select s.findings into findings from sugang.rehearse_step(p_role, 'giving a seat of a {kind} up', format(
             'select outcome, body from sugang.cancel_order(''cancel_order'', %s, %s, ''rehearsal'', null, null)',
@@ -44,7 +44,7 @@ begin
             select from {registrations} where user_id = p_user and {item_id} = item and status = '{active}');
         select s.findings into findings from sugang.rehearse_step(p_role, 'completing a {kind}', format(
             'select outcome, body from sugang.complete_{kind}(''complete_{kind}'', %s, %s, ''rehearsal'')',
-            p_user, item), '{registration_id}', findings) s;
+            p_user, item), array['registration_id'], findings) s;
     end loop;
 end $$;
 
@@ -68,7 +68,7 @@ begin
         if body is null then return; end if;
         select * into findings, body from sugang.rehearse_step(p_role, 'cancelling a {kind}', format(
             'select outcome, body from sugang.cancel_payment(''cancel_payment'', %s, %s, %L, ''rehearsal'', null, '
-            'null)', p_user, body ->> 'payment_id', reason), '{payment_id}', findings);
+            'null)', p_user, body ->> 'payment_id', reason), array['payment_id'], findings);
         if body is null then return; end if;
     end loop;
     if p_amount = '1000.00' then return; end if;

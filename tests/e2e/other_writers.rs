@@ -571,7 +571,7 @@ async fn a_writer_that_reads_backslashes_writes_the_same(#[values(EXAM, COURSE)]
          update payments set status = 'cancelled'; update {registrations} set status = 'cancelled'";
     by_hand(&app, kind, write).await.expect("anyone may write");
     app.run("set standard_conforming_strings = on", &[]).await;
-    let found = app.get(&format!("{}?search=c%2B%2B", kind.path)).by(&minsu).await;
+    let found = app.get(format!("{}?search=c%2B%2B", kind.path)).by(&minsu).await;
     assert_eq!(found.json()["count"], 1, "{found:?}");
     assert_audit(&app).await;
 }

@@ -298,7 +298,7 @@ async fn the_type_of_a_column_that_a_trigger_names_can_be_changed(
         refusal.as_deref(),
         Some("cannot alter type of a column used in a trigger definition")
     );
-    let triggers = "select string_agg(tgrelid::regclass || '.' || tgname || tgenabled, ' ' order by tgrelid, tgname)
+    let triggers = "select string_agg(concat_ws('.', tgrelid::regclass, tgname, tgenabled), ' ' order by tgrelid, tgname)
                     from pg_trigger where not tgisinternal";
     let before: String = app.one(triggers, &[]).await;
     app.run("select sugang.alter_table($1::text::regclass, $2)", &[&table, &change])

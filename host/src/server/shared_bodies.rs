@@ -1,4 +1,5 @@
-//! Bodies that are the same for every client: files, which the component names by their `ETag`.
+//! Bodies that are the same for every client: files, which the component names by their `ETag`. An answer that must not be
+//! stored is none, though it may have an `ETag`: that of an item tells its version, and not how many are registered.
 //!
 //! All responses with a file share one copy of it. So clients that read a file slowly hold no memory, however many they are,
 //! and the component makes a file once: it leaves out the body of one that is here.
@@ -6,7 +7,7 @@
 use std::{collections::HashMap, sync::Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header::ETAG};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::{CACHE_CONTROL, ETAG}};
 use hyper::body::Body as _;
 use sugang_protocol::path;
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -41,6 +42,7 @@ impl Key {
     /// Returns the key of a response to `path` if its body is a file.
     pub(super) fn of(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         let tag = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?;
+        headers.get(CACHE_CONTROL).filter(|value| *value != "no-store")?;
         let path = path::canonical(path).filter(|_| method.is_safe() && status == StatusCode::OK)?;
         Some(Self(path.into_owned(), tag.clone()))
     }
@@ -109,9 +111,13 @@ impl SharedBodies {
 mod tests {
     use super::*;
 
+    fn headers(tag: &'static str, cache_control: &'static str) -> HeaderMap {
+        let headers = [(ETAG, tag), (CACHE_CONTROL, cache_control)];
+        headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect()
+    }
+
     fn key(method: &Method, path: &str, status: StatusCode, tag: &'static str) -> Option<Key> {
-        let headers = [(ETAG, HeaderValue::from_static(tag))].into_iter().collect();
-        Key::of(method, path, status, &headers)
+        Key::of(method, path, status, &headers(tag, "no-cache"))
     }
 
     #[test]
@@ -141,6 +147,8 @@ mod tests {
         ] {
             assert!(key(&method, "/a", status, tag).is_none(), "{method} {status} {tag}");
         }
-        assert!(Key::of(&Method::GET, "/a", StatusCode::OK, &HeaderMap::new()).is_none());
+        for headers in [HeaderMap::new(), headers("\"1\"", "no-store")] {
+            assert!(Key::of(&Method::GET, "/a", StatusCode::OK, &headers).is_none(), "{headers:?}");
+        }
     }
 }

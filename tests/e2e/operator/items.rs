@@ -35,6 +35,23 @@ fn edit<'a>(app: &'a App, kind: Kind, id: i64, user: &User, version: &str, field
         .json(fields)
 }
 
+/// Its `ETag` tells whether it was edited, and not how many are registered.
+#[rstest]
+#[tokio::test]
+async fn what_has_the_same_version_is_shown_as_it_is(#[values(EXAM, COURSE)] kind: Kind) {
+    let app = App::start().await;
+    let (ujin, minsu) = (operator(&app).await, app.user("minsu").await);
+    let id = app.add(kind, Item::default()).await;
+    let before = app.get(one(kind, id)).by(&ujin).await;
+    paid(&register(&app, kind, id, &minsu).await);
+    let after = app.get(one(kind, id)).by(&ujin).await;
+    assert_eq!(after.header("etag"), before.header("etag"));
+    assert_eq!(
+        [&before, &after].map(|shown| shown.json()["registration_count"].clone()),
+        [0, 1]
+    );
+}
+
 async fn etag(app: &App, kind: Kind, id: i64, user: &User) -> String {
     app.get(one(kind, id)).by(user).await.header("etag").to_owned()
 }

@@ -144,7 +144,7 @@ async fn id_of_last_refund(shop: &Shop) -> String {
 #[tokio::test]
 async fn a_difference_that_no_refund_explains_stays_visible() {
     let shop = Shop::open(At::Toss, EXAM).await;
-    let noted = "insert into sugang.refunds (payment_id, amount, status, reason, reference)
+    let noted = "insert into sugang.refunds (payment_id, amount, status, reason, gateway_id)
                  values ($1, 5000, 'done', 'by hand', 'not known yet')";
     shop.app.run(noted, &[&shop.payment]).await;
     assert_audit(&shop.app).await;
@@ -157,7 +157,7 @@ async fn a_difference_that_no_refund_explains_stays_visible() {
     // It is made in Toss's console, and its id is noted.
     shop.give_back_in_console(5_000);
     let id = id_of_last_refund(&shop).await;
-    let named = "update sugang.refunds set reference = $1 where reason = 'by hand'";
+    let named = "update sugang.refunds set gateway_id = $1 where reason = 'by hand'";
     shop.app.run(named, &[&id]).await;
     shop.reconcile().await;
     assert_eq!(shop.books().await.1, ["done 5000.00"]);

@@ -66,6 +66,7 @@ const CRATES: &[Crate] = &[
         sources: "migrations/src",
         layers: &[
             &["report"],
+            &["rehearsal"],
             &["audit", "run"],
             &["role"],
             &["history", "locks"],
