@@ -149,6 +149,9 @@ pub(crate) async fn inspect_within(
         }
         Scope::Current => CURRENT.contains(&check.name.as_str()),
     });
+    for parent in parents(transaction).await? {
+        checks.iter_mut().for_each(|check| check.leave_out_children(&parent));
+    }
     let mut preflight = Preflight {
         findings: Vec::new(),
         unchecked: Vec::new(),
@@ -181,6 +184,16 @@ pub(crate) async fn inspect_within(
     }
     preflight.elapsed = started.elapsed();
     Ok(preflight)
+}
+
+/// The tables from which others inherit. That is an obstacle; rows of the others would make the remaining findings, and
+/// their remedies, wrong.
+async fn parents(transaction: &Transaction<'_>) -> anyhow::Result<Vec<String>> {
+    let parents = "select relname::text from pg_class
+                   where relnamespace = to_regnamespace('public') and relkind = 'r'
+                     and exists (select from pg_inherits where inhparent = pg_class.oid)";
+    let rows = transaction.query(parents, &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 async fn run(transaction: &Transaction<'_>, check: &Check) -> Result<Option<PreflightFinding>, tokio_postgres::Error> {

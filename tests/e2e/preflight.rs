@@ -20,11 +20,35 @@ const SPOILED_SCHEMA: &str = include_str!("../fixtures/django_spoiled_schema.sql
 /// A database that the Django service made, and what has happened to it since.
 async fn django(spoiled: &str) -> App {
     let app = App::start().await;
-    let empty = "drop schema sugang cascade; drop schema public cascade; create schema public;";
-    for statements in [empty, DJANGO, spoiled] {
-        batch(&app, statements).await;
-    }
+    spoil(&app, spoiled).await;
     app
+}
+
+/// The same in place of what the database has.
+async fn spoil(app: &App, spoiled: &str) {
+    let empty = "drop schema if exists sugang cascade; drop schema public cascade; create schema public;";
+    for statements in [empty, DJANGO, spoiled] {
+        batch(app, statements).await;
+    }
+}
+
+/// Spoils the database in each way, and expects that the preflight names it, that its remedies remove it as they are
+/// printed, and that the next migration then goes on.
+async fn named_and_removed(ways: &[(&str, &[(&str, &[&str])])]) {
+    let app = App::start().await;
+    for (spoiled, obstacles) in ways {
+        spoil(&app, spoiled).await;
+        let found = blocked(app.database_url()).await;
+        assert_eq!(rows(&found, Level::Obstacle), expected(obstacles), "{spoiled}");
+        assert_eq!(found.unchecked, [], "{spoiled}");
+        let (status, printed, error) = command(&app, &["migrate", "--check"]);
+        assert_eq!(status, Some(3), "{spoiled}: {error}");
+        batch(&app, &remedies(&printed)).await;
+        migrated(&app).await;
+        for finding in audit(app.database()).await.expect("it is migrated") {
+            assert_eq!(finding.ids, [] as [String; 0], "{spoiled}: {finding:?}");
+        }
+    }
 }
 
 async fn batch(app: &App, statements: &str) {
@@ -118,6 +142,7 @@ async fn everything(app: &App) -> Value {
 
 /// The checks whose rows are those of `SPOILED_ROWS`.
 const OBSTACLES: &[(&str, &[&str])] = &[
+    ("column_in_use", &["view paid"]),
     ("column_unknown", &["users.phone"]),
     ("column_unknown (test)", &["test_registrations.source"]),
     ("content_type_twice", &["tests.test: 7, 902"]),
@@ -174,13 +199,16 @@ const OBSTACLES: &[(&str, &[&str])] = &[
     ("username_twice", &["민수: users 401, 402"]),
     ("value_missing", &["payment 111"]),
     ("value_missing (test)", &["tests 208"]),
-    ("view_of_object_id", &["paid"]),
     (
         "without_key",
         &[
             "django_content_type (app_label, model) is not unique",
             "users (username) is not unique",
         ],
+    ),
+    (
+        "without_key (test)",
+        &["test_registrations (user_id, test_id) is not unique"],
     ),
 ];
 
@@ -243,7 +271,7 @@ async fn every_row_in_the_way_is_named_at_once_and_its_remedy_removes_it() {
     assert_eq!(found.unchecked, []);
     let (status, printed, error) = command(&app, &["migrate"]);
     assert_eq!(status, Some(3), "{error}");
-    assert!(error.contains("nothing has been changed: column_unknown, "), "{error}");
+    assert!(error.contains("nothing has been changed: column_in_use, "), "{error}");
     for (check, rows) in OBSTACLES.iter().chain(REPAIRS) {
         assert!(
             printed.contains(&format!("\n  {check}: {}\n", rows.len())),
@@ -315,6 +343,463 @@ async fn a_schema_that_does_not_fit_is_named_at_once_and_its_remedies_make_it_fi
     for finding in audit(app.database()).await.expect("it is migrated") {
         assert_eq!(finding.ids, [] as [String; 0], "{finding:?}");
     }
+}
+
+/// The migration gives payments.object_id another type, adds columns with defaults, and updates rows.
+#[tokio::test]
+async fn what_hangs_on_a_table_is_named_and_its_remedy_removes_it() {
+    named_and_removed(&[
+        (
+            "create rule kept as on delete to payments where old.object_id > 0 do instead nothing;
+             create rule told as on insert to users do also nothing;
+             create rule \"Told\" as on update to tests do also nothing",
+            &[
+                ("attached_rule", &["rule kept on payments", "rule told on users"]),
+                ("attached_rule (test)", &["rule \"Told\" on tests"]),
+            ],
+        ),
+        (
+            "create publication filtered for table payments where (object_id > 0);
+             create publication unnamed for table courses (title);
+             create publication of_inserts for table tests (title) with (publish = 'insert');
+             create publication by_key for table users (id, email)",
+            &[
+                ("attached_publication", &["publication filtered of payments"]),
+                ("attached_publication (course)", &["publication unnamed of courses"]),
+                ("column_in_use", &["publication filtered"]),
+            ],
+        ),
+        (
+            "create view paid as select object_id from payments;
+             create view of_a_view as select * from paid;
+             create materialized view stored as select object_id, status from payments;
+             create function pass() returns trigger language plpgsql as 'begin return new; end';
+             create trigger \"After\" after update of object_id on payments for each row execute function pass();
+             create trigger moved after update on payments
+                 for each row when (old.object_id is distinct from new.object_id) execute function pass();
+             alter table payments add column twice integer not null generated always as (object_id * 2) stored;
+             create policy seen on payments for select using (object_id > 0);
+             create policy added on payments as restrictive for insert to current_user with check (object_id > 1);
+             create function latest() returns integer begin atomic select max(object_id) from payments; end;
+             create publication of_columns for table payments (id, object_id);
+             create publication of_rows for table payments where (object_id > 0) with (publish = 'insert');
+             create table moves (item integer);
+             create rule moves as on insert to moves
+                 do also update payments set object_id = object_id where object_id = new.item",
+            &[(
+                "column_in_use",
+                &[
+                    "generated column payments.twice",
+                    "materialized view stored",
+                    "policy added on payments",
+                    "policy seen on payments",
+                    "publication of_columns",
+                    "publication of_rows",
+                    "routine latest()",
+                    "rule moves on moves",
+                    "trigger \"After\" on payments",
+                    "trigger moved on payments",
+                    "view of_a_view",
+                    "view paid",
+                ],
+            )],
+        ),
+        (
+            "create table copies (before payments, after payments[], item tests, registration course_registrations);
+             insert into copies (before, after) select p, array[p] from payments p;
+             create materialized view latest as select p from payments p",
+            &[
+                (
+                    "column_of_rows",
+                    &[
+                        "copies.after has rows of payments",
+                        "copies.before has rows of payments",
+                        "latest.p has rows of payments",
+                    ],
+                ),
+                (
+                    "column_of_rows (course)",
+                    &["copies.registration has rows of course_registrations"],
+                ),
+                ("column_of_rows (test)", &["copies.item has rows of tests"]),
+            ],
+        ),
+    ])
+    .await;
+}
+
+/// What is dropped can be made again.
+#[tokio::test]
+async fn a_remedy_keeps_the_definition_of_what_it_drops() {
+    let app = django("create view paid as select object_id, amount from payments where status = 'paid'").await;
+    let (_, printed, _) = command(&app, &["migrate"]);
+    let remedies = remedies(&printed);
+    let (removal, definition) = remedies.split_once("\n-- It was:\n").expect("a definition");
+    assert_eq!(removal, "drop view if exists paid cascade;");
+    batch(&app, &remedies).await;
+    migrated(&app).await;
+    let definition: Vec<_> = definition.lines().map(|line| line.trim_start_matches("-- ")).collect();
+    batch(&app, &definition.join("\n")).await;
+    assert_eq!(app.one::<i64>("select count(*) from paid", &[]).await, 2);
+}
+
+/// Its rows would be read as payments, and a remedy that changes both copies of a payment would end the real one.
+#[tokio::test]
+async fn a_table_that_inherits_is_named_and_its_rows_are_no_payments() {
+    let app = django(
+        "create table payments_old (like payments including all);
+         alter table payments_old inherit payments;
+         insert into payments_old select * from payments;
+         insert into payments_old values (9, 'voucher', 1, -5, 'card', null, 'odd', null, now(), null, null, 7, 404);
+         create table archive () inherits (tests);
+         insert into archive select * from tests",
+    )
+    .await;
+    let found = blocked(app.database_url()).await;
+    let children = expected(&[
+        ("child_table", &["payments_old inherits from payments"]),
+        ("child_table (test)", &["archive inherits from tests"]),
+    ]);
+    assert_eq!(rows(&found, Level::Obstacle), children);
+    let (status, printed, _) = command(&app, &["migrate", "--check"]);
+    assert_eq!(status, Some(3));
+
+    batch(&app, &remedies(&printed)).await;
+    migrated(&app).await;
+    let payments = app.rows("select id, status from payments order by id").await;
+    let paid =
+        serde_json::json!([{"id": 1, "status": "paid"}, {"id": 2, "status": "paid"}, {"id": 3, "status": "refunded"}]);
+    assert_eq!(payments, paid);
+    assert_eq!(app.one::<i64>("select count(*) from payments_old", &[]).await, 4);
+}
+
+/// PostgreSQL would refuse it in the middle of the migration. No statement alone removes the partitions.
+#[tokio::test]
+async fn a_table_with_partitions_is_named() {
+    let app = django(
+        "create table parted (like tests including defaults, primary key (id)) partition by hash (id);
+         create table part partition of parted for values with (modulus 1, remainder 0);
+         insert into parted select * from tests;
+         drop table tests cascade;
+         alter table parted rename to tests;
+         alter table tests alter id add generated by default as identity",
+    )
+    .await;
+    let found = blocked(app.database_url()).await;
+    let expected = expected(&[("partitioned_table (test)", &["tests"])]);
+    assert_eq!(rows(&found, Level::Obstacle), expected);
+    assert_eq!(found.unchecked, []);
+}
+
+/// Whatever has the name of the key. Django's `UniqueConstraint` has conditions and expressions.
+#[tokio::test]
+async fn a_key_of_registrations_that_does_not_hold_is_named_and_its_remedy_makes_it_hold() {
+    const KEY: &[(&str, &[&str])] = &[(
+        "without_key (test)",
+        &["test_registrations (user_id, test_id) is not unique"],
+    )];
+    let drop = "alter table test_registrations drop constraint idx_test_reg_unique;";
+    let twice =
+        "insert into test_registrations (status, applied_at, test_id, user_id) values ('cancelled', now(), 1, 1);";
+    let with_rows: &[(&str, &[&str])] = &[
+        ("registration_twice (test)", &["user 1, test 1: registrations 1, 3"]),
+        KEY[0],
+    ];
+    let of_another_table: &[(&str, &[&str])] = &[
+        (
+            "names_taken (test)",
+            &["the index idx_test_reg_unique is of courses by btree"],
+        ),
+        KEY[0],
+    ];
+    let with = |statement: &str| format!("{drop} {statement}");
+    let index = "index idx_test_reg_unique on test_registrations";
+    let constraint = "alter table test_registrations add constraint idx_test_reg_unique unique";
+    let ways = [
+        (with(twice), with_rows),
+        (
+            with(&format!(
+                "{twice} create unique {index} (user_id, test_id) where status <> 'cancelled'"
+            )),
+            with_rows,
+        ),
+        (with(&format!("{twice} create {index} (user_id, test_id)")), with_rows),
+        (with(&format!("{constraint} (user_id, test_id, status)")), KEY),
+        (with(&format!("{constraint} (user_id, test_id) deferrable")), KEY),
+        (
+            with(&format!(
+                "create unique {index} (user_id, test_id, coalesce(cancelled_at, 'infinity'))"
+            )),
+            KEY,
+        ),
+        (
+            with("create unique index idx_test_reg_unique on courses (id)"),
+            of_another_table,
+        ),
+    ];
+    let ways: Vec<_> = ways
+        .iter()
+        .map(|(spoiled, obstacles)| (spoiled.as_str(), *obstacles))
+        .collect();
+    named_and_removed(&ways).await;
+}
+
+/// A longer text, or a null, would fail on the day when a request writes it.
+#[tokio::test]
+async fn a_column_that_does_not_take_what_requests_write_is_named_and_its_remedy_widens_it() {
+    named_and_removed(&[
+        (
+            "alter table payments alter status type char(20), alter external_transaction_id type varchar(20),
+                 alter payment_method type varchar(10), alter refund_reason type varchar(100),
+                 alter amount type numeric(8, 2);
+             alter table users alter username type varchar(30), alter email type varchar(75);
+             create view paid as select status, amount from payments",
+            &[(
+                "columns",
+                &[
+                    "payments.amount is numeric(8,2), not numeric(10,2)",
+                    "payments.external_transaction_id is character varying(20), not character varying(100)",
+                    "payments.payment_method is character varying(10), not character varying(50)",
+                    "payments.refund_reason is character varying(100), not text",
+                    "payments.status is character(20), not character varying(20)",
+                    "users.email is character varying(75), not character varying(255)",
+                    "users.username is character varying(30), not character varying(150)",
+                ],
+            )],
+        ),
+        (
+            "update users set last_login = now(); alter table users alter last_login set not null;
+             update payments set refund_reason = ''; alter table payments alter refund_reason set not null;
+             update tests set description = ''; alter table tests alter description set not null;
+             alter table course_registrations alter completed_at set not null",
+            &[
+                (
+                    "columns",
+                    &[
+                        "payments.refund_reason is never null, and this service writes null",
+                        "users.last_login is never null, and this service writes null",
+                    ],
+                ),
+                (
+                    "columns (course)",
+                    &["course_registrations.completed_at is never null, and this service writes null"],
+                ),
+                (
+                    "columns (test)",
+                    &["tests.description is never null, and this service writes null"],
+                ),
+            ],
+        ),
+        (
+            "alter table users add phone varchar(20), add code varchar(20), add number integer,
+                 add public_id uuid not null unique default gen_random_uuid(), add memo varchar(20) not null default '';
+             update users set phone = id, code = id, number = id;
+             alter table users add unique (phone), alter phone set default '', add unique (number),
+                 alter number set not null, alter code set not null, alter memo drop default;
+             create unique index code_unique on users (upper(code));
+             alter table tests add level integer not null default 0; alter table tests alter level drop default",
+            &[
+                (
+                    "column_unknown",
+                    &[
+                        "users.code",
+                        "users.memo",
+                        "users.number",
+                        "users.phone is unique, and its default is the same for all rows",
+                    ],
+                ),
+                ("column_unknown (test)", &["tests.level"]),
+            ],
+        ),
+    ])
+    .await;
+}
+
+/// As Django's AutoField makes them: by identity since 4.1, and before by a sequence, which stayed narrow when the field
+/// became a BigAutoField.
+#[tokio::test]
+async fn ids_of_32_bits_are_named_and_widened_with_their_sequences() {
+    const IDS: &[(&str, &[&str])] = &[
+        (
+            "columns",
+            &[
+                "payments.id is integer, not bigint",
+                "payments.user_id is integer, not bigint",
+                "users.id is integer, not bigint",
+            ],
+        ),
+        (
+            "columns (test)",
+            &[
+                "test_registrations.id is integer, not bigint",
+                "test_registrations.test_id is integer, not bigint",
+                "test_registrations.user_id is integer, not bigint",
+                "tests.id is integer, not bigint",
+            ],
+        ),
+    ];
+    let tables = ["users", "payments", "tests", "test_registrations"];
+    let narrow =
+        "alter table payments alter user_id type integer; alter table test_registrations alter user_id type integer;
+                  alter table test_registrations alter test_id type integer;";
+    let by_identity = tables
+        .map(|table| format!("alter table {table} alter id type integer;"))
+        .concat();
+    let by_sequence = tables.map(|table| {
+        format!(
+            "alter table {table} alter id drop identity, alter id type integer;
+             create sequence {table}_id_seq as integer owned by {table}.id;
+             alter table {table} alter id set default nextval('{table}_id_seq');
+             select setval('{table}_id_seq', max(id)) from {table};"
+        )
+    });
+    let (by_identity, by_sequence) = (
+        format!("{narrow} {by_identity}"),
+        format!("{narrow} {}", by_sequence.concat()),
+    );
+    named_and_removed(&[(by_identity.as_str(), IDS), (by_sequence.as_str(), IDS)]).await;
+
+    for spoiled in [by_identity, by_sequence] {
+        let app = django(&spoiled).await;
+        let (_, printed, _) = command(&app, &["migrate"]);
+        batch(&app, &remedies(&printed)).await;
+        migrated(&app).await;
+        let narrow = "select count(*) from pg_sequence join pg_class on oid = seqrelid
+                      where relname in ('users_id_seq', 'payments_id_seq', 'tests_id_seq', 'test_registrations_id_seq')
+                        and seqtypid <> 'bigint'::regtype";
+        assert_eq!(app.one::<i64>(narrow, &[]).await, 0);
+        let next =
+            "insert into tests (title, price, start_at, end_at) values ('시험', 1000, now(), now()) returning id";
+        assert_eq!(app.one::<i64>(next, &[]).await, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_that_ends_before_its_ids_is_repaired() {
+    const COPY: &str =
+        "title, description, price, start_at, end_at, created_at, updated_at, search_vector, 0 from tests where id = 1";
+    let app = App::start().await;
+    for (spoiled, row, next) in [
+        (
+            format!("alter sequence tests_id_seq as integer; insert into tests select 3000000000, {COPY}"),
+            "tests_id_seq: at 2, the largest id is 3000000000",
+            3_000_000_001_i64,
+        ),
+        (
+            format!("alter sequence tests_id_seq maxvalue 5; insert into tests select 7, {COPY}"),
+            "tests_id_seq: at 2, the largest id is 7",
+            8,
+        ),
+        (
+            "alter sequence tests_id_seq maxvalue 2".to_owned(),
+            "tests_id_seq ends at 2",
+            3,
+        ),
+    ] {
+        spoil(&app, &spoiled).await;
+        let preflight = migrated(&app).await.preflight.expect("the database was old");
+        assert_eq!(rows(&preflight, Level::Repair)["sequences (test)"], [row]);
+        let insert =
+            "insert into tests (title, price, start_at, end_at) values ('시험', 1000, now(), now()) returning id";
+        assert_eq!(app.one::<i64>(insert, &[]).await, next, "{spoiled}");
+        assert_eq!(command(&app, &["migrate"]).1, "The database is up to date\n");
+    }
+}
+
+/// Everything that the migration adds to the tables of the Django service, as a name that the database has already.
+#[tokio::test]
+async fn each_name_that_the_migration_needs_is_named_where_it_is_taken() {
+    const NAMES: &str = "
+        select format('alter table %s add column %I text', attrelid::regclass, attname) as taken,
+               format('%s has a column %I', attrelid::regclass, attname) as found
+        from pg_attribute join pg_class c on c.oid = attrelid
+        where relnamespace = 'public'::regnamespace and relkind = 'r' and attnum > 0 and not attisdropped
+        union all
+        select format('create index %I on auth_group (id)', relname), format('there is an index %I', relname)
+        from pg_class where relnamespace = 'public'::regnamespace and relkind = 'i'
+        union all
+        select format('alter table %s add constraint %I check (true)', conrelid::regclass, conname),
+               format('%s has a constraint %I', conrelid::regclass, conname)
+        from pg_constraint where connamespace = 'public'::regnamespace and contype = 'c'";
+    let app = django("").await;
+    let names = async || -> BTreeSet<(String, String)> {
+        let names = app.database().query(NAMES, &[]).await.expect("names");
+        names.iter().map(|name| (name.get(0), name.get(1))).collect()
+    };
+    let before = names().await;
+    migrated(&app).await;
+    let added: Vec<_> = names().await.difference(&before).cloned().collect();
+    assert!(added.len() > 40, "{added:?}");
+
+    let (taken, expected): (Vec<_>, BTreeSet<_>) = added.into_iter().unzip();
+    spoil(&app, &taken.join("; ")).await;
+    let found = blocked(app.database_url()).await;
+    let found: BTreeSet<_> = found
+        .of(Level::Obstacle)
+        .flat_map(|finding| finding.rows.clone())
+        .collect();
+    assert_eq!(found, expected);
+    let (_, printed, _) = command(&app, &["migrate"]);
+    batch(&app, &remedies(&printed)).await;
+    migrated(&app).await;
+}
+
+/// The migration changes an index by its name, or takes it for its own.
+#[tokio::test]
+async fn an_index_that_is_another_than_its_name_says_is_named_and_renamed() {
+    named_and_removed(&[(
+        "drop index idx_test_search; create index idx_test_search on tests using gist (search_vector);
+         drop index idx_payment_search; create index idx_payment_search on payments (search_vector);
+         drop index idx_test_reg_user; create index idx_test_reg_user on users (id)",
+        &[
+            ("names_taken", &["the index idx_payment_search is of payments by btree"]),
+            (
+                "names_taken (test)",
+                &[
+                    "the index idx_test_reg_user is of users by btree",
+                    "the index idx_test_search is of tests by gist",
+                ],
+            ),
+        ],
+    )])
+    .await;
+}
+
+#[tokio::test]
+async fn tables_in_another_schema_are_named_at_once_and_moved() {
+    named_and_removed(&[(
+        "create schema shop;
+         do $$ declare moved regclass; begin
+             for moved in select oid from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' loop
+                 execute format('alter table %s set schema shop', moved);
+             end loop;
+         end $$",
+        &[
+            (
+                "table_elsewhere (course)",
+                &[
+                    "course_registrations, there is shop.course_registrations",
+                    "courses, there is shop.courses",
+                ],
+            ),
+            (
+                "table_elsewhere (test)",
+                &[
+                    "test_registrations, there is shop.test_registrations",
+                    "tests, there is shop.tests",
+                ],
+            ),
+            (
+                "table_missing",
+                &[
+                    "django_content_type, there is shop.django_content_type",
+                    "payments, there is shop.payments",
+                    "users, there is shop.users",
+                ],
+            ),
+        ],
+    )])
+    .await;
 }
 
 /// A check that finds something in every database proves nothing.
@@ -673,14 +1158,20 @@ fn every_check_is_shown_to_find_something() {
     shown.extend(NOTES.iter().map(|check| name(check)));
     // Those of the other tests.
     let others = [
+        "attached_publication",
+        "attached_rule",
+        "child_table",
         "collation",
+        "column_of_rows",
         "columns",
         "history_empty",
         "history_missing",
+        "table_elsewhere",
         "table_missing",
         "encoding",
         "language_missing",
         "letter_case",
+        "partitioned_table",
         "registration_counted_twice",
         "rights_of_role",
         "rights_of_tables",

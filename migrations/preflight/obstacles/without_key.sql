@@ -3,8 +3,8 @@
 -- query: without_key
 
 values
-    ('users', array['id'], 'primary key'),
-    ('users', array['username'], 'unique'),
-    ('payments', array['id'], 'primary key'),
-    ('django_content_type', array['id'], 'primary key'),
-    ('django_content_type', array['app_label', 'model'], 'unique');
+    ('users', array['id'], 'primary key', null),
+    ('users', array['username'], 'unique', null),
+    ('payments', array['id'], 'primary key', null),
+    ('django_content_type', array['id'], 'primary key', null),
+    ('django_content_type', array['app_label', 'model'], 'unique', null);

@@ -3,5 +3,6 @@
 -- query: without_key
 
 values
-    ('{items}', array['id'], 'primary key'),
-    ('{registrations}', array['id'], 'primary key');
+    ('{items}', array['id'], 'primary key', null),
+    ('{registrations}', array['id'], 'primary key', null),
+    ('{registrations}', array['user_id', '{item_id}'], 'unique', 'idx_{registration_index}_unique');

@@ -1,20 +1,38 @@
--- Looks for the keys that the rows name.
+-- Looks for the keys that the rows name; one that has a name is added under it.
 
-with keys (tab, cols, kind) as ({rows}), relations as (
+with keys (tab, cols, kind, name) as ({rows}), relations as (
     select c.oid, c.relname::text as tab from pg_class c
     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+), indexes as (
+    select r.tab, x.indexrelid, n.conname, n.condeferrable,
+           x.indisunique and x.indisvalid and x.indpred is null and x.indexprs is null as is_key,
+           (select array_agg(a.attname::text order by a.attname::text)
+            from unnest(x.indkey[0:x.indnkeyatts - 1]) n (attnum)
+            left join pg_attribute a on a.attrelid = r.oid and a.attnum = n.attnum) as cols
+    from relations r
+    join pg_index x on x.indrelid = r.oid
+    left join pg_constraint n on n.conindid = x.indexrelid and n.conrelid = r.oid and n.contype in ('p', 'u', 'x')
+), wanted as (
+    select k.tab, k.cols, k.kind, k.name, (select array_agg(c order by c) from unnest(k.cols) c) as sorted
+    from keys k join relations r using (tab)
+    where (select count(*) from pg_attribute a where a.attrelid = r.oid and a.attname::text = any(k.cols))
+        = cardinality(k.cols)
 )
-select format('%I (%s) is not unique', k.tab, array_to_string(k.cols, ', ')) as finding,
-       format('alter table %I add %s (%s);', k.tab, k.kind, array_to_string(k.cols, ', ')) as remedy
-from keys k join relations r using (tab)
-where
-    (select count(*) from pg_attribute a where a.attrelid = r.oid and a.attname::text = any(k.cols))
-    = cardinality(k.cols)
-  and not exists (
-      select from pg_index x where x.indrelid = r.oid and x.indisunique and x.indisvalid and x.indpred is null
-        and (select array_agg(a.attname::text order by a.attname)
-             from unnest(x.indkey[0:x.indnkeyatts - 1]) n (attnum)
-             left join pg_attribute a on a.attrelid = r.oid and a.attnum = n.attnum) = k.cols)
+select format('%I (%s) is not unique', w.tab, array_to_string(w.cols, ', ')) as finding,
+       -- In one transaction, the foreign keys of rows that the remedies before have changed are still to be checked.
+       concat('set constraints all immediate; ',
+              -- What has its name or is deferrable goes first. An index of another table is renamed, see names_taken.
+              (select string_agg(case when i.conname is null then format('drop index %s; ', i.indexrelid::regclass)
+                                     else format('alter table %I drop constraint %I; ', w.tab, i.conname) end, '')
+               from indexes i
+               where i.tab = w.tab and (i.indexrelid = to_regclass('public.' || quote_ident(w.name))
+                                        or i.is_key and i.cols = w.sorted)),
+              format('alter table %I add ', w.tab), 'constraint ' || quote_ident(w.name) || ' ',
+              format('%s (%s);', w.kind, array_to_string(w.cols, ', '))) as remedy
+from wanted w
+-- `on conflict` takes neither a deferrable key nor one of some rows alone.
+where not exists (select from indexes i
+                  where i.tab = w.tab and i.is_key and i.cols = w.sorted and i.condeferrable is not true)
 union all
 select format('%I.id has no sequence', k.tab),
        format(

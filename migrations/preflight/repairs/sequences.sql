@@ -1,5 +1,6 @@
--- finds: A sequence is behind the ids of its table: the next row would get an id that exists.
--- repair: Set to the largest id.
+-- finds: A sequence is behind the ids of its table, so that the next row would get an id that exists, or ends before
+-- the ids do.
+-- repair: Set to the largest id, and to the range of the column.
 -- query: sequences
 
 select 'users', max(id) from users

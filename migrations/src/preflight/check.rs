@@ -29,6 +29,29 @@ impl Check {
     pub(super) fn label(&self) -> String {
         label(&self.name, self.kind)
     }
+
+    /// Makes the query and the remedy leave alone what inherits from a table: a row may be there once more.
+    pub(super) fn leave_out_children(&mut self, parent: &str) {
+        self.query = only(&self.query, parent);
+        self.remedy = only(&self.remedy, parent);
+    }
+}
+
+/// Puts `only` before a table wherever SQL reads or changes its rows.
+fn only(sql: &str, table: &str) -> String {
+    let is_part_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut changed = String::with_capacity(sql.len());
+    let mut copied = 0;
+    for (start, _) in sql.match_indices(table) {
+        let before = sql[..start].strip_suffix([' ', '\n']).unwrap_or_default().trim_end();
+        let ends_here = !sql[start + table.len()..].starts_with(is_part_of_name);
+        if ends_here && ["from", "join", "update"].iter().any(|word| before.ends_with(word)) {
+            changed.push_str(&sql[copied..start]);
+            changed.push_str("only ");
+            copied = start;
+        }
+    }
+    changed + &sql[copied..]
 }
 
 /// All checks: obstacles, repairs and notes, each in the order of the files' names.
@@ -57,7 +80,7 @@ pub(super) fn checks(kinds: &[ItemKind]) -> Vec<Check> {
 
 /// Reads the lines `-- finds:`, `-- advice:` (for a repair, `-- repair:`) and `-- query:`, which go on until the first line
 /// without a comment, then the query, then `-- remedy:` and its statements. If a query is named, that file of `parts/` is
-/// the query, and the one here gives its rows.
+/// the query, and the one here gives its rows. A part that is named in braces stands there as well.
 fn parse(name: &str, kind: Option<&'static str>, level: Level, text: &str) -> Check {
     let (head, remedy) = text.split_once("-- remedy:\n").unwrap_or((text, ""));
     let (mut finds, mut advice, mut part) = (String::new(), String::new(), String::new());
@@ -87,6 +110,7 @@ fn parse(name: &str, kind: Option<&'static str>, level: Level, text: &str) -> Ch
         "" => query,
         part => part_of_queries(part).replace("{rows}", &query),
     };
+    let query = query.replace("{dependents}", &part_of_queries("dependents"));
     Check {
         name: name.strip_suffix("_of_kind").unwrap_or(name).to_owned(),
         kind,
@@ -131,7 +155,27 @@ mod tests {
             assert!(check.remedy.is_empty() || check.remedy.ends_with(';'), "{label}");
             // What stands in the way comes with a way out.
             assert!(check.level != Level::Obstacle || !check.advice.is_empty(), "{label}");
-            assert!(!format!("{}{}", check.query, check.remedy).contains("{kind"), "{label}");
+            let sql = format!("{}{}", check.query, check.remedy);
+            assert!(
+                !["{kind", "{rows", "{dependents"].iter().any(|left| sql.contains(left)),
+                "{label}"
+            );
+        }
+    }
+
+    #[test]
+    fn children_of_a_table_are_left_out_wherever_its_rows_are_read_or_changed() {
+        let sql = "with moved as (\n    delete from tests returning *\n) insert into tests_aside select * from moved;\n\
+                   update tests t set title = 'from' from test_registrations r\nleft join\n    tests using (id);";
+        let expected = "with moved as (\n    delete from only tests returning *\n) insert into tests_aside select * from moved;\n\
+                   update only tests t set title = 'from' from test_registrations r\nleft join\n    only tests using (id);";
+        assert_eq!(only(sql, "tests"), expected);
+        for mut check in checks(KINDS) {
+            check.leave_out_children("payments");
+            let sql = format!("{}{}", check.query, check.remedy);
+            for rows in ["from payments ", "join payments ", "update payments "] {
+                assert!(!sql.contains(rows), "{}: {sql}", check.label());
+            }
         }
     }
 

@@ -1,0 +1,5 @@
+-- finds: A column has whole rows of a table that gets new columns. PostgreSQL then refuses to fill these.
+-- advice: This keeps the rows as JSON.
+-- query: column_of_rows
+
+values ('{items}', 'held_count'), ('{registrations}', 'history_entries');
