@@ -9838,24 +9838,24 @@ declare
 begin
     select * into findings, body from sugang.rehearse_step(p_role, 'sign-up', format(
         'select outcome, body from sugang.signup(''signup'', %L, null, %L, %L)', email, username, password),
-        '{id}', findings);
+        array['id'], findings);
     account := cast(body ->> 'id' as bigint);
     if account is null then return; end if;
     select * into findings, body from sugang.rehearse_step(p_role, 'login of a new user', format(
-        'select outcome, body from sugang.credentials(''credentials'', %L, %1$L, null)', email), '{id}', findings);
+        'select outcome, body from sugang.credentials(''credentials'', %L, %1$L, null)', email), array['id'], findings);
     if body is null then return; end if;
     select s.findings into findings from sugang.rehearse_step(p_role, 'login', format(
         'select outcome, null from sugang.logged_in(''logged_in'', %s, %L, %L, ''rehearsal'', 0)',
         account, password, overlay(password placing 'B' from 97)), '{}', findings) s;
     select s.findings into findings from sugang.rehearse_step(p_role, 'token refresh', format(
         'select outcome, body from sugang.refresh(''refresh'', %s, %L, %2$L, %s, 604800, true, 10, %L, %s)',
-        account, unique_part, expires, unique_part || '-2', expires - 604800), '{id}', findings) s;
+        account, unique_part, expires, unique_part || '-2', expires - 604800), array['id'], findings) s;
     select s.findings into findings from sugang.rehearse_step(p_role, 'logout', format(
         'select outcome, null from sugang.logout(''logout'', %s, %L, %s, 604800)', account, unique_part, expires),
         '{}', findings) s;
     select * into findings, body from sugang.rehearse_step(p_role, 'making an operator', format(
         'update users set is_staff = true where id = %s returning ''ok'', json_build_object(''id'', id)::text',
-        account), '{id}', findings);
+        account), array['id'], findings);
     if body is not null then
         for kind in select k.kind from sugang.kinds k order by 1 loop
             execute format('select sugang.%I($1, $2, $3)', 'rehearse_' || kind) into findings
@@ -9955,13 +9955,13 @@ begin
             'select outcome, body from sugang.create_course(''create_course'', %s, %L, ''rehearsal'', null, null)',
             p_user, json_build_object('title', repeat('가', 255), 'price', price, 'start_at', now() - interval '1 hour',
                                       'end_at', now() + interval '1 day')),
-            '{id}', findings);
+            array['id'], findings);
         if body is null then return; end if;
         items := items || cast(body ->> 'id' as bigint);
     end loop;
     select s.findings into findings from sugang.rehearse_step(p_role, 'editing a course', format(
         'select outcome, body from sugang.edit_course(''edit_course'', %s, %s, ''*'', %L, ''rehearsal'', null, null)',
-        p_user, items[2], json_build_object('description', 'rehearsal', 'capacity', 10)), '{id}', findings) s;
+        p_user, items[2], json_build_object('description', 'rehearsal', 'capacity', 10)), array['id'], findings) s;
 
     findings := sugang.rehearse_course_payment(p_role, p_user, items[1], 'free', null, findings);
     findings := sugang.rehearse_course_payment(p_role, p_user, items[2], 'card', '1000.00', findings);
@@ -9971,7 +9971,7 @@ begin
     select * into findings, body from sugang.rehearse_step(p_role, 'holding a seat of a course', format(
         'select outcome, body from sugang.preorder_course(''preorder_course'', %s, %s, ''99999999.99'', '
         '''bank_transfer'', ''manual'', ''0'', ''200000000'', 600, ''{}'', false, ''rehearsal'', null, null)',
-        p_user, items[3]), '{id}', findings);
+        p_user, items[3]), array['id'], findings);
     if body is not null then
         select s.findings into findings from sugang.rehearse_step(p_role, 'giving a seat of a course up', format(
             'select outcome, body from sugang.cancel_order(''cancel_order'', %s, %s, ''rehearsal'', null, null)',
@@ -9985,7 +9985,7 @@ begin
             select from course_registrations where user_id = p_user and course_id = item and status = 'enrolled');
         select s.findings into findings from sugang.rehearse_step(p_role, 'completing a course', format(
             'select outcome, body from sugang.complete_course(''complete_course'', %s, %s, ''rehearsal'')',
-            p_user, item), '{registration_id}', findings) s;
+            p_user, item), array['registration_id'], findings) s;
     end loop;
 end $$;
 
@@ -10009,7 +10009,7 @@ begin
         if body is null then return; end if;
         select * into findings, body from sugang.rehearse_step(p_role, 'cancelling a course', format(
             'select outcome, body from sugang.cancel_payment(''cancel_payment'', %s, %s, %L, ''rehearsal'', null, '
-            'null)', p_user, body ->> 'payment_id', reason), '{payment_id}', findings);
+            'null)', p_user, body ->> 'payment_id', reason), array['payment_id'], findings);
         if body is null then return; end if;
     end loop;
     if p_amount = '1000.00' then return; end if;
@@ -10036,13 +10036,13 @@ begin
             'select outcome, body from sugang.create_test(''create_test'', %s, %L, ''rehearsal'', null, null)',
             p_user, json_build_object('title', repeat('가', 255), 'price', price, 'start_at', now() - interval '1 hour',
                                       'end_at', now() + interval '1 day')),
-            '{id}', findings);
+            array['id'], findings);
         if body is null then return; end if;
         items := items || cast(body ->> 'id' as bigint);
     end loop;
     select s.findings into findings from sugang.rehearse_step(p_role, 'editing a test', format(
         'select outcome, body from sugang.edit_test(''edit_test'', %s, %s, ''*'', %L, ''rehearsal'', null, null)',
-        p_user, items[2], json_build_object('description', 'rehearsal', 'capacity', 10)), '{id}', findings) s;
+        p_user, items[2], json_build_object('description', 'rehearsal', 'capacity', 10)), array['id'], findings) s;
 
     findings := sugang.rehearse_test_payment(p_role, p_user, items[1], 'free', null, findings);
     findings := sugang.rehearse_test_payment(p_role, p_user, items[2], 'card', '1000.00', findings);
@@ -10052,7 +10052,7 @@ begin
     select * into findings, body from sugang.rehearse_step(p_role, 'holding a seat of a test', format(
         'select outcome, body from sugang.preorder_test(''preorder_test'', %s, %s, ''99999999.99'', '
         '''bank_transfer'', ''manual'', ''0'', ''200000000'', 600, ''{}'', false, ''rehearsal'', null, null)',
-        p_user, items[3]), '{id}', findings);
+        p_user, items[3]), array['id'], findings);
     if body is not null then
         select s.findings into findings from sugang.rehearse_step(p_role, 'giving a seat of a test up', format(
             'select outcome, body from sugang.cancel_order(''cancel_order'', %s, %s, ''rehearsal'', null, null)',
@@ -10066,7 +10066,7 @@ begin
             select from test_registrations where user_id = p_user and test_id = item and status = 'applied');
         select s.findings into findings from sugang.rehearse_step(p_role, 'completing a test', format(
             'select outcome, body from sugang.complete_test(''complete_test'', %s, %s, ''rehearsal'')',
-            p_user, item), '{registration_id}', findings) s;
+            p_user, item), array['registration_id'], findings) s;
     end loop;
 end $$;
 
@@ -10090,7 +10090,7 @@ begin
         if body is null then return; end if;
         select * into findings, body from sugang.rehearse_step(p_role, 'cancelling a test', format(
             'select outcome, body from sugang.cancel_payment(''cancel_payment'', %s, %s, %L, ''rehearsal'', null, '
-            'null)', p_user, body ->> 'payment_id', reason), '{payment_id}', findings);
+            'null)', p_user, body ->> 'payment_id', reason), array['payment_id'], findings);
         if body is null then return; end if;
     end loop;
     if p_amount = '1000.00' then return; end if;
@@ -10126,22 +10126,55 @@ $$;
 -- rights, and these are the rights that the functions need. The triggers work with the rights of the owner: the role
 -- writes neither history nor counts but through them.
 
+-- The search path of a new session, with the schema public before all others and temporary tables behind them.
+create or replace function sugang.own_search_path() returns text language sql stable as $$
+    select array_to_string('public'::text || array_agg(schema order by n) filter (
+               where schema not in ('public', '"public"', 'pg_temp', '"pg_temp"')) || 'pg_temp'::text, ', ')
+    from pg_settings
+    cross join regexp_matches(reset_val, '"(?:[^"]|"")+"|[^", ]+', 'g') with ordinality found (parts, n)
+    cross join lateral (select parts[1] as schema) part
+    where name = 'search_path'
+$$;
+
 -- Makes every trigger function work as its owner: any program that may write a table can then do so, without a right on
--- what is derived from it. They, and the functions that the API calls, get a search path of their own. That of a
--- session may be another client's of a connection pooler, and lead to tables of the same name elsewhere; a temporary table
--- must not come before ours either. Each migration calls it at its end.
+-- what is derived from it. A temporary table cannot come before what they search. The functions that the API calls have
+-- a search path of their own as well: that of a session may be another client's of a connection pooler, and lead to
+-- tables of the same name elsewhere. Triggers of other programs find there what the database is set to.
 create or replace function sugang.secure_functions() returns void language plpgsql as $$
 declare
     routine regprocedure;
-    is_trigger boolean;
 begin
-    for routine, is_trigger in
-        select oid, prorettype = 'trigger'::regtype from pg_proc
-        where pronamespace = 'sugang'::regnamespace
-          and (prorettype = 'trigger'::regtype or proargnames[1] = 'p_function') loop
-        execute format('alter function %s set search_path = public, pg_temp', routine);
-        if is_trigger then execute format('alter function %s security definer', routine); end if;
+    for routine in select oid from pg_proc
+            where pronamespace = 'sugang'::regnamespace and prorettype = 'trigger'::regtype loop
+        execute format('alter function %s security definer set search_path = public, pg_temp', routine);
     end loop;
+    -- A path is no single identifier.
+    -- @plpgsql_check_options: security_warnings = false
+    for routine in select oid from pg_proc
+            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function' loop
+        execute format('alter function %s set search_path = %s', routine, sugang.own_search_path());
+    end loop;
+end $$;
+
+-- The same where the database has been set to another search path since. What the audit would have named before, it
+-- still does.
+create or replace function sugang.renew_search_paths() returns void language plpgsql as $$
+declare
+    unchanged text[];
+begin
+    if not exists (
+            select from pg_proc
+            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function'
+              and (proconfig @> array['search_path=' || sugang.own_search_path()]) is not true) then
+        return;
+    end if;
+    unchanged := array(select name from sugang.current_definitions() join sugang.schema_definitions d
+                       using (kind, relation, name, definition) where kind = 'function');
+    perform sugang.secure_functions();
+    update sugang.schema_definitions d set definition = c.definition
+        from sugang.current_definitions() c
+        where (c.kind, c.relation, c.name) = (d.kind, d.relation, d.name)
+          and d.kind = 'function' and d.name = any (unchanged);
 end $$;
 
 -- Why the rights of a role do not matter: it can change the history whatever it is granted. Null if it cannot.

@@ -2,22 +2,55 @@
 -- rights, and these are the rights that the functions need. The triggers work with the rights of the owner: the role
 -- writes neither history nor counts but through them.
 
+-- The search path of a new session, with the schema public before all others and temporary tables behind them.
+create or replace function sugang.own_search_path() returns text language sql stable as $$
+    select array_to_string('public'::text || array_agg(schema order by n) filter (
+               where schema not in ('public', '"public"', 'pg_temp', '"pg_temp"')) || 'pg_temp'::text, ', ')
+    from pg_settings
+    cross join regexp_matches(reset_val, '"(?:[^"]|"")+"|[^", ]+', 'g') with ordinality found (parts, n)
+    cross join lateral (select parts[1] as schema) part
+    where name = 'search_path'
+$$;
+
 -- Makes every trigger function work as its owner: any program that may write a table can then do so, without a right on
--- what is derived from it. They, and the functions that the API calls, get a search path of their own. That of a
--- session may be another client's of a connection pooler, and lead to tables of the same name elsewhere; a temporary table
--- must not come before ours either. Each migration calls it at its end.
+-- what is derived from it. A temporary table cannot come before what they search. The functions that the API calls have
+-- a search path of their own as well: that of a session may be another client's of a connection pooler, and lead to
+-- tables of the same name elsewhere. Triggers of other programs find there what the database is set to.
 create or replace function sugang.secure_functions() returns void language plpgsql as $$
 declare
     routine regprocedure;
-    is_trigger boolean;
 begin
-    for routine, is_trigger in
-        select oid, prorettype = 'trigger'::regtype from pg_proc
-        where pronamespace = 'sugang'::regnamespace
-          and (prorettype = 'trigger'::regtype or proargnames[1] = 'p_function') loop
-        execute format('alter function %s set search_path = public, pg_temp', routine);
-        if is_trigger then execute format('alter function %s security definer', routine); end if;
+    for routine in select oid from pg_proc
+            where pronamespace = 'sugang'::regnamespace and prorettype = 'trigger'::regtype loop
+        execute format('alter function %s security definer set search_path = public, pg_temp', routine);
     end loop;
+    -- A path is no single identifier.
+    -- @plpgsql_check_options: security_warnings = false
+    for routine in select oid from pg_proc
+            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function' loop
+        execute format('alter function %s set search_path = %s', routine, sugang.own_search_path());
+    end loop;
+end $$;
+
+-- The same where the database has been set to another search path since. What the audit would have named before, it
+-- still does.
+create or replace function sugang.renew_search_paths() returns void language plpgsql as $$
+declare
+    unchanged text[];
+begin
+    if not exists (
+            select from pg_proc
+            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function'
+              and (proconfig @> array['search_path=' || sugang.own_search_path()]) is not true) then
+        return;
+    end if;
+    unchanged := array(select name from sugang.current_definitions() join sugang.schema_definitions d
+                       using (kind, relation, name, definition) where kind = 'function');
+    perform sugang.secure_functions();
+    update sugang.schema_definitions d set definition = c.definition
+        from sugang.current_definitions() c
+        where (c.kind, c.relation, c.name) = (d.kind, d.relation, d.name)
+          and d.kind = 'function' and d.name = any (unchanged);
 end $$;
 
 -- Why the rights of a role do not matter: it can change the history whatever it is granted. Null if it cannot.

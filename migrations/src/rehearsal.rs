@@ -3,19 +3,13 @@
 //! The migration is committed before. It only adds to what the old service uses, so that service goes on; and what helps,
 //! such as a right for the role that was made, needs what the migration has made.
 
-use std::{
-    fmt::{Display, Formatter},
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::Context;
 use tokio_postgres::{Client, Error, IsolationLevel, error::SqlState};
 
 use crate::{
-    locks::is_contention,
-    progress::Progress,
+    locks::{LockWait, is_contention},
     role,
-    run::{Migration, Options},
     session::SESSION,
 };
 
@@ -36,58 +30,19 @@ pub struct RehearsalFinding {
     pub is_failure: bool,
 }
 
-/// The error of a migration that is done, and after which requests would fail.
-#[derive(Debug)]
-pub struct Unserved(pub Migration);
-
-impl std::error::Error for Unserved {}
-
-impl Display for Unserved {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let failures: Vec<_> = self.0.rehearsal.iter().filter(|finding| finding.is_failure).collect();
-        let findings = if failures.len() == 1 { "finding" } else { "findings" };
-        write!(
-            f,
-            "the migration is done, but requests would fail ({} {findings} of the rehearsal): ",
-            failures.len()
-        )?;
-        for (number, failure) in failures.iter().enumerate() {
-            let separator = if number > 0 { "; " } else { "" };
-            write!(f, "{separator}{}", failure.finding)?;
-        }
-        Ok(())
-    }
-}
-
-/// Rehearses requests as the role that is to serve: the one of this call, those of earlier ones, or else the one that
-/// migrates.
+/// Rehearses requests as the role that serves, or where none is named as those of earlier calls, or else as the one that
+/// migrates. Returns what they would fail of, or why they were not rehearsed.
 ///
 /// # Errors
-/// [`Unserved`] if requests would fail.
+/// PostgreSQL cannot be asked.
 pub(crate) async fn rehearse(
     client: &mut Client,
-    options: &Options,
-    progress: &Progress,
-    mut migration: Migration,
-) -> anyhow::Result<Migration> {
-    let is_current = migration.applied.is_empty() || !options.check_only;
-    if migration.newer.is_some() || options.until.is_some() || !is_current {
-        return Ok(migration);
-    }
-    progress.step("rehearse requests".to_owned());
-    migration.rehearsal = findings(client, options)
-        .await
-        .context("the migration is done, but requests could not be rehearsed")?;
-    if migration.rehearsal.iter().any(|finding| finding.is_failure) {
-        return Err(Unserved(migration).into());
-    }
-    Ok(migration)
-}
-
-async fn findings(client: &mut Client, options: &Options) -> anyhow::Result<Vec<RehearsalFinding>> {
+    role: Option<&str>,
+    wait: &LockWait,
+) -> anyhow::Result<Vec<RehearsalFinding>> {
     let mut attempt = 0;
     loop {
-        let error = match findings_at_once(client, options).await {
+        let error = match rehearse_at_once(client, role, wait).await {
             Ok(findings) => return Ok(findings),
             Err(error) => error,
         };
@@ -104,12 +59,16 @@ async fn findings(client: &mut Client, options: &Options) -> anyhow::Result<Vec<
                 is_failure: false,
             }]);
         }
-        tokio::time::sleep(options.wait.pause(attempt)).await;
+        tokio::time::sleep(wait.pause(attempt)).await;
         attempt += 1;
     }
 }
 
-async fn findings_at_once(client: &mut Client, options: &Options) -> anyhow::Result<Vec<RehearsalFinding>> {
+async fn rehearse_at_once(
+    client: &mut Client,
+    role: Option<&str>,
+    wait: &LockWait,
+) -> anyhow::Result<Vec<RehearsalFinding>> {
     // As requests are served.
     let transaction = client
         .build_transaction()
@@ -120,13 +79,12 @@ async fn findings_at_once(client: &mut Client, options: &Options) -> anyhow::Res
     // Shorter than PostgreSQL waits before it looks for a deadlock, so that it never ends a request for the rehearsal.
     let limits = format!(
         "set local lock_timeout = {}; set local statement_timeout = {}",
-        options.wait.timeout(0).as_millis(),
+        wait.timeout(0).as_millis(),
         LIMIT.as_millis()
     );
     transaction.batch_execute(&limits).await?;
-    // A check grants nothing, so a role that is new has no rights yet.
-    let names = match options.service_role.as_ref().filter(|_| !options.check_only) {
-        Some(role) => vec![role.name.clone()],
+    let names = match role {
+        Some(role) => vec![role.to_owned()],
         None => role::known(&transaction).await?,
     };
     let roles: Vec<_> = match names.is_empty() {
@@ -201,15 +159,5 @@ mod tests {
              NOT REHEARSED\n\n  rehearsal: not rehearsed as the role api\n    Remedy: Drop it.\n\n"
         );
         assert_eq!(text(&[]), "");
-        let error = Unserved(Migration {
-            applied: Vec::new(),
-            preflight: None,
-            newer: None,
-            rehearsal: both.into(),
-        });
-        assert_eq!(
-            error.to_string(),
-            "the migration is done, but requests would fail (1 finding of the rehearsal): sign-up fails: 23514 a\nb"
-        );
     }
 }

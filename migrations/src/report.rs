@@ -9,8 +9,8 @@ use crate::{
     kind::{KINDS, label},
     locks::Locked,
     preflight::Blocked,
-    rehearsal::{self, Unserved},
-    run::{Migration, Options, migrate},
+    rehearsal,
+    run::{Migration, Options, Unserved, migrate},
 };
 
 /// The most ids that are printed for one check.

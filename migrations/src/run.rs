@@ -4,7 +4,11 @@
 //! file runs once for each kind, functions are replaced when they change, and all of it is one transaction, so the
 //! tables and the functions always belong together.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    fmt::{Display, Formatter},
+    time::Instant,
+};
 
 use anyhow::Context;
 use tokio_postgres::{Client, IsolationLevel, Transaction, error::SqlState};
@@ -15,7 +19,7 @@ use crate::{
     locks::{LockWait, Locked, is_contention, lock_tables},
     preflight::{self, Blocked, Level, Preflight, Scope},
     progress::Progress,
-    rehearsal::{self, RehearsalFinding},
+    rehearsal::{RehearsalFinding, rehearse},
     role::{self, ServiceRole},
     scripts::{self, Script},
     session::SESSION,
@@ -50,6 +54,29 @@ pub struct Migration {
     pub rehearsal: Vec<RehearsalFinding>,
 }
 
+/// The error of a migration that is done, and after which requests would fail.
+#[derive(Debug)]
+pub struct Unserved(pub Migration);
+
+impl std::error::Error for Unserved {}
+
+impl Display for Unserved {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let failures: Vec<_> = self.0.rehearsal.iter().filter(|finding| finding.is_failure).collect();
+        let findings = if failures.len() == 1 { "finding" } else { "findings" };
+        write!(
+            f,
+            "the migration is done, but requests would fail ({} {findings} of the rehearsal): ",
+            failures.len()
+        )?;
+        for (number, failure) in failures.iter().enumerate() {
+            let separator = if number > 0 { "; " } else { "" };
+            write!(f, "{separator}{}", failure.finding)?;
+        }
+        Ok(())
+    }
+}
+
 /// Brings a database up to date and returns the names of the files that this call applied.
 ///
 /// The database may be empty, or one that the Django service made. A second call applies nothing.
@@ -81,7 +108,7 @@ pub async fn migrate(database_url: &str, kinds: &[ItemKind], options: Options) -
     let driver = tokio::spawn(connection);
     let progress = Progress::start(options.progress);
     let migrated = match migrate_client(&mut client, kinds, &options, &progress).await {
-        Ok(migration) => rehearsal::rehearse(&mut client, &options, &progress, migration).await,
+        Ok(migration) => rehearsed(&mut client, &options, &progress, migration).await,
         failure => failure,
     };
     drop(progress);
@@ -89,6 +116,29 @@ pub async fn migrate(database_url: &str, kinds: &[ItemKind], options: Options) -
     let closed = driver.await;
     let migration = migrated?;
     closed??;
+    Ok(migration)
+}
+
+/// Rehearses requests on a database that is up to date.
+async fn rehearsed(
+    client: &mut Client,
+    options: &Options,
+    progress: &Progress,
+    mut migration: Migration,
+) -> anyhow::Result<Migration> {
+    let is_current = migration.applied.is_empty() || !options.check_only;
+    if migration.newer.is_some() || options.until.is_some() || !is_current {
+        return Ok(migration);
+    }
+    progress.step("rehearse requests".to_owned());
+    // A check grants nothing, so a role that is new has no rights yet.
+    let role = options.service_role.as_ref().filter(|_| !options.check_only);
+    migration.rehearsal = rehearse(client, role.map(|role| role.name.as_str()), &options.wait)
+        .await
+        .context("the migration is done, but requests could not be rehearsed")?;
+    if migration.rehearsal.iter().any(|finding| finding.is_failure) {
+        return Err(Unserved(migration).into());
+    }
     Ok(migration)
 }
 
@@ -207,6 +257,7 @@ async fn change(
         preflight.repaired = true;
     }
     if plan.is_empty() {
+        transaction.batch_execute("select sugang.renew_search_paths()").await?;
         return Ok(());
     }
     history::create(transaction).await?;
@@ -330,4 +381,28 @@ async fn objects(transaction: &Transaction<'_>) -> anyhow::Result<Vec<Object>> {
         removal: row.get(2),
     };
     Ok(rows.iter().map(object).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_after_which_requests_fail_says_so() {
+        let finding = |finding: &str, is_failure| RehearsalFinding {
+            finding: finding.to_owned(),
+            hint: String::new(),
+            is_failure,
+        };
+        let error = Unserved(Migration {
+            applied: Vec::new(),
+            preflight: None,
+            newer: None,
+            rehearsal: vec![finding("not rehearsed", false), finding("sign-up fails: 23514", true)],
+        });
+        assert_eq!(
+            error.to_string(),
+            "the migration is done, but requests would fail (1 finding of the rehearsal): sign-up fails: 23514"
+        );
+    }
 }

@@ -28,6 +28,7 @@ async fn start(variables: &[(&str, &str)]) -> App {
             'select pg_catalog.now() + ahead from moved.clock'";
     app.database().batch_execute(clock).await.expect("a clock");
     app.alter_database("set search_path = public, moved, pg_catalog").await;
+    app.renew_search_paths().await;
     for (name, value) in variables {
         app.set(name, value);
     }

@@ -32,9 +32,12 @@ async fn spoil(app: &App, spoiled: &str) {
     }
 }
 
+/// Checks, and the rows or objects that each of them names.
+type Obstacles<'a> = &'a [(&'a str, &'a [&'a str])];
+
 /// Spoils the database in each way, and expects that the preflight names it, that its remedies remove it as they are
 /// printed, and that the next migration then goes on.
-async fn named_and_removed(ways: &[(&str, &[(&str, &[&str])])]) {
+async fn named_and_removed(ways: &[(&str, Obstacles<'_>)]) {
     let app = App::start().await;
     for (spoiled, obstacles) in ways {
         spoil(&app, spoiled).await;
@@ -500,7 +503,8 @@ async fn a_key_of_registrations_that_does_not_hold_is_named_and_its_remedy_makes
     )];
     let drop = "alter table test_registrations drop constraint idx_test_reg_unique;";
     let twice =
-        "insert into test_registrations (status, applied_at, test_id, user_id) values ('cancelled', now(), 1, 1);";
+        "insert into test_registrations (status, applied_at, test_id, user_id) values ('cancelled', now(), 1, 1);
+         set constraints all immediate;";
     let with_rows: &[(&str, &[&str])] = &[
         ("registration_twice (test)", &["user 1, test 1: registrations 1, 3"]),
         KEY[0],
@@ -670,7 +674,7 @@ async fn ids_of_32_bits_are_named_and_widened_with_their_sequences() {
         assert_eq!(app.one::<i64>(narrow, &[]).await, 0);
         let next =
             "insert into tests (title, price, start_at, end_at) values ('시험', 1000, now(), now()) returning id";
-        assert_eq!(app.one::<i64>(next, &[]).await, 3);
+        assert!(app.one::<i64>(next, &[]).await >= 3);
     }
 }
 
@@ -701,7 +705,9 @@ async fn a_sequence_that_ends_before_its_ids_is_repaired() {
         assert_eq!(rows(&preflight, Level::Repair)["sequences (test)"], [row]);
         let insert =
             "insert into tests (title, price, start_at, end_at) values ('시험', 1000, now(), now()) returning id";
-        assert_eq!(app.one::<i64>(insert, &[]).await, next, "{spoiled}");
+        // A rehearsal has drawn some.
+        let drawn: i64 = app.one(insert, &[]).await;
+        assert!((next..next + 10).contains(&drawn), "{spoiled}: {drawn}");
         assert_eq!(command(&app, &["migrate"]).1, "The database is up to date\n");
     }
 }
@@ -1057,7 +1063,7 @@ async fn a_trigger_that_counts_registrations_is_named_and_its_remedy_drops_it() 
          create trigger at_rest after insert on test_registrations for each row execute function count_up();
          alter table test_registrations disable trigger at_rest;
          create function tell() returns trigger language plpgsql as
-             'begin perform pg_notify(title, null) from tests where id = new.test_id; return null; end';
+             'begin perform pg_notify(left(title, 9), null) from tests where id = new.test_id; return null; end';
          create trigger tell after insert on test_registrations for each row execute function tell()",
     )
     .await;

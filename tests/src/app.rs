@@ -257,6 +257,16 @@ impl App {
         assert_eq!(self.get("/readyz").await.status, 200);
     }
 
+    /// Gives the functions the search path that the database has been set to.
+    ///
+    /// # Panics
+    /// It cannot be given.
+    pub async fn renew_search_paths(&self) {
+        let session = self.connect().await;
+        let renewed = session.batch_execute("select sugang.renew_search_paths()").await;
+        renewed.unwrap_or_else(|error| panic!("{error:?}"));
+    }
+
     /// Replaces that connection, after the server was restarted.
     pub async fn reconnect(&mut self) {
         self.database = self.connect().await;
@@ -321,6 +331,8 @@ pub(crate) async fn connect(url: String) -> anyhow::Result<tokio_postgres::Clien
         .spawn(async move {
             let (database, connection) = sugang_connect::postgres::connect(&url).await?;
             tokio::spawn(connection);
+            // What a test makes is where the Django service makes it, whatever schemas its user has.
+            database.batch_execute("set search_path = public").await?;
             anyhow::Ok(database)
         })
         .await?

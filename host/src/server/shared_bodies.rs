@@ -7,7 +7,10 @@
 use std::{collections::HashMap, sync::Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header::{CACHE_CONTROL, ETAG}};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{CACHE_CONTROL, ETAG},
+};
 use hyper::body::Body as _;
 use sugang_protocol::path;
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -113,7 +116,10 @@ mod tests {
 
     fn headers(tag: &'static str, cache_control: &'static str) -> HeaderMap {
         let headers = [(ETAG, tag), (CACHE_CONTROL, cache_control)];
-        headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect()
+        headers
+            .map(|(name, value)| (name, HeaderValue::from_static(value)))
+            .into_iter()
+            .collect()
     }
 
     fn key(method: &Method, path: &str, status: StatusCode, tag: &'static str) -> Option<Key> {
@@ -148,7 +154,10 @@ mod tests {
             assert!(key(&method, "/a", status, tag).is_none(), "{method} {status} {tag}");
         }
         for headers in [HeaderMap::new(), headers("\"1\"", "no-store")] {
-            assert!(Key::of(&Method::GET, "/a", StatusCode::OK, &headers).is_none(), "{headers:?}");
+            assert!(
+                Key::of(&Method::GET, "/a", StatusCode::OK, &headers).is_none(),
+                "{headers:?}"
+            );
         }
     }
 }

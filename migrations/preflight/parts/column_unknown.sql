@@ -23,8 +23,9 @@ with known (tab, col) as ({rows}), keys as (
       and c.relname::text in (select tab from known)
       and (c.relname::text, a.attname::text) not in (select tab, col from known)
       and a.attidentity = '' and a.attgenerated = ''
-      -- One that is missing may have this name.
-      and not exists (select from known k where k.tab = c.relname::text and not exists (
+      -- One that is missing may have this name. These, requests do without.
+      and not exists (select from known k where k.tab = c.relname::text
+              and k.col not in ('first_name', 'last_name', 'date_joined') and not exists (
               select from pg_attribute o
               where o.attrelid = c.oid and o.attname::text = k.col and not o.attisdropped))
 ), constants as (

@@ -653,7 +653,8 @@ async fn both_ends_of_the_period_belong_to_it(#[values(EXAM, COURSE)] kind: Kind
          end $$"
     );
     app.run(&stop_the_clock, &[]).await;
-    // New connections use the new search_path.
+    // New connections use the new search_path, and so do functions.
+    app.renew_search_paths().await;
     app.restart().await;
     let attempt = async |start_at, end_at| {
         let id = app

@@ -66,8 +66,8 @@ const CRATES: &[Crate] = &[
         sources: "migrations/src",
         layers: &[
             &["report"],
-            &["rehearsal"],
             &["audit", "run"],
+            &["rehearsal"],
             &["role"],
             &["history", "locks"],
             &["preflight"],
