@@ -33,6 +33,9 @@ from wanted w
 -- `on conflict` takes neither a deferrable key nor one of some rows alone.
 where not exists (select from indexes i
                   where i.tab = w.tab and i.is_key and i.cols = w.sorted and i.condeferrable is not true)
+  -- The migration makes one that has a name, unless another index of the table has the name.
+  and (w.name is null or exists (
+      select from indexes i where i.tab = w.tab and i.indexrelid = to_regclass('public.' || quote_ident(w.name))))
 union all
 select format('%I.id has no sequence', k.tab),
        format(
