@@ -123,7 +123,8 @@ end $$;
 
 -- Runs `alter table <p_table> <p_change>` without our triggers and makes them again, in one transaction under the lock
 -- that the change needs: no write gets past them. As the role that migrates.
-create or replace function sugang.alter_table(p_table regclass, p_change text) returns void language plpgsql as $$
+create or replace function sugang.alter_table(p_table regclass, p_change text) returns void language plpgsql
+set search_path = public as $$
 declare
     t record;
     triggers jsonb;
@@ -186,7 +187,7 @@ begin
     return (select object
             from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id
             cross join lateral sugang.order_json(o)
-            where t.id = p_attempt::bigint and t.status = 'declined' and o.status = 'held');
+            where t.id = p_attempt::bigint and t.status = 'declined' and o.status in ('held', 'expired'));
 end $$;
 
 -- ===== attempts
@@ -5932,7 +5933,13 @@ begin
         return a;
     end if;
     t := sugang.current_attempt(p_id);
-    update sugang.payment_attempts set gateway_key = p_reference where id = t.id;
+    begin
+        update sugang.payment_attempts set gateway_key = p_reference where id = t.id;
+    exception when unique_violation then
+        -- Another order was confirmed with it since.
+        a.outcome := 'key_used';
+        return a;
+    end;
     o := sugang.settle(o, t.id, 'captured', jsonb_build_object(
         'amount', p_amount::text, 'reason', p_reason, 'reference', p_reference, 'confirmed_by', p_user,
         -- Ids with this prefix are ours, and unique.
@@ -8908,7 +8915,7 @@ language sql stable set search_path = public set jit = off as $$
     select 'permission_missing', 'usage ' || sequence, false from sugang.needed_sequences() sequence
     where not has_sequence_privilege(sequence, 'usage')
     union all
-    select 'column_required', concat_ws('.', relation, attribute), false from sugang.required_columns()
+    select 'column_required', concat_ws('.', relation, attribute), true from sugang.required_columns()
     union all
     -- Statements do not fail of row security: users are not found and lists are empty.
     select distinct 'permission_missing',
@@ -8928,6 +8935,7 @@ declare
     found_reason text;
     found_missing text;
     guards_missing text;
+    columns_required text;
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
     -- Each of the files: of two versions that are no line, the one with the highest number may lack others.
@@ -8941,8 +8949,9 @@ begin
     -- The first of these reasons: a missing table has no columns either, and no functions that take a row of it.
     select (array_agg(reason order by place) filter (where not is_guard))[1],
            string_agg(what, ', ' order by place) filter (where not is_guard and place <= 10),
-           string_agg(what, ', ' order by place) filter (where is_guard)
-        into found_reason, found_missing, guards_missing
+           string_agg(what, ', ' order by place) filter (where is_guard and reason <> 'column_required'),
+           string_agg(what, ', ' order by place) filter (where reason = 'column_required')
+        into found_reason, found_missing, guards_missing, columns_required
         from (select *, row_number() over (order by is_guard, array_position(
                             array['table_missing', 'function_missing', 'column_missing'], reason), what) as place
               from sugang.missing(p_functions)) m;
@@ -8953,7 +8962,8 @@ begin
     end if;
     a.outcome := 'ok';
     a.body := json_build_object(
-        'read_only', current_setting('transaction_read_only')::boolean, 'guards_missing', guards_missing)::text;
+        'read_only', current_setting('transaction_read_only')::boolean, 'guards_missing', guards_missing,
+        'columns_required', columns_required)::text;
     return a;
 end $$;
 
@@ -9826,10 +9836,9 @@ end $$;
 create or replace function sugang.rehearse_requests(p_role name, inout findings jsonb) language plpgsql as $$
 declare
     unique_part constant text := replace(gen_random_uuid()::text, '-', '');
-    -- As long as the API accepts them.
-    email constant text := rpad('rehearsal-' || unique_part || '@' || repeat(repeat('a', 62) || '.', 3), 247, 'a')
-                           || '.example';
-    username constant text := rpad(unique_part, 150, '가');
+    -- As most users have them: that a length is too short, the preflight sees.
+    email constant text := 'rehearsal-' || unique_part || '@example.com';
+    username constant text := 'rehearsal' || unique_part;
     password constant text := rpad('$argon2id$v=19$m=19456,t=2,p=1$', 97, 'A');
     expires constant bigint := extract(epoch from now())::bigint + 604800;
     account bigint;
@@ -9853,9 +9862,10 @@ begin
     select s.findings into findings from sugang.rehearse_step(p_role, 'logout', format(
         'select outcome, null from sugang.logout(''logout'', %s, %L, %s, 604800)', account, unique_part, expires),
         '{}', findings) s;
-    select * into findings, body from sugang.rehearse_step(p_role, 'making an operator', format(
+    -- No request makes one, so it is no failure if a trigger refuses that.
+    select s.body into body from sugang.rehearse_step(p_role, 'making an operator', format(
         'update users set is_staff = true where id = %s returning ''ok'', json_build_object(''id'', id)::text',
-        account), array['id'], findings);
+        account), array['id'], '[]') s;
     if body is not null then
         for kind in select k.kind from sugang.kinds k order by 1 loop
             execute format('select sugang.%I($1, $2, $3)', 'rehearse_' || kind) into findings
@@ -9910,7 +9920,7 @@ begin
     if p_role is not null and not has_database_privilege(p_role, current_database(), 'connect') then
         return query select format('the role %I may not connect to the database', p_role),
             format('`grant connect on database %I to %I`, as the owner of the database or a superuser.',
-                   current_database(), p_role), true;
+                   current_database(), p_role), false;
     end if;
     if sugang.needs_no_rehearsal() then return; end if;
     begin
@@ -9941,7 +9951,7 @@ end $$;
 
 -- One kind: the rehearsal of what a user does with its items; see rehearsal.sql.
 
--- p_user is an operator. Of three items, one is free, and one costs as much as a price can say.
+-- p_user is an operator. Of three items, one is free.
 create or replace function sugang.rehearse_course(p_role name, p_user bigint, inout findings jsonb)
 language plpgsql as $$
 declare
@@ -9950,10 +9960,10 @@ declare
     item bigint;
     body jsonb;
 begin
-    foreach price in array array['0', '1000.00', '99999999.99'] loop
+    foreach price in array array['0', '1000.00', '45000.00'] loop
         select * into findings, body from sugang.rehearse_step(p_role, 'adding a course', format(
             'select outcome, body from sugang.create_course(''create_course'', %s, %L, ''rehearsal'', null, null)',
-            p_user, json_build_object('title', repeat('가', 255), 'price', price, 'start_at', now() - interval '1 hour',
+            p_user, json_build_object('title', 'rehearsal', 'price', price, 'start_at', now() - interval '1 hour',
                                       'end_at', now() + interval '1 day')),
             array['id'], findings);
         if body is null then return; end if;
@@ -9969,7 +9979,7 @@ begin
     findings := sugang.rehearse_course_payment(p_role, p_user, items[2], 'kakaopay', '1000.00', findings);
 
     select * into findings, body from sugang.rehearse_step(p_role, 'holding a seat of a course', format(
-        'select outcome, body from sugang.preorder_course(''preorder_course'', %s, %s, ''99999999.99'', '
+        'select outcome, body from sugang.preorder_course(''preorder_course'', %s, %s, ''45000.00'', '
         '''bank_transfer'', ''manual'', ''0'', ''200000000'', 600, ''{}'', false, ''rehearsal'', null, null)',
         p_user, items[3]), array['id'], findings);
     if body is not null then
@@ -9977,7 +9987,7 @@ begin
             'select outcome, body from sugang.cancel_order(''cancel_order'', %s, %s, ''rehearsal'', null, null)',
             p_user, body ->> 'id'), '{}', findings) s;
     end if;
-    findings := sugang.rehearse_course_payment(p_role, p_user, items[3], 'card', '99999999.99', findings);
+    findings := sugang.rehearse_course_payment(p_role, p_user, items[3], 'card', '45000.00', findings);
 
     foreach item in array items loop
         -- Not what could not be applied for.
@@ -9989,8 +9999,8 @@ begin
     end loop;
 end $$;
 
--- Applies, cancels without a reason, applies again and cancels with one. What is free or costs the most is applied for
--- a third time, and stays.
+-- Applies, cancels without a reason, applies again and cancels with one. What is free or costs more is applied for a
+-- third time, and stays.
 create or replace function sugang.rehearse_course_payment(p_role name, p_user bigint, p_item bigint, p_method text,
                                                           p_amount text, inout findings jsonb)
 language plpgsql as $$
@@ -10001,7 +10011,7 @@ declare
     reason text;
     body jsonb;
 begin
-    foreach reason in array array[null, repeat('가', 1000)] loop
+    foreach reason in array array[null, 'rehearsal'] loop
         select * into findings, body from sugang.rehearse_step(
             p_role, format('applying for a course (%s)',
                            concat_ws(', ', p_method, p_amount, case when reason is not null then 'again' end)),
@@ -10022,7 +10032,7 @@ end $$;
 
 -- One kind: the rehearsal of what a user does with its items; see rehearsal.sql.
 
--- p_user is an operator. Of three items, one is free, and one costs as much as a price can say.
+-- p_user is an operator. Of three items, one is free.
 create or replace function sugang.rehearse_test(p_role name, p_user bigint, inout findings jsonb)
 language plpgsql as $$
 declare
@@ -10031,10 +10041,10 @@ declare
     item bigint;
     body jsonb;
 begin
-    foreach price in array array['0', '1000.00', '99999999.99'] loop
+    foreach price in array array['0', '1000.00', '45000.00'] loop
         select * into findings, body from sugang.rehearse_step(p_role, 'adding a test', format(
             'select outcome, body from sugang.create_test(''create_test'', %s, %L, ''rehearsal'', null, null)',
-            p_user, json_build_object('title', repeat('가', 255), 'price', price, 'start_at', now() - interval '1 hour',
+            p_user, json_build_object('title', 'rehearsal', 'price', price, 'start_at', now() - interval '1 hour',
                                       'end_at', now() + interval '1 day')),
             array['id'], findings);
         if body is null then return; end if;
@@ -10050,7 +10060,7 @@ begin
     findings := sugang.rehearse_test_payment(p_role, p_user, items[2], 'kakaopay', '1000.00', findings);
 
     select * into findings, body from sugang.rehearse_step(p_role, 'holding a seat of a test', format(
-        'select outcome, body from sugang.preorder_test(''preorder_test'', %s, %s, ''99999999.99'', '
+        'select outcome, body from sugang.preorder_test(''preorder_test'', %s, %s, ''45000.00'', '
         '''bank_transfer'', ''manual'', ''0'', ''200000000'', 600, ''{}'', false, ''rehearsal'', null, null)',
         p_user, items[3]), array['id'], findings);
     if body is not null then
@@ -10058,7 +10068,7 @@ begin
             'select outcome, body from sugang.cancel_order(''cancel_order'', %s, %s, ''rehearsal'', null, null)',
             p_user, body ->> 'id'), '{}', findings) s;
     end if;
-    findings := sugang.rehearse_test_payment(p_role, p_user, items[3], 'card', '99999999.99', findings);
+    findings := sugang.rehearse_test_payment(p_role, p_user, items[3], 'card', '45000.00', findings);
 
     foreach item in array items loop
         -- Not what could not be applied for.
@@ -10070,8 +10080,8 @@ begin
     end loop;
 end $$;
 
--- Applies, cancels without a reason, applies again and cancels with one. What is free or costs the most is applied for
--- a third time, and stays.
+-- Applies, cancels without a reason, applies again and cancels with one. What is free or costs more is applied for a
+-- third time, and stays.
 create or replace function sugang.rehearse_test_payment(p_role name, p_user bigint, p_item bigint, p_method text,
                                                           p_amount text, inout findings jsonb)
 language plpgsql as $$
@@ -10082,7 +10092,7 @@ declare
     reason text;
     body jsonb;
 begin
-    foreach reason in array array[null, repeat('가', 1000)] loop
+    foreach reason in array array[null, 'rehearsal'] loop
         select * into findings, body from sugang.rehearse_step(
             p_role, format('applying for a test (%s)',
                            concat_ws(', ', p_method, p_amount, case when reason is not null then 'again' end)),
@@ -10117,7 +10127,7 @@ language sql stable set search_path = public as $$
           select from pg_trigger join pg_proc on pg_proc.oid = tgfoid
           where tgrelid = attrelid and not tgisinternal and tgenabled in ('O', 'A')
             -- Before each row that is inserted.
-            and tgtype & 7 = 7 and pronamespace <> 'sugang'::regnamespace and strpos(prosrc, attname) > 0)
+            and tgtype & 7 = 7 and pronamespace <> 'sugang'::regnamespace)
 $$;
 
 -- ===== roles
@@ -10126,23 +10136,40 @@ $$;
 -- rights, and these are the rights that the functions need. The triggers work with the rights of the owner: the role
 -- writes neither history nor counts but through them.
 
--- The search path of a new session, with the schema public before all others and temporary tables behind them.
+-- The schemas that functions search: public before all others, then those that the database, or a role that serves, is
+-- set to search, and temporary tables behind them. What a server or a session is set to does not count.
+create or replace function sugang.searched_schemas() returns text[] language sql stable as $$
+    with given as (
+        select setrole, substring(entry from '^search_path=(.*)$') as path
+        from pg_db_role_setting cross join unnest(setconfig) entry
+        where setdatabase in (0, (select oid from pg_database where datname = current_database()))
+          and (setrole = 0 or has_schema_privilege(setrole, 'sugang', 'usage'))
+    ), named as (
+        select coalesce(replace(parts[1], '""', '"'), parts[2]) as schema, array[(setrole <> 0)::integer, setrole::bigint, n] as place
+        from (select setrole, path from given where path is not null
+              union all
+              select 0, '"$user"' where not exists (select from given where setrole = 0 and path is not null)) paths
+        cross join regexp_matches(path, '"((?:[^"]|"")+)"|([^", ]+)', 'g') with ordinality found (parts, n)
+    )
+    select 'public'::text || array(
+        select schema from named where schema not in ('public', 'pg_temp') group by schema order by min(place)
+    ) || 'pg_temp'::text
+$$;
+
 create or replace function sugang.own_search_path() returns text language sql stable as $$
-    select array_to_string('public'::text || array_agg(schema order by n) filter (
-               where schema not in ('public', '"public"', 'pg_temp', '"pg_temp"')) || 'pg_temp'::text, ', ')
-    from pg_settings
-    cross join regexp_matches(reset_val, '"(?:[^"]|"")+"|[^", ]+', 'g') with ordinality found (parts, n)
-    cross join lateral (select parts[1] as schema) part
-    where name = 'search_path'
+    select string_agg(quote_ident(schema), ', ' order by n)
+    from unnest(sugang.searched_schemas()) with ordinality searched (schema, n)
 $$;
 
 -- Makes every trigger function work as its owner: any program that may write a table can then do so, without a right on
 -- what is derived from it. A temporary table cannot come before what they search. The functions that the API calls have
 -- a search path of their own as well: that of a session may be another client's of a connection pooler, and lead to
--- tables of the same name elsewhere. Triggers of other programs find there what the database is set to.
+-- tables of the same name elsewhere. Triggers of other programs find there what the database is set to. Functions with
+-- the rights of their owner search what no other role may create in.
 create or replace function sugang.secure_functions() returns void language plpgsql as $$
 declare
     routine regprocedure;
+    path constant text := sugang.own_search_path();
 begin
     for routine in select oid from pg_proc
             where pronamespace = 'sugang'::regnamespace and prorettype = 'trigger'::regtype loop
@@ -10151,8 +10178,8 @@ begin
     -- A path is no single identifier.
     -- @plpgsql_check_options: security_warnings = false
     for routine in select oid from pg_proc
-            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function' loop
-        execute format('alter function %s set search_path = %s', routine, sugang.own_search_path());
+            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function' and not prosecdef loop
+        execute format('alter function %s set search_path = %s', routine, path);
     end loop;
 end $$;
 
@@ -10160,12 +10187,13 @@ end $$;
 -- still does.
 create or replace function sugang.renew_search_paths() returns void language plpgsql as $$
 declare
+    path constant text := sugang.own_search_path();
     unchanged text[];
 begin
     if not exists (
             select from pg_proc
-            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function'
-              and (proconfig @> array['search_path=' || sugang.own_search_path()]) is not true) then
+            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function' and not prosecdef
+              and (proconfig @> array['search_path=' || path]) is not true) then
         return;
     end if;
     unchanged := array(select name from sugang.current_definitions() join sugang.schema_definitions d
@@ -10190,6 +10218,9 @@ create or replace function sugang.role_is_unlimited(p_role name) returns text la
         when has_schema_privilege(p_role, 'public', 'create')
             then 'it may create in the schema public what functions call in place of what they mean; '
                  '`revoke create on schema public from public` helps'
+        when exists (select from unnest(sugang.searched_schemas()) schema
+                     where has_schema_privilege(p_role, to_regnamespace(quote_ident(schema))::oid, 'create'))
+            then 'it may create in a schema that the database is set to search'
     end
     from pg_roles, pg_class where rolname = p_role and pg_class.oid = 'sugang.audit_log'::regclass
 $$;
@@ -10219,14 +10250,16 @@ begin
     loop
         execute given.statement;
     end loop;
-    -- Hardened servers take it from PUBLIC. Where only another role may grant it, sugang.rehearse names it.
-    if not has_database_privilege(p_role, current_database(), 'connect') then
-        begin
-            execute format('grant connect on database %I to %I', current_database(), p_role);
-        exception when insufficient_privilege then
-            null;
-        end;
-    end if;
+end $$;
+
+-- Hardened servers take the right to connect from PUBLIC. Where only another role may grant it, sugang.rehearse names
+-- it.
+create or replace function sugang.grant_connect(p_role name) returns void language plpgsql as $$
+begin
+    if has_database_privilege(p_role, current_database(), 'connect') then return; end if;
+    execute format('grant connect on database %I to %I', current_database(), p_role);
+exception when insufficient_privilege then
+    null;
 end $$;
 
 -- Older databases of the Django service number their rows by a sequence, which needs a right of its own. An identity
@@ -11153,8 +11186,10 @@ declare
     p payments;
     own_state text;
     by_user bigint := sugang.actor();
-    had_before boolean := exists (
-        select from sugang.payment_attempts t where payment_id = p_payment and sugang.given_back_before(t) > 0);
+    before constant numeric := (select coalesce(sum(sugang.given_back_before(t)), 0)
+                                from sugang.payment_attempts t where payment_id = p_payment);
+    shown constant numeric := (select coalesce(sum((x ->> 'amount')::numeric), 0)
+                               from jsonb_array_elements(p_shown) x where x ->> 'state' = 'done');
 begin
     for s in select x ->> 'id' as id, (x ->> 'amount')::numeric(10, 2) as amount, x ->> 'key' as key,
                     x ->> 'state' as state
@@ -11169,8 +11204,14 @@ begin
         select * into r from sugang.refunds
             where payment_id = p_payment and status in ('requested', 'sent')
               and (idempotency_key = s.key
-                   or amount = s.amount and (s.key is null and status = 'sent' and tries > 0
-                                             or coalesce(s.key, '') = '' and status = 'requested' and not had_before))
+                   or amount = s.amount
+                      and (s.key is null and status = 'sent' and tries > 0
+                           -- What was given back before is no answer to this one.
+                           and (before = 0 or shown >= before + refunds.amount + (
+                               select coalesce(sum(n.amount), 0) from sugang.refunds n
+                               where n.payment_id = p_payment and n.gateway_id is not null
+                                 and sugang.is_given_back(n.status)))
+                           or coalesce(s.key, '') = '' and status = 'requested' and before = 0))
             order by status desc, id limit 1 for update;
         if s.state <> 'done' then
             if r.id = p_refund then own_state := s.state; end if;

@@ -3,7 +3,8 @@
 
 -- Runs `alter table <p_table> <p_change>` without our triggers and makes them again, in one transaction under the lock
 -- that the change needs: no write gets past them. As the role that migrates.
-create or replace function sugang.alter_table(p_table regclass, p_change text) returns void language plpgsql as $$
+create or replace function sugang.alter_table(p_table regclass, p_change text) returns void language plpgsql
+set search_path = public as $$
 declare
     t record;
     triggers jsonb;

@@ -26,5 +26,5 @@ begin
     return (select object
             from sugang.payment_attempts t join sugang.orders o on o.id = t.order_id
             cross join lateral sugang.order_json(o)
-            where t.id = p_attempt::bigint and t.status = 'declined' and o.status = 'held');
+            where t.id = p_attempt::bigint and t.status = 'declined' and o.status in ('held', 'expired'));
 end $$;

@@ -110,7 +110,13 @@ begin
         return a;
     end if;
     t := sugang.current_attempt(p_id);
-    update sugang.payment_attempts set gateway_key = p_reference where id = t.id;
+    begin
+        update sugang.payment_attempts set gateway_key = p_reference where id = t.id;
+    exception when unique_violation then
+        -- Another order was confirmed with it since.
+        a.outcome := 'key_used';
+        return a;
+    end;
     o := sugang.settle(o, t.id, 'captured', jsonb_build_object(
         'amount', p_amount::text, 'reason', p_reason, 'reference', p_reference, 'confirmed_by', p_user,
         -- Ids with this prefix are ours, and unique.

@@ -209,7 +209,7 @@ language sql stable set search_path = public set jit = off as $$
     select 'permission_missing', 'usage ' || sequence, false from sugang.needed_sequences() sequence
     where not has_sequence_privilege(sequence, 'usage')
     union all
-    select 'column_required', concat_ws('.', relation, attribute), false from sugang.required_columns()
+    select 'column_required', concat_ws('.', relation, attribute), true from sugang.required_columns()
     union all
     -- Statements do not fail of row security: users are not found and lists are empty.
     select distinct 'permission_missing',
@@ -229,6 +229,7 @@ declare
     found_reason text;
     found_missing text;
     guards_missing text;
+    columns_required text;
 begin
     if p_function is distinct from 'ready' then perform sugang.misrouted(p_function, 'ready'); end if;
     -- Each of the files: of two versions that are no line, the one with the highest number may lack others.
@@ -242,8 +243,9 @@ begin
     -- The first of these reasons: a missing table has no columns either, and no functions that take a row of it.
     select (array_agg(reason order by place) filter (where not is_guard))[1],
            string_agg(what, ', ' order by place) filter (where not is_guard and place <= 10),
-           string_agg(what, ', ' order by place) filter (where is_guard)
-        into found_reason, found_missing, guards_missing
+           string_agg(what, ', ' order by place) filter (where is_guard and reason <> 'column_required'),
+           string_agg(what, ', ' order by place) filter (where reason = 'column_required')
+        into found_reason, found_missing, guards_missing, columns_required
         from (select *, row_number() over (order by is_guard, array_position(
                             array['table_missing', 'function_missing', 'column_missing'], reason), what) as place
               from sugang.missing(p_functions)) m;
@@ -254,6 +256,7 @@ begin
     end if;
     a.outcome := 'ok';
     a.body := json_build_object(
-        'read_only', current_setting('transaction_read_only')::boolean, 'guards_missing', guards_missing)::text;
+        'read_only', current_setting('transaction_read_only')::boolean, 'guards_missing', guards_missing,
+        'columns_required', columns_required)::text;
     return a;
 end $$;

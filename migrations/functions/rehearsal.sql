@@ -115,10 +115,9 @@ end $$;
 create or replace function sugang.rehearse_requests(p_role name, inout findings jsonb) language plpgsql as $$
 declare
     unique_part constant text := replace(gen_random_uuid()::text, '-', '');
-    -- As long as the API accepts them.
-    email constant text := rpad('rehearsal-' || unique_part || '@' || repeat(repeat('a', 62) || '.', 3), 247, 'a')
-                           || '.example';
-    username constant text := rpad(unique_part, 150, '가');
+    -- As most users have them: that a length is too short, the preflight sees.
+    email constant text := 'rehearsal-' || unique_part || '@example.com';
+    username constant text := 'rehearsal' || unique_part;
     password constant text := rpad('$argon2id$v=19$m=19456,t=2,p=1$', 97, 'A');
     expires constant bigint := extract(epoch from now())::bigint + 604800;
     account bigint;
@@ -142,9 +141,10 @@ begin
     select s.findings into findings from sugang.rehearse_step(p_role, 'logout', format(
         'select outcome, null from sugang.logout(''logout'', %s, %L, %s, 604800)', account, unique_part, expires),
         '{}', findings) s;
-    select * into findings, body from sugang.rehearse_step(p_role, 'making an operator', format(
+    -- No request makes one, so it is no failure if a trigger refuses that.
+    select s.body into body from sugang.rehearse_step(p_role, 'making an operator', format(
         'update users set is_staff = true where id = %s returning ''ok'', json_build_object(''id'', id)::text',
-        account), array['id'], findings);
+        account), array['id'], '[]') s;
     if body is not null then
         for kind in select k.kind from sugang.kinds k order by 1 loop
             execute format('select sugang.%I($1, $2, $3)', 'rehearse_' || kind) into findings
@@ -199,7 +199,7 @@ begin
     if p_role is not null and not has_database_privilege(p_role, current_database(), 'connect') then
         return query select format('the role %I may not connect to the database', p_role),
             format('`grant connect on database %I to %I`, as the owner of the database or a superuser.',
-                   current_database(), p_role), true;
+                   current_database(), p_role), false;
     end if;
     if sugang.needs_no_rehearsal() then return; end if;
     begin

@@ -14,5 +14,5 @@ language sql stable set search_path = public as $$
           select from pg_trigger join pg_proc on pg_proc.oid = tgfoid
           where tgrelid = attrelid and not tgisinternal and tgenabled in ('O', 'A')
             -- Before each row that is inserted.
-            and tgtype & 7 = 7 and pronamespace <> 'sugang'::regnamespace and strpos(prosrc, attname) > 0)
+            and tgtype & 7 = 7 and pronamespace <> 'sugang'::regnamespace)
 $$;

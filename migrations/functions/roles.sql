@@ -2,23 +2,40 @@
 -- rights, and these are the rights that the functions need. The triggers work with the rights of the owner: the role
 -- writes neither history nor counts but through them.
 
--- The search path of a new session, with the schema public before all others and temporary tables behind them.
+-- The schemas that functions search: public before all others, then those that the database, or a role that serves, is
+-- set to search, and temporary tables behind them. What a server or a session is set to does not count.
+create or replace function sugang.searched_schemas() returns text[] language sql stable as $$
+    with given as (
+        select setrole, substring(entry from '^search_path=(.*)$') as path
+        from pg_db_role_setting cross join unnest(setconfig) entry
+        where setdatabase in (0, (select oid from pg_database where datname = current_database()))
+          and (setrole = 0 or has_schema_privilege(setrole, 'sugang', 'usage'))
+    ), named as (
+        select coalesce(replace(parts[1], '""', '"'), parts[2]) as schema, array[(setrole <> 0)::integer, setrole::bigint, n] as place
+        from (select setrole, path from given where path is not null
+              union all
+              select 0, '"$user"' where not exists (select from given where setrole = 0 and path is not null)) paths
+        cross join regexp_matches(path, '"((?:[^"]|"")+)"|([^", ]+)', 'g') with ordinality found (parts, n)
+    )
+    select 'public'::text || array(
+        select schema from named where schema not in ('public', 'pg_temp') group by schema order by min(place)
+    ) || 'pg_temp'::text
+$$;
+
 create or replace function sugang.own_search_path() returns text language sql stable as $$
-    select array_to_string('public'::text || array_agg(schema order by n) filter (
-               where schema not in ('public', '"public"', 'pg_temp', '"pg_temp"')) || 'pg_temp'::text, ', ')
-    from pg_settings
-    cross join regexp_matches(reset_val, '"(?:[^"]|"")+"|[^", ]+', 'g') with ordinality found (parts, n)
-    cross join lateral (select parts[1] as schema) part
-    where name = 'search_path'
+    select string_agg(quote_ident(schema), ', ' order by n)
+    from unnest(sugang.searched_schemas()) with ordinality searched (schema, n)
 $$;
 
 -- Makes every trigger function work as its owner: any program that may write a table can then do so, without a right on
 -- what is derived from it. A temporary table cannot come before what they search. The functions that the API calls have
 -- a search path of their own as well: that of a session may be another client's of a connection pooler, and lead to
--- tables of the same name elsewhere. Triggers of other programs find there what the database is set to.
+-- tables of the same name elsewhere. Triggers of other programs find there what the database is set to. Functions with
+-- the rights of their owner search what no other role may create in.
 create or replace function sugang.secure_functions() returns void language plpgsql as $$
 declare
     routine regprocedure;
+    path constant text := sugang.own_search_path();
 begin
     for routine in select oid from pg_proc
             where pronamespace = 'sugang'::regnamespace and prorettype = 'trigger'::regtype loop
@@ -27,8 +44,8 @@ begin
     -- A path is no single identifier.
     -- @plpgsql_check_options: security_warnings = false
     for routine in select oid from pg_proc
-            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function' loop
-        execute format('alter function %s set search_path = %s', routine, sugang.own_search_path());
+            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function' and not prosecdef loop
+        execute format('alter function %s set search_path = %s', routine, path);
     end loop;
 end $$;
 
@@ -36,12 +53,13 @@ end $$;
 -- still does.
 create or replace function sugang.renew_search_paths() returns void language plpgsql as $$
 declare
+    path constant text := sugang.own_search_path();
     unchanged text[];
 begin
     if not exists (
             select from pg_proc
-            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function'
-              and (proconfig @> array['search_path=' || sugang.own_search_path()]) is not true) then
+            where pronamespace = 'sugang'::regnamespace and proargnames[1] = 'p_function' and not prosecdef
+              and (proconfig @> array['search_path=' || path]) is not true) then
         return;
     end if;
     unchanged := array(select name from sugang.current_definitions() join sugang.schema_definitions d
@@ -66,6 +84,9 @@ create or replace function sugang.role_is_unlimited(p_role name) returns text la
         when has_schema_privilege(p_role, 'public', 'create')
             then 'it may create in the schema public what functions call in place of what they mean; '
                  '`revoke create on schema public from public` helps'
+        when exists (select from unnest(sugang.searched_schemas()) schema
+                     where has_schema_privilege(p_role, to_regnamespace(quote_ident(schema))::oid, 'create'))
+            then 'it may create in a schema that the database is set to search'
     end
     from pg_roles, pg_class where rolname = p_role and pg_class.oid = 'sugang.audit_log'::regclass
 $$;
@@ -95,14 +116,16 @@ begin
     loop
         execute given.statement;
     end loop;
-    -- Hardened servers take it from PUBLIC. Where only another role may grant it, sugang.rehearse names it.
-    if not has_database_privilege(p_role, current_database(), 'connect') then
-        begin
-            execute format('grant connect on database %I to %I', current_database(), p_role);
-        exception when insufficient_privilege then
-            null;
-        end;
-    end if;
+end $$;
+
+-- Hardened servers take the right to connect from PUBLIC. Where only another role may grant it, sugang.rehearse names
+-- it.
+create or replace function sugang.grant_connect(p_role name) returns void language plpgsql as $$
+begin
+    if has_database_privilege(p_role, current_database(), 'connect') then return; end if;
+    execute format('grant connect on database %I to %I', current_database(), p_role);
+exception when insufficient_privilege then
+    null;
 end $$;
 
 -- Older databases of the Django service number their rows by a sequence, which needs a right of its own. An identity

@@ -36,8 +36,10 @@ declare
     p payments;
     own_state text;
     by_user bigint := sugang.actor();
-    had_before boolean := exists (
-        select from sugang.payment_attempts t where payment_id = p_payment and sugang.given_back_before(t) > 0);
+    before constant numeric := (select coalesce(sum(sugang.given_back_before(t)), 0)
+                                from sugang.payment_attempts t where payment_id = p_payment);
+    shown constant numeric := (select coalesce(sum((x ->> 'amount')::numeric), 0)
+                               from jsonb_array_elements(p_shown) x where x ->> 'state' = 'done');
 begin
     for s in select x ->> 'id' as id, (x ->> 'amount')::numeric(10, 2) as amount, x ->> 'key' as key,
                     x ->> 'state' as state
@@ -52,8 +54,14 @@ begin
         select * into r from sugang.refunds
             where payment_id = p_payment and status in ('requested', 'sent')
               and (idempotency_key = s.key
-                   or amount = s.amount and (s.key is null and status = 'sent' and tries > 0
-                                             or coalesce(s.key, '') = '' and status = 'requested' and not had_before))
+                   or amount = s.amount
+                      and (s.key is null and status = 'sent' and tries > 0
+                           -- What was given back before is no answer to this one.
+                           and (before = 0 or shown >= before + refunds.amount + (
+                               select coalesce(sum(n.amount), 0) from sugang.refunds n
+                               where n.payment_id = p_payment and n.gateway_id is not null
+                                 and sugang.is_given_back(n.status)))
+                           or coalesce(s.key, '') = '' and status = 'requested' and before = 0))
             order by status desc, id limit 1 for update;
         if s.state <> 'done' then
             if r.id = p_refund then own_state := s.state; end if;

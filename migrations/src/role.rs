@@ -42,6 +42,7 @@ pub(crate) async fn grant(transaction: &Transaction<'_>, role: &ServiceRole) -> 
     create(transaction, role).await?;
     let name = &role.name;
     grant_service(transaction, name).await?;
+    transaction.execute("select sugang.grant_connect($1)", &[name]).await?;
     let unlimited = transaction
         .query_one("select sugang.role_is_unlimited($1)", &[name])
         .await?;

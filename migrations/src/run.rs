@@ -36,6 +36,8 @@ pub struct Options {
     pub wait: LockWait,
     /// The role that is to serve requests, if it is not the one that migrates. Roles of earlier calls are remembered.
     pub service_role: Option<ServiceRole>,
+    /// Leaves requests unrehearsed at the end.
+    pub skips_rehearsal: bool,
     /// Stops after the file of `schema/` with this number, and leaves the functions as they are: what an earlier version
     /// has left. For tests.
     pub until: Option<u64>,
@@ -127,7 +129,7 @@ async fn rehearsed(
     mut migration: Migration,
 ) -> anyhow::Result<Migration> {
     let is_current = migration.applied.is_empty() || !options.check_only;
-    if migration.newer.is_some() || options.until.is_some() || !is_current {
+    if options.skips_rehearsal || migration.newer.is_some() || options.until.is_some() || !is_current {
         return Ok(migration);
     }
     progress.step("rehearse requests".to_owned());

@@ -6,6 +6,8 @@ use serde_json::Value;
 use sugang_migrations::function_call;
 use sugang_tests::{App, COURSE, EXAM};
 
+use crate::storm::assert_audit;
+
 fn declared() -> Value {
     serde_json::from_str(include_str!("../../api/functions.json")).expect("the list is JSON")
 }
@@ -128,6 +130,31 @@ async fn a_difference_is_found() {
             "constraint payments_one_active"
         ]
     );
+}
+
+/// Triggers of other programs may need what the database is set to search; what works with the rights of its owner, and could
+/// be led to what another role has made there, does not.
+#[tokio::test]
+async fn functions_search_public_first_and_those_of_the_owner_nothing_else() {
+    let app = App::start().await;
+    let paths = "select string_agg(distinct setting, '; ') from pg_proc, unnest(proconfig) setting
+                 where pronamespace = 'sugang'::regnamespace and setting like 'search_path=%'
+                   and (prosecdef or proargnames[1] = 'p_function') and prosecdef = $1";
+    for (set, expected) in [
+        ("", r#"search_path=public, "$user", pg_temp"#),
+        (
+            r#"set search_path = extensions, public, "my-app""#,
+            r#"search_path=public, extensions, "my-app", pg_temp"#,
+        ),
+    ] {
+        if !set.is_empty() {
+            app.alter_database(set).await;
+            app.renew_search_paths().await;
+        }
+        assert_eq!(app.one::<String>(paths, &[&false]).await, expected);
+        assert_eq!(app.one::<String>(paths, &[&true]).await, "search_path=public, pg_temp");
+    }
+    assert_audit(&app).await;
 }
 
 /// Behind a connection pooler, a session may execute another prepared statement than the one that was meant.

@@ -16,9 +16,13 @@ use crate::{database::DatabaseChoice, progress::Step};
 pub struct Arguments {
     #[command(flatten)]
     database: DatabaseChoice,
-    /// Only run the preflight: print what stands in the way, what would be repaired, and what is worth knowing
+    /// Change nothing: print what stands in the way, what would be repaired, and what is worth knowing, and rehearse requests
+    /// on a database that is up to date
     #[arg(long)]
     check: bool,
+    /// Do not rehearse requests at the end
+    #[arg(long)]
+    no_rehearsal: bool,
     /// The role that is to serve requests: gives it the rights that they need, and no more. SUGANG_ROLE_PASSWORD creates it
     /// where it is missing, and is its password from then on
     #[arg(long, value_name = "ROLE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -39,6 +43,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     });
     let options = Options {
         check_only: arguments.check,
+        skips_rehearsal: arguments.no_rehearsal,
         progress: true,
         wait: LockWait {
             limit: Duration::from_secs(arguments.lock_wait_s),

@@ -64,6 +64,7 @@ pub(crate) static READINESS: Operation = Operation {
 struct Degraded {
     read_only: bool,
     guards_missing: Option<String>,
+    columns_required: Option<String>,
 }
 
 /// What requests would fail of.
@@ -106,9 +107,14 @@ pub(crate) async fn readiness(ctx: &RequestContext<'_>) -> Result<Response, ApiE
         }
         _ => return Err(row.unexpected()),
     };
-    if let Some(guards) = &degraded.guards_missing {
-        log::warning("guards_missing", guards);
-    }
+    let lacking = [
+        ("guards_missing", &degraded.guards_missing),
+        ("column_required", &degraded.columns_required),
+    ];
+    let lacking = lacking
+        .into_iter()
+        .filter_map(|(reason, what)| Some((reason, what.as_ref()?)));
+    let lacking: Vec<_> = lacking.inspect(|(reason, what)| log::warning(reason, what)).collect();
     let mut reasons: Vec<_> = [counts.err(), locks.err()]
         .into_iter()
         .flatten()
@@ -117,7 +123,7 @@ pub(crate) async fn readiness(ctx: &RequestContext<'_>) -> Result<Response, ApiE
     reasons.dedup();
     let redis = if reasons.is_empty() { "ok" } else { "unavailable" };
     reasons.extend(degraded.read_only.then_some("database_read_only"));
-    reasons.extend(degraded.guards_missing.map(|_| "guards_missing"));
+    reasons.extend(lacking.iter().map(|(reason, _)| *reason));
     let counted_in = match (counts, degraded.read_only) {
         (Ok(()), _) => "redis",
         (Err(_), false) => "database",

@@ -1,4 +1,4 @@
--- finds: A rule rewrites the statements on a table of this service. PostgreSQL then refuses `on conflict`, and a
+-- finds: A rule rewrites what requests write to a table of this service. PostgreSQL then refuses `on conflict`, and a
 -- request may write something else than it says.
 -- advice: This drops the rule, and keeps its definition as a comment. A trigger can do the same, row by row.
 
@@ -8,5 +8,5 @@ select format('rule %I on %s', r.rulename, c.oid::regclass) as finding,
 from pg_rewrite r
 join pg_class c on c.oid = r.ev_class
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
-  and c.relname in ('users', 'payments', 'django_content_type')
+  and c.relname in ('users', 'payments', 'django_content_type') and r.ev_type in ('2', '3')
 order by 1;

@@ -9,4 +9,6 @@ from pg_rewrite r
 join pg_class c on c.oid = r.ev_class
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
   and c.relname in ('{items}', '{registrations}')
+  -- Operators delete items.
+  and (r.ev_type in ('2', '3') or r.ev_type = '4' and c.relname = '{items}')
 order by 1;

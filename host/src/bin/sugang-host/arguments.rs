@@ -103,9 +103,13 @@ impl Database {
 pub struct Migrate {
     #[command(flatten)]
     pub database: Database,
-    /// Only run the preflight: print what stands in the way, what would be repaired, and what is worth knowing.
+    /// Change nothing: print what stands in the way, what would be repaired, and what is worth knowing, and rehearse requests
+    /// on a database that is up to date.
     #[arg(long)]
     pub check: bool,
+    /// Do not rehearse requests at the end.
+    #[arg(long)]
+    no_rehearsal: bool,
     /// The role that is to serve requests: gives it the rights that they need, and no more. SUGANG_ROLE_PASSWORD, or the
     /// file that SUGANG_ROLE_PASSWORD_FILE names, creates it where it is missing, and is its password from then on
     #[arg(long, value_name = "ROLE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -132,6 +136,7 @@ impl Migrate {
         };
         Ok(Options {
             check_only: self.check,
+            skips_rehearsal: self.no_rehearsal,
             progress: true,
             wait: LockWait {
                 timeout: Duration::from_millis(self.lock_timeout_ms),
