@@ -14,5 +14,7 @@ language sql stable set search_path = public as $$
           select from pg_trigger join pg_proc on pg_proc.oid = tgfoid
           where tgrelid = attrelid and not tgisinternal and tgenabled in ('O', 'A')
             -- Before each row that is inserted.
-            and tgtype & 7 = 7 and pronamespace <> 'sugang'::regnamespace)
+            and tgtype & 7 = 7 and pronamespace <> 'sugang'::regnamespace
+            -- That of Django's search fills its vector alone.
+            and prosrc !~ '(search_vector|tsvector_update_trigger)')
 $$;

@@ -349,7 +349,7 @@ async fn a_schema_that_does_not_fit_is_named_at_once_and_its_remedies_make_it_fi
 async fn what_hangs_on_a_table_is_named_and_its_remedy_removes_it() {
     named_and_removed(&[
         (
-            "create rule kept as on delete to payments where old.object_id > 0 do instead nothing;
+            "create rule kept as on update to payments where old.object_id > 0 do instead nothing;
              create rule told as on insert to users do also nothing;
              create rule \"Told\" as on update to tests do also nothing",
             &[
