@@ -1,5 +1,5 @@
 //! Bodies that are the same for every client: files, which the component names by their `ETag`. An answer that must not be
-//! stored is none, though it may have an `ETag`: that of an item tells its version, and not how many are registered.
+//! stored is not shared, though it may have an `ETag`: that of an item tells its version, and not how many are registered.
 //!
 //! All responses with a file share one copy of it. So clients that read a file slowly hold no memory, however many they are,
 //! and the component makes a file once: it leaves out the body of one that is here.
